@@ -1,0 +1,78 @@
+"""Reading a transformers model's FFN contributions at the anchor, and adding the connection's vector there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cc_train.architectures import ffn_outputs
+from cc_train.connection import connect
+
+
+@dataclass
+class Capture:
+    """What one forward pass left at the anchors: per-layer ``a_l`` and ``e``, fp32."""
+
+    layers: list[Tensor] = field(default_factory=list)
+    embeddings: list[Tensor] = field(default_factory=list)
+
+    @property
+    def activations(self) -> Tensor:
+        """``[B, L, H]``."""
+        return torch.stack(self.layers, dim=1)
+
+    @property
+    def embedding(self) -> Tensor:
+        """``[B, H]``."""
+        return self.embeddings[0]
+
+
+def architecture_of(model: PreTrainedModel) -> str:
+    """The model's base architecture name, read from its configuration or its class."""
+    return (getattr(model.config, "architectures", None) or [type(model).__name__])[0]
+
+
+def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
+    """The anchor's index in each row, ``[B]``, of prompts padded on either side, ``[B, N]``."""
+    indices = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    last = (attention_mask.long() * indices).amax(dim=1)
+    return last + 1 + anchor_offset
+
+
+@contextmanager
+def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
+    """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside."""
+    capture = Capture()
+    rows = torch.arange(positions.shape[0], device=positions.device)
+    with ExitStack() as stack:
+
+        def record(into: list[Tensor], module: nn.Module) -> None:
+            def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
+                into.append(output[rows, positions].float())
+
+            stack.callback(module.register_forward_hook(hook).remove)
+
+        record(capture.embeddings, model.get_input_embeddings())
+        for module in ffn_outputs(model, architecture_of(model)):
+            record(capture.layers, module)
+        yield capture
+
+
+@contextmanager
+def connected_at(model: PreTrainedModel, positions: Tensor, vector: Tensor) -> Iterator[None]:
+    """Add ``vector`` ``[B, H]`` to layer 0's FFN contribution at ``positions`` ``[B]`` in the pass made inside."""
+    rows = torch.arange(positions.shape[0], device=positions.device)
+
+    def hook(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+        return output.index_put((rows, positions), connect(output[rows, positions], vector))
+
+    handle = ffn_outputs(model, architecture_of(model))[0].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

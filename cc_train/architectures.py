@@ -1,0 +1,37 @@
+"""The model families that can be connected, and where each keeps its FFN contribution."""
+
+from __future__ import annotations
+
+from torch import nn
+
+CC_PREFIX = "CC"
+
+# The module of a decoder layer whose output the FFN block adds to the residual stream: the MLP, or the
+# norm that stands between it and the residual. transformers and vLLM use the same attribute names.
+FFN_OUTPUT_MODULE: dict[str, str] = {
+    "LlamaForCausalLM": "mlp",
+    "Gemma3ForCausalLM": "post_feedforward_layernorm",
+}
+
+
+class UnsupportedArchitectureError(ValueError):
+    """The model's architecture has no row in `FFN_OUTPUT_MODULE`."""
+
+    def __init__(self, architecture: str) -> None:
+        super().__init__(
+            f"architecture {architecture!r} cannot be connected; supported: {', '.join(sorted(FFN_OUTPUT_MODULE))}"
+        )
+
+
+def base_architecture(architecture: str) -> str:
+    """The plain name of ``architecture``, with or without the prefix; raises `UnsupportedArchitectureError`."""
+    base = architecture.removeprefix(CC_PREFIX)
+    if base not in FFN_OUTPUT_MODULE:
+        raise UnsupportedArchitectureError(architecture)
+    return base
+
+
+def ffn_outputs(model: nn.Module, architecture: str) -> list[nn.Module]:
+    """The L modules of a causal LM (transformers or vLLM) whose outputs are the FFN contributions."""
+    attribute = FFN_OUTPUT_MODULE[base_architecture(architecture)]
+    return [getattr(layer, attribute) for layer in model.model.layers]  # type: ignore[union-attr]

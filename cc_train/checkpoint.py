@@ -1,0 +1,216 @@
+"""The deployable checkpoint: a plain Hugging Face directory, plus the connection.
+
+- ``cc_connection.safetensors``: ``cc.decision.weight`` [L, H], ``cc.transform.global`` [H, H] and any number
+  of ``cc.transform.<language>`` [H, H], all fp32.
+- ``config.json``: ``architectures: ["CC..."]`` and ``cc_connection``, described by `ConnectionConfig`.
+
+Loading validates everything and raises `CheckpointError`, which names the file and the field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from cc_train.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
+from cc_train.connection import ANCHOR_OFFSET, GLOBAL, Connection
+
+CONFIG_FILE = "config.json"
+CONNECTION_FILE = "cc_connection.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+CONFIG_KEY = "cc_connection"
+DECISION = "cc.decision.weight"
+TRANSFORM = "cc.transform."
+LANGUAGE_CODE = re.compile(r"[a-z]{2}")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file, the field and what to do."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class PlainModelError(CheckpointError):
+    """The directory holds an ordinary model, without a connection."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            directory / CONFIG_FILE,
+            f"not a CC-Tuned checkpoint (no {CONFIG_KEY!r}). Make one with: "
+            f"cc-train run --model {directory} --data PAIRS.jsonl --output OUTPUT",
+        )
+
+
+class ConnectionConfig(BaseModel):
+    """``cc_connection`` in ``config.json``. Unknown keys are kept: they describe, and are never obeyed."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    version: Literal[1] = 1
+    anchor_offset: int = Field(default=ANCHOR_OFFSET, le=-1)
+    languages: tuple[str, ...]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("languages")
+    @classmethod
+    def _iso_639_1(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        for language in languages:
+            if not LANGUAGE_CODE.fullmatch(language):
+                raise ValueError(f"{language!r} is not an ISO 639-1 code")
+        return languages
+
+
+def save_connection(
+    directory: Path, connection: Connection, languages: list[str], details: dict[str, Any] | None = None
+) -> None:
+    """Write the connection into a saved Hugging Face checkpoint, each file aside and then renamed.
+
+    Args:
+        directory: holds ``config.json`` and the model's weights already.
+        connection: what to write.
+        languages: every language the connection was trained for, ISO 639-1.
+        details: further facts for ``config.json``, such as the base model and the fit's quality.
+    """
+    directory = Path(directory)
+    config = _read_json(directory / CONFIG_FILE)
+    base = base_architecture(config["architectures"][0])
+    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
+    tensors |= {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
+    payload = save(tensors)
+    entry = ConnectionConfig.model_validate(
+        {
+            **(details or {}),
+            "version": 1,
+            "anchor_offset": connection.anchor_offset,
+            "languages": languages,
+            "sha256": hashlib.sha256(payload).hexdigest(),
+        }
+    )
+    check_tensors(directory, tensors, config)
+    config["architectures"] = [CC_PREFIX + base]
+    config[CONFIG_KEY] = entry.model_dump(mode="json")
+    replace_file(directory / CONNECTION_FILE, payload)
+    if (directory / INDEX_FILE).exists():
+        # vLLM reads only the files that a sharded checkpoint's index names.
+        index = _read_json(directory / INDEX_FILE)
+        index["weight_map"] |= dict.fromkeys(tensors, CONNECTION_FILE)
+        replace_file(directory / INDEX_FILE, _json_bytes(index))
+    replace_file(directory / CONFIG_FILE, _json_bytes(config))
+
+
+def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
+    """Read and validate a checkpoint's connection.
+
+    Raises:
+        PlainModelError: the directory is an ordinary model.
+        CheckpointError: version, shapes, finiteness, digest, or a file is wrong.
+    """
+    directory = Path(directory)
+    config = _read_json(directory / CONFIG_FILE)
+    entry = parse_config(directory, config)
+    path = directory / CONNECTION_FILE
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read ({error.strerror}); copy the whole checkpoint again") from error
+    digest = hashlib.sha256(payload).hexdigest()
+    try:
+        tensors = load(payload)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+    check_tensors(directory, tensors, config)
+    if digest != entry.sha256:
+        raise CheckpointError(
+            path,
+            f"sha256 is {digest}, but {CONFIG_FILE} field '{CONFIG_KEY}.sha256' says {entry.sha256}; "
+            "the file was changed after training, copy the checkpoint again",
+        )
+    transforms = {k.removeprefix(TRANSFORM): v for k, v in tensors.items() if k.startswith(TRANSFORM)}
+    names = [GLOBAL, *sorted(set(transforms) - {GLOBAL})]
+    connection = Connection(
+        tensors[DECISION], {name: transforms[name] for name in names}, anchor_offset=entry.anchor_offset
+    )
+    return connection, entry
+
+
+def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
+    """Validate ``cc_connection`` and ``architectures`` of a checkpoint's ``config.json``."""
+    path = Path(directory) / CONFIG_FILE
+    if CONFIG_KEY not in config:
+        raise PlainModelError(Path(directory))
+    architecture = (config.get("architectures") or [""])[0]
+    try:
+        base = base_architecture(architecture)
+    except UnsupportedArchitectureError as error:
+        raise CheckpointError(path, f"field 'architectures': {error}") from error
+    if architecture != CC_PREFIX + base:
+        raise CheckpointError(path, f"field 'architectures' is {architecture!r}, expected {CC_PREFIX + base!r}")
+    try:
+        return ConnectionConfig.model_validate(config[CONFIG_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join([CONFIG_KEY, *map(str, first["loc"])])
+        raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
+
+
+def check_tensors(directory: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Check names, dtype, shapes and finiteness of a connection's tensors against the model's configuration."""
+    path = Path(directory) / CONNECTION_FILE
+    layers, hidden = config["num_hidden_layers"], config["hidden_size"]
+    for required in (DECISION, TRANSFORM + GLOBAL):
+        if required not in tensors:
+            raise CheckpointError(path, f"tensor {required!r} is missing")
+    for name, tensor in tensors.items():
+        if name == DECISION:
+            expected = (layers, hidden)
+        elif name.startswith(TRANSFORM) and (
+            name == TRANSFORM + GLOBAL or LANGUAGE_CODE.fullmatch(name.removeprefix(TRANSFORM))
+        ):
+            expected = (hidden, hidden)
+        else:
+            raise CheckpointError(path, f"tensor {name!r} is not part of a connection")
+        if tuple(tensor.shape) != expected:
+            raise CheckpointError(
+                path, f"tensor {name!r} has shape {list(tensor.shape)}, the model needs {list(expected)}"
+            )
+        if tensor.dtype != torch.float32:
+            raise CheckpointError(path, f"tensor {name!r} is {tensor.dtype}, expected torch.float32")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(path, f"tensor {name!r} holds NaN or infinite values; train or fit it again")
+
+
+def replace_file(path: Path, payload: bytes) -> None:
+    """Write ``payload`` aside and rename it into place, so that a crash leaves the old file or the new one."""
+    aside = path.with_name(path.name + ".partial")
+    with aside.open("wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(path, "is not a JSON object")
+    return content
+
+
+def _json_bytes(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
