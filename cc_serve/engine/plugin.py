@@ -1,5 +1,20 @@
-"""The ``vllm.general_plugins`` entry point; vLLM calls `register` in every process."""
+"""The ``vllm.general_plugins`` entry point; vLLM calls `register` in every process it starts."""
+
+from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
 
 def register() -> None:
-    """Register the connected model classes and their configuration hook. Idempotent."""
+    """Register the connected model classes and their configuration hook. Idempotent.
+
+    vLLM only logs a plugin that fails to load; the model class is then unknown, which vLLM refuses by name.
+    """
+    from vllm.model_executor.models import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    from cc_serve.engine.config import ConnectionConfigHook
+
+    for base in FFN_OUTPUT_MODULE:
+        connected = CC_PREFIX + base
+        MODELS_CONFIG_MAP[connected] = ConnectionConfigHook
+        if connected not in ModelRegistry.get_supported_archs():
+            ModelRegistry.register_model(connected, f"cc_serve.engine.model:{connected}")

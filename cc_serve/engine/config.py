@@ -1,0 +1,116 @@
+"""What the engine needs to know of a checkpoint, settled once while vLLM builds its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm.model_executor.models.config import VerifyAndUpdateConfig
+
+from cc_train.checkpoint import load_connection
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+# Requests between their capture step and their inject step at any moment, at most. Each holds L x H floats;
+# one that finds no slot waits a step.
+MAX_SLOTS = 64
+
+_KEY = "cc_connection"
+
+
+class UnsupportedConfigurationError(ValueError):
+    """A vLLM option that the connection cannot honour; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class EngineConnection:
+    """The checkpoint's facts that scheduler and worker share; travels in ``VllmConfig.additional_config``.
+
+    Being there also sets the checkpoint's compiled graphs apart from those of the plain model in vLLM's
+    compile cache, which hashes ``additional_config``.
+    """
+
+    names: tuple[str, ...]
+    anchor_offset: int
+    num_slots: int
+    sha256: str
+
+    @classmethod
+    def of(cls, vllm_config: VllmConfig) -> EngineConnection:
+        """Read back what `ConnectionConfigHook` stored."""
+        stored = vllm_config.additional_config[_KEY]  # type: ignore[index]
+        return cls(**{**stored, "names": tuple(stored["names"])})
+
+
+class ConnectionConfigHook(VerifyAndUpdateConfig):
+    """vLLM calls this for our architectures while it builds the configuration, before the platform picks a worker.
+
+    Source: ``vllm.model_executor.models.config.MODELS_CONFIG_MAP``.
+    """
+
+    @staticmethod
+    def verify_and_update_config(vllm_config: VllmConfig) -> None:
+        """Validate the checkpoint, refuse what cannot be honoured, and choose our scheduler and worker.
+
+        Raises:
+            CheckpointError: the checkpoint's connection is unusable.
+            UnsupportedConfigurationError: an option is unusable.
+        """
+        directory = Path(vllm_config.model_config.model)
+        if not directory.is_dir():
+            raise UnsupportedConfigurationError(
+                f"{directory} is not a local directory; download the CC-Tuned checkpoint and name its folder"
+            )
+        _refuse_unsupported(vllm_config)
+        connection, entry = load_connection(directory)
+        settings = EngineConnection(
+            names=connection.names,
+            anchor_offset=entry.anchor_offset,
+            num_slots=min(MAX_SLOTS, vllm_config.scheduler_config.max_num_seqs),
+            sha256=entry.sha256,
+        )
+        vllm_config.additional_config[_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
+        # A factory, since the platform settles async scheduling only after this hook.
+        vllm_config.scheduler_config.scheduler_cls = "cc_serve.engine.scheduler.make_scheduler"
+        vllm_config.parallel_config.worker_cls = f"cc_serve.engine.worker.{_worker_name()}"
+
+
+def _worker_name() -> str:
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        return "ConnectedCPUWorker"
+    if current_platform.is_cuda_alike():
+        return "ConnectedGPUWorker"
+    raise UnsupportedConfigurationError(
+        f"the connection runs on CPU and CUDA or ROCm GPUs, not on {current_platform.device_name}"
+    )
+
+
+def _refuse_unsupported(vllm_config: VllmConfig) -> None:
+    parallel, scheduler = vllm_config.parallel_config, vllm_config.scheduler_config
+    refusals = {
+        "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
+            parallel.pipeline_parallel_size > 1
+        ),
+        "speculative decoding (--speculative-config): remove it": vllm_config.speculative_config is not None,
+        "the V2 model runner: set VLLM_USE_V2_MODEL_RUNNER=0": vllm_config.use_v2_model_runner,
+        "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
+        "dual batch overlap (--enable-dbo): remove it": parallel.enable_dbo,
+        "context parallelism (--decode-context-parallel-size > 1): remove it": (
+            parallel.decode_context_parallel_size > 1
+        ),
+        "fast prefill with shared KV (--kv-sharing-fast-prefill): remove it": (
+            vllm_config.cache_config.kv_sharing_fast_prefill
+        ),
+        "a scheduler class of your own (--scheduler-cls): remove it": scheduler.scheduler_cls
+        not in (None, "cc_serve.engine.scheduler.make_scheduler"),
+        "a worker class of your own (--worker-cls): remove it": not (
+            parallel.worker_cls == "auto" or parallel.worker_cls.startswith("cc_serve.engine.worker.")
+        ),
+    }
+    for refusal, applies in refusals.items():
+        if applies:
+            raise UnsupportedConfigurationError(f"a CC-Tuned checkpoint cannot be served with {refusal}")

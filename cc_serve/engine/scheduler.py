@@ -1,0 +1,188 @@
+"""Scheduling a connection: when a chunk first covers the anchor, capture it, and run the anchor once more.
+
+Only the anchor's row changes under a connection, and attention is causal, so every earlier KV entry stays right.
+The capture step is rewound to the anchor; the next chunk overwrites the anchor's own KV with the connected one.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from vllm.config import VllmConfig
+from vllm.logger import init_logger
+from vllm.v1.core.kv_cache_utils import BlockHash
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import Request
+
+from cc_serve.engine.config import EngineConnection
+from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMarks, InjectMark
+
+logger = init_logger(__name__)
+
+
+class Phase(enum.Enum):
+    """How far a connected request has come."""
+
+    PREFILL = enum.auto()  # the anchor has not been captured
+    CAPTURED = enum.auto()  # the next chunk starts at the anchor and injects
+    CONNECTED = enum.auto()  # the KV cache holds the connected anchor
+    REFUSED = enum.auto()  # never runs; ends with an error in its first step
+
+
+@dataclass
+class ConnectedRequest:
+    """A request's connection: its Transform Matrix, its anchor's position, and its progress."""
+
+    name: str
+    anchor: int
+    phase: Phase = Phase.PREFILL
+    slot: int | None = None
+
+
+@dataclass(frozen=True)
+class PrivateTail:
+    """A request's block hasher, with every block from ``first_block`` on salted.
+
+    Those blocks hold connected KV, which no other request may read; the blocks before stay shared.
+    """
+
+    hasher: Any
+    first_block: int
+    salt: bytes = field(repr=False)
+
+    def __call__(self, request: Request) -> list[BlockHash]:
+        start = len(request.block_hashes)
+        return [
+            BlockHash(hashlib.sha256(self.salt + block_hash).digest()) if index >= self.first_block else block_hash
+            for index, block_hash in enumerate(self.hasher(request), start)
+        ]
+
+
+class ConnectionSchedulerMixin(Scheduler):
+    """Marks capture and inject steps; over vLLM's sync or async scheduler."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._settings = EngineConnection.of(self.vllm_config)
+        self._connected: dict[str, ConnectedRequest] = {}
+        self._free_slots = list(range(self._settings.num_slots))
+        self._salts = count()
+
+    def add_request(self, request: Request) -> None:
+        """Queue a request; one that asks for a connection it cannot have ends with an error, never plain."""
+        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_ARGUMENT)
+        if name is not None and request.request_id not in self.requests:
+            anchor = request.num_prompt_tokens + self._settings.anchor_offset
+            connected = ConnectedRequest(name, anchor)
+            if problem := self._problem(request, connected):
+                logger.error("request %s refused: %s", request.request_id, problem)
+                connected.phase = Phase.REFUSED
+                # vLLM ends the members of this set with an error when the step's output is processed.
+                self.grammar_compile_error_reqs.add(request.request_id)
+            else:
+                self._make_tail_private(request, connected)
+            self._connected[request.request_id] = connected
+        super().add_request(request)
+
+    def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
+        if connected.name not in self._settings.names:
+            return f"connection {connected.name!r} is not one of {', '.join(self._settings.names)}"
+        if connected.anchor < 0:
+            return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at {self._settings.anchor_offset}"
+        if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:
+            return "prompt embeddings cannot be connected"
+        if request.resumable:
+            return "a streaming-input session cannot be connected"
+        parameters = request.sampling_params
+        if parameters and parameters.prompt_logprobs is not None and self._settings.anchor_offset != -1:
+            return "prompt_logprobs need an anchor at the prompt's last token"
+        return None
+
+    def _make_tail_private(self, request: Request, connected: ConnectedRequest) -> None:
+        hasher = request._block_hasher
+        if hasher is None:  # prefix caching is off
+            return
+        if isinstance(hasher, PrivateTail):
+            hasher = hasher.hasher
+        first_block = connected.anchor // self.hash_block_size
+        salt = f"{request.request_id}/{next(self._salts)}/".encode()
+        request._block_hasher = PrivateTail(hasher, first_block, salt)
+        del request.block_hashes[first_block:]
+        request.update_block_hashes()
+
+    def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
+        marks = ConnectionMarks()
+        if self._connected:
+            for request_id, num_tokens in scheduler_output.num_scheduled_tokens.items():
+                connected = self._connected.get(request_id)
+                if connected is not None:
+                    self._mark(self.requests[request_id], connected, num_tokens, marks)
+        scheduler_output.connection_marks = marks  # type: ignore[attr-defined]
+        super()._update_after_schedule(scheduler_output)
+
+    def _mark(self, request: Request, connected: ConnectedRequest, num_tokens: int, marks: ConnectionMarks) -> None:
+        if connected.phase is Phase.REFUSED:
+            marks.capture[request.request_id] = CaptureMark(0, None)
+            request.num_computed_tokens -= num_tokens
+            return
+        offset = connected.anchor - request.num_computed_tokens
+        if connected.phase is Phase.CONNECTED or offset >= num_tokens:
+            return
+        assert offset >= 0  # the tail is private, so no prefix cache hit reaches the anchor
+        if connected.phase is Phase.CAPTURED:
+            assert connected.slot is not None
+            token = request.all_token_ids[connected.anchor]
+            marks.inject[request.request_id] = InjectMark(offset, connected.slot, connected.name, token)
+            # The worker reads the slot before this step's forward pass, so a capture of this step may reuse it.
+            self._release_slot(connected)
+            connected.phase = Phase.CONNECTED
+        else:
+            if self._free_slots:
+                connected.slot = self._free_slots.pop()
+                connected.phase = Phase.CAPTURED
+            marks.capture[request.request_id] = CaptureMark(offset, connected.slot)
+            # Before the base class advances by num_tokens, so that it sees an unfinished prefill that ends
+            # at the anchor: it samples nothing, and async scheduling adds no output placeholder.
+            request.num_computed_tokens = connected.anchor - num_tokens
+
+    def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super()._preempt_request(request, *args, **kwargs)
+        connected = self._connected.get(request.request_id)
+        if connected is None or connected.phase is Phase.REFUSED:
+            return
+        # A capture step leaves plain KV behind the anchor under the private hashes until it is overwritten:
+        # under a new salt, the resumed request cannot find it.
+        self._make_tail_private(request, connected)
+        self._release_slot(connected)
+        connected.phase = Phase.PREFILL
+
+    def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        connected = self._connected.pop(request.request_id, None)
+        if connected is not None:
+            self._release_slot(connected)
+        return super()._free_request(request, *args, **kwargs)
+
+    def _release_slot(self, connected: ConnectedRequest) -> None:
+        if connected.slot is not None:
+            self._free_slots.append(connected.slot)
+            connected.slot = None
+
+
+class ConnectedScheduler(ConnectionSchedulerMixin, Scheduler):
+    """vLLM's scheduler with connections."""
+
+
+class ConnectedAsyncScheduler(ConnectionSchedulerMixin, AsyncScheduler):
+    """vLLM's async scheduler with connections."""
+
+
+def make_scheduler(vllm_config: VllmConfig, **kwargs: Any) -> Scheduler:
+    """Stands for a class in ``scheduler_cls``, and picks as ``SchedulerConfig.get_scheduler_cls`` does."""
+    scheduler = ConnectedAsyncScheduler if vllm_config.scheduler_config.async_scheduling else ConnectedScheduler
+    return scheduler(vllm_config=vllm_config, **kwargs)

@@ -1,0 +1,111 @@
+"""Workers and model runners that carry the scheduler's marks to the rows of the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.outputs import LogprobsTensors
+from vllm.v1.worker import cpu_worker
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm.v1.worker.cpu_worker import CPUWorker
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+from vllm.v1.worker.gpu_worker import Worker
+
+from cc_serve.engine.marks import ConnectionMarks
+from cc_serve.engine.model import CaptureRow, InjectRow
+
+
+class ConnectionRunnerMixin(GPUModelRunner):
+    """Maps marks to flattened rows; over vLLM's V1 runner, which the CPU runner subclasses."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._marks = ConnectionMarks()
+        self._held_prompt_logprobs: dict[str, LogprobsTensors] = {}
+
+    def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
+        result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
+        for request_id in scheduler_output.finished_req_ids:
+            self._held_prompt_logprobs.pop(request_id, None)
+        self._marks = scheduler_output.connection_marks  # type: ignore[attr-defined]
+        if not self._marks:
+            self.get_model().clear_connection_rows()
+            return result
+
+        def row(request_id: str, offset: int) -> int:
+            return int(self.query_start_loc.np[self.input_batch.req_id_to_index[request_id]]) + offset
+
+        for request_id in self._marks.capture:
+            # vLLM's own way to drop a partial prefill's token, also under async scheduling.
+            self.discard_request_mask.np[self.input_batch.req_id_to_index[request_id]] = True
+        self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
+        self.get_model().set_connection_rows(
+            [
+                CaptureRow(row(request_id, mark.offset), mark.slot)
+                for request_id, mark in self._marks.capture.items()
+                if mark.slot is not None
+            ],
+            [
+                InjectRow(row(request_id, mark.offset), mark.slot, mark.name, mark.token)
+                for request_id, mark in self._marks.inject.items()
+            ],
+        )
+        return result
+
+    def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
+        # Profiling, graph capture and idle data-parallel steps carry no request's rows.
+        self.get_model().clear_connection_rows()
+        return super()._dummy_run(*args, **kwargs)
+
+    def _get_prompt_logprobs_dict(
+        self, hidden_states: torch.Tensor, num_scheduled_tokens: dict[str, int]
+    ) -> dict[str, LogprobsTensors | None]:
+        # A capture step completes the prompt, but vLLM expects its log-probabilities with the first token,
+        # which comes from the inject step.
+        result = super()._get_prompt_logprobs_dict(hidden_states, num_scheduled_tokens)
+        for request_id in self._marks.capture:
+            if (logprobs := result.pop(request_id, None)) is not None:
+                self._held_prompt_logprobs[request_id] = logprobs
+        for request_id in self._marks.inject:
+            if request_id in self._held_prompt_logprobs:
+                result[request_id] = self._held_prompt_logprobs.pop(request_id)
+        return result
+
+
+class ConnectedGPUModelRunner(ConnectionRunnerMixin, GPUModelRunner):
+    """vLLM's V1 GPU runner with connections."""
+
+
+class ConnectedCPUModelRunner(ConnectionRunnerMixin, CPUModelRunner):
+    """vLLM's CPU runner with connections."""
+
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        # A seeded request's generator must not advance for a discarded token. vLLM rewinds its offset,
+        # which a CPU generator does not have; here the generator stays out of the step instead.
+        discarded = np.flatnonzero(self.discard_request_mask.np[: self.input_batch.num_reqs])
+        generators = self.input_batch.generators
+        kept = {int(index): generators.pop(int(index)) for index in discarded if int(index) in generators}
+        try:
+            return super().sample_tokens(grammar_output)
+        finally:
+            generators.update(kept)
+
+
+class ConnectedGPUWorker(Worker):
+    """vLLM's GPU worker over `ConnectedGPUModelRunner`."""
+
+    def _make_model_runner(self) -> GPUModelRunner:
+        return ConnectedGPUModelRunner(self.vllm_config, self.device)
+
+
+class ConnectedCPUWorker(CPUWorker):
+    """vLLM's CPU worker over `ConnectedCPUModelRunner`."""
+
+    def init_device(self) -> None:
+        # CPUWorker names its runner class inline, with no method to override.
+        with mock.patch.object(cpu_worker, "CPUModelRunner", ConnectedCPUModelRunner):
+            super().init_device()
