@@ -20,8 +20,11 @@ MAX_SLOTS = 64
 _KEY = "cc_connection"
 
 
-class UnsupportedConfigurationError(ValueError):
-    """A vLLM option that the connection cannot honour; the message names it and what to do."""
+class UnsupportedConfigurationError(RuntimeError):
+    """A vLLM option that the connection cannot honour; the message names it and what to do.
+
+    Not a ValueError, which pydantic would wrap while vLLM validates its configuration.
+    """
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -107,14 +108,15 @@ class ConnectedModelMixin(nn.Module):
         config = vllm_config.model_config.hf_config
         num_slots = self._settings.num_slots
         self.cc_rows = RowBuffers(num_slots, config.hidden_size)
-        self._ffn_outputs = ffn_outputs(self, type(self).__name__)
-        for module in self._ffn_outputs:
+        modules = ffn_outputs(self, type(self).__name__)
+        for module in modules:
             # One buffer a layer: views of a single one would be aliased graph inputs.
             activations = torch.zeros(num_slots + 1, config.hidden_size, dtype=torch.float32)
             module.register_buffer("cc_activations", activations, persistent=False)
             module.cc_rows = self.cc_rows
             module.register_forward_hook(_capture_hook)
-        self._ffn_outputs[0].register_forward_hook(_inject_hook)
+        modules[0].register_forward_hook(_inject_hook)
+        self._ffn_outputs = modules
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Load the model's weights as vLLM does, and the connection's, which come in the same stream."""
@@ -153,8 +155,9 @@ class ConnectedModelMixin(nn.Module):
         assert self.connection is not None
         device = self.cc_rows.counts.device
         slots = torch.tensor([r.slot for r in inject], device=device)
-        activations = torch.stack([module.cc_activations[slots] for module in self._ffn_outputs], dim=1)
-        embedding = self.embed_input_ids(torch.tensor([r.token for r in inject], device=device))
+        activations = torch.stack([cast(Tensor, module.cc_activations)[slots] for module in self._ffn_outputs], dim=1)
+        tokens = torch.tensor([r.token for r in inject], device=device)
+        embedding = self.embed_input_ids(tokens)  # type: ignore[operator]
         return self.connection.decide_each([r.name for r in inject], activations, embedding).vector
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -16,7 +16,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
 from cc_serve.engine.marks import ConnectionMarks
-from cc_serve.engine.model import CaptureRow, InjectRow
+from cc_serve.engine.model import CaptureRow, ConnectedModelMixin, InjectRow
 
 
 class ConnectionRunnerMixin(GPUModelRunner):
@@ -27,13 +27,16 @@ class ConnectionRunnerMixin(GPUModelRunner):
         self._marks = ConnectionMarks()
         self._held_prompt_logprobs: dict[str, LogprobsTensors] = {}
 
+    def _connected_model(self) -> ConnectedModelMixin:
+        return cast(ConnectedModelMixin, self.get_model())
+
     def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
         result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
         for request_id in scheduler_output.finished_req_ids:
             self._held_prompt_logprobs.pop(request_id, None)
         self._marks = scheduler_output.connection_marks  # type: ignore[attr-defined]
         if not self._marks:
-            self.get_model().clear_connection_rows()
+            self._connected_model().clear_connection_rows()
             return result
 
         def row(request_id: str, offset: int) -> int:
@@ -43,7 +46,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
             # vLLM's own way to drop a partial prefill's token, also under async scheduling.
             self.discard_request_mask.np[self.input_batch.req_id_to_index[request_id]] = True
         self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
-        self.get_model().set_connection_rows(
+        self._connected_model().set_connection_rows(
             [
                 CaptureRow(row(request_id, mark.offset), mark.slot)
                 for request_id, mark in self._marks.capture.items()
@@ -58,7 +61,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
 
     def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
         # Profiling, graph capture and idle data-parallel steps carry no request's rows.
-        self.get_model().clear_connection_rows()
+        self._connected_model().clear_connection_rows()
         return super()._dummy_run(*args, **kwargs)
 
     def _get_prompt_logprobs_dict(
@@ -83,7 +86,8 @@ class ConnectedGPUModelRunner(ConnectionRunnerMixin, GPUModelRunner):
 class ConnectedCPUModelRunner(ConnectionRunnerMixin, CPUModelRunner):
     """vLLM's CPU runner with connections."""
 
-    def sample_tokens(self, grammar_output: Any) -> Any:
+    @torch.inference_mode()
+    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
         # A seeded request's generator must not advance for a discarded token. vLLM rewinds its offset,
         # which a CPU generator does not have; here the generator stays out of the step instead.
         discarded = np.flatnonzero(self.discard_request_mask.np[: self.input_batch.num_reqs])

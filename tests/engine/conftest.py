@@ -1,0 +1,100 @@
+"""Real vLLM engines over tiny models, in this process so that tests can look inside; one is alive at a time."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cc_train.reference import Generation, Reference
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput
+
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One greedy request: prompt token ids, and which connection (None: plain)."""
+
+    prompt: tuple[int, ...]
+    connection: str | None
+    max_tokens: int = 12
+
+
+@dataclass
+class Engine:
+    """A vLLM engine and the reference over the same checkpoint."""
+
+    llm: LLM
+    reference: Reference
+    checkpoint: Path
+
+    def run(self, jobs: list[Job], **sampling: Any) -> list[RequestOutput]:
+        """All jobs at once, greedily unless told otherwise."""
+        from vllm import SamplingParams
+
+        parameters = [
+            SamplingParams(
+                **(
+                    {"temperature": 0, "max_tokens": job.max_tokens, "ignore_eos": True, "logprobs": 0}
+                    | {"detokenize": False}
+                    | sampling
+                ),
+                extra_args={"cc_connection": job.connection} if job.connection else None,
+            )
+            for job in jobs
+        ]
+        return self.llm.generate([{"prompt_token_ids": list(j.prompt)} for j in jobs], parameters, use_tqdm=False)
+
+    def expect(self, job: Job) -> Generation:
+        """What two passes on transformers answer."""
+        return self.reference.generate(job.prompt, job.connection, job.max_tokens)
+
+    def compare(self, jobs: list[Job]) -> float:
+        """Assert the reference's tokens for every job; return the largest log-probability difference."""
+        worst = 0.0
+        for job, output in zip(jobs, self.run(jobs), strict=True):
+            completion, expected = output.outputs[0], self.expect(job)
+            assert list(completion.token_ids) == expected.tokens, (len(job.prompt), job.connection)
+            for token, step, logprob in zip(completion.token_ids, completion.logprobs, expected.logprobs, strict=True):
+                worst = max(worst, abs(step[token].logprob - logprob))
+        return worst
+
+    def counter(self, name: str) -> float:
+        """A vLLM metric's value, by its Prometheus name."""
+        return next(metric.value for metric in self.llm.get_metrics() if metric.name == name)
+
+
+@contextmanager
+def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
+    """Start vLLM on a checkpoint in fp32, and end it."""
+    from vllm import LLM
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    llm = LLM(
+        str(checkpoint),
+        **{"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False} | options,
+    )
+    try:
+        yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
+    finally:
+        del llm
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny import random_connection, save_checkpoint, tiny_llama
+
+    directory = tmp_path_factory.mktemp("tiny-llama")
+    return save_checkpoint(directory, tiny_llama(), random_connection(["global", "sw"]), ["de", "sw"])
