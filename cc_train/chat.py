@@ -1,0 +1,107 @@
+"""From a row's text to the token ids that training and serving share: the chat template and the end of a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.resources import files
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+PLAIN_TEMPLATE = "plain_chat.jinja"
+
+# Only the shape of a rendered conversation is read from it, never its tokens.
+_PROBE = "0"
+
+
+class ChatError(ValueError):
+    """The tokenizer cannot render the prompts that training needs; the message says what is missing."""
+
+
+class ChatEncoder:
+    """Encodes prompts and answers as a chat server encodes them.
+
+    A prompt is one user turn rendered with the tokenizer's chat template, generation prompt included; the template
+    supplies ``bos``. An answer is its text and the token that ends the turn, so that the model learns to stop. The
+    two are encoded apart: no token ever spans the boundary, and the anchor is the same token at serving.
+
+    Args:
+        tokenizer: a tokenizer without a template gets the packaged ``templates/plain_chat.jinja`` set on it, so that
+            saving the tokenizer saves the template that was trained.
+        generation_config: its ``eos_token_id`` says which token of the template ends a turn.
+
+    Raises:
+        ChatError: the template cannot render one user turn, or no token can end an answer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.packaged_template = not tokenizer.chat_template
+        if self.packaged_template:
+            tokenizer.chat_template = files("cc_train").joinpath("templates", PLAIN_TEMPLATE).read_text("utf-8")
+        self.end = self._end_of_turn(stop_ids(tokenizer, generation_config))
+        pad = tokenizer.pad_token_id
+        self.pad_id: int = self.end[-1] if pad is None else pad
+
+    def render(self, user: str) -> str:
+        """The prompt's text: one user turn and the generation prompt."""
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": user}], tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template raises whatever its author chose
+            raise ChatError(f"the chat template cannot render one user turn: {error}") from error
+        return str(text)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a rendered text; special tokens written in it count as such, none is added."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def prompt(self, user: str, limit: int) -> list[int] | None:
+        """Token ids of the prompt, at most ``limit`` of them.
+
+        A longer prompt loses the beginning of the user's text, never the template around it: the question usually
+        stands at the end, and the anchor always does. None if even an empty user turn is too long.
+        """
+        ids = self.encode(self.render(user))
+        if len(ids) <= limit:
+            return ids
+        best = self.encode(self.render(""))
+        if len(best) > limit:
+            return None
+        shortest, longest = 0, len(user) - 1  # characters kept, from the right
+        while shortest <= longest:
+            keep = (shortest + longest + 1) // 2
+            ids = self.encode(self.render(user[len(user) - keep :]))
+            if len(ids) <= limit:
+                best, shortest = ids, keep + 1
+            else:
+                longest = keep - 1
+        return best
+
+    def answer(self, text: str) -> list[int]:
+        """Token ids of the answer and of what ends it."""
+        return self.encode(text) + self.end
+
+    def _end_of_turn(self, stops: Collection[int]) -> list[int]:
+        """What the template writes after an answer, up to the first token that ends generation; else plain ``eos``."""
+        turns: list[dict[str, Any]] = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
+        prompt = self.render(_PROBE)
+        try:
+            whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        except Exception:  # a template that knows no assistant turn says nothing about its end
+            whole = prompt
+        tail = self.encode(whole[whole.rfind(_PROBE) + len(_PROBE) :]) if len(whole) > len(prompt) else []
+        for index, token in enumerate(tail):
+            if token in stops:
+                return tail[: index + 1]
+        if self.tokenizer.eos_token_id is None:
+            raise ChatError("the tokenizer has no eos token, so no answer could ever end; set eos_token")
+        return [self.tokenizer.eos_token_id]
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None) -> set[int]:
+    """The tokens that end generation: the generation configuration's ``eos_token_id`` and the tokenizer's own."""
+    configured = getattr(generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return {i for i in [*listed, tokenizer.eos_token_id] if i is not None}
