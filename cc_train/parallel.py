@@ -1,0 +1,179 @@
+"""The two passes of CC-Tuning as one differentiable module: English prompt, choice, connected answer, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cc_train.activations import anchor_positions, capture_at, connected_at
+from cc_train.connection import ANCHOR_OFFSET, DecisionMaker, chosen_activation, sample_layer
+from cc_train.data import IGNORED
+
+
+class ParallelModel(nn.Module):
+    """A causal LM trained on parallel rows; without a Decision Maker, plain supervised fine-tuning.
+
+    In training the choice is a hard Gumbel sample with the straight-through gradient; in evaluation it is the
+    argmax. One call is one forward of this module, so that Trainer's mixed precision, accumulation and data
+    parallelism apply as to any model.
+
+    Args:
+        language_model: trained in both passes.
+        decision: ``W``, fp32; None trains plain.
+        temperature: of the Gumbel-softmax gradient.
+        anchor_offset: position of the anchor, counted from a prompt's end.
+        label_smoothing: as in `torch.nn.functional.cross_entropy`.
+    """
+
+    accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch, and accumulation weighs tokens alike
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        language_model: PreTrainedModel,
+        decision: DecisionMaker | None,
+        *,
+        temperature: float = 1.0,
+        anchor_offset: int = ANCHOR_OFFSET,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.decision = decision
+        self.temperature = temperature
+        self.anchor_offset = anchor_offset
+        self.label_smoothing = label_smoothing
+        self.choices: Tensor | None = None
+        """How often each layer was chosen since the last `take_choices`, [L]."""
+        self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    @property
+    def config(self) -> Any:
+        return self.language_model.config
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        anchors: Tensor,
+        connected: Tensor,
+        english_input_ids: Tensor,
+        english_attention_mask: Tensor,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss of a batch of `cc_train.data.PairCollator`.
+
+        Args:
+            num_items_in_batch: answer tokens that the loss is divided by; those of this batch if None.
+
+        Returns:
+            ``loss``, a scalar in nats per answer token.
+        """
+        hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
+        unused: Tensor | float = 0.0
+        if self.decision is not None:
+            rows = connected.nonzero().squeeze(1)
+            if len(rows):
+                chosen = self.choose(
+                    input_ids[rows, anchors[rows]], english_input_ids[rows], english_attention_mask[rows]
+                )
+                # A zero vector leaves a plain row's hidden state exactly as it was.
+                vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
+
+                def hooks() -> AbstractContextManager[Any]:
+                    return connected_at(self.language_model, anchors, vector)
+
+            else:  # every process of a parallel job must see a gradient for every parameter
+                unused = 0.0 * self.decision.weight.sum()
+        logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks)
+        total = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing, reduction="sum")
+        count = targets.numel() if num_items_in_batch is None else num_items_in_batch
+        return {"loss": total / count + unused}
+
+    def choose(self, anchor_ids: Tensor, english_ids: Tensor, english_mask: Tensor) -> Tensor:
+        """Steps 1 to 3: the vector that the English prompts give, ``[C, H]`` fp32.
+
+        Args:
+            anchor_ids: the non-English prompts' tokens at the anchor, ``[C]``.
+            english_ids, english_mask: the English prompts, ``[C, M]``.
+        """
+        assert self.decision is not None
+        positions = anchor_positions(english_mask, self.anchor_offset)
+        english_ids = english_ids[:, : english_mask.sum(dim=1).max()]
+        english_mask = english_mask[:, : english_ids.shape[1]]
+        with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
+            self.language_model.model(input_ids=english_ids, attention_mask=english_mask, use_cache=False)
+        embedding = self.language_model.get_input_embeddings()(anchor_ids[:, None]).squeeze(1)
+        with torch.autocast(embedding.device.type, enabled=False):  # the connection is fp32 under mixed precision too
+            logits = self.decision(capture.activations, embedding)
+            if self.training:
+                choice = sample_layer(logits, self.temperature)
+            else:
+                choice = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
+            counts = choice.detach().sum(dim=0)
+            self.choices = counts if self.choices is None else self.choices + counts
+            return chosen_activation(choice, capture.activations)
+
+    def answer_logits(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        hooks: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> tuple[Tensor, Tensor]:
+        """Pass 2: logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
+
+        Args:
+            hooks: makes the context in which the pass runs, such as `connected_at`.
+        """
+        rows, columns = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+        with self._pass(hooks), _head_only_at(self.language_model, rows, columns):
+            logits = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        return logits[0], labels[rows, columns + 1]
+
+    def take_choices(self) -> Tensor | None:
+        """The counts of chosen layers ``[L]`` since the last call."""
+        counts, self.choices = self.choices, None
+        return counts
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs: Any) -> None:
+        """As in transformers. A layer that is run again for its gradient must meet the hooks of its own pass."""
+
+        def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+            return nullcontext(), self._hooks()
+
+        settings = {**(gradient_checkpointing_kwargs or {}), "use_reentrant": False, "context_fn": contexts}
+        self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings, **kwargs)
+
+    @contextmanager
+    def _pass(self, hooks: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+        self._hooks = hooks
+        try:
+            with hooks() as entered:
+                yield entered
+        finally:
+            self._hooks = nullcontext
+
+
+@contextmanager
+def _head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
+    """Give the LM head only the hidden states at ``rows``, ``columns`` ``[A]``, in the one pass made inside.
+
+    The model's own forward then finishes them, with whatever its family does to logits, as ``[1, A, V]``.
+    """
+
+    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][rows, columns][None],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
