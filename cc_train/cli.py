@@ -1,0 +1,107 @@
+"""``cc-train``: one command a word, each a function of its arguments."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+# Command: what it does, and where its function is. Imported when called, so that --help is instant.
+COMMANDS = {
+    "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
+}
+BAD_INPUT = 2
+_USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when done, 2 for bad input, with one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_USAGE + "".join(f"  {name:<12} {text}\n" for name, (text, _) in COMMANDS.items()), end="")
+        print("\ncc-train COMMAND --help lists a command's options.")
+        return 0 if given else BAD_INPUT
+    name, *rest = given
+    if name not in COMMANDS:
+        print(f"cc-train: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        return BAD_INPUT
+    module, function = COMMANDS[name][1].split(":")
+    return getattr(importlib.import_module(module), function)(rest)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """``cc-train run``."""
+    from cc_train.architectures import UnsupportedArchitectureError
+    from cc_train.chat import ChatError
+    from cc_train.checkpoint import CheckpointError
+    from cc_train.config import UsageError, parse_run
+    from cc_train.data import DataError
+    from cc_train.run import run
+    from cc_train.trainer import TrainingError
+    from cc_train.transform import FitError
+    from cc_train.workspace import OutputError
+
+    console = Console(stderr=True)
+    try:
+        result = run(parse_run(arguments), lambda line: console.print(escape(line), highlight=False))
+    except (
+        UsageError,
+        DataError,
+        OutputError,
+        ChatError,
+        CheckpointError,
+        UnsupportedArchitectureError,
+        TrainingError,
+        FitError,
+    ) as error:
+        print(f"cc-train run: {error}", file=sys.stderr)
+        return BAD_INPUT
+    Console().print(summary_table(result))
+    print(f"checkpoint: {result.directory}")
+    if result.method == "cc":
+        print(f"serve it:   cc-serve serve {result.directory}")
+    return 0
+
+
+def summary_table(result: Any) -> Table:
+    """The end of a run by language: rows, and on held-out pairs R², cosine, agreement and the answer's loss.
+
+    The loss is that with the matrix, beside the plain model's and the one that true English activations give.
+    """
+    table = Table(
+        title=f"{result.method}: training loss {result.loss:.4f}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    columns = ["", "rows"]
+    if result.fit:
+        columns += ["matrix", "held out", "R²", "cosine", "agreement", "loss", "plain", "English"]
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("", "matrix") else "right", no_wrap=True)
+    for language in ["all", *result.examples]:
+        rows = sum(result.examples.values()) if language == "all" else result.examples[language]
+        cells = [language, str(rows)]
+        score = result.fit.get(language)
+        if score:
+            fitted, loss = score["transform"], score["answer_loss"]
+            cells += [score["matrix"] or "", str(score["pairs"])]
+            cells += [_figure(fitted[key]) for key in ("r2", "cosine", "agreement")]
+            cells += [_figure(loss[key]) for key in ("transform", "plain", "english")]
+        table.add_row(*cells)
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""The options of ``cc-train run``: transformers' `TrainingArguments` and the method's own, from flags or a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+import yaml
+from transformers import HfArgumentParser, SchedulerType, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from cc_train.transform import FitSettings
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+class UsageError(ValueError):
+    """An option is missing, unknown or wrong; the message is one line."""
+
+
+@dataclass
+class ModelArguments:
+    """What is trained."""
+
+    _argument_group_name = "model"
+
+    model: str = field(metadata={"help": "Directory of a Hugging Face causal language model."})
+    freeze_embeddings: bool = field(
+        default=False, metadata={"help": "Do not train the input embeddings (nor an LM head tied to them)."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """What it is trained on."""
+
+    _argument_group_name = "data"
+
+    data: list[str] = field(metadata={"help": "Parallel rows: JSONL files, plain or gzipped."})
+    eval_data: list[str] | None = field(
+        default=None, metadata={"help": "Rows for evaluation during training; needs --eval-strategy."}
+    )
+    max_length: int = field(
+        default=1024,
+        metadata={"help": "Most tokens of prompt and answer; longer prompts lose the beginning of the user's text."},
+    )
+    max_rows: int | None = field(default=None, metadata={"help": "Train on a random sample of this many rows."})
+
+
+@dataclass
+class MethodArguments:
+    """How the connection is trained."""
+
+    _argument_group_name = "method"
+
+    method: Literal["cc", "sft"] = field(
+        default="cc",
+        metadata={"help": "cc: with the cross-lingual connection. sft: the baseline without it; writes a plain model."},
+    )
+    decision_normalize: bool = field(
+        default=True,
+        metadata={"help": "Normalise the Decision Maker's input in training; changes no choice at inference."},
+    )
+    gumbel_temperature: float = field(default=1.0, metadata={"help": "Temperature of the Gumbel-softmax gradient."})
+    decision_learning_rate: float | None = field(
+        default=None, metadata={"help": "The Decision Maker's learning rate; the model's --learning-rate if not given."}
+    )
+    anchor_offset: int = field(
+        default=-1, metadata={"help": "The anchor's position, counted from the prompt's end; -1 is its last token."}
+    )
+
+
+@dataclass
+class FitArguments:
+    """How the Transform Matrices are fitted, after training."""
+
+    _argument_group_name = "fit"
+
+    fit_max_pairs: int = field(
+        default=FitSettings.max_pairs, metadata={"help": "Most prompt pairs used, spread evenly over the languages."}
+    )
+    fit_min_pairs: int = field(
+        default=FitSettings.min_pairs, metadata={"help": "Fitted pairs from which a language gets its own matrix."}
+    )
+    fit_held_out: float = field(
+        default=FitSettings.held_out, metadata={"help": "Share of the pairs kept for the report."}
+    )
+    fit_ridge: float = field(
+        default=FitSettings.ridge, metadata={"help": "Ridge, as a share of the mean of the normal equations' diagonal."}
+    )
+    fit_batch_size: int = field(default=8, metadata={"help": "Pairs in one forward pass."})
+
+    def settings(self) -> FitSettings:
+        return FitSettings(self.fit_max_pairs, self.fit_min_pairs, self.fit_held_out, self.fit_ridge)
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """transformers' own options, each under its own name; only the defaults below differ."""
+
+    _argument_group_name = "output and training (transformers' TrainingArguments)"
+
+    output_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Directory of the finished checkpoint; appears only when it is complete.",
+            "aliases": ["--output"],
+        },
+    )
+    overwrite: bool = field(default=False, metadata={"help": "Replace what --output holds."})
+    save_dtype: Literal["bfloat16", "float16", "float32"] = field(
+        default="bfloat16",
+        metadata={"help": "Type of the saved weights, which is what the server loads; the matrices are fitted on it."},
+    )
+    learning_rate: float = field(default=1e-5, metadata={"help": "The initial learning rate."})
+    lr_scheduler_type: SchedulerType | str = field(
+        default="cosine", metadata={"help": "The learning rate's course after the warm-up."}
+    )
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
+    logging_steps: float = field(
+        default=10, metadata={"help": "Steps between two log lines, or their share if below 1."}
+    )
+    save_strategy: SaveStrategy | str = field(
+        default="no",
+        metadata={"help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False  # only a warning would come of it
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that ``cc-train run`` was told."""
+
+    model: ModelArguments
+    data: DataArguments
+    method: MethodArguments
+    fit: FitArguments
+    training: RunArguments
+
+    @property
+    def save_dtype(self) -> torch.dtype:
+        return DTYPES[self.training.save_dtype]
+
+    @property
+    def output(self) -> Path:
+        return Path(self.training.output_dir or "")
+
+
+class _Parser(HfArgumentParser):
+    """Raises instead of printing more than a hundred options of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def make_parser() -> HfArgumentParser:
+    """The parser of ``cc-train run``."""
+    groups: list[Any] = [ModelArguments, DataArguments, MethodArguments, FitArguments, RunArguments]
+    parser = _Parser(
+        groups,
+        prog="cc-train run",
+        usage="%(prog)s --model DIR --data FILE.jsonl[.gz] --output DIR [options]\n"
+        "       %(prog)s --config RECIPE.yaml [options]",
+        description="Train a model with the cross-lingual connection, fit its Transform Matrices, and write the "
+        "deployable checkpoint.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="RECIPE.yaml", help="Read options from a YAML file; flags override it.")
+    return parser
+
+
+def parse_run(arguments: Sequence[str]) -> RunConfig:
+    """Options from the command line, over those of ``--config``.
+
+    Raises:
+        UsageError: an option is missing, unknown or wrong.
+    """
+    parser = make_parser()
+    given = list(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path)
+    recipe = first.parse_known_args([a for a in given if a not in ("-h", "--help")])[0].config
+    if recipe is not None:
+        given = [*recipe_arguments(recipe, parser), *given]
+    known = [option for action in parser._actions for option in action.option_strings]
+    for option in (a.split("=", 1)[0] for a in given if a.startswith("--")):
+        if option not in known:
+            raise UsageError(f"unknown option {option}{_suggestion(option, known)}")
+    try:
+        model, data, method, fit, training, *_ = parser.parse_args_into_dataclasses(given, look_for_args_file=False)
+    except (ValueError, TypeError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    config = RunConfig(model, data, method, fit, training)
+    _check(config)
+    return config
+
+
+def recipe_arguments(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+    """A recipe's keys as command-line arguments, so that both ways are parsed and checked alike.
+
+    Raises:
+        UsageError: the file cannot be read, is no mapping, or has an unknown key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: is not a mapping of options to values")
+    known = {option.lstrip("-") for action in parser._actions for option in action.option_strings} - {"h", "config"}
+    arguments: list[str] = []
+    for key, value in content.items():
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key!r}{_suggestion(str(key), known)}")
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        texts = [json.dumps(v) if isinstance(v, dict) else str(v) for v in values]
+        # "--key=value" keeps a negative number or a leading dash from being read as a flag.
+        arguments += [f"--{key}={texts[0]}"] if len(texts) == 1 else [f"--{key}", *texts]
+    return arguments
+
+
+def _check(config: RunConfig) -> None:
+    """What the types do not say; raises `UsageError`."""
+    training, data, method, fit = config.training, config.data, config.method, config.fit
+    for option, wrong, rule in (
+        ("--output", not training.output_dir or training.output_dir == "trainer_output", "is required"),
+        ("--max-length", data.max_length < 8, "must be at least 8"),
+        ("--max-rows", data.max_rows is not None and data.max_rows < 1, "must be at least 1"),
+        ("--gumbel-temperature", not method.gumbel_temperature > 0, "must be above 0"),
+        ("--anchor-offset", method.anchor_offset > -1, "must be -1 or less"),
+        ("--fit-max-pairs", fit.fit_max_pairs < 1, "must be at least 1"),
+        ("--fit-min-pairs", fit.fit_min_pairs < 1, "must be at least 1"),
+        ("--fit-held-out", not 0 <= fit.fit_held_out < 1, "must be at least 0 and below 1"),
+        ("--fit-ridge", not fit.fit_ridge >= 0, "must be 0 or more"),
+        ("--fit-batch-size", fit.fit_batch_size < 1, "must be at least 1"),
+        (
+            "--eval-data",
+            bool(data.eval_data) != (training.eval_strategy != IntervalStrategy.NO),
+            "goes with --eval-strategy",
+        ),
+    ):
+        if wrong:
+            raise UsageError(f"{option} {rule}")
+
+
+def _suggestion(option: str, known: Any) -> str:
+    close = difflib.get_close_matches(option, sorted(set(known) - {"-h", "--help"}), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
