@@ -1,0 +1,116 @@
+"""The ``cc-serve`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from cc_serve.routing import Router, default_router
+
+USAGE_ERROR = 2
+HELP = ("-h", "--help")
+
+_SERVE_EPILOG = """\
+Every flag of `vllm serve` is accepted, such as --port, --max-model-len or --tensor-parallel-size. List them with
+`cc-serve serve --help=all`, or search them with --help=WORD.
+
+Requests may carry "cc_connection" beside the OpenAI fields: "auto" (the default: detect the language), "off",
+"global" or a language code. Responses say what was done in the headers X-CC-Language and X-CC-Connection.
+
+On SIGTERM, running requests are finished, for up to --shutdown-timeout seconds (30 unless set); new ones get 503."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 2 for something the caller has to correct."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    if arguments[:1] == ["serve"] and any(argument.startswith("--help=") for argument in arguments):
+        from cc_serve.api.arguments import parse_arguments
+
+        parse_arguments(arguments[1:])  # prints vLLM's own help, and exits
+    if arguments[:1] == ["serve"] and arguments[1:] and arguments[1].startswith("-") and arguments[1] not in HELP:
+        parser.error("CHECKPOINT comes first: cc-serve serve CHECKPOINT [vLLM flags]")
+    options = parser.parse_args(arguments)
+    if options.command == "serve":
+        return _serve(options.checkpoint, options.vllm_flags)
+    return _route(options.checkpoint, sys.stdin.buffer, sys.stdout)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("cc-serve", description="Serve CC-Tuned language models on vLLM.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="start the OpenAI-compatible server for a CC-Tuned checkpoint",
+        usage="cc-serve serve CHECKPOINT [vLLM flags]",
+        description="Start the OpenAI-compatible server for a CC-Tuned checkpoint.",
+        epilog=_SERVE_EPILOG,
+        formatter_class=raw,
+    )
+    serve.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="directory of the checkpoint")
+    serve.add_argument("vllm_flags", nargs=argparse.REMAINDER, metavar="vLLM flags", help="see below")
+    route = commands.add_parser(
+        "route",
+        help="say how prompts would be routed, without an engine",
+        description='Read one JSON string a line, print {"language", "confidence", "connection"} a line.',
+        epilog='An undecided language is null; its prompts, like English ones, go plain: "off".',
+    )
+    route.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help='route as this checkpoint would; without it, all served languages have the connection "global"',
+    )
+    return parser
+
+
+def _serve(checkpoint: Path, vllm_flags: list[str]) -> int:
+    # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
+    try:
+        router = _router_of(checkpoint)
+    except ValueError as error:
+        return _refuse(error)
+    from cc_serve.api.server import StartError, serve
+
+    try:
+        serve(checkpoint, router, vllm_flags)
+    except StartError as error:
+        return _refuse(error)
+    return 0
+
+
+def _route(checkpoint: Path | None, lines: Iterable[bytes], output: TextIO) -> int:
+    try:
+        router = _router_of(checkpoint) if checkpoint else default_router()
+    except ValueError as error:
+        return _refuse(error)
+    status = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = json.loads(line)
+        except (ValueError, RecursionError):
+            text = None
+        if isinstance(text, str):
+            print(json.dumps(asdict(router.route([text]))), file=output, flush=True)
+        else:
+            status = _refuse(f'line {number}: expected one JSON string, such as "Guten Tag"')
+    return status
+
+
+def _router_of(checkpoint: Path) -> Router:
+    """The router of a checkpoint; raises `cc_train.checkpoint.CheckpointError`, a ValueError."""
+    from cc_train.checkpoint import load_connection
+
+    connection, config = load_connection(checkpoint)
+    return Router(connection.names, config.languages)
+
+
+def _refuse(problem: object) -> int:
+    print(f"cc-serve: {problem}", file=sys.stderr)
+    return USAGE_ERROR

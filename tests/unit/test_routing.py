@@ -1,0 +1,140 @@
+"""The policy: language to connection, overrides, and which of a request's words are judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_serve.routing import Router, UnknownConnectionError, default_router, user_texts
+
+GERMAN = "Wo ist der nächste Bahnhof, bitte?"
+FRENCH = "Où se trouve la gare la plus proche ?"
+SWAHILI = "Kituo cha treni kilicho karibu kiko wapi?"
+ENGLISH = "Where is the nearest train station, please?"
+UNDECIDED = "12345"
+
+router = Router(["global", "de"], ["de", "fr", "zh"])
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "connection"),
+    [
+        pytest.param(GERMAN, "de", "de", id="own matrix"),
+        pytest.param(FRENCH, "fr", "global", id="no matrix of its own"),
+        pytest.param(ENGLISH, "en", "off", id="English"),
+        pytest.param(SWAHILI, "sw", "off", id="not trained for"),
+        pytest.param(UNDECIDED, None, "off", id="undecided"),
+    ],
+)
+def test_auto_follows_the_language(text: str, language: str | None, connection: str) -> None:
+    route = router.route([text])
+    assert (route.language, route.connection) == (language, connection)
+    assert router.route([text], "auto") == route
+
+
+@pytest.mark.parametrize(
+    ("override", "language", "connection"),
+    [
+        ("off", "de", "off"),
+        ("global", "de", "global"),
+        ("de", "de", "de"),
+        ("zh", "zh", "global"),
+        ("en", "en", "off"),
+    ],
+)
+def test_an_override_decides(override: str, language: str, connection: str) -> None:
+    route = router.route([GERMAN], override)
+    assert (route.language, route.connection) == (language, connection)
+
+
+def test_a_named_language_is_certain() -> None:
+    assert router.route([UNDECIDED], "fr").confidence == 1.0
+
+
+@pytest.mark.parametrize("override", ["sw", "xx", "", "AUTO", "de ", None, 1, True, ["de"], {"a": 1}, float("nan")])
+def test_an_unknown_override_names_the_ones_that_exist(override: object) -> None:
+    with pytest.raises(UnknownConnectionError, match=r"this checkpoint has: auto, off, global, de, en, fr, zh$"):
+        router.route([GERMAN], override)
+
+
+def test_global_alone_serves_every_language() -> None:
+    route = default_router().route([SWAHILI])
+    assert (route.language, route.connection) == ("sw", "global")
+
+
+def test_a_checkpoint_without_global_does_not_offer_it() -> None:
+    lone = Router(["de"], ["de", "fr"])
+    assert lone.choices == ("auto", "off", "de", "en", "fr")
+    assert lone.route([FRENCH]).connection == "off"
+
+
+def test_earlier_turns_are_asked_when_the_newest_is_undecided() -> None:
+    assert router.route([UNDECIDED, "ok", FRENCH, GERMAN]).language == "fr"
+    assert router.route([UNDECIDED, "", "😀"]).language is None
+    assert router.route([UNDECIDED] * 8 + [FRENCH]).language is None, "the search is bounded"
+
+
+def test_a_route_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        router.route([GERMAN]).connection = "off"  # type: ignore[misc]
+
+
+def user(content: object) -> dict[str, object]:
+    return {"role": "user", "content": content}
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        pytest.param(
+            {"messages": [user("a"), {"role": "assistant", "content": "b"}, user("c")]}, ["c", "a"], id="turns"
+        ),
+        pytest.param({"messages": [{"role": "system", "content": "a"}, user("b")]}, ["b"], id="system"),
+        pytest.param(
+            {"messages": [user([{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}])]},
+            ["a\n\nb"],
+            id="parts",
+        ),
+        pytest.param({"messages": []}, [], id="no messages"),
+        pytest.param({"prompt": "a"}, ["a"], id="prompt"),
+        pytest.param({"prompt": ["a", "b"]}, ["a", "b"], id="prompts"),
+        pytest.param({"prompt": [1, 2, 3]}, [], id="token ids"),
+        pytest.param({"prompt": [[1], [2]]}, [], id="lists of token ids"),
+        pytest.param({"input": "a"}, ["a"], id="responses, text"),
+        pytest.param({"input": [user([{"type": "input_text", "text": "a"}])]}, ["a"], id="responses, items"),
+        pytest.param({}, [], id="nothing"),
+    ],
+)
+def test_the_users_words_are_judged(body: dict[str, object], texts: list[str]) -> None:
+    assert user_texts(body) == texts
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner),
+    max_leaves=20,
+)
+turns = st.lists(json_values | st.fixed_dictionaries({"role": st.just("user"), "content": json_values}))
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "prompt", "input"]), json_values | turns))
+def test_any_body_is_routed(body: dict[str, object]) -> None:
+    assert router.route(user_texts(body)).connection in ("off", "global", "de")
+
+
+@given(json_values)
+def test_any_override_is_obeyed_or_refused(override: object) -> None:
+    try:
+        assert router.route([GERMAN], override).connection in ("off", "global", "de")
+    except UnknownConnectionError:
+        assert override not in router.choices
+
+
+def test_routing_loads_neither_torch_nor_vllm() -> None:
+    program = "import sys, cc_serve.routing; sys.exit(bool({'torch', 'vllm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
