@@ -1,0 +1,44 @@
+# Two commands matter: `make run` (a CC-Tuned model answers on http://127.0.0.1:8000) and `make test`.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+INSTALLED := .venv/installed
+LOCKS := requirements/cpu.lock requirements/dev.lock
+
+.PHONY: install run test lint format lock clean
+
+install: $(INSTALLED)
+
+# The mark is newer than the locks when they are what is installed. --no-deps: see the locks' first lines.
+$(INSTALLED): $(LOCKS) pyproject.toml
+	@echo "1/4 Installing into .venv (minutes the first time; pip keeps what it downloads)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --no-deps $(addprefix -r ,$(LOCKS)) || { \
+	    echo "If pip found no torch with '+cpu' in its version, see 'The CPU build of torch' in README.md."; exit 1; }
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(INSTALLED)
+	@$(BIN)/python tools/demo.py --port $(PORT)
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(TESTS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# A fresh resolution; run the tests before you commit what it writes.
+lock: $(INSTALLED)
+	$(BIN)/python tools/lock.py
+
+# Everything that `make` wrote; models/ and outputs/ are made again by `make run`.
+clean:
+	rm -rf .venv build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
