@@ -1,0 +1,76 @@
+"""What cannot be honoured is refused while vLLM builds its configuration, by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vllm import EngineArgs
+
+from cc_serve.engine.config import MAX_SLOTS, EngineConnection, UnsupportedConfigurationError
+from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
+
+
+def configure(checkpoint: Path, **options: Any) -> Any:
+    return EngineArgs(
+        str(checkpoint), **{"skip_tokenizer_init": True, "max_model_len": 128, "dtype": "float32"} | options
+    ).create_engine_config()
+
+
+def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint: Path) -> None:
+    config = configure(tiny_checkpoint)
+    assert config.scheduler_config.scheduler_cls == "cc_serve.engine.scheduler.make_scheduler"
+    assert config.parallel_config.worker_cls == "cc_serve.engine.worker.ConnectedCPUWorker"
+    settings = EngineConnection.of(config)
+    assert settings.names == ("global", "sw")
+    assert settings.anchor_offset == -1
+    assert settings.num_slots == MAX_SLOTS
+    assert settings.sha256 == json.loads((tiny_checkpoint / CONFIG_FILE).read_text())["cc_connection"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"pipeline_parallel_size": 2}, "--pipeline-parallel-size"),
+        (
+            {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2}},
+            "--speculative-config",
+        ),
+        ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "--scheduler-cls"),
+        ({"worker_cls": "vllm.v1.worker.cpu_worker.CPUWorker"}, "--worker-cls"),
+        (
+            {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
+            "--kv-transfer-config",
+        ),
+    ],
+)
+def test_options_that_cannot_be_honoured(tiny_checkpoint: Path, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnsupportedConfigurationError, match=named):
+        configure(tiny_checkpoint, **options)
+
+
+def test_the_v2_model_runner(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
+    with pytest.raises(UnsupportedConfigurationError, match="VLLM_USE_V2_MODEL_RUNNER=0"):
+        configure(tiny_checkpoint)
+
+
+def test_a_changed_connection(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "changed")
+    payload = bytearray((copy / CONNECTION_FILE).read_bytes())
+    payload[-1] ^= 1
+    (copy / CONNECTION_FILE).write_bytes(payload)
+    with pytest.raises(ValueError, match=f"{CONNECTION_FILE}: .*sha256"):
+        configure(copy)
+
+
+def test_an_unknown_architecture(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "unknown")
+    config = json.loads((copy / CONFIG_FILE).read_text())
+    config["architectures"] = ["CCUnheardOfForCausalLM"]
+    (copy / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="CCUnheardOfForCausalLM"):
+        configure(copy)

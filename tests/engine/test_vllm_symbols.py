@@ -1,0 +1,105 @@
+"""Every vLLM symbol the engine leans on. None is a stable API: a new vLLM fails here first, and says what moved."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+import vllm
+
+PINNED = "0.32"
+
+# Where it lives, and the parameters that we pass, receive or override by name or place.
+CALLABLES = {
+    "vllm.config:SchedulerConfig.get_scheduler_cls": ("self",),
+    "vllm.config:VllmConfig.try_verify_and_update_config": ("self",),
+    "vllm.model_executor.models.config:VerifyAndUpdateConfig.verify_and_update_config": ("vllm_config",),
+    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.__init__": ("self", "vllm_config", "prefix"),
+    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.embed_input_ids": ("self", "input_ids"),
+    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.load_weights": ("self", "weights"),
+    "vllm.model_executor.models.llama:LlamaForCausalLM.__init__": ("self", "vllm_config", "prefix", "layer_type"),
+    "vllm.model_executor.models.llama:LlamaForCausalLM.embed_input_ids": ("self", "input_ids"),
+    "vllm.model_executor.models.llama:LlamaForCausalLM.load_weights": ("self", "weights"),
+    "vllm.utils.torch_utils:direct_register_custom_op": (
+        *("op_name", "op_func", "mutates_args", "fake_impl", "target_lib", "dispatch_key", "tags"),
+    ),
+    "vllm.v1.core.sched.scheduler:Scheduler.__init__": (
+        *("self", "vllm_config", "kv_cache_config", "structured_output_manager", "block_size"),
+        *("hash_block_size", "mm_registry", "include_finished_set", "log_stats"),
+    ),
+    "vllm.v1.core.sched.scheduler:Scheduler._free_request": ("self", "request", "delay_free_blocks"),
+    "vllm.v1.core.sched.scheduler:Scheduler._preempt_request": (
+        *("self", "request", "timestamp", "drop_stale_output"),
+    ),
+    "vllm.v1.core.sched.scheduler:Scheduler._update_after_schedule": ("self", "scheduler_output"),
+    "vllm.v1.core.sched.async_scheduler:AsyncScheduler._update_after_schedule": ("self", "scheduler_output"),
+    "vllm.v1.core.sched.scheduler:Scheduler.add_request": ("self", "request"),
+    "vllm.v1.request:Request.update_block_hashes": ("self",),
+    "vllm.v1.worker.cpu_worker:CPUWorker.init_device": ("self",),
+    "vllm.v1.worker.gpu_worker:Worker._make_model_runner": ("self",),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._get_prompt_logprobs_dict": (
+        *("self", "hidden_states", "num_scheduled_tokens"),
+    ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._prepare_inputs": (
+        *("self", "scheduler_output", "num_scheduled_tokens"),
+    ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.get_model": ("self",),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sample_tokens": ("self", "grammar_output"),
+}
+
+# Attributes that we read or write, and the source that sets or uses them.
+ATTRIBUTES = {
+    "vllm.v1.core.sched.scheduler:Scheduler": (
+        *("self.requests", "self.hash_block_size", "self.grammar_compile_error_reqs", "request.num_computed_tokens"),
+    ),
+    "vllm.v1.request:Request": (
+        *("self._block_hasher", "self.block_hashes", "self.num_prompt_tokens", "self.num_computed_tokens"),
+        *("self.prompt_token_ids", "self.prompt_is_token_ids", "self.resumable", "self.all_token_ids"),
+    ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner": (
+        *("self.discard_request_mask", "self.query_start_loc", "self.input_batch", "def _dummy_run("),
+    ),
+    "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
+    "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
+    "vllm.model_executor.models.llama:LlamaDecoderLayer": ("self.mlp(",),
+    "vllm.model_executor.models.gemma3:Gemma3DecoderLayer": ("self.post_feedforward_layernorm(",),
+    "vllm.config:VllmConfig": ("additional_config", "def use_v2_model_runner"),
+}
+
+
+def find(symbol: str) -> object:
+    module, _, path = symbol.partition(":")
+    found: object = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+        assert found is not None, f"{symbol} is gone from vLLM {vllm.__version__}"
+    return found
+
+
+def test_version_is_the_pinned_one() -> None:
+    assert vllm.__version__.startswith(PINNED + ".")
+
+
+@pytest.mark.parametrize("symbol", CALLABLES)
+def test_signature(symbol: str) -> None:
+    function = find(symbol)
+    # Decorated methods keep their parameters behind `__wrapped__`, which inspect follows.
+    assert tuple(inspect.signature(function).parameters) == CALLABLES[symbol], symbol  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("symbol", ATTRIBUTES)
+def test_attributes(symbol: str) -> None:
+    source = inspect.getsource(find(symbol))  # type: ignore[arg-type]
+    for attribute in ATTRIBUTES[symbol]:
+        assert attribute in source, f"{symbol} no longer has {attribute!r}"
+
+
+def test_the_error_set_is_served_after_each_step() -> None:
+    source = inspect.getsource(find("vllm.v1.core.sched.scheduler:Scheduler.update_from_output"))  # type: ignore[arg-type]
+    assert "grammar_compile_error_reqs" in source
+
+
+def test_configuration_hooks_are_looked_up_by_architecture() -> None:
+    hooks = find("vllm.model_executor.models.config:MODELS_CONFIG_MAP")
+    assert isinstance(hooks, dict)
