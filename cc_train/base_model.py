@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -135,37 +136,24 @@ def _package_file(package: str, name: str) -> Path:
     return Path(str(distribution(package).locate_file(name)))
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``base`` to the subcommands of ``cc-train``."""
-    parser = commands.add_parser("base", help="make a small base model from an installed package")
-    add_arguments(parser)
-    parser.set_defaults(run=run)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
-    parser.add_argument("--output", type=Path, required=True, help="directory of the new checkpoint")
-    parser.add_argument("--name", choices=sorted(SOURCES), default=DEFAULT, help=f"which model (default {DEFAULT})")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run ``cc-train base``; the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``cc-train base``; 0 when the checkpoint is there, 2 when it cannot be made, with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="cc-train base",
+        description="Make a small base model from an installed package: an ordinary Hugging Face checkpoint, bf16.",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the checkpoint's directory")
+    parser.add_argument("--name", choices=sorted(SOURCES), default=DEFAULT, help=f"which model (default: {DEFAULT})")
+    options = parser.parse_args(arguments)
     logging.disable_progress_bar()
     try:
-        made = make_base(arguments.name, arguments.output)
+        made = make_base(options.name, options.output)
     except BaseModelError as error:
-        print(f"cc-train base: {error}")
-        return 1
-    print(f"{arguments.name}: {'written to' if made else 'already in'} {arguments.output}")
+        print(f"cc-train base: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.name}: {'written to' if made else 'already in'} {options.output}")
     return 0
 
 
-def main() -> int:
-    """``python -m cc_train.base_model``."""
-    parser = argparse.ArgumentParser(prog="python -m cc_train.base_model", description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
