@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -17,8 +18,25 @@ from cc_train.reference import Generation, Reference
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
 
-os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+@dataclass
+class Tally:
+    """What the session compared with the reference; printed at its end."""
+
+    requests: int = 0
+    tokens: int = 0
+    worst: float = 0.0
+
+
+TALLY = Tally()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if TALLY.requests:
+        terminalreporter.write_line(
+            f"engine against two-pass reference: {TALLY.requests} requests and {TALLY.tokens} tokens equal; "
+            f"largest log-probability difference {TALLY.worst:.1e}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,9 @@ class Engine:
             assert list(completion.token_ids) == expected.tokens, (len(job.prompt), job.connection)
             for token, step, logprob in zip(completion.token_ids, completion.logprobs, expected.logprobs, strict=True):
                 worst = max(worst, abs(step[token].logprob - logprob))
+            TALLY.requests += 1
+            TALLY.tokens += len(expected.tokens)
+        TALLY.worst = max(TALLY.worst, worst)
         return worst
 
     def counter(self, name: str) -> float:
@@ -80,16 +101,22 @@ def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
 
-    llm = LLM(
-        str(checkpoint),
-        **{"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False} | options,
-    )
-    try:
-        yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
-    finally:
-        del llm
-        gc.collect()
-        cleanup_dist_env_and_memory()
+    defaults = {"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False}
+    with mock.patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}):
+        llm = LLM(str(checkpoint), **defaults | options)
+        try:
+            yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
+        finally:
+            del llm
+            gc.collect()
+            cleanup_dist_env_and_memory()
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """vLLM's CPU platform writes to the environment; the servers of other tests must not inherit that."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")
