@@ -1,0 +1,55 @@
+"""The flags of ``cc-serve serve``: vLLM's own, all of them, with this project's defaults."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from vllm import envs
+from vllm.entrypoints.cli.serve import ServeSubcommand
+from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+from vllm.logger import configure_logging_from_args
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from cc_serve.api.defaults import ServeDefaults, set_environment
+
+_EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a flag with --help=max-model-len.\n"
+
+
+def parse_arguments(arguments: Sequence[str]) -> Namespace:
+    """Parse ``CHECKPOINT`` and vLLM's flags; prints a usage error or the help and exits, as argparse does.
+
+    Raises:
+        ValueError, TypeError: flags that cannot be combined.
+    """
+    cli_env_setup()
+    set_environment()
+    command = ServeSubcommand()
+    parser = FlexibleArgumentParser(prog="cc-serve")
+    serve = command.subparser_init(parser.add_subparsers(dest="subparser"))
+    serve.usage, serve.epilog = "cc-serve serve CHECKPOINT [vLLM flags]", _EPILOG
+    if arguments and not arguments[0].startswith("-"):
+        serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]))))
+    # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.
+    parsed = parser.parse_args(["serve", *arguments])
+    parsed.model = parsed.model_tag
+    configure_logging_from_args(parsed)
+    command.validate(parsed)
+    _refuse_other_front_ends(parsed)
+    return parsed
+
+
+def _refuse_other_front_ends(parsed: Namespace) -> None:
+    """Front ends of vLLM's that would answer without routing. Raises ValueError."""
+    reasons = {
+        "--grpc": parsed.grpc,
+        "--headless": parsed.headless,
+        "--api-server-count above 1": (parsed.api_server_count or 1) > 1,
+        "--data-parallel-multi-port-external-lb": parsed.data_parallel_multi_port_external_lb,
+        "VLLM_USE_RUST_FRONTEND": envs.VLLM_USE_RUST_FRONTEND,
+    }
+    for name, applies in reasons.items():
+        if applies:
+            raise ValueError(f"{name} starts a server without language routing; start several cc-serve instead")

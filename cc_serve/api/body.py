@@ -1,0 +1,40 @@
+"""Reading a request's body ahead of the application, and handing it on."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Receive, Scope
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body, or None when the client has gone before sending it all."""
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def with_length(scope: Scope, body: bytes) -> Scope:
+    """``scope`` with the headers that describe ``body``."""
+    headers = MutableHeaders(raw=list(scope["headers"]))
+    if "transfer-encoding" not in headers:
+        headers["content-length"] = str(len(body))
+    return {**scope, "headers": headers.raw}
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A receive channel that gives ``body`` at once and then what ``receive`` gives, such as the client's leaving."""
+    pending: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replayed() -> Message:
+        nonlocal pending
+        if pending is None:
+            return await receive()
+        message, pending = pending, None
+        return message
+
+    return replayed

@@ -1,0 +1,131 @@
+"""The middleware that gives each generation request its connection, and says so in the response's headers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cc_serve.api.body import read_body, replay, with_length
+from cc_serve.api.errors import error_response
+from cc_serve.api.metrics import count_request
+from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, user_texts
+
+# The endpoints whose ``vllm_xargs`` reach the engine; on any other the plain model answers.
+CONNECTED_PATHS: Final = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
+)
+FIELD: Final = "cc_connection"
+ENGINE_ARGUMENTS: Final = "vllm_xargs"
+LANGUAGE_HEADER: Final = "X-CC-Language"
+CONNECTION_HEADER: Final = "X-CC-Connection"
+#: BCP 47's code for an undetermined language.
+UNDETERMINED: Final = "und"
+
+
+class RefusedError(ValueError):
+    """The request asks for something impossible; ``param`` is the field to correct."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+@dataclass(frozen=True)
+class ConnectedBody:
+    """A request body as the engine shall see it, and the route that it stands for."""
+
+    body: bytes
+    route: Route
+
+
+class ConnectionMiddleware:
+    """Routes requests to connections. The response passes through untouched but for two headers.
+
+    Args:
+        app: the application behind.
+        router: the checkpoint's policy.
+    """
+
+    def __init__(self, app: ASGIApp, router: Router) -> None:
+        self.app = app
+        self.router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_connected(scope):
+            await self.app(scope, receive, send)
+            return
+        body = await read_body(receive)
+        if body is None:
+            return
+        try:
+            connected = connect_body(body, self.router)
+        except (RefusedError, UnknownConnectionError) as error:
+            response = error_response(str(error), param=getattr(error, "param", FIELD))
+            await response(scope, receive, send)
+            return
+        if connected is None:
+            await self.app(scope, replay(body, receive), send)
+            return
+        count_request(connected.route.language or UNDETERMINED, connected.route.connection)
+        scope = with_length(scope, connected.body)
+        await self.app(scope, replay(connected.body, receive), _announcing(connected.route, send))
+
+
+def connect_body(body: bytes, router: Router) -> ConnectedBody | None:
+    """Route a request and put its connection where vLLM hands it to the engine.
+
+    Returns:
+        None for what is no JSON object: refusing it is the endpoint's work.
+
+    Raises:
+        UnknownConnectionError: the request names a connection that does not exist.
+        RefusedError: the request cannot have the connection that it asks for.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict):
+        return None
+    arguments = request.get(ENGINE_ARGUMENTS)
+    if isinstance(arguments, dict) and FIELD in arguments:
+        raise RefusedError(
+            f"{FIELD!r} belongs at the top level of the body, not into {ENGINE_ARGUMENTS!r}", ENGINE_ARGUMENTS
+        )
+    changed = FIELD in request
+    override = request.pop(FIELD, None)
+    route = router.route(user_texts(request), AUTO if override is None else override)
+    if route.connection != OFF and _searches_beams(request):
+        if override not in (None, AUTO):
+            raise RefusedError("beam search cannot have a connection; send 'off', or no 'use_beam_search'", FIELD)
+        route = Route(route.language, route.confidence, OFF)
+    if route.connection != OFF and (arguments is None or isinstance(arguments, dict)):
+        request[ENGINE_ARGUMENTS] = {**(arguments or {}), FIELD: route.connection}
+        changed = True
+    return ConnectedBody(json.dumps(request).encode() if changed else body, route)
+
+
+def _is_connected(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    return scope["path"].removeprefix(scope.get("root_path", "")) in CONNECTED_PATHS
+
+
+def _searches_beams(request: dict[str, Any]) -> bool:
+    # vLLM's beam search makes its own sampling parameters, without the engine arguments.
+    return request.get("use_beam_search") not in (None, False)
+
+
+def _announcing(route: Route, send: Send) -> Send:
+    async def announce(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers[LANGUAGE_HEADER] = route.language or UNDETERMINED
+            headers[CONNECTION_HEADER] = route.connection
+        await send(message)
+
+    return announce

@@ -1,0 +1,16 @@
+"""What this layer adds to vLLM's metrics, in the same registry and so at the same ``/metrics``."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+_REQUESTS = Counter(
+    "cc:requests",
+    "Generation requests, by the language they were routed for and their connection.",
+    ["language", "connection"],
+)
+
+
+def count_request(language: str, connection: str) -> None:
+    """Count a routed request."""
+    _REQUESTS.labels(language, connection).inc()

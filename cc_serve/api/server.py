@@ -1,0 +1,122 @@
+"""The server: vLLM's own application and engine, with the connection layer around the endpoints.
+
+Source of the composition: ``vllm.entrypoints.launchers.api_server.entry`` (``run_server``, ``build_and_serve``).
+"""
+
+from __future__ import annotations
+
+import signal
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from vllm import envs
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.launchers.launcher import serve_http, setup_server
+from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
+from vllm.logger import init_logger
+from vllm.utils.system_utils import decorate_logs
+
+from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.connection import ConnectionMiddleware
+from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.probes import probes
+from cc_serve.engine.config import UnsupportedConfigurationError
+from cc_serve.routing import Router
+
+logger = init_logger("vllm.cc_serve.api.server")  # under vLLM's name, whose logging is set up
+
+# After the engine has stopped, connections that still do not close get this long.
+CLOSE_SECONDS: Final = 5
+
+
+class StartError(RuntimeError):
+    """The server cannot start for a reason that the caller can correct."""
+
+
+def serve(checkpoint: Path, router: Router, flags: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        checkpoint: a validated CC-Tuned checkpoint.
+        router: its routing.
+        flags: vLLM's flags.
+
+    Raises:
+        StartError: the flags are at odds with each other, with the connection, or with the machine.
+    """
+    try:
+        arguments = parse_arguments([str(checkpoint), *flags])
+    except (ValueError, TypeError) as error:
+        raise StartError(str(error)) from error
+    # vLLM handles signals once it listens; until then, leaving by exception lets it end the engine's processes.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        uvloop.run(_run(arguments, router))
+    except UnsupportedConfigurationError as error:
+        raise StartError(str(error)) from error
+
+
+def add_connection_layer(app: FastAPI, router: Router, drain: Drain) -> None:
+    """Put routing and draining around the endpoints of vLLM's application.
+
+    They go innermost, behind its authentication and CORS: nobody's body is read before they are let in,
+    and browsers can read our errors.
+    """
+    app.include_router(probes(drain))
+    app.user_middleware += [Middleware(DrainMiddleware, drain=drain), Middleware(ConnectionMiddleware, router=router)]
+    # vLLM's application arrives with its middleware already built.
+    app.middleware_stack = app.build_middleware_stack()
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+async def _run(arguments: Namespace, router: Router) -> None:
+    decorate_logs("APIServer", skip_if_decorated=True)
+    try:
+        listen_address, sock = setup_server(arguments, reuse_port=False)
+    except OSError as error:
+        raise StartError(f"cannot listen on port {arguments.port}: {error.strerror}") from error
+    drain = Drain()
+    try:
+        async with build_async_engine_client(arguments) as engine:
+            tasks = await engine.get_supported_tasks()
+            app = build_app(arguments, tasks, engine.model_config)
+            await init_app_state(engine, app.state, arguments, tasks)
+            app.state.engine_client = DrainingEngine(engine, drain)
+            add_connection_layer(app, router, drain)
+            logger.info("Serving %s on %s, connections: %s", arguments.model, listen_address, ", ".join(router.choices))
+            closed = await serve_http(app, sock=sock, **_http_options(arguments))
+        # Only once the engine is gone: responses that depend on it have then ended, well or not.
+        await closed
+    finally:
+        sock.close()
+
+
+def _http_options(arguments: Namespace) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "enable_ssl_refresh": arguments.enable_ssl_refresh,
+        "host": arguments.host,
+        "port": arguments.port,
+        "log_level": arguments.uvicorn_log_level,
+        "access_log": not arguments.disable_uvicorn_access_log,
+        "timeout_keep_alive": envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE,
+        "timeout_graceful_shutdown": CLOSE_SECONDS,
+        "ssl_keyfile": arguments.ssl_keyfile,
+        "ssl_certfile": arguments.ssl_certfile,
+        "ssl_ca_certs": arguments.ssl_ca_certs,
+        "ssl_cert_reqs": arguments.ssl_cert_reqs,
+        "ssl_ciphers": arguments.ssl_ciphers,
+        "h11_max_incomplete_event_size": arguments.h11_max_incomplete_event_size,
+        "h11_max_header_count": arguments.h11_max_header_count,
+    }
+    log_config = get_uvicorn_log_config(arguments)
+    return options if log_config is None else options | {"log_config": log_config}
