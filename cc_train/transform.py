@@ -6,6 +6,7 @@ are accumulated in fp64 batch by batch: memory is a few H x H matrices, whatever
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class FitSettings:
     Args:
         max_pairs: prompt pairs used at most, spread evenly over the languages.
         min_pairs: fitted pairs from which a language gets its own matrix.
-        held_out: share of each language's pairs kept for the report.
+        held_out: share of the pairs kept for the report.
         ridge: added to the diagonal, as a share of its mean.
     """
 
@@ -111,10 +112,12 @@ def split_pairs(examples: Sequence[Example], settings: FitSettings, seed: int) -
     quotas = _even_shares({lang: len(found) for lang, found in by_language.items()}, settings.max_pairs)
     fitted: list[Example] = []
     held: list[Example] = []
+    seen = 0
     for lang in sorted(by_language):
         chosen = by_language[lang][: quotas[lang]]
-        # The only pair of a language is fitted: a matrix matters more than a figure.
-        kept = max(1, round(settings.held_out * len(chosen))) if settings.held_out and len(chosen) > 1 else 0
+        seen += len(chosen)
+        # The share holds over all languages together, and leaves each language a pair to fit.
+        kept = max(0, min(math.ceil(settings.held_out * seen) - len(held), len(chosen) - 1))
         held += chosen[:kept]
         fitted += chosen[kept:]
     return fitted, held
