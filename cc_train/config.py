@@ -132,9 +132,9 @@ class RunArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        # Said outright, because Trainer refuses --bf16 on a machine that merely has no accelerator.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
-        if not torch.cuda.is_available():
-            self.dataloader_pin_memory = False  # only a warning would come of it
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from cc_train.workspace import Workspace
 FIT_FILE = "cc_fit.json"
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
 STATE_FILE = "trainer_state.json"
+NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
     if training.should_save:
         trainer.state.save_to_json(str(directory / STATE_FILE))
         tokenizer.save_pretrained(directory)
+        copy_notices(Path(config.model.model), directory)
         if decision is not None:
             decision = decision.cpu()
             device = training.device
@@ -116,6 +120,14 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     if config.model.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     return model, tokenizer
+
+
+def copy_notices(model: Path, directory: Path) -> None:
+    """Copy the base model's licence files, which a model that is made of it must carry."""
+    if model.is_dir():
+        for path in model.iterdir():
+            if path.is_file() and NOTICES.search(path.name):
+                shutil.copyfile(path, directory / path.name)
 
 
 def load_examples(
