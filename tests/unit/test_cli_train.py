@@ -1,0 +1,291 @@
+"""``cc-train run`` as a user meets it: real runs on a tiny model, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cc_train.checkpoint import load_connection
+from cc_train.cli import main
+from cc_train.config import UsageError, parse_run
+from cc_train.workspace import OutputError, Workspace
+from tests.tiny import tiny_llama
+from tests.tiny_tokenizer import save_base, word_rows, write_rows
+
+WEIGHTS = ("model.safetensors", "cc_connection.safetensors", "config.json")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny models are slower on more
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_base(tmp_path_factory.mktemp("base") / "tiny", tiny_llama())
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", word_rows())
+
+
+def train(base: Path, rows: Path, output: Path, *options: str) -> int:
+    """Without --use-cpu a GPU would be used; without a bar, the test's output stays readable."""
+    where = ["--model", str(base), "--data", str(rows), "--output", str(output)]
+    return main(["run", *where, "--use-cpu", "--disable-tqdm", "true", "--learning-rate", "3e-3", *options])
+
+
+def losses(directory: Path) -> list[float]:
+    history = json.loads((directory / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {name: (directory / name).read_bytes() for name in WEIGHTS}
+
+
+def test_only_the_connection_can_learn_what_only_the_english_prompt_says(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Every prompt is the same sentence, and the answer one of 8 words that only the English prompt holds."""
+    options = ("--max-steps", "200", "--per-device-train-batch-size", "16", "--logging-steps", "20")
+    assert train(base, rows, tmp_path / "cc", *options) == 0
+    assert "cc-serve serve" in capsys.readouterr().out
+    assert train(base, rows, tmp_path / "sft", *options, "--method", "sft") == 0
+    answer_tokens = 2  # the word, and the end of the turn, which both methods learn
+    assert losses(tmp_path / "cc")[-1] < 0.1
+    assert answer_tokens * losses(tmp_path / "sft")[-1] == pytest.approx(math.log(8), abs=0.1)
+
+    connection, entry = load_connection(tmp_path / "cc")
+    assert connection.names == ("global",)
+    assert entry.languages == ("de", "fr")
+    assert entry.model_extra is not None
+    assert entry.model_extra["fit"]["answer_loss"]["english"] < 0.1
+    assert json.loads((tmp_path / "cc" / "cc_fit.json").read_text())["scores"]["all"]["pairs"] == 7
+    assert not (tmp_path / "sft" / "cc_connection.safetensors").exists()
+    plain = json.loads((tmp_path / "sft" / "config.json").read_text())
+    assert plain["architectures"] == ["LlamaForCausalLM"]
+    assert "cc_connection" not in plain
+
+
+def test_the_output_is_what_a_server_loads(base: Path, rows: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert train(base, rows, output, "--max-steps", "2", "--fit-min-pairs", "20") == 0
+    connection, _ = load_connection(output)
+    assert connection.names == ("global", "de", "fr")
+    assert {t.dtype for t in load_file(output / "model.safetensors").values()} == {torch.bfloat16}
+    config = json.loads((output / "config.json").read_text())
+    assert (config["dtype"], config["use_cache"]) == ("bfloat16", True)
+    assert AutoModelForCausalLM.from_pretrained(output).generation_config.eos_token_id == [2, 6]
+    assert AutoTokenizer.from_pretrained(output).chat_template == AutoTokenizer.from_pretrained(base).chat_template
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"], "nothing is left beside it"
+    assert not [p.name for p in output.iterdir() if p.suffix in (".bin", ".pt", ".partial")], "never pickle"
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not(base: Path, rows: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert train(base, rows, tmp_path / name, "--max-steps", "8", "--seed", seed) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a")["model.safetensors"] != contents(tmp_path / "c")["model.safetensors"]
+
+
+def test_a_resumed_run_ends_in_the_same_bytes(base: Path, rows: Path, tmp_path: Path) -> None:
+    options = ("--max-steps", "8", "--save-strategy", "steps", "--save-steps", "4")
+    assert train(base, rows, tmp_path / "whole", *options) == 0
+    halfway = shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "halfway")
+    assert train(base, rows, tmp_path / "resumed", *options, "--resume-from-checkpoint", str(halfway)) == 0
+    assert contents(tmp_path / "whole") == contents(tmp_path / "resumed")
+
+
+def test_rows_that_cannot_be_used_are_named(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tmp_path / "some.jsonl"
+    data.write_text(rows.read_text() + '{"lang": "de"}\nnonsense\n')
+    assert train(base, data, tmp_path / "out", "--max-steps", "1") == 0
+    heard = " ".join(capsys.readouterr().err.split())
+    assert "skipped some.jsonl:65: field 'instruction' is missing" in heard
+    assert "skipped some.jsonl:66: not JSON" in heard
+    assert "64 rows used, 2 skipped" in heard
+    listed = (tmp_path / "out" / "cc_skipped_rows.jsonl").read_text().splitlines()
+    assert json.loads(listed[0]) == {"file": "some.jsonl", "line": 65, "reason": "field 'instruction' is missing"}
+
+
+def test_a_base_model_without_a_chat_template_gets_one_and_keeps_it(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    base = save_base(tmp_path / "base", tiny_llama(), template=None)
+    (base / "LICENSE.txt").write_text("terms")
+    assert train(base, rows, tmp_path / "out", "--max-steps", "1") == 0
+    assert "no chat template" in capsys.readouterr().err
+    assert "Assistant:" in AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+    assert (tmp_path / "out" / "LICENSE.txt").read_text() == "terms"
+
+
+def test_frozen_embeddings_stay_as_they_were(base: Path, rows: Path, tmp_path: Path) -> None:
+    assert train(base, rows, tmp_path / "out", "--max-steps", "2", "--freeze-embeddings") == 0
+    before, after = (load_file(d / "model.safetensors") for d in (base, tmp_path / "out"))
+    name = "model.embed_tokens.weight"
+    assert torch.equal(before[name].bfloat16(), after[name])
+    assert not torch.equal(before["lm_head.weight"].bfloat16(), after["lm_head.weight"])
+
+
+def test_evaluation_uses_the_connection(base: Path, rows: Path, tmp_path: Path) -> None:
+    options = ("--eval-data", str(rows), "--eval-strategy", "steps", "--eval-steps", "2", "--max-steps", "2")
+    assert train(base, rows, tmp_path / "out", *options) == 0
+    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in history if "eval_loss" in entry] == [2]
+
+
+def test_a_tuned_checkpoint_can_be_trained_again(base: Path, rows: Path, tmp_path: Path) -> None:
+    assert train(base, rows, tmp_path / "once", "--max-steps", "1") == 0
+    assert train(tmp_path / "once", rows, tmp_path / "plain", "--max-steps", "1", "--method", "sft") == 0
+    assert "cc_connection" not in json.loads((tmp_path / "plain" / "config.json").read_text())
+
+
+def test_a_failing_fit_leaves_no_half_checkpoint(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "out"
+    assert train(base, rows, output, "--max-steps", "1", "--fit-ridge", "0", "--fit-max-pairs", "4") == 2
+    assert "do not determine a 64x64 Transform Matrix" in capsys.readouterr().err
+    assert not output.exists()
+    assert train(base, rows, output, "--max-steps", "1") == 0, "what is left beside it is in nobody's way"
+
+
+def test_an_output_in_use_is_refused_unless_told_to_replace_it(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "note").write_text("mine")
+    assert train(base, rows, output, "--max-steps", "1") == 2
+    assert "already holds something; pass --overwrite" in capsys.readouterr().err
+    assert (output / "note").read_text() == "mine"
+    assert train(base, rows, output, "--max-steps", "1", "--overwrite") == 0
+    assert not (output / "note").exists()
+    assert (output / "config.json").exists()
+
+
+def test_checkpoints_of_an_unfinished_run_are_not_thrown_away(tmp_path: Path) -> None:
+    unfinished = tmp_path / "out.partial" / "checkpoint-5"
+    unfinished.mkdir(parents=True)
+    with pytest.raises(OutputError, match="did not finish; pass --resume-from-checkpoint to go on, or --overwrite"):
+        Workspace(tmp_path / "out")
+    Workspace(tmp_path / "out", keep=str(unfinished)).open()
+    assert unfinished.exists()
+    Workspace(tmp_path / "out", overwrite=True).open()
+    assert not unfinished.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--modle", "x"], "unknown option --modle; did you mean --model?"),
+        (["--learning-rat=1"], "unknown option --learning-rat; did you mean --learning-rate?"),
+        (["--max-steps", "many"], "argument --max_steps/--max-steps: invalid int value: 'many'"),
+        (["--method", "magic"], "argument --method: invalid choice: 'magic'"),
+        (["--fit-held-out", "1"], "--fit-held-out must be at least 0 and below 1"),
+        (["--anchor-offset", "0"], "--anchor-offset must be -1 or less"),
+        (["--gumbel-temperature", "0"], "--gumbel-temperature must be above 0"),
+        (["--eval-strategy", "steps"], "--eval-data goes with --eval-strategy"),
+        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
+        (["stray"], "not used by the HfArgumentParser: ['stray']"),
+    ],
+)
+def test_wrong_options_are_one_line(options: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", "--model", "m", "--data", "d", "--output", "o", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("--model", "required: --model"), ("--data", "required: --data"), ("--output", "--output is required")],
+)
+def test_what_is_required_is_asked_for(missing: str, message: str, capsys: pytest.CaptureFixture) -> None:
+    given = [a for flag in ("--model", "--data", "--output") if flag != missing for a in (flag, "x")]
+    assert main(["run", *given]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    unsupported = Path(shutil.copytree(base, tmp_path / "other"))
+    (tmp_path / "empty.jsonl").write_text("\n")
+    config = json.loads((unsupported / "config.json").read_text())
+    config |= {"architectures": ["OlmoForCausalLM"], "model_type": "olmo"}
+    (unsupported / "config.json").write_text(json.dumps(config))
+    for model, data, message in (
+        (tmp_path / "none", rows, "none: no such directory"),
+        (base, tmp_path / "none.jsonl", "none.jsonl: cannot be read: No such file"),
+        (base, tmp_path / "empty.jsonl", "empty.jsonl can be used"),
+        (unsupported, rows, "'OlmoForCausalLM' cannot be connected; supported:"),
+    ):
+        assert train(model, data, tmp_path / "out") == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_reads_like_the_command_line_and_yields_to_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "model: base\ndata: [a.jsonl, b.jsonl]\noutput: out\nlearning_rate: 1e-4\nmax-steps: 7\n"
+        "decision_normalize: false\nanchor_offset: -2\nmax_rows: null\nlr_scheduler_kwargs: {num_cycles: 2}\n"
+    )
+    config = parse_run(["--config", str(recipe), "--max-steps", "9", "--bf16"])
+    assert (config.model.model, config.data.data, str(config.output)) == ("base", ["a.jsonl", "b.jsonl"], "out")
+    assert (config.training.learning_rate, config.training.max_steps, config.training.bf16) == (1e-4, 9, True)
+    assert (config.method.decision_normalize, config.method.anchor_offset) == (False, -2)
+    assert config.data.max_rows is None
+    assert config.training.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("learning_rte: 1", r"unknown key 'learning_rte'; did you mean learning_rate\?"),
+        ("- a", "is not a mapping"),
+        ("a: [", "is not YAML"),
+        ("max_steps: many", "invalid int value: 'many'"),
+    ],
+)
+def test_a_wrong_recipe_is_named(content: str, message: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        parse_run(["--config", str(recipe), "--model", "m", "--data", "d", "--output", "o"])
+
+
+def test_defaults_are_near_the_papers() -> None:
+    config = parse_run(["--model", "m", "--data", "d", "--output", "o"])
+    training = config.training
+    assert (training.learning_rate, training.lr_scheduler_type.value, training.warmup_steps) == (1e-5, "cosine", 0.1)
+    assert (training.num_train_epochs, config.data.max_length, config.fit.fit_max_pairs) == (3, 1024, 1000)
+    assert (training.save_strategy.value, training.report_to) == ("no", [])
+
+
+def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:
+    assert main(["--help"]) == 0
+    assert "run " in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--model", "--data", "--output", "--method", "--learning-rate", "--fit-ridge", "--config"):
+        assert option in text
+    assert main([]) == 2
+    assert main(["walk"]) == 2
+    assert "unknown command 'walk'" in capsys.readouterr().err
