@@ -1,0 +1,117 @@
+"""One real server for all of these tests: ``cc-serve serve`` over a tiny checkpoint, stopped by the last test."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from cc_train.checkpoint import save_connection
+from tests.tiny import random_connection, tiny_llama
+from tests.tiny_tokenizer import save_base
+
+START_SECONDS = 300
+MODEL = "tiny"
+CONNECTIONS = ["global", "de"]
+LANGUAGES = ["de", "fr"]
+FLAGS = ("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "8", "--dtype", "float32")
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    checkpoint: Path
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0, timeout=60)
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.address, timeout=60)
+
+    def chat(self, text: str, **extra: Any) -> tuple[Any, httpx.Headers]:
+        """A greedy answer of a few tokens: the parsed response with its token ids, and the headers."""
+        response = self.client.chat.completions.with_raw_response.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": text}],
+            max_tokens=12,
+            temperature=0,
+            extra_body={"return_token_ids": True, **extra},
+        )
+        return response.parse(), response.headers
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("api") / MODEL
+    save_base(directory, tiny_llama())
+    save_connection(directory, random_connection(CONNECTIONS), LANGUAGES)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with started(checkpoint, log) as running:
+        yield running
+
+
+@contextmanager
+def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
+    """A server on a free port; killed with its children on leaving, if it has not stopped by then."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("cc-serve"), "serve", checkpoint, "--port", str(port), *FLAGS, *flags]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+        )
+    try:
+        server = Server(process, f"http://127.0.0.1:{port}", checkpoint)
+        _wait_until_ready(server, log)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_ready(server: Server, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if server.process.poll() is not None:
+            break
+        try:
+            if server.http.get("/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail("the server did not start:\n" + log.read_text(errors="replace")[-5000:])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that stops the shared server comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: stops the shared server")
