@@ -1,0 +1,110 @@
+"""The flags: vLLM's own, with this project's defaults wherever nothing else was said."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+import cc_serve.api.defaults
+from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.server import StartError, serve
+from cc_serve.routing import default_router
+
+Parse = Callable[..., Namespace]
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    with mock.patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Parse:
+    directory = tmp_path / "my-model"
+    directory.mkdir()
+    return lambda *flags: parse_arguments([str(directory), *flags])
+
+
+def test_defaults(parse: Parse) -> None:
+    parsed = parse()
+    assert Path(parsed.model).name == "my-model"
+    assert parsed.served_model_name == ["my-model"]
+    assert parsed.shutdown_timeout == 30
+    assert parsed.port == 8000
+    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+
+
+def test_flags_override_the_defaults(parse: Parse) -> None:
+    flags = ("--served-model-name", "a", "b", "--shutdown-timeout", "0", "--dtype", "float16", "--port", "9")
+    parsed = parse(*flags)
+    assert parsed.served_model_name == ["a", "b"]
+    assert (parsed.shutdown_timeout, parsed.dtype, parsed.port) == (0, "float16", 9)
+
+
+def test_a_configuration_file_overrides_the_defaults_and_flags_override_it(parse: Parse, tmp_path: Path) -> None:
+    file = tmp_path / "server.yaml"
+    file.write_text("shutdown-timeout: 7\nport: 9\nserved-model-name: configured\n")
+    parsed = parse("--config", str(file), "--port", "10")
+    assert (parsed.shutdown_timeout, parsed.port, parsed.served_model_name) == (7, 10, ["configured"])
+
+
+@pytest.mark.parametrize(("capable", "dtype"), [(True, "auto"), (False, "float32")])
+def test_a_cpu_without_bfloat16_uses_float32(parse: Parse, capable: bool, dtype: str) -> None:
+    platform = mock.Mock(is_cpu=lambda: True)
+    with (
+        mock.patch.object(cc_serve.api.defaults, "current_platform", platform),
+        mock.patch("torch.cpu.get_capabilities", return_value={"avx2": True, "avx512_bf16": capable}),
+    ):
+        parsed = parse()
+    assert parsed.dtype == dtype
+    assert parsed.kv_cache_memory_bytes == 1 << 30
+
+
+def test_a_gpu_keeps_vllms_defaults(parse: Parse) -> None:
+    with mock.patch.object(cc_serve.api.defaults, "current_platform", mock.Mock(is_cpu=lambda: False)):
+        parsed = parse()
+    assert (parsed.dtype, parsed.kv_cache_memory_bytes) == ("auto", None)
+
+
+def test_the_users_environment_stays(parse: Parse) -> None:
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"
+    parse()
+    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "1"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--grpc",), ("--headless",), ("--api-server-count", "2")],
+)
+def test_front_ends_without_routing_are_refused(parse: Parse, flags: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{flags[0]}.* without language routing"):
+        parse(*flags)
+
+
+def test_one_api_server_is_what_there_is(parse: Parse) -> None:
+    assert parse("--api-server-count", "1").api_server_count == 1
+
+
+def test_flags_at_odds_are_a_start_error(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="--enable-log-outputs requires --enable-log-requests"):
+        serve(tmp_path, default_router(), ["--enable-log-outputs"])
+
+
+def test_unknown_flags_are_a_usage_error(parse: Parse, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--no-such-flag")
+    assert caught.value.code == 2
+    assert "--no-such-flag" in capsys.readouterr().err
+
+
+def test_vllms_own_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(["--help=max-model-len"])
+    assert caught.value.code == 0
+    assert "--max-model-len" in capsys.readouterr().out
