@@ -7,10 +7,16 @@ from torch import nn
 CC_PREFIX = "CC"
 
 # The module of a decoder layer whose output the FFN block adds to the residual stream: the MLP, or the
-# norm that stands between it and the residual. transformers and vLLM use the same attribute names.
+# norm that stands between it and the residual. transformers and vLLM use the same attribute names. A new family
+# is a row here, and one in the tests, which hold it against the reference.
 FFN_OUTPUT_MODULE: dict[str, str] = {
-    "LlamaForCausalLM": "mlp",
+    "Gemma2ForCausalLM": "post_feedforward_layernorm",
     "Gemma3ForCausalLM": "post_feedforward_layernorm",
+    "LlamaForCausalLM": "mlp",
+    "MistralForCausalLM": "mlp",
+    "Phi3ForCausalLM": "mlp",
+    "Qwen2ForCausalLM": "mlp",
+    "Qwen3ForCausalLM": "mlp",
 }
 
 

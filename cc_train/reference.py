@@ -44,7 +44,9 @@ class Reference:
     def from_checkpoint(cls, directory: Path, dtype: torch.dtype = torch.float32) -> Reference:
         """Load a checkpoint directory; raises `cc_train.checkpoint.CheckpointError`."""
         connection, _ = load_connection(directory)
-        return cls(AutoModelForCausalLM.from_pretrained(directory, dtype=dtype), connection)
+        # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+        return cls(model, connection)
 
     @torch.inference_mode()
     def capture(self, input_ids: Tensor, attention_mask: Tensor) -> Capture:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from cc_train.connection import Connection
 
@@ -28,23 +41,45 @@ _SHAPE = {
 }
 
 
+_GEMMA = {
+    "query_pre_attn_scalar": 32,
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+}
+
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "Gemma2ForCausalLM": Gemma2Config(**_SHAPE, **_GEMMA),
+    "Gemma3ForCausalLM": Gemma3TextConfig(**_SHAPE, **_GEMMA),
+    "LlamaForCausalLM": LlamaConfig(**_SHAPE),
+    "MistralForCausalLM": MistralConfig(**_SHAPE, sliding_window=None),
+    "Phi3ForCausalLM": Phi3Config(**_SHAPE),
+    "Qwen2ForCausalLM": Qwen2Config(**_SHAPE),
+    "Qwen3ForCausalLM": Qwen3Config(**_SHAPE),
+}
+"""A tiny configuration of every supported family; the Gemmas slide a window of 16 in all layers but the last."""
+
+
+def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
+    """Random weights, large enough that greedy choices are far apart."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(CONFIGS[architecture])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.15)
+        if model.config.tie_word_embeddings:  # smaller, or every token repeats itself
+            model.get_input_embeddings().weight.mul_(0.2)
+    return model.float().eval()
+
+
 def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
-    """A random Llama of 4 layers, large enough weights that greedy choices are far apart."""
-    return _random(LlamaForCausalLM, LlamaConfig(**_SHAPE), seed)
+    """A random Llama of 4 layers."""
+    return tiny_model("LlamaForCausalLM", seed)
 
 
 def tiny_gemma3(seed: int = 0) -> Gemma3ForCausalLM:
-    """A random Gemma 3 of 4 layers, the last of them global, the others with a sliding window of 16."""
-    config = Gemma3TextConfig(
-        **_SHAPE,
-        query_pre_attn_scalar=32,
-        sliding_window=16,
-        layer_types=["sliding_attention"] * 3 + ["full_attention"],
-    )
-    model = _random(Gemma3ForCausalLM, config, seed)
-    with torch.no_grad():  # tied to the output: smaller, or every token repeats itself
-        model.model.embed_tokens.weight.mul_(0.2)
-    return model
+    """A random Gemma 3 of 4 layers."""
+    return tiny_model("Gemma3ForCausalLM", seed)
 
 
 def random_connection(names: list[str], seed: int = 0, *, anchor_offset: int = -1) -> Connection:
@@ -65,13 +100,3 @@ def save_checkpoint(directory: Path, model: PreTrainedModel, connection: Connect
     model.save_pretrained(directory)
     save_connection(directory, connection, languages)
     return directory
-
-
-def _random(model_class: type, config: object, seed: int) -> PreTrainedModel:
-    torch.manual_seed(seed)
-    model = model_class(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.15)
-    return model.float().eval()

@@ -10,12 +10,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.model_executor.models.gemma3 import Gemma3ForCausalLM
-from vllm.model_executor.models.llama import LlamaForCausalLM
+from vllm.model_executor.models import ModelRegistry
 
 import cc_serve.engine.ops  # noqa: F401  registers torch.ops.vllm.cc_capture and cc_inject
 from cc_serve.engine.config import EngineConnection
-from cc_train.architectures import ffn_outputs
+from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
 from cc_train.checkpoint import CONNECTION_FILE, DECISION, TRANSFORM, CheckpointError
 from cc_train.connection import Connection
 
@@ -161,9 +160,14 @@ class ConnectedModelMixin(nn.Module):
         return self.connection.decide_each([r.name for r in inject], activations, embedding).vector
 
 
-class CCLlamaForCausalLM(ConnectedModelMixin, LlamaForCausalLM):
-    """Connected Llama."""
+def __getattr__(name: str) -> type[nn.Module]:
+    """Connected classes by name, ``CCLlamaForCausalLM`` and so on: the mixin over the class vLLM has for the base.
 
-
-class CCGemma3ForCausalLM(ConnectedModelMixin, Gemma3ForCausalLM):
-    """Connected Gemma 3 (text)."""
+    vLLM imports a registered class with ``getattr``, so a family needs no class of its own here.
+    """
+    base = name.removeprefix(CC_PREFIX)
+    if base == name or base not in FFN_OUTPUT_MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    connected = type(name, (ConnectedModelMixin, ModelRegistry.models[base].load_model_cls()), {"__module__": __name__})
+    globals()[name] = connected
+    return connected

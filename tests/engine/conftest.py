@@ -107,6 +107,8 @@ def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
         try:
             yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
         finally:
+            # By hand: a failed test's traceback keeps the engine, whose late end would take the next one's groups.
+            llm.llm_engine.engine_core.shutdown()
             del llm
             gc.collect()
             cleanup_dist_env_and_memory()
