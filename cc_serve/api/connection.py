@@ -14,10 +14,11 @@ from cc_serve.api.errors import error_response
 from cc_serve.api.metrics import count_request
 from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, user_texts
 
-# The endpoints whose ``vllm_xargs`` reach the engine; on any other the plain model answers.
+# The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
 CONNECTED_PATHS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
 )
+PLAIN_PATHS: Final = frozenset({"/v1/chat/completions/batch", "/cohere/v2/chat"})
 FIELD: Final = "cc_connection"
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 LANGUAGE_HEADER: Final = "X-CC-Language"
@@ -55,14 +56,15 @@ class ConnectionMiddleware:
         self.router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _is_connected(scope):
+        path = _generating_path(scope)
+        if path is None:
             await self.app(scope, receive, send)
             return
         body = await read_body(receive)
         if body is None:
             return
         try:
-            connected = connect_body(body, self.router)
+            connected = connect_body(body, self.router, path)
         except (RefusedError, UnknownConnectionError) as error:
             response = error_response(str(error), param=getattr(error, "param", FIELD))
             await response(scope, receive, send)
@@ -75,7 +77,7 @@ class ConnectionMiddleware:
         await self.app(scope, replay(connected.body, receive), _announcing(connected.route, send))
 
 
-def connect_body(body: bytes, router: Router) -> ConnectedBody | None:
+def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None:
     """Route a request and put its connection where vLLM hands it to the engine.
 
     Returns:
@@ -99,9 +101,9 @@ def connect_body(body: bytes, router: Router) -> ConnectedBody | None:
     changed = FIELD in request
     override = request.pop(FIELD, None)
     route = router.route(user_texts(request), AUTO if override is None else override)
-    if route.connection != OFF and _searches_beams(request):
+    if route.connection != OFF and (obstacle := _obstacle(request, path)):
         if override not in (None, AUTO):
-            raise RefusedError("beam search cannot have a connection; send 'off', or no 'use_beam_search'", FIELD)
+            raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', FIELD)
         route = Route(route.language, route.confidence, OFF)
     if route.connection != OFF and (arguments is None or isinstance(arguments, dict)):
         request[ENGINE_ARGUMENTS] = {**(arguments or {}), FIELD: route.connection}
@@ -109,15 +111,19 @@ def connect_body(body: bytes, router: Router) -> ConnectedBody | None:
     return ConnectedBody(json.dumps(request).encode() if changed else body, route)
 
 
-def _is_connected(scope: Scope) -> bool:
+def _generating_path(scope: Scope) -> str | None:
     if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    return scope["path"].removeprefix(scope.get("root_path", "")) in CONNECTED_PATHS
+        return None
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path if path in CONNECTED_PATHS | PLAIN_PATHS else None
 
 
-def _searches_beams(request: dict[str, Any]) -> bool:
+def _obstacle(request: dict[str, Any], path: str) -> str | None:
+    """What would keep the connection from reaching the engine: the answer would silently be the plain model's."""
+    if path in PLAIN_PATHS:
+        return path
     # vLLM's beam search makes its own sampling parameters, without the engine arguments.
-    return request.get("use_beam_search") not in (None, False)
+    return "beam search" if request.get("use_beam_search") not in (None, False) else None
 
 
 def _announcing(route: Route, send: Send) -> Send:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 
-from cc_serve.api.connection import CONNECTED_PATHS, ConnectionMiddleware, RefusedError, connect_body
+from cc_serve.api.connection import CONNECTED_PATHS, PLAIN_PATHS, ConnectionMiddleware, RefusedError, connect_body
 from cc_serve.routing import Router, UnknownConnectionError
 from tests.api.echo import PIECES, client_of, echo_app
 
@@ -79,6 +79,17 @@ def test_routes(body: dict[str, Any], headers: tuple[str, str], arguments: dict[
 @pytest.mark.parametrize("path", sorted(CONNECTED_PATHS - {"/v1/chat/completions"}))
 def test_every_connected_path_is_routed(path: str) -> None:
     assert headers_of(post(path, {"messages": [{"role": "user", "content": GERMAN}]})) == ("de", "de")
+
+
+@pytest.mark.parametrize("path", sorted(PLAIN_PATHS))
+def test_endpoints_that_cannot_be_connected_say_so(path: str) -> None:
+    body = {"messages": [{"role": "user", "content": GERMAN}]}
+    plain = post(path, body)
+    assert headers_of(plain) == ("de", "off")
+    assert received(plain) == body
+    refused = post(path, {**body, "cc_connection": "de"})
+    assert refused.status_code == 400
+    assert f"{path} cannot have a connection" in refused.json()["error"]["message"]
 
 
 def test_a_streamed_response_passes_with_the_headers() -> None:
@@ -200,7 +211,7 @@ fields = st.sampled_from(["messages", "prompt", "input", "cc_connection", "vllm_
 @given(json_values | st.dictionaries(fields, json_values | st.just({"cc_connection": "de"})))
 def test_any_json_is_routed_or_refused(value: object) -> None:
     try:
-        connected = connect_body(json.dumps(value).encode(), router)
+        connected = connect_body(json.dumps(value).encode(), router, "/v1/completions")
     except (RefusedError, UnknownConnectionError):
         return
     if connected is not None:
@@ -213,5 +224,5 @@ def test_any_json_is_routed_or_refused(value: object) -> None:
 
 @given(st.binary())
 def test_any_bytes_are_routed_or_passed(body: bytes) -> None:
-    connected = connect_body(body, router)
+    connected = connect_body(body, router, "/v1/completions")
     assert connected is None or connected.body == body
