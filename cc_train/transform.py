@@ -32,13 +32,14 @@ class FitSettings:
         max_pairs: prompt pairs used at most, spread evenly over the languages.
         min_pairs: fitted pairs from which a language gets its own matrix.
         held_out: share of the pairs kept for the report.
-        ridge: added to the diagonal, as a share of its mean.
+        ridge: added to the diagonal, as a share of its mean. On Gemma 3 270M (an untrained W), 1e-3 against 1e-6 raised the
+            held-out agreement of the choice at every number of pairs tried, most where rows are few for H.
     """
 
     max_pairs: int = 1000
     min_pairs: int = 100
     held_out: float = 0.1
-    ridge: float = 1e-6
+    ridge: float = 1e-3
 
 
 @dataclass(frozen=True)
