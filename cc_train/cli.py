@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2
+INTERRUPTED = 130
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
 
 
@@ -49,7 +50,9 @@ def run_command(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=True)
     try:
-        result = run(parse_run(arguments), lambda line: console.print(escape(line), highlight=False))
+        config = parse_run(arguments)
+        speaks = config.training.should_save  # of the processes of a parallel job, only the first
+        result = run(config, lambda line: console.print(escape(line), highlight=False) if speaks else None)
     except (
         UsageError,
         DataError,
@@ -62,6 +65,11 @@ def run_command(arguments: Sequence[str]) -> int:
     ) as error:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print("cc-train run: interrupted; no checkpoint was written", file=sys.stderr)
+        return INTERRUPTED
+    if not speaks:
+        return 0
     Console().print(summary_table(result))
     print(f"checkpoint: {result.directory}")
     if result.method == "cc":

@@ -130,6 +130,9 @@ class RunArguments(TrainingArguments):
         default="no",
         metadata={"help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best."},
     )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}
+    )
 
     def __post_init__(self) -> None:
         # Said outright, because Trainer refuses --bf16 on a machine that merely has no accelerator.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
 
 from cc_train.activations import architecture_of
 from cc_train.architectures import base_architecture
@@ -108,7 +108,7 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     """
     name = config.model.model
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+        model = _load_model(name, torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
@@ -120,6 +120,12 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     if config.model.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     return model, tokenizer
+
+
+def _load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+    # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
+    capped = getattr(AutoConfig.from_pretrained(path), "attn_logit_softcapping", None)
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="eager" if capped else None)
 
 
 def copy_notices(model: Path, directory: Path) -> None:
@@ -195,8 +201,8 @@ def _fit(
     settings, batch_size, offset = config.fit.settings(), config.fit.fit_batch_size, config.method.anchor_offset
     # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
     dtype = torch.float32 if device.type == "cpu" else config.save_dtype
-    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
-    model.to(device)
+    model = _load_model(directory, dtype).eval()
+    model.to(device)  # type: ignore[arg-type]
     fitted, held_out = split_pairs(examples, settings, config.training.seed)
 
     def batches(pairs: list[Example]) -> Any:
