@@ -32,8 +32,8 @@ class FitSettings:
         max_pairs: prompt pairs used at most, spread evenly over the languages.
         min_pairs: fitted pairs from which a language gets its own matrix.
         held_out: share of the pairs kept for the report.
-        ridge: added to the diagonal, as a share of its mean. On Gemma 3 270M (an untrained W), 1e-3 against 1e-6 raised the
-            held-out agreement of the choice at every number of pairs tried, most where rows are few for H.
+        ridge: added to the diagonal, as a share of its mean. On Gemma 3 270M with an untrained W, 1e-3 against 1e-6
+            raised the held-out agreement of the choice at every number of pairs tried, most where rows are few.
     """
 
     max_pairs: int = 1000
