@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -14,9 +15,22 @@ from unittest import mock
 import pytest
 
 from cc_train.reference import Generation, Reference
+from tests.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_llama
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
+
+
+CONNECTIONS = (None, "global", "sw")
+BLOCK = 32
+CHUNK = 48
+LENGTHS = (1, 2, 20, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * BLOCK, 131)
+"""Prompts that end before, on and behind the boundaries of blocks and chunks."""
+
+
+def prompt(seed: int, length: int) -> tuple[int, ...]:
+    """A random prompt."""
+    return tuple(random.Random(seed).choices(range(3, VOCABULARY), k=length))
 
 
 @dataclass
@@ -55,6 +69,7 @@ class Engine:
     llm: LLM
     reference: Reference
     checkpoint: Path
+    expected: dict[Job, Generation] = field(default_factory=dict)
 
     def run(self, jobs: list[Job], **sampling: Any) -> list[RequestOutput]:
         """All jobs at once, greedily unless told otherwise."""
@@ -75,7 +90,9 @@ class Engine:
 
     def expect(self, job: Job) -> Generation:
         """What two passes on transformers answer."""
-        return self.reference.generate(job.prompt, job.connection, job.max_tokens)
+        if job not in self.expected:
+            self.expected[job] = self.reference.generate(job.prompt, job.connection, job.max_tokens)
+        return self.expected[job]
 
     def compare(self, jobs: list[Job]) -> float:
         """Assert the reference's tokens for every job; return the largest log-probability difference."""
@@ -123,7 +140,21 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.tiny import random_connection, save_checkpoint, tiny_llama
-
     directory = tmp_path_factory.mktemp("tiny-llama")
     return save_checkpoint(directory, tiny_llama(), random_connection(["global", "sw"]), ["de", "sw"])
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
+    """Llama, eager: chunks smaller than prompts, a KV cache too small for all, two slots for sixteen requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cc_serve.engine.config.MAX_SLOTS", 2)
+        with start_engine(
+            tiny_checkpoint,
+            enforce_eager=True,
+            block_size=BLOCK,
+            max_num_seqs=16,
+            max_num_batched_tokens=CHUNK,
+            num_gpu_blocks_override=32,
+        ) as engine:
+            yield engine

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import Engine, Job, start_engine
-from tests.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_gemma3, tiny_llama
-
-CONNECTIONS = (None, "global", "sw")
-BLOCK = 32
-CHUNK = 48
-
-
-def prompt(seed: int, length: int) -> tuple[int, ...]:
-    return tuple(random.Random(seed).choices(range(3, VOCABULARY), k=length))
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
-    """Llama, eager: chunks smaller than prompts, a KV cache too small for all, two slots for sixteen requests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cc_serve.engine.config.MAX_SLOTS", 2)
-        with start_engine(
-            tiny_checkpoint,
-            enforce_eager=True,
-            block_size=BLOCK,
-            max_num_seqs=16,
-            max_num_batched_tokens=CHUNK,
-            num_gpu_blocks_override=32,
-        ) as engine:
-            yield engine
-
-
-LENGTHS = (1, 2, 20, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * BLOCK, 131)
+from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_engine
+from tests.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 
 
 def test_mixed_batch(engine: Engine) -> None:

@@ -1,0 +1,126 @@
+"""Whatever the schedule: every chunk remainder, preemption and abort in each phase, and random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vllm import SamplingParams
+
+from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, TALLY, Engine, Job, prompt
+
+# Steps after which a request of three chunks is in prefill, captured, connected, and decoding.
+STEPS = range(8)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A job, the step at which it arrives, and how many steps later it is aborted, if at all."""
+
+    job: Job
+    step: int = 0
+    aborted_after: int | None = None
+
+
+def play(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int] = frozenset()) -> None:
+    """Run step by step, preempting all that runs before the steps named; whatever ends must be the reference's."""
+    core = engine.llm.llm_engine
+    scheduler = core.engine_core.engine_core.scheduler
+    waiting = {f"{index}-{id(arrivals)}": arrival for index, arrival in enumerate(arrivals)}
+    started: dict[str, int] = {}
+    answers: dict[str, list[int]] = {}
+    step = 0
+    while waiting or core.has_unfinished_requests():
+        for name in [name for name, arrival in waiting.items() if arrival.step <= step]:
+            job = waiting[name].job
+            parameters = SamplingParams(
+                temperature=0,
+                max_tokens=job.max_tokens,
+                ignore_eos=True,
+                detokenize=False,
+                extra_args={"cc_connection": job.connection} if job.connection else None,
+            )
+            core.add_request(name, {"prompt_token_ids": list(job.prompt)}, parameters)
+            started[name] = step
+            del waiting[name]
+        if step in preempt_at:
+            assert scheduler.reset_prefix_cache(reset_running_requests=True)
+        for output in core.step():
+            if output.finished:
+                answers[output.request_id] = list(output.outputs[0].token_ids)
+        step += 1
+        for index, arrival in enumerate(arrivals):
+            name = f"{index}-{id(arrivals)}"
+            if arrival.aborted_after is not None and started.get(name, step) + arrival.aborted_after == step:
+                core.abort_request([name])
+    for index, arrival in enumerate(arrivals):
+        tokens = answers.get(f"{index}-{id(arrivals)}")
+        if tokens is None or (arrival.aborted_after is not None and len(tokens) < arrival.job.max_tokens):
+            assert arrival.aborted_after is not None
+            continue
+        assert tokens == engine.expect(arrival.job).tokens, arrival
+        TALLY.requests += 1
+        TALLY.tokens += len(tokens)
+    assert not scheduler._connected
+    assert sorted(scheduler._free_slots) == [0, 1]
+
+
+def test_every_chunk_remainder(engine: Engine) -> None:
+    jobs = [Job(prompt(1000, length), "sw", max_tokens=3) for length in range(1, 2 * CHUNK + 2)]
+    for job in jobs:  # alone, so that the chunks are cut where this prompt's length says
+        assert engine.compare([job]) < 1e-3
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_preemption_in_each_phase(engine: Engine, step: int) -> None:
+    jobs = [Job(prompt(2000 + i, 2 * CHUNK + 5), name) for i, name in enumerate(CONNECTIONS)]
+    play(engine, [Arrival(jobs[2])], frozenset({step}))
+    play(engine, [Arrival(job) for job in jobs], frozenset({step, step + 1, step + 3}))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_abort_in_each_phase(engine: Engine, step: int) -> None:
+    jobs = [Job(prompt(3000 + i, 2 * CHUNK + 5), name) for i, name in enumerate(CONNECTIONS)]
+    play(engine, [Arrival(jobs[2], aborted_after=step + 1), *(Arrival(job) for job in jobs[:2])])
+
+
+def test_cached_up_to_the_anchor_and_no_further(engine: Engine) -> None:
+    """A plain request caches the anchor's block, too; a connected one must not read it, nor the reverse."""
+    for length in (2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 2 * BLOCK + 2):
+        for names in (CONNECTIONS, CONNECTIONS[::-1]):
+            engine.llm.reset_prefix_cache()
+            for name in names:
+                assert engine.compare([Job(prompt(4000, length), name)]) < 1e-3
+
+
+def test_conversation_connects_the_newest_anchor_only(engine: Engine) -> None:
+    """The history of a conversation is plain: what was answered under a connection is read as any text."""
+    history = prompt(5000, 40)
+    for turn in range(4):
+        job = Job(history, CONNECTIONS[1 + turn % 2], max_tokens=20)
+        assert engine.compare([job]) < 1e-3
+        history = (*history, *engine.expect(job).tokens, *prompt(5001 + turn, 7))
+
+
+JOBS = st.builds(
+    lambda base, length, seed, extra, name, tokens: Job(
+        (*prompt(6000 + base, length), *prompt(7000 + seed, extra)), name, tokens
+    ),
+    st.integers(0, 2),
+    st.sampled_from([0, 10, BLOCK, 2 * BLOCK, CHUNK, 100]),
+    st.integers(0, 5),
+    st.integers(1, 40),
+    st.sampled_from(CONNECTIONS),
+    st.sampled_from([1, 2, 8, 24]),
+)
+ARRIVALS = st.lists(
+    st.builds(Arrival, JOBS, st.integers(0, 12), st.none() | st.integers(1, 12)), min_size=1, max_size=16
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(ARRIVALS, st.frozensets(st.integers(0, 15), max_size=3))
+def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int]) -> None:
+    play(engine, arrivals, preempt_at)
