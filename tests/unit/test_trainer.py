@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from cc_train.connection import DecisionMaker
 from cc_train.data import Example, PairCollator, PairDataset, Row, encode_rows
 from cc_train.parallel import ParallelModel
 from cc_train.trainer import ConnectionTrainer, TrainingError
-from tests.tiny import HIDDEN, LAYERS, VOCABULARY, tiny_gemma3, tiny_llama
+from tests.tiny import CONFIGS, HIDDEN, LAYERS, VOCABULARY, tiny_gemma3, tiny_llama, tiny_model
 from tests.tiny_tokenizer import END, tiny_tokenizer
 
 TEXTS = [
@@ -42,7 +43,9 @@ def softcapped_gemma3() -> PreTrainedModel:
     return model
 
 
-FAMILIES = pytest.mark.parametrize("make", [tiny_llama, tiny_gemma3, softcapped_gemma3])
+FAMILIES = pytest.mark.parametrize(
+    "make", [*(partial(tiny_model, name) for name in CONFIGS), softcapped_gemma3], ids=[*CONFIGS, "softcapped Gemma 3"]
+)
 
 
 def examples(texts: list[tuple[str, str, str, str]] | None = None) -> list[Example]:
