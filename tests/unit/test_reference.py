@@ -64,5 +64,7 @@ def test_generation_ends_with_the_stop_token() -> None:
 def test_it_loads_from_a_checkpoint(tmp_path: Path) -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     save_checkpoint(tmp_path, model, connection, ["de"])
-    loaded = Reference.from_checkpoint(tmp_path)
-    assert loaded.generate(PROMPT, "global", 5) == Reference(model, connection).generate(PROMPT, "global", 5)
+    loaded = Reference.from_checkpoint(tmp_path).generate(PROMPT, "global", 5)
+    expected = Reference(model, connection).generate(PROMPT, "global", 5)
+    assert (loaded.tokens, loaded.layer) == (expected.tokens, expected.layer)
+    assert loaded.logprobs == pytest.approx(expected.logprobs, abs=1e-4), "eager attention rounds differently"
