@@ -1,0 +1,139 @@
+"""What a request may ask for beside its connection: each works as on the plain model, or as the reference says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from vllm.sampling_params import StructuredOutputsParams
+
+from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_engine
+from tests.tiny import random_connection, tiny_llama
+from tests.tiny_tokenizer import save_base
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Llama, eager, with a tokenizer."""
+    from cc_train.checkpoint import save_connection
+
+    directory = save_base(tmp_path_factory.mktemp("with-tokenizer"), tiny_llama())
+    save_connection(directory, random_connection(["global", "sw"]), ["de", "sw"])
+    with start_engine(
+        directory,
+        skip_tokenizer_init=False,
+        enforce_eager=True,
+        block_size=BLOCK,
+        max_num_seqs=16,
+        max_num_batched_tokens=CHUNK,
+        # A random model would write blanks until it has no tokens left.
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+    ) as engine:
+        yield engine
+
+
+def test_logit_bias(engine: Engine) -> None:
+    job = Job(prompt(1, 60), "sw", max_tokens=6)
+    bias = {engine.expect(job).tokens[0]: -100.0, 50: 3.0}
+
+    def add_bias(_module: object, _args: object, logits: torch.Tensor) -> torch.Tensor:
+        for token, value in bias.items():
+            logits[..., token] += value
+        return logits
+
+    handle = engine.reference.model.lm_head.register_forward_hook(add_bias)
+    try:
+        expected = engine.reference.generate(job.prompt, job.connection, job.max_tokens).tokens
+    finally:
+        handle.remove()
+    assert expected != engine.expect(job).tokens
+    assert list(engine.run([job], logit_bias=bias)[0].outputs[0].token_ids) == expected
+
+
+def test_stop_token_ends_the_answer(engine: Engine) -> None:
+    job = Job(prompt(2, 60), "sw")
+    expected = engine.expect(job).tokens
+    stop = expected[4]
+    completion = engine.run([job], stop_token_ids=[stop])[0].outputs[0]
+    assert list(completion.token_ids) == expected[: expected.index(stop) + 1]
+    assert completion.stop_reason == stop
+
+
+def test_stop_string_ends_the_answer(engine: Engine) -> None:
+    job = Job(prompt(3, 60), "sw")
+    text = engine.run([job], detokenize=True)[0].outputs[0].text
+    stop = text[3:5]
+    completion = engine.run([job], detokenize=True, stop=[stop])[0].outputs[0]
+    assert completion.text == text[: text.index(stop)]
+    assert completion.finish_reason == "stop"
+
+
+def test_logprobs_of_alternatives(engine: Engine) -> None:
+    job = Job(prompt(4, 60), "global", max_tokens=1)
+    completion = engine.run([job], logprobs=5)[0].outputs[0]
+    assert completion.logprobs is not None
+    values = [entry.logprob for entry in completion.logprobs[0].values()]
+    assert len(values) == 5
+    assert max(values) == pytest.approx(engine.expect(job).logprobs[0], abs=1e-3)
+
+
+def test_structured_output(engine: Engine) -> None:
+    """The grammar starts with the first token that counts, not with the discarded one."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}, "b": {"type": "boolean"}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    jobs = [Job(prompt(5 + i, 40 + 20 * i), name, max_tokens=60) for i, name in enumerate(CONNECTIONS)]
+    grammar = StructuredOutputsParams(json=schema)
+    outputs = engine.run(jobs, detokenize=True, ignore_eos=False, structured_outputs=grammar)
+    for output in outputs:
+        answer = json.loads(output.outputs[0].text)
+        assert set(answer) == {"a", "b"}
+
+
+def test_each_seed_draws_alike_in_any_company(engine: Engine) -> None:
+    job = Job(prompt(8, 70), "sw")
+    neighbours = [Job(prompt(100 + i, 30 + 7 * i), CONNECTIONS[i % 3]) for i in range(9)]
+    draws = {
+        tuple(engine.run([*jobs, job], temperature=1.0, seed=3)[-1].outputs[0].token_ids)
+        for jobs in ([], neighbours[:3], neighbours)
+    }
+    assert len(draws) == 1
+    assert tuple(engine.run([job], temperature=1.0, seed=4)[0].outputs[0].token_ids) not in draws
+
+
+def test_parallel_samples_each_have_the_connection(engine: Engine) -> None:
+    job = Job(prompt(9, 70), "sw")
+    expected = engine.expect(job)
+    for sample in engine.run([job], n=3, temperature=1.0, seed=1, logprobs=1)[0].outputs:
+        assert sample.logprobs is not None
+        best = max(sample.logprobs[0].items(), key=lambda entry: entry[1].logprob)
+        assert best[0] == expected.tokens[0]
+        assert best[1].logprob == pytest.approx(expected.logprobs[0], abs=1e-3)
+
+
+def test_penalties_do_not_count_the_discarded_token(engine: Engine) -> None:
+    """With one token to generate, no penalty on generated tokens can change the choice."""
+    job = Job(prompt(10, 70), "sw", max_tokens=1)
+    completion = engine.run([job], presence_penalty=2.0, frequency_penalty=2.0)[0].outputs[0]
+    assert list(completion.token_ids) == engine.expect(job).tokens
+
+
+def test_plain_requests_answer_as_on_stock_vllm(engine: Engine, tmp_path: Path) -> None:
+    jobs = [Job(prompt(20 + length, length), None) for length in LENGTHS]
+    beside = [Job(prompt(40 + length, length), "sw") for length in LENGTHS]
+    ours = engine.run([*jobs, *beside])[: len(jobs)]
+    plain = save_base(tmp_path / "plain", tiny_llama())
+    from vllm import LLM
+
+    stock = LLM(str(plain), dtype="float32", enforce_eager=True, max_model_len=256, block_size=BLOCK, max_num_seqs=16)
+    theirs = Engine(stock, engine.reference, plain).run(jobs)
+    assert "cc_serve" not in type(stock.llm_engine.engine_core.engine_core.scheduler).__module__
+    for our, their in zip(ours, theirs, strict=True):
+        assert list(our.outputs[0].token_ids) == list(their.outputs[0].token_ids)
+        assert our.outputs[0].cumulative_logprob == pytest.approx(their.outputs[0].cumulative_logprob, abs=1e-3)
