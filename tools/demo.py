@@ -1,0 +1,162 @@
+"""``make run``: make the base model, train it a little, serve it, and say how to ask. Each stage keeps its result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+BASE = Path("models/gemma3-270m")
+TUNED = Path("outputs/demo")
+RECIPE = Path("recipes/demo.yaml")
+SWAHILI = "Mji mkuu wa Kenya ni upi?"
+ENGLISH = "What is the capital of Kenya?"
+READY_SECONDS = 600
+# Nothing is fetched and nothing is reported; vLLM's many lines would bury the few that matter here.
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+LIMITS = ("--max-model-len", "2048", "--max-num-seqs", "16")
+
+
+class DemoError(RuntimeError):
+    """A stage failed; the message says which, and what to do."""
+
+
+def main() -> int:
+    """Run the stages; the server's exit code, or 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    try:
+        check_port(options.host, options.port)
+        make_base()
+        train()
+        return serve(options.host, options.port)
+    except DemoError as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out about a taken port before the minutes that training takes."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DemoError(f"port {port}: {error.strerror}; choose another: make run PORT={port + 1}") from error
+
+
+def make_base() -> None:
+    """Stage 2: the base model, about 550 MB."""
+    if BASE.exists():
+        say(f"2/4 Base model: {BASE} is there")
+    else:
+        say(f"2/4 Base model: converting Gemma 3 270M (its terms of use: {BASE}/GEMMA_TERMS.html)")
+        run(sys.executable, "-m", "cc_train.base_model", "--output", str(BASE))
+
+
+def train() -> None:
+    """Stage 3: a short but real training run."""
+    if TUNED.exists():
+        say(f"3/4 CC-Tuning: {TUNED} is there (remove it to train again)")
+    else:
+        say(f"3/4 CC-Tuning on the packaged sample, once ({RECIPE}; minutes)")
+        run(str(BIN / "cc-train"), "run", "--config", str(RECIPE), "--output", str(TUNED))
+
+
+def serve(host: str, port: int) -> int:
+    """Stage 4: the server, until it is stopped; its exit code."""
+    say("4/4 Starting the server (a minute or two); Ctrl-C stops it")
+    address = f"http://{host}:{port}"
+    command = [str(BIN / "cc-serve"), "serve", str(TUNED), "--host", host, "--port", str(port), *LIMITS]
+    server = subprocess.Popen(command)
+    # Ctrl-C reaches the server by itself, being sent to the whole foreground group; SIGTERM is passed on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    if wait_until_ready(server, address):
+        for question in (SWAHILI, ENGLISH):
+            show(address, question)
+        say(f"\nAsk it yourself:\n\n{curl_line(address)}\n\nOr in Python (.venv/bin/python):\n\n{snippet(address)}")
+    return server.wait()
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> bool:
+    """Whether the server came up; False when it ended instead."""
+    deadline = time.monotonic() + READY_SECONDS
+    while server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+        if time.monotonic() > deadline:
+            server.terminate()
+            raise DemoError(f"the server was not ready after {READY_SECONDS} s; see its lines above")
+    return False
+
+
+def show(address: str, question: str) -> None:
+    """Ask one question, and print the answer and what the response's headers say about the connection."""
+    request = urllib.request.Request(
+        f"{address}/v1/chat/completions", json.dumps(body(question)).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as response:
+        answer = json.load(response)["choices"][0]["message"]["content"]
+        language, connection = response.headers["X-CC-Language"], response.headers["X-CC-Connection"]
+    say(f"\n{question}\n  {answer.strip()}\n  language {language}, connection {connection}")
+
+
+def body(question: str) -> dict[str, object]:
+    """A chat request."""
+    messages = [{"role": "user", "content": question}]
+    return {"model": TUNED.name, "messages": messages, "max_tokens": 32, "temperature": 0}
+
+
+def curl_line(address: str) -> str:
+    """A line for the shell; -i shows the headers that say what was done."""
+    data = json.dumps(body(SWAHILI), ensure_ascii=False)
+    return f"curl -i {address}/v1/chat/completions -H 'Content-Type: application/json' -d '{data}'"
+
+
+def snippet(address: str) -> str:
+    """The same in Python, and once more with the connection switched off."""
+    return f"""\
+from openai import OpenAI
+
+client = OpenAI(base_url="{address}/v1", api_key="none")
+for cc_connection in ("auto", "off"):
+    response = client.chat.completions.with_raw_response.create(
+        model="{TUNED.name}",
+        messages=[{{"role": "user", "content": "{SWAHILI}"}}],
+        max_tokens=32,
+        temperature=0,
+        extra_body={{"cc_connection": cc_connection}},
+    )
+    print(response.headers["X-CC-Connection"], response.parse().choices[0].message.content)
+"""
+
+
+def run(*command: str) -> None:
+    """Run one stage's command, its output shown as it comes."""
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise DemoError(f"this failed, see above: {' '.join(command)}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
