@@ -14,7 +14,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cc_train.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
-from cc_train.connection import ANCHOR_OFFSET, GLOBAL, Connection
+from cc_train.connection import GLOBAL, Connection
 
 CONFIG_FILE = "config.json"
 CONNECTION_FILE = "cc_connection.safetensors"
@@ -57,8 +57,8 @@ class ConnectionConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    version: Literal[1] = 1
-    anchor_offset: int = Field(default=ANCHOR_OFFSET, le=-1)
+    version: int = Field(strict=True, ge=1, le=1)
+    anchor_offset: int = Field(strict=True, le=-1)
     languages: tuple[str, ...]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -84,7 +84,7 @@ def save_connection(
     """
     directory = Path(directory)
     config = _read_json(directory / CONFIG_FILE)
-    base = base_architecture(config["architectures"][0])
+    base = base_architecture(_architecture(directory / CONFIG_FILE, config))
     tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
     tensors |= {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
     payload = save(tensors)
@@ -149,7 +149,7 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     path = Path(directory) / CONFIG_FILE
     if CONFIG_KEY not in config:
         raise PlainModelError(Path(directory))
-    architecture = (config.get("architectures") or [""])[0]
+    architecture = _architecture(path, config)
     try:
         base = base_architecture(architecture)
     except UnsupportedArchitectureError as error:
@@ -167,7 +167,9 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
 def check_tensors(directory: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Check names, dtype, shapes and finiteness of a connection's tensors against the model's configuration."""
     path = Path(directory) / CONNECTION_FILE
-    layers, hidden = config["num_hidden_layers"], config["hidden_size"]
+    layers, hidden = (
+        _size(Path(directory) / CONFIG_FILE, config, name) for name in ("num_hidden_layers", "hidden_size")
+    )
     for required in (DECISION, TRANSFORM + GLOBAL):
         if required not in tensors:
             raise CheckpointError(path, f"tensor {required!r} is missing")
@@ -198,6 +200,20 @@ def replace_file(path: Path, payload: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def _architecture(path: Path, config: dict[str, Any]) -> str:
+    found = config.get("architectures")
+    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
+        raise CheckpointError(path, f"field 'architectures' must be a list of names (found {found!r})")
+    return found[0]
+
+
+def _size(path: Path, config: dict[str, Any], field: str) -> int:
+    found = config.get(field)
+    if type(found) is not int or found < 1:  # a bool is an int too
+        raise CheckpointError(path, f"field {field!r} must be a whole number above 0 (found {found!r})")
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:

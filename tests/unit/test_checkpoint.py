@@ -130,15 +130,33 @@ def test_wrong_tensors_are_named(checkpoint: Path, change: Callable, message: st
     ("change", "field"),
     [
         (lambda c: c["cc_connection"].update(version=2), "cc_connection.version"),
+        (lambda c: c["cc_connection"].update(version=True), "cc_connection.version"),
+        (lambda c: c["cc_connection"].update(version=1.0), "cc_connection.version"),
+        (lambda c: c["cc_connection"].update(version="1"), "cc_connection.version"),
+        (lambda c: c["cc_connection"].pop("version"), "cc_connection.version"),
         (lambda c: c["cc_connection"].pop("sha256"), "cc_connection.sha256"),
         (lambda c: c["cc_connection"].update(sha256="abc"), "cc_connection.sha256"),
         (lambda c: c["cc_connection"].update(anchor_offset=0), "cc_connection.anchor_offset"),
+        (lambda c: c["cc_connection"].update(anchor_offset=-1.0), "cc_connection.anchor_offset"),
+        (lambda c: c["cc_connection"].update(anchor_offset="-1"), "cc_connection.anchor_offset"),
+        (lambda c: c["cc_connection"].update(anchor_offset=True), "cc_connection.anchor_offset"),
+        (lambda c: c["cc_connection"].pop("anchor_offset"), "cc_connection.anchor_offset"),
         (lambda c: c["cc_connection"].update(languages=["german"]), "cc_connection.languages"),
         (lambda c: c["cc_connection"].pop("languages"), "cc_connection.languages"),
         (lambda c: c.update(cc_connection="yes"), "cc_connection"),
         (lambda c: c.update(architectures=["LlamaForCausalLM"]), "architectures"),
         (lambda c: c.update(architectures=["CCGPT2LMHeadModel"]), "architectures"),
-        (lambda c: c.pop("architectures"), "architectures"),
+        (lambda c: c.pop("architectures"), "field 'architectures'"),
+        (lambda c: c.update(architectures=5), "field 'architectures'"),
+        (lambda c: c.update(architectures=[5]), "field 'architectures'"),
+        (lambda c: c.update(architectures=[]), "field 'architectures'"),
+        (lambda c: c.update(architectures="CCLlamaForCausalLM"), "field 'architectures'"),
+        (lambda c: c.pop("hidden_size"), "field 'hidden_size'"),
+        (lambda c: c.update(hidden_size="64"), "field 'hidden_size'"),
+        (lambda c: c.update(hidden_size=True), "field 'hidden_size'"),
+        (lambda c: c.pop("num_hidden_layers"), "field 'num_hidden_layers'"),
+        (lambda c: c.update(num_hidden_layers=4.0), "field 'num_hidden_layers'"),
+        (lambda c: c.update(num_hidden_layers=0), "field 'num_hidden_layers'"),
     ],
 )
 def test_wrong_configurations_are_named(checkpoint: Path, change: Callable, field: str) -> None:
@@ -147,6 +165,15 @@ def test_wrong_configurations_are_named(checkpoint: Path, change: Callable, fiel
         load_connection(checkpoint)
     assert str(checkpoint / CONFIG_FILE) in str(caught.value)
     assert field in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["architectures", "hidden_size", "num_hidden_layers"])
+def test_a_connection_is_not_written_beside_a_wrong_configuration(tmp_path: Path, field: str) -> None:
+    tiny_llama().save_pretrained(tmp_path)
+    edit_config(tmp_path, lambda c: c.pop(field))
+    with pytest.raises(CheckpointError, match=rf"config\.json: field '{field}' must be"):
+        save_connection(tmp_path, random_connection(["global"]), ["de"])
+    assert not (tmp_path / CONNECTION_FILE).exists()
 
 
 def test_a_plain_model_is_told_apart(tmp_path: Path) -> None:
