@@ -35,7 +35,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parallel row, and where it came from."""
+    """One parallel row, and where it came from: ``file`` is the path as it was given."""
 
     lang: str
     instruction: str
@@ -86,14 +86,14 @@ def read_rows(paths: Sequence[str | Path]) -> tuple[list[Row], list[SkippedRow]]
     """
     rows: list[Row] = []
     skipped: list[SkippedRow] = []
-    for path in map(Path, paths):
-        for line, payload in _lines(path):
+    for name in map(str, paths):
+        for line, payload in _lines(Path(name)):
             if not payload.strip():
                 continue
             try:
-                rows.append(_row(payload, path.name, line))
+                rows.append(_row(payload, name, line))
             except _UnusableError as error:
-                skipped.append(SkippedRow(path.name, line, str(error)))
+                skipped.append(SkippedRow(name, line, str(error)))
     return rows, skipped
 
 

@@ -115,12 +115,12 @@ def test_rows_that_cannot_be_used_are_named(
     data = tmp_path / "some.jsonl"
     data.write_text(rows.read_text() + '{"lang": "de"}\nnonsense\n')
     assert train(base, data, tmp_path / "out", "--max-steps", "1") == 0
-    heard = " ".join(capsys.readouterr().err.split())
-    assert "skipped some.jsonl:65: field 'instruction' is missing" in heard
-    assert "skipped some.jsonl:66: not JSON" in heard
-    assert "64 rows used, 2 skipped" in heard
+    heard = "".join(capsys.readouterr().err.split())  # wrapped at the terminal's width
+    assert f"skipped{data}:65:field'instruction'ismissing" in heard
+    assert f"skipped{data}:66:notJSON" in heard
+    assert "64rowsused,2skipped" in heard
     listed = (tmp_path / "out" / "cc_skipped_rows.jsonl").read_text().splitlines()
-    assert json.loads(listed[0]) == {"file": "some.jsonl", "line": 65, "reason": "field 'instruction' is missing"}
+    assert json.loads(listed[0]) == {"file": str(data), "line": 65, "reason": "field 'instruction' is missing"}
 
 
 def test_a_base_model_without_a_chat_template_gets_one_and_keeps_it(

@@ -47,7 +47,7 @@ def test_plain_and_gzipped_files_are_told_by_their_content(tmp_path: Path, zippe
     path.write_bytes(gzip.compress(payload) if zipped else payload)
     rows, skipped = read_rows([path])
     assert [r.instruction for r in rows] == ["Wort?", "単語？"]
-    assert [(r.file, r.line, r.name) for r in rows][1] == ("rows.bin", 2, "rows.bin:2 (a)")
+    assert [(r.file, r.line, r.name) for r in rows][1] == (str(path), 2, f"{path}:2 (a)")
     assert skipped == []
 
 
@@ -75,7 +75,17 @@ def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> None:
     assert [r.line for r in rows] == [1, len(MALFORMED) + 3]
     assert [s.line for s in skipped] == list(range(2, len(MALFORMED) + 2))
     for found, (_, reason) in zip(skipped, MALFORMED, strict=True):
-        assert str(found).startswith(f"rows.jsonl:{found.line}: {reason}")
+        assert str(found).startswith(f"{path}:{found.line}: {reason}")
+
+
+def test_rows_of_files_with_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["./de/rows.jsonl", "fr/rows.jsonl"]
+    for path in map(Path, given):
+        path.parent.mkdir()
+        path.write_text(json.dumps(GOOD) + "\n{\n")
+    rows, skipped = read_rows(given)
+    assert [r.file for r in rows] == [s.file for s in skipped] == given
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
