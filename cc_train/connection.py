@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -149,11 +150,11 @@ class Connection(nn.Module):
         return Decision(layer, chosen @ transform)
 
     def decide_each(self, names: Sequence[str], activations: Tensor, embedding: Tensor) -> Decision:
-        """`decide` for a batch whose rows each name their own Transform Matrix."""
-        layer = torch.empty(len(names), dtype=torch.long, device=activations.device)
-        vector = torch.empty(len(names), self.hidden_size, device=activations.device)
-        for name in dict.fromkeys(names):
-            rows = torch.tensor([i for i, n in enumerate(names) if n == name], device=activations.device)
-            decision = self.decide(name, activations[rows], embedding[rows])
-            layer[rows], vector[rows] = decision.layer, decision.vector
-        return Decision(layer, vector)
+        """`decide` for a batch whose rows each name their own Transform Matrix, fastest where equal names adjoin."""
+        decisions: list[Decision] = []
+        start = 0
+        for name, group in groupby(names):
+            stop = start + len(list(group))
+            decisions.append(self.decide(name, activations[start:stop], embedding[start:stop]))
+            start = stop
+        return Decision(torch.cat([d.layer for d in decisions]), torch.cat([d.vector for d in decisions]))

@@ -101,6 +101,12 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "speculative decoding (--speculative-config): remove it": vllm_config.speculative_config is not None,
         "the V2 model runner: set VLLM_USE_V2_MODEL_RUNNER=0": vllm_config.use_v2_model_runner,
         "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
+        # vLLM turns it into KV transfer only after this hook.
+        "KV offloading (--kv-offloading-size): remove it": vllm_config.cache_config.kv_offloading_size is not None,
+        "LoRA adapters (--enable-lora): merge the adapter before training the connection": (
+            vllm_config.lora_config is not None
+        ),
+        "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap (--enable-dbo): remove it": parallel.enable_dbo,
         "context parallelism (--decode-context-parallel-size > 1): remove it": (
             parallel.decode_context_parallel_size > 1

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.model_executor.models import ModelRegistry
+from vllm.utils.torch_utils import async_tensor_h2d
 
 import cc_serve.engine.ops  # noqa: F401  registers torch.ops.vllm.cc_capture and cc_inject
 from cc_serve.engine.config import EngineConnection
@@ -69,17 +70,17 @@ class RowBuffers(nn.Module):
             return
         self.idle = not capture and vectors is None
         spare = self.num_slots - len(capture)
-        device = self.counts.device
-        self.counts.copy_(torch.tensor([len(capture), len(inject_rows)]), non_blocking=True)
-        self.capture_rows.copy_(torch.tensor([r.row for r in capture] + [0] * spare), non_blocking=True)
-        self.capture_slots.copy_(torch.tensor([r.slot for r in capture] + [self.num_slots] * spare), non_blocking=True)
+        async_tensor_h2d([len(capture), len(inject_rows)], out=self.counts)
+        async_tensor_h2d([r.row for r in capture] + [0] * spare, out=self.capture_rows)
+        async_tensor_h2d([r.slot for r in capture] + [self.num_slots] * spare, out=self.capture_slots)
         if vectors is None:
             self.inject_rows.zero_()
             self.inject_vectors.zero_()
         else:
-            entries = list(range(len(inject_rows))) + [0] * (self.num_slots - len(inject_rows))
-            self.inject_rows.copy_(torch.tensor([inject_rows[entry] for entry in entries]), non_blocking=True)
-            self.inject_vectors.copy_(vectors[torch.tensor(entries, device=device)])
+            used = len(inject_rows)
+            async_tensor_h2d([*inject_rows, *[inject_rows[0]] * (self.num_slots - used)], out=self.inject_rows)
+            self.inject_vectors[:used] = vectors
+            self.inject_vectors[used:] = vectors[0]
 
 
 def _capture_hook(module: nn.Module, _args: object, output: Tensor) -> None:
@@ -144,18 +145,26 @@ class ConnectedModelMixin(nn.Module):
     @torch.inference_mode()
     def set_connection_rows(self, capture: Sequence[CaptureRow], inject: Sequence[InjectRow]) -> None:
         """Prepare the next forward pass: which rows to record, and which to connect with what."""
+        inject = sorted(inject, key=lambda r: r.name)
         self.cc_rows.fill(capture, [r.row for r in inject], self._vectors(inject) if inject else None)
 
     def clear_connection_rows(self) -> None:
         """Make the next forward pass plain."""
         self.set_connection_rows([], [])
 
+    def check_loaded(self) -> None:
+        """Raise `CheckpointError` if the weights came by a way that left the connection out."""
+        if self.connection is None:
+            raise CheckpointError(
+                self._directory / CONNECTION_FILE, "did not reach the model; load it with --load-format auto"
+            )
+
     def _vectors(self, inject: Sequence[InjectRow]) -> Tensor:
-        assert self.connection is not None
+        assert self.connection is not None  # see check_loaded
         device = self.cc_rows.counts.device
-        slots = torch.tensor([r.slot for r in inject], device=device)
+        slots = async_tensor_h2d([r.slot for r in inject], device=device)
         activations = torch.stack([cast(Tensor, module.cc_activations)[slots] for module in self._ffn_outputs], dim=1)
-        tokens = torch.tensor([r.token for r in inject], device=device)
+        tokens = async_tensor_h2d([r.token for r in inject], device=device)
         embedding = self.embed_input_ids(tokens)  # type: ignore[operator]
         return self.connection.decide_each([r.name for r in inject], activations, embedding).vector
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, cast
-from unittest import mock
 
 import numpy as np
 import torch
@@ -30,10 +29,17 @@ class ConnectionRunnerMixin(GPUModelRunner):
     def _connected_model(self) -> ConnectedModelMixin:
         return cast(ConnectedModelMixin, self.get_model())
 
-    def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
-        result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        super().load_model(*args, **kwargs)
+        self._connected_model().check_loaded()
+
+    def _update_states(self, scheduler_output: SchedulerOutput) -> Any:
         for request_id in scheduler_output.finished_req_ids:
             self._held_prompt_logprobs.pop(request_id, None)
+        return super()._update_states(scheduler_output)
+
+    def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
+        result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
         self._marks = scheduler_output.connection_marks  # type: ignore[attr-defined]
         if not self._marks:
             self._connected_model().clear_connection_rows()
@@ -111,5 +117,8 @@ class ConnectedCPUWorker(CPUWorker):
 
     def init_device(self) -> None:
         # CPUWorker names its runner class inline, with no method to override.
-        with mock.patch.object(cpu_worker, "CPUModelRunner", ConnectedCPUModelRunner):
+        stock, cpu_worker.CPUModelRunner = cpu_worker.CPUModelRunner, ConnectedCPUModelRunner  # type: ignore[misc]
+        try:
             super().init_device()
+        finally:
+            cpu_worker.CPUModelRunner = stock  # type: ignore[misc]

@@ -144,17 +144,17 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(directory, tiny_llama(), random_connection(["global", "sw"]), ["de", "sw"])
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
-    """Llama, eager: chunks smaller than prompts, a KV cache too small for all, two slots for sixteen requests."""
+@contextmanager
+def start_small_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
+    """Eager, with chunks smaller than prompts, a KV cache too small for all, and two slots for sixteen requests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cc_serve.engine.config.MAX_SLOTS", 2)
-        with start_engine(
-            tiny_checkpoint,
-            enforce_eager=True,
-            block_size=BLOCK,
-            max_num_seqs=16,
-            max_num_batched_tokens=CHUNK,
-            num_gpu_blocks_override=32,
-        ) as engine:
+        small = {"block_size": BLOCK, "max_num_batched_tokens": CHUNK, "num_gpu_blocks_override": 32}
+        with start_engine(checkpoint, enforce_eager=True, max_num_seqs=16, **small, **options) as engine:
             yield engine
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
+    with start_small_engine(tiny_checkpoint) as engine:
+        yield engine

@@ -12,6 +12,7 @@ from vllm import EngineArgs
 
 from cc_serve.engine.config import MAX_SLOTS, EngineConnection, UnsupportedConfigurationError
 from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
+from tests.engine.conftest import start_engine
 
 
 def configure(checkpoint: Path, **options: Any) -> Any:
@@ -41,6 +42,9 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
         ),
         ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "--scheduler-cls"),
         ({"worker_cls": "vllm.v1.worker.cpu_worker.CPUWorker"}, "--worker-cls"),
+        ({"kv_offloading_size": 1.0}, "--kv-offloading-size"),
+        ({"enable_lora": True}, "--enable-lora"),
+        ({"runner": "pooling"}, "--runner pooling"),
         (
             {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
             "--kv-transfer-config",
@@ -74,3 +78,11 @@ def test_an_unknown_architecture(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (copy / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(ValueError, match="CCUnheardOfForCausalLM"):
         configure(copy)
+
+
+def test_a_load_format_that_leaves_the_connection_out(tiny_checkpoint: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="--load-format auto"),
+        start_engine(tiny_checkpoint, enforce_eager=True, load_format="dummy"),
+    ):
+        pass

@@ -7,6 +7,9 @@ import inspect
 
 import pytest
 import vllm
+from vllm.model_executor.models import ModelRegistry
+
+from cc_train.architectures import FFN_OUTPUT_MODULE
 
 PINNED = "0.32"
 
@@ -15,12 +18,7 @@ CALLABLES = {
     "vllm.config:SchedulerConfig.get_scheduler_cls": ("self",),
     "vllm.config:VllmConfig.try_verify_and_update_config": ("self",),
     "vllm.model_executor.models.config:VerifyAndUpdateConfig.verify_and_update_config": ("vllm_config",),
-    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.__init__": ("self", "vllm_config", "prefix"),
-    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.embed_input_ids": ("self", "input_ids"),
-    "vllm.model_executor.models.gemma3:Gemma3ForCausalLM.load_weights": ("self", "weights"),
-    "vllm.model_executor.models.llama:LlamaForCausalLM.__init__": ("self", "vllm_config", "prefix", "layer_type"),
-    "vllm.model_executor.models.llama:LlamaForCausalLM.embed_input_ids": ("self", "input_ids"),
-    "vllm.model_executor.models.llama:LlamaForCausalLM.load_weights": ("self", "weights"),
+    "vllm.utils.torch_utils:async_tensor_h2d": ("data", "device", "dtype", "out"),
     "vllm.utils.torch_utils:direct_register_custom_op": (
         *("op_name", "op_func", "mutates_args", "fake_impl", "target_lib", "dispatch_key", "tags"),
     ),
@@ -62,8 +60,6 @@ ATTRIBUTES = {
     ),
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
     "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
-    "vllm.model_executor.models.llama:LlamaDecoderLayer": ("self.mlp(",),
-    "vllm.model_executor.models.gemma3:Gemma3DecoderLayer": ("self.post_feedforward_layernorm(",),
     "vllm.config:VllmConfig": ("additional_config", "def use_v2_model_runner"),
 }
 
@@ -95,9 +91,23 @@ def test_attributes(symbol: str) -> None:
         assert attribute in source, f"{symbol} no longer has {attribute!r}"
 
 
-def test_the_error_set_is_served_after_each_step() -> None:
+@pytest.mark.parametrize("base", FFN_OUTPUT_MODULE)
+def test_family(base: str) -> None:
+    """What the mixin calls on each model class, and the module whose output is the FFN contribution."""
+    model = ModelRegistry.models[base].load_model_cls()
+    assert {"vllm_config", "prefix"} <= set(inspect.signature(model.__init__).parameters)
+    assert list(inspect.signature(model.embed_input_ids).parameters) == ["self", "input_ids"]
+    assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
+    sources = {inspect.getsource(inspect.getmodule(c)) for c in model.__mro__ if c.__module__.startswith("vllm.")}  # type: ignore[arg-type]
+    assert any(f"hidden_states = self.{FFN_OUTPUT_MODULE[base]}(hidden_states)" in source for source in sources)
+
+
+def test_outputs_are_processed_as_the_engine_expects() -> None:
     source = inspect.getsource(find("vllm.v1.core.sched.scheduler:Scheduler.update_from_output"))  # type: ignore[arg-type]
-    assert "grammar_compile_error_reqs" in source
+    # Requests in this set end with an error after the step.
+    assert "self.grammar_compile_error_reqs" in source
+    # Prompt log-probabilities may only come with a token, which is why the worker holds them back.
+    assert "assert not prompt_logprobs_tensors" in source
 
 
 def test_configuration_hooks_are_looked_up_by_architecture() -> None:
