@@ -79,6 +79,16 @@ class Router:
             return Route(detection.language, detection.confidence, str(connection))
         return Route(str(override), 1.0, self.connection_for(str(override)))
 
+    def route_together(self, prompts: Sequence[str], override: object = AUTO) -> Route:
+        """One connection for several prompts of one request: theirs if they agree, else none.
+
+        Raises:
+            UnknownConnectionError: as `route`.
+        """
+        routes = [self.route([prompt], override) for prompt in prompts]
+        agreed = len({route.connection for route in routes}) == 1
+        return routes[0] if agreed else Route(None, 0.0, OFF)
+
     def connection_for(self, language: str | None) -> str:
         """The connection of texts in ``language``."""
         if language in self.connections:
@@ -113,9 +123,13 @@ def user_texts(body: Mapping[str, Any]) -> list[str]:
         return list(_newest_user_turns(body["messages"]))
     if "input" in body:
         return [body["input"]] if isinstance(body["input"], str) else list(_newest_user_turns(body["input"]))
-    prompt = body.get("prompt")
+    return prompts_of(body)
+
+
+def prompts_of(body: Mapping[str, Any]) -> list[str]:
+    """The prompts of a completions request, which may have several; empty where they are no text."""
+    prompt = None if "messages" in body or "input" in body else body.get("prompt")
     if isinstance(prompt, list) and all(isinstance(item, str) for item in prompt):
-        # One request has one connection: it is judged by its first prompt whose language can be told.
         return list(prompt)
     return [prompt] if isinstance(prompt, str) else []
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cc_serve.api.body import read_body, replay, with_length
 from cc_serve.api.errors import error_response
 from cc_serve.api.metrics import count_request
-from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, user_texts
+from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, prompts_of, user_texts
 
 # The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
 CONNECTED_PATHS: Final = frozenset(
@@ -100,7 +100,9 @@ def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None
         )
     changed = FIELD in request
     override = request.pop(FIELD, None)
-    route = router.route(user_texts(request), AUTO if override is None else override)
+    wanted = AUTO if override is None else override
+    prompts = prompts_of(request)
+    route = router.route_together(prompts, wanted) if len(prompts) > 1 else router.route(user_texts(request), wanted)
     if route.connection != OFF and (obstacle := _obstacle(request, path)):
         if override not in (None, AUTO):
             raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', FIELD)

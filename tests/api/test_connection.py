@@ -59,6 +59,7 @@ def test_the_connection_takes_the_place_of_the_field() -> None:
         ({"prompt": ENGLISH}, ("en", "off"), None),
         ({"prompt": "123"}, ("und", "off"), None),
         ({"prompt": [1, 2, 3]}, ("und", "off"), None),
+        ({"prompt": [GERMAN, "What is the capital of Kenya?"]}, ("und", "off"), None),
         ({"prompt": GERMAN, "cc_connection": "off"}, ("de", "off"), None),
         ({"prompt": GERMAN, "cc_connection": "global"}, ("de", "global"), {"cc_connection": "global"}),
         ({"prompt": ENGLISH, "cc_connection": "fr"}, ("fr", "global"), {"cc_connection": "global"}),

@@ -138,3 +138,18 @@ def test_any_override_is_obeyed_or_refused(override: object) -> None:
 def test_routing_loads_neither_torch_nor_vllm() -> None:
     program = "import sys, cc_serve.routing; sys.exit(bool({'torch', 'vllm'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("prompts", "override", "expected"),
+    [
+        (["Habari ya asubuhi, rafiki yangu", "Mji mkuu wa Kenya ni upi?"], "auto", ("sw", "global")),
+        (["Habari ya asubuhi, rafiki yangu", "What is the capital of Kenya?"], "auto", (None, "off")),
+        (["Habari ya asubuhi, rafiki yangu", "What is the capital of Kenya?"], "sw", ("sw", "global")),
+    ],
+)
+def test_prompts_of_one_request_are_connected_if_they_agree(
+    prompts: list[str], override: str, expected: tuple[str | None, str]
+) -> None:
+    route = default_router().route_together(prompts, override)
+    assert (route.language, route.connection) == expected
