@@ -38,7 +38,14 @@ def architecture_of(model: PreTrainedModel) -> str:
 
 
 def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
-    """The anchor's index in each row, ``[B]``, of prompts padded on either side, ``[B, N]``."""
+    """The anchor's index in each row, ``[B]``, of prompts padded on either side, ``[B, N]``.
+
+    Raises:
+        ValueError: a prompt is too short to hold the anchor.
+    """
+    shortest = int(attention_mask.sum(dim=1).min())
+    if shortest < -anchor_offset:
+        raise ValueError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
     indices = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     last = (attention_mask.long() * indices).amax(dim=1)
     return last + 1 + anchor_offset

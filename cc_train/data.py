@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch.utils.data import Dataset
 
 from cc_train.chat import ChatEncoder
 from cc_train.checkpoint import LANGUAGE_CODE
+from cc_train.connection import ANCHOR_OFFSET
 
 ENGLISH = "en"
 IGNORED = -100  # the label that cross-entropy skips
@@ -82,7 +84,7 @@ def read_rows(paths: Sequence[str | Path]) -> tuple[list[Row], list[SkippedRow]]
     """Read and check every row of the files.
 
     Raises:
-        DataError: a file cannot be opened or ends in the middle.
+        DataError: a file cannot be opened, is corrupt or ends in the middle.
     """
     rows: list[Row] = []
     skipped: list[SkippedRow] = []
@@ -104,10 +106,13 @@ def sample_rows(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
 
 
-def encode_rows(rows: Iterable[Row], encoder: ChatEncoder, max_length: int) -> tuple[list[Example], list[SkippedRow]]:
+def encode_rows(
+    rows: Iterable[Row], encoder: ChatEncoder, max_length: int, anchor_offset: int = ANCHOR_OFFSET
+) -> tuple[list[Example], list[SkippedRow]]:
     """Encode rows to at most ``max_length`` tokens, prompt and answer together.
 
-    A long prompt loses the beginning of the user's text; a row whose answer leaves no room is skipped.
+    A long prompt loses the beginning of the user's text; a row whose answer leaves no room, or whose prompt is too
+    short to hold the anchor, is skipped.
     """
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
@@ -118,8 +123,13 @@ def encode_rows(rows: Iterable[Row], encoder: ChatEncoder, max_length: int) -> t
         if prompt is None or english is None:
             reason = f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}"
             skipped.append(SkippedRow(row.file, row.line, reason))
-        else:
-            examples.append(Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english))))
+            continue
+        shortest = min(len(prompt), len(english)) if row.connected else len(prompt)
+        if shortest < -anchor_offset:
+            reason = f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}"
+            skipped.append(SkippedRow(row.file, row.line, reason))
+            continue
+        examples.append(Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english))))
     return examples, skipped
 
 
@@ -158,7 +168,7 @@ class PairCollator:
     """
 
     pad_id: int
-    anchor_offset: int = -1
+    anchor_offset: int = ANCHOR_OFFSET
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         ids, mask = pad_right([item["input_ids"] for item in items], self.pad_id)
@@ -201,7 +211,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path) if zipped else path.open("rb") as file:
             for number, payload in enumerate(file, start=1):
                 yield number, payload
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         where = f" after line {number}" if number else ""
         raise DataError(f"{path}: cannot be read{where}: {getattr(error, 'strerror', None) or error}") from error
 

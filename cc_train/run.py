@@ -147,7 +147,9 @@ def load_examples(
     rows, skipped = read_rows(paths)
     rows = sample_rows(rows, config.data.max_rows, config.training.seed)
     with _progress("encoding", len(rows), config) as advance:
-        examples, unusable = encode_rows(_counted(rows, advance), encoder, config.data.max_length)
+        examples, unusable = encode_rows(
+            _counted(rows, advance), encoder, config.data.max_length, config.method.anchor_offset
+        )
     skipped += unusable
     for row in skipped[:20]:
         say(f"skipped {row}")

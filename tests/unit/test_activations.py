@@ -91,6 +91,14 @@ def test_anchors_are_counted_from_the_prompts_end(lengths: list[int], offset: in
     assert anchor_positions(mask, offset).tolist() == expected
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_prompt_too_short_to_hold_the_anchor_is_refused(left: bool) -> None:
+    mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1] if left else [1, 1, 0, 0]])
+    assert anchor_positions(mask, -2).tolist() == ([2, 2] if left else [2, 0])
+    with pytest.raises(ValueError, match="a prompt of 2 tokens has no anchor at offset -3"):
+        anchor_positions(mask, -3)
+
+
 def test_architectures_are_a_closed_table() -> None:
     assert base_architecture("CCLlamaForCausalLM") == base_architecture("LlamaForCausalLM") == "LlamaForCausalLM"
     with pytest.raises(

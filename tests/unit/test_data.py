@@ -101,6 +101,16 @@ def test_a_truncated_gzip_is_an_error_that_says_how_far_it_got(tmp_path: Path) -
         read_rows([path])
 
 
+@pytest.mark.parametrize(("at", "problem"), [(12, "Error -3 while decompressing"), (-8, "CRC check failed")])
+def test_a_corrupt_gzip_is_an_error(tmp_path: Path, at: int, problem: str) -> None:
+    payload = bytearray(gzip.compress(json.dumps(GOOD).encode()))
+    payload[at : at + 4] = b"\xff" * 4
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(payload)
+    with pytest.raises(DataError, match=rf"rows\.jsonl\.gz: cannot be read.*: {problem}"):
+        read_rows([path])
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 30), st.integers(0, 40), st.integers(0, 9))
 def test_a_sample_keeps_order_and_is_seeded(count: int, limit: int, seed: int) -> None:
@@ -168,6 +178,25 @@ def test_a_row_without_room_for_its_answer_is_named() -> None:
     examples, skipped = encode_rows([row(), row(output="x" * 30)], encoder(), 20)
     assert len(examples) == 1
     assert "an answer of 31 tokens leaves no room for a prompt in max_length 20" in str(skipped[0])
+
+
+@pytest.mark.parametrize(
+    ("lang", "own", "english", "shortest"),
+    [("de", "a" * 9, "b" * 9, None), ("de", "a", "b" * 9, 5), ("de", "a" * 9, "b", 5), ("en", "a", "b" * 9, 5)],
+)
+def test_a_prompt_too_short_for_the_anchor_is_named(lang: str, own: str, english: str, shortest: int | None) -> None:
+    """The template around a prompt is 4 tokens, and every letter one."""
+    some = [row(lang=lang, instruction=own, instruction_en=english)]
+    examples, skipped = encode_rows(some, encoder(), 99, anchor_offset=-6)
+    reasons = [] if shortest is None else [f"a prompt of {shortest} tokens has no anchor at offset -6"]
+    assert [s.reason for s in skipped] == reasons
+    assert len(examples) + len(skipped) == 1
+    assert not encode_rows(some, encoder(), 99, anchor_offset=-5)[1], "the first token is the last that can be one"
+
+
+def test_an_english_rows_english_prompt_needs_no_anchor() -> None:
+    examples, _ = encode_rows([row(lang="en", instruction="a" * 9, instruction_en="b")], encoder(), 99, -6)
+    assert len(examples) == 1
 
 
 @settings(max_examples=50, deadline=None)

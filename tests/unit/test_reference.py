@@ -61,6 +61,13 @@ def test_generation_ends_with_the_stop_token() -> None:
     assert stopped == tokens[: tokens.index(tokens[3]) + 1]
 
 
+def test_a_prompt_too_short_to_hold_the_anchor_is_refused() -> None:
+    reference = Reference(tiny_llama(), random_connection(["global"], anchor_offset=-3))
+    assert reference.generate([1, 9], None, 1).layer is None, "plain generation needs no anchor"
+    with pytest.raises(ValueError, match="a prompt of 2 tokens has no anchor at offset -3"):
+        reference.generate([1, 9], "global", 1)
+
+
 def test_it_loads_from_a_checkpoint(tmp_path: Path) -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     save_checkpoint(tmp_path, model, connection, ["de"])
