@@ -33,12 +33,12 @@ class Reference:
 
     Args:
         model: the plain tuned model.
-        connection: ``W`` and the Transform Matrices.
+        connection: ``W`` and the Transform Matrices; moved to the model's device.
     """
 
     def __init__(self, model: PreTrainedModel, connection: Connection) -> None:
         self.model = model.eval()
-        self.connection = connection
+        self.connection = connection.to(model.device)
 
     @classmethod
     def from_checkpoint(cls, directory: Path, dtype: torch.dtype = torch.float32) -> Reference:
@@ -68,7 +68,7 @@ class Reference:
             max_tokens: how many tokens to generate at most.
             stop: token ids that end the generation; the one met is the last token returned.
         """
-        input_ids = torch.tensor([list(prompt)])
+        input_ids = torch.tensor([list(prompt)], device=self.model.device)
         mask = torch.ones_like(input_ids)
         layer: int | None = None
         if name is None:
@@ -89,6 +89,5 @@ class Reference:
             logprobs.append(float(distribution[token]))
             if len(tokens) == max_tokens or token in stop:
                 return Generation(tokens, logprobs, layer)
-            output = self.model(
-                input_ids=torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True
-            )
+            following = torch.tensor([[token]], device=self.model.device)
+            output = self.model(input_ids=following, past_key_values=output.past_key_values, use_cache=True)

@@ -68,6 +68,14 @@ def test_a_prompt_too_short_to_hold_the_anchor_is_refused() -> None:
         reference.generate([1, 9], "global", 1)
 
 
+@pytest.mark.parametrize("name", [None, "global"])
+def test_inputs_are_on_the_models_device_and_not_on_the_default_one(name: str | None) -> None:
+    reference = Reference(tiny_llama(), random_connection(["global"]))
+    expected = reference.generate(PROMPT, name, 3)
+    with torch.device("meta"):
+        assert reference.generate(PROMPT, name, 3) == expected
+
+
 def test_it_loads_from_a_checkpoint(tmp_path: Path) -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     save_checkpoint(tmp_path, model, connection, ["de"])
