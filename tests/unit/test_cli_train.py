@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 
 WEIGHTS = ("model.safetensors", "cc_connection.safetensors", "config.json")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny models are slower on more
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

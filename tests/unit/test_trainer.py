@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,14 +27,6 @@ TEXTS = [
     ("fr", "Quoi", "X?", "no"),
     ("de", "q" * 40, "short", "zeta eta"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny models are slower on more
-    yield
-    torch.set_num_threads(threads)
 
 
 def softcapped_gemma3() -> PreTrainedModel:
