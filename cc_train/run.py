@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
 
 from cc_train.activations import architecture_of
@@ -110,7 +112,11 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     try:
         model = _load_model(name, torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except SafetensorError as error:
+        raise UsageError(f"--model {name}: its weights are truncated or corrupt ({error}); copy it again") from error
+    except RuntimeError as error:
+        raise UsageError(f"--model {name}: its weights do not fit its config.json: {_one_line(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
         raise UsageError(f"--model {name}: {where}cannot be loaded: {_one_line(error)}") from error
     if config.method.method == "cc":

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.checkpoint import load_connection
 from cc_train.cli import main
-from cc_train.config import UsageError, parse_run
 from cc_train.workspace import OutputError, Workspace
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
@@ -181,38 +180,6 @@ def test_checkpoints_of_an_unfinished_run_are_not_thrown_away(tmp_path: Path) ->
     assert not unfinished.exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--modle", "x"], "unknown option --modle; did you mean --model?"),
-        (["--learning-rat=1"], "unknown option --learning-rat; did you mean --learning-rate?"),
-        (["--max-steps", "many"], "argument --max_steps/--max-steps: invalid int value: 'many'"),
-        (["--method", "magic"], "argument --method: invalid choice: 'magic'"),
-        (["--fit-held-out", "1"], "--fit-held-out must be at least 0 and below 1"),
-        (["--anchor-offset", "0"], "--anchor-offset must be -1 or less"),
-        (["--gumbel-temperature", "0"], "--gumbel-temperature must be above 0"),
-        (["--eval-strategy", "steps"], "--eval-data goes with --eval-strategy"),
-        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
-        (["stray"], "not used by the HfArgumentParser: ['stray']"),
-    ],
-)
-def test_wrong_options_are_one_line(options: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
-    assert main(["run", "--model", "m", "--data", "d", "--output", "o", *options]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [("--model", "required: --model"), ("--data", "required: --data"), ("--output", "--output is required")],
-)
-def test_what_is_required_is_asked_for(missing: str, message: str, capsys: pytest.CaptureFixture) -> None:
-    given = [a for flag in ("--model", "--data", "--output") if flag != missing for a in (flag, "x")]
-    assert main(["run", *given]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     unsupported = Path(shutil.copytree(base, tmp_path / "other"))
     (tmp_path / "empty.jsonl").write_text("\n")
@@ -230,53 +197,23 @@ def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recipe_reads_like_the_command_line_and_yields_to_it(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        "model: base\ndata: [a.jsonl, b.jsonl]\noutput: out\nlearning_rate: 1e-4\nmax-steps: 7\n"
-        "decision_normalize: false\nanchor_offset: -2\nmax_rows: null\nlr_scheduler_kwargs: {num_cycles: 2}\n"
-    )
-    config = parse_run(["--config", str(recipe), "--max-steps", "9", "--bf16"])
-    assert (config.model.model, config.data.data, str(config.output)) == ("base", ["a.jsonl", "b.jsonl"], "out")
-    assert (config.training.learning_rate, config.training.max_steps, config.training.bf16) == (1e-4, 9, True)
-    assert (config.method.decision_normalize, config.method.anchor_offset) == (False, -2)
-    assert config.data.max_rows is None
-    assert config.training.lr_scheduler_kwargs == {"num_cycles": 2}
+def test_a_broken_base_model_is_one_line(base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def broken(name: str) -> Path:
+        return Path(shutil.copytree(base, tmp_path / name))
 
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("learning_rte: 1", r"unknown key 'learning_rte'; did you mean learning_rate\?"),
-        ("- a", "is not a mapping"),
-        ("a: [", "is not YAML"),
-        ("max_steps: many", "invalid int value: 'many'"),
-    ],
-)
-def test_a_wrong_recipe_is_named(content: str, message: str, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(content)
-    with pytest.raises(UsageError, match=message):
-        parse_run(["--config", str(recipe), "--model", "m", "--data", "d", "--output", "o"])
-
-
-def test_defaults_are_near_the_papers() -> None:
-    config = parse_run(["--model", "m", "--data", "d", "--output", "o"])
-    training = config.training
-    assert (training.learning_rate, training.lr_scheduler_type.value, training.warmup_steps) == (1e-5, "cosine", 0.1)
-    assert (training.num_train_epochs, config.data.max_length, config.fit.fit_max_pairs) == (3, 1024, 1000)
-    assert (training.save_strategy.value, training.report_to) == ("no", [])
-
-
-def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:
-    assert main(["--help"]) == 0
-    assert "run " in capsys.readouterr().out
-    with pytest.raises(SystemExit) as left:
-        main(["run", "--help"])
-    assert left.value.code == 0
-    text = capsys.readouterr().out
-    for option in ("--model", "--data", "--output", "--method", "--learning-rate", "--fit-ridge", "--config"):
-        assert option in text
-    assert main([]) == 2
-    assert main(["walk"]) == 2
-    assert "unknown command 'walk'" in capsys.readouterr().err
+    for length in (0, 2, 5000):
+        (broken(f"cut{length}") / "model.safetensors").write_bytes((base / "model.safetensors").read_bytes()[:length])
+    for name, change in (("larger", {"vocab_size": 200}), ("typed", {"hidden_size": "64"})):
+        config = json.loads((base / "config.json").read_text())
+        (broken(name) / "config.json").write_text(json.dumps(config | change))
+    for name, message in (
+        ("cut0", "its weights are truncated or corrupt (Error while deserializing header"),
+        ("cut2", "its weights are truncated or corrupt (Error while deserializing header"),
+        ("cut5000", "its weights are truncated or corrupt (Error while deserializing header"),
+        ("larger", "its weights do not fit its config.json: "),
+        ("typed", "cannot be loaded: Validation error for field 'hidden_size'"),
+    ):
+        assert train(tmp_path / name, rows, tmp_path / "out") == 2
+        assert (
+            capsys.readouterr().err.splitlines()[-1].startswith(f"cc-train run: --model {tmp_path / name}: {message}")
+        )
