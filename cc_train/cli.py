@@ -14,6 +14,7 @@ from rich.table import Table
 
 # Command: what it does, and where its function is. Imported when called, so that --help is instant.
 COMMANDS = {
+    "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2

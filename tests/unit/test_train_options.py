@@ -82,13 +82,19 @@ def test_defaults_are_near_the_papers() -> None:
 
 def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:
     assert main(["--help"]) == 0
-    assert "run " in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "  run          train a model with the connection" in listed
+    assert "  base         make a small base model from an installed package" in listed
     with pytest.raises(SystemExit) as left:
         main(["run", "--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
     for option in ("--model", "--data", "--output", "--method", "--learning-rate", "--fit-ridge", "--config"):
         assert option in text
+    with pytest.raises(SystemExit) as left:
+        main(["base", "--help"])
+    assert left.value.code == 0
+    assert "usage: cc-train base" in capsys.readouterr().out
     assert main([]) == 2
     assert main(["walk"]) == 2
     assert "unknown command 'walk'" in capsys.readouterr().err
