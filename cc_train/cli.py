@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -47,11 +48,13 @@ def run_command(arguments: Sequence[str]) -> int:
     from cc_train.run import run
     from cc_train.trainer import TrainingError
     from cc_train.transform import FitError
-    from cc_train.workspace import OutputError
+    from cc_train.workspace import OutputError, unfinished_checkpoints
 
     console = Console(stderr=True)
+    output: Path | None = None
     try:
         config = parse_run(arguments)
+        output = config.output
         speaks = config.training.should_save  # of the processes of a parallel job, only the first
         result = run(config, lambda line: console.print(escape(line), highlight=False) if speaks else None)
     except (
@@ -67,7 +70,9 @@ def run_command(arguments: Sequence[str]) -> int:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("cc-train run: interrupted; no checkpoint was written", file=sys.stderr)
+        saved = unfinished_checkpoints(output) if output else []
+        left = f"to go on, add --resume-from-checkpoint {saved[-1]}" if saved else "no checkpoint was written"
+        print(f"cc-train run: interrupted; {left}", file=sys.stderr)
         return INTERRUPTED
     if not speaks:
         return 0

@@ -128,7 +128,10 @@ class RunArguments(TrainingArguments):
     )
     save_strategy: SaveStrategy | str = field(
         default="no",
-        metadata={"help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best."},
+        metadata={
+            "help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best. "
+            "A run that finishes removes them; their optimizer states are pickles, which no checkpoint to serve holds."
+        },
     )
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}

@@ -47,7 +47,7 @@ class RunResult:
         loss: mean training loss, nats per answer token.
         examples: trained rows by language.
         fit: `cc_train.fit_report.score_transforms`; empty for ``sft``.
-        skipped: rows that were not used.
+        skipped: rows that were not used, of the evaluation's too.
     """
 
     directory: Path
@@ -77,7 +77,10 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
     examples, skipped = load_examples(config.data.data, config, encoder, say)
-    evaluation, _ = load_examples(config.data.eval_data, config, encoder, say) if config.data.eval_data else ([], [])
+    evaluation: list[Example] = []
+    if config.data.eval_data:
+        evaluation, unusable = load_examples(config.data.eval_data, config, encoder, say)
+        skipped += unusable
 
     directory = workspace.directory
     if training.should_save:

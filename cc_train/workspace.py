@@ -10,10 +10,23 @@ class OutputError(ValueError):
     """The output cannot be written; the message says what is in the way."""
 
 
+def partial_directory(output: Path) -> Path:
+    """Where ``output`` is built; a name of this tool's own, so that nobody else's directory is ever cleared away."""
+    place = output.resolve()
+    return place.with_name(f".{place.name}.cc-train-partial")
+
+
+def unfinished_checkpoints(output: Path) -> list[Path]:
+    """Trainer's own checkpoints of a run to ``output`` that has not finished, the latest last."""
+    steps = {path: path.name.removeprefix("checkpoint-") for path in partial_directory(output).glob("checkpoint-*")}
+    return sorted((path for path, step in steps.items() if step.isdecimal()), key=lambda path: int(steps[path]))
+
+
 class Workspace:
     """A directory that appears at ``output`` only when everything in it is written.
 
-    Until then it is ``<output>.partial``, where Trainer's own checkpoints also are, to resume from.
+    Until then it is the hidden ``.<output>.cc-train-partial`` beside it, where Trainer's own checkpoints also are, to
+    resume from.
 
     Args:
         output: where the finished directory goes.
@@ -26,17 +39,21 @@ class Workspace:
 
     def __init__(self, output: Path, *, overwrite: bool = False, keep: str | None = None) -> None:
         self.output = output
-        self.directory = output.with_name(output.name + ".partial")
-        self._replaced = output.with_name(output.name + ".replaced")
+        self._place = output.resolve()
+        if Path.cwd().is_relative_to(self._place):
+            raise OutputError(f"--output {output}: the current directory is in it; name a directory of its own")
         if output.exists() and not output.is_dir():
             raise OutputError(f"--output {output}: is a file")
         if output.is_dir() and any(output.iterdir()) and not overwrite:
             raise OutputError(f"--output {output}: already holds something; pass --overwrite to replace it")
-        self._resuming = keep is not None and Path(keep).resolve().is_relative_to(self.directory.resolve())
-        if not self._resuming and not overwrite and any(self.directory.glob("checkpoint-*")):
+        self.directory = partial_directory(output)
+        self._replaced = self._place.with_name(f".{self._place.name}.cc-train-replaced")
+        self._resuming = keep is not None and Path(keep).resolve().is_relative_to(self.directory)
+        saved = unfinished_checkpoints(output)
+        if saved and not self._resuming and not overwrite:
             raise OutputError(
                 f"{self.directory}: holds checkpoints of a run that did not finish; "
-                "pass --resume-from-checkpoint to go on, or --overwrite to start again"
+                f"pass --resume-from-checkpoint {saved[-1]} to go on, or --overwrite to start again"
             )
 
     def open(self) -> Path:
@@ -46,14 +63,16 @@ class Workspace:
                 shutil.rmtree(self.directory)
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"--output {self.output}: cannot be written ({error.strerror})") from error
+            raise OutputError(f"--output {self.output}: cannot be written ({error.strerror or error})") from error
         return self.directory
 
     def publish(self) -> Path:
-        """Put the finished directory in its place."""
-        if self.output.exists():
+        """Put the finished directory in its place, without Trainer's own checkpoints, which hold pickles."""
+        for path in unfinished_checkpoints(self.output):
+            shutil.rmtree(path)
+        if self._place.exists():
             shutil.rmtree(self._replaced, ignore_errors=True)
-            self.output.rename(self._replaced)
-        self.directory.rename(self.output)
+            self._place.rename(self._replaced)
+        self.directory.rename(self._place)
         shutil.rmtree(self._replaced, ignore_errors=True)
         return self.output

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.checkpoint import load_connection
 from cc_train.cli import main
-from cc_train.workspace import OutputError, Workspace
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -91,12 +90,32 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(base: Path, rows: Pa
     assert contents(tmp_path / "a")["model.safetensors"] != contents(tmp_path / "c")["model.safetensors"]
 
 
-def test_a_resumed_run_ends_in_the_same_bytes(base: Path, rows: Path, tmp_path: Path) -> None:
-    options = ("--max-steps", "8", "--save-strategy", "steps", "--save-steps", "4")
+def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    options = ("--max-steps", "12", "--save-strategy", "steps", "--save-steps", "4")
     assert train(base, rows, tmp_path / "whole", *options) == 0
-    halfway = shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "halfway")
-    assert train(base, rows, tmp_path / "resumed", *options, "--resume-from-checkpoint", str(halfway)) == 0
-    assert contents(tmp_path / "whole") == contents(tmp_path / "resumed")
+
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    output, halfway = tmp_path / "resumed", tmp_path / ".resumed.cc-train-partial" / "checkpoint-8"
+    with monkeypatch.context() as patched:
+        patched.setattr("cc_train.trainer.ConnectionTrainer.save_final", interrupt)
+        assert train(base, rows, output, *options) == 130
+        last = halfway.with_name("checkpoint-12")
+        assert f"interrupted; to go on, add --resume-from-checkpoint {last}\n" in capsys.readouterr().err
+        assert train(base, rows, tmp_path / "nothing", "--max-steps", "1") == 130
+        assert "interrupted; no checkpoint was written\n" in capsys.readouterr().err
+    assert train(base, rows, output, *options) == 2
+    assert f"pass --resume-from-checkpoint {last} to go on" in capsys.readouterr().err
+    assert (halfway / "optimizer.pt").exists()
+    assert train(base, rows, output, *options, "--resume-from-checkpoint", str(halfway)) == 0
+    assert contents(tmp_path / "whole") == contents(output)
+    for directory in (tmp_path / "whole", output):
+        left = [p for p in directory.rglob("*") if p.is_dir() or p.suffix in (".bin", ".pt", ".pth", ".pkl")]
+        assert not left, "Trainer's own checkpoints are for resuming only"
+    assert not halfway.parent.exists()
 
 
 def test_rows_that_cannot_be_used_are_named(
@@ -111,6 +130,15 @@ def test_rows_that_cannot_be_used_are_named(
     assert "64rowsused,2skipped" in heard
     listed = (tmp_path / "out" / "cc_skipped_rows.jsonl").read_text().splitlines()
     assert json.loads(listed[0]) == {"file": str(data), "line": 65, "reason": "field 'instruction' is missing"}
+
+
+def test_evaluation_rows_that_cannot_be_used_are_listed_too(base: Path, rows: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held.jsonl"
+    held.write_text(rows.read_text() + "nonsense\n")
+    options = ("--eval-data", str(held), "--eval-strategy", "steps", "--max-steps", "1")
+    assert train(base, rows, tmp_path / "out", *options) == 0
+    listed = [json.loads(line) for line in (tmp_path / "out" / "cc_skipped_rows.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in listed] == [(str(held), 65)]
 
 
 def test_a_base_model_without_a_chat_template_gets_one_and_keeps_it(
@@ -167,17 +195,6 @@ def test_an_output_in_use_is_refused_unless_told_to_replace_it(
     assert train(base, rows, output, "--max-steps", "1", "--overwrite") == 0
     assert not (output / "note").exists()
     assert (output / "config.json").exists()
-
-
-def test_checkpoints_of_an_unfinished_run_are_not_thrown_away(tmp_path: Path) -> None:
-    unfinished = tmp_path / "out.partial" / "checkpoint-5"
-    unfinished.mkdir(parents=True)
-    with pytest.raises(OutputError, match="did not finish; pass --resume-from-checkpoint to go on, or --overwrite"):
-        Workspace(tmp_path / "out")
-    Workspace(tmp_path / "out", keep=str(unfinished)).open()
-    assert unfinished.exists()
-    Workspace(tmp_path / "out", overwrite=True).open()
-    assert not unfinished.exists()
 
 
 def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
