@@ -83,7 +83,11 @@ class FitArguments:
     _argument_group_name = "fit"
 
     fit_max_pairs: int = field(
-        default=FitSettings.max_pairs, metadata={"help": "Most prompt pairs used, spread evenly over the languages."}
+        default=FitSettings.max_pairs,
+        metadata={
+            "help": "Most prompt pairs used, spread evenly over the languages; the default leaves each of up to 26 "
+            "languages enough for a matrix of its own."
+        },
     )
     fit_min_pairs: int = field(
         default=FitSettings.min_pairs, metadata={"help": "Fitted pairs from which a language gets its own matrix."}

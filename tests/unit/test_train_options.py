@@ -76,7 +76,7 @@ def test_defaults_are_near_the_papers() -> None:
     config = parse_run(["--model", "m", "--data", "d", "--output", "o"])
     training = config.training
     assert (training.learning_rate, training.lr_scheduler_type.value, training.warmup_steps) == (1e-5, "cosine", 0.1)
-    assert (training.num_train_epochs, config.data.max_length, config.fit.fit_max_pairs) == (3, 1024, 1000)
+    assert (training.num_train_epochs, config.data.max_length, config.fit.fit_max_pairs) == (3, 1024, 3000)
     assert (training.save_strategy.value, training.report_to) == ("no", [])
 
 

@@ -165,6 +165,14 @@ def test_pairs_are_spread_evenly_and_never_both_fitted_and_held_out(
     assert split_pairs(some, settings_, seed) == (fitted, held)
 
 
+@pytest.mark.parametrize("languages", [1, 21, 26])
+def test_the_defaults_leave_every_language_a_matrix_of_its_own(languages: int) -> None:
+    counts = dict.fromkeys((f"a{chr(ord('a') + i)}" for i in range(languages)), 500)
+    fitted, held = split_pairs([pair(lang, i) for lang, n in counts.items() for i in range(n)], FitSettings(), 0)
+    assert len(fitted) + len(held) <= FitSettings.max_pairs
+    assert {lang for lang, n in pair_counts(fitted).items() if n >= FitSettings.min_pairs} == set(counts)
+
+
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gemma3])
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_captured_pairs_are_both_prompts_anchors(make: type, offset: int) -> None:
