@@ -87,7 +87,7 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
     command = [BIN / "cc-serve", "serve", checkpoint, "--host", "127.0.0.1", "--port", str(port)]
-    options = "--dtype float32 --max-model-len 512 --max-num-seqs 8"
+    options = "--dtype float32 --enforce-eager --max-model-len 512 --max-num-seqs 8"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *options.split()], stdout=output, stderr=subprocess.STDOUT, env=os.environ | demo.QUIET
