@@ -19,10 +19,11 @@ BASE = Path("models/gemma3-270m")
 TUNED = Path("outputs/demo")
 RECIPE = Path("recipes/demo.yaml")
 SWAHILI = "Juma ana ndizi 3. Anapata ndizi 2 zaidi. Ana ndizi ngapi kwa jumla?"
-ENGLISH = "Juma has 3 bananas. He gets 2 more bananas. How many bananas does he have in total?"
+GERMAN = "Was ist die Hauptstadt von Deutschland?"
+ENGLISH = "What is the capital of Kenya?"
 READY_SECONDS = 600
 # Nothing is fetched and nothing is reported; vLLM's many lines would bury the few that matter here.
-QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 # Eager: starts in two thirds of the time and needs no C++ compiler, for a tenth of the speed.
 FLAGS = ("--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "16", "--disable-uvicorn-access-log")
 
@@ -86,7 +87,7 @@ def serve(host: str, port: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     if wait_until_ready(server, address):
-        for question in (SWAHILI, ENGLISH):
+        for question in (SWAHILI, GERMAN, ENGLISH):
             show(address, question)
         say(f"\nAsk it yourself:\n\n{curl_line(address)}\n\nOr in Python (.venv/bin/python):\n\n{snippet(address)}")
     return server.wait()
