@@ -1,0 +1,33 @@
+"""What the README tells a reader to type is what `make run` prints, and that is what the end-to-end test runs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tools import demo
+
+ROOT = Path(demo.__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def test_the_snippet_is_the_demos() -> None:
+    assert f"```python\n{demo.snippet(ADDRESS)}```" in README
+
+
+def test_the_curl_line_is_the_demos() -> None:
+    block = next(text for text in README.split("```bash\n") if text.startswith("curl -i")).split("```")[0]
+    assert shlex.split(block.replace("\\\n", "")) == shlex.split(demo.curl_line(ADDRESS))
+
+
+def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:
+    assert f"model: {demo.BASE}\n" in (ROOT / demo.RECIPE).read_text("utf-8")
+
+
+@pytest.mark.parametrize("target", ["install", "run", "test", "lint", "format", "lock", "clean"])
+def test_every_make_target_is_explained(target: str) -> None:
+    assert f"\n{target}:" in (ROOT / "Makefile").read_text("utf-8")
+    assert f"make {target}" in README
