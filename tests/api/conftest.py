@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import openai
 import pytest
 
 from cc_train.checkpoint import save_connection
+from tests.ports import free_port
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import save_base
 
@@ -75,9 +75,7 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @contextmanager
 def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
     """A server on a free port; killed with its children on leaving, if it has not stopped by then."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [Path(sys.executable).with_name("cc-serve"), "serve", checkpoint, "--port", str(port), *FLAGS, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(

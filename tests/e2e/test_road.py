@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from transformers import AutoTokenizer
 import cc_train
 from cc_train.checkpoint import load_connection
 from cc_train.reference import Reference
+from tests.ports import free_port
 from tools import demo
 
 BIN = Path(sys.executable).parent
@@ -82,9 +82,7 @@ def reference(checkpoint: Path) -> Reference:
 @pytest.fixture(scope="module")
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``cc-serve serve`` on a free port, in fp32 so that its tokens can be compared."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("server") / "log"
     command = [BIN / "cc-serve", "serve", checkpoint, "--host", "127.0.0.1", "--port", str(port)]
     options = "--dtype float32 --enforce-eager --max-model-len 512 --max-num-seqs 8"
