@@ -65,7 +65,7 @@ def make_base() -> None:
         say(f"2/4 Base model: {BASE} is there")
     else:
         say(f"2/4 Base model: converting Gemma 3 270M (its terms of use: {BASE}/GEMMA_TERMS.html)")
-        run(sys.executable, "-m", "cc_train.base_model", "--output", str(BASE))
+        run(str(BIN / "cc-train"), "base", "--output", str(BASE))
 
 
 def train() -> None:
