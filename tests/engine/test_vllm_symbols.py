@@ -1,4 +1,7 @@
-"""Every vLLM symbol the engine leans on. None is a stable API: a new vLLM fails here first, and says what moved."""
+"""Every vLLM symbol that the engine, and the server around it, lean on.
+
+None is a stable API: a new vLLM fails here first, and says what moved.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,33 @@ CALLABLES = {
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner._prepare_inputs": (
         *("self", "scheduler_output", "num_scheduled_tokens"),
     ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._update_states": ("self", "scheduler_output"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.get_model": ("self",),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.load_model": ("self", "load_dummy_weights", "model"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sample_tokens": ("self", "grammar_output"),
+}
+
+# The same for the server (`cc_serve.api`), which composes vLLM's own.
+SERVER_CALLABLES = {
+    "vllm.entrypoints.cli.serve:ServeSubcommand.subparser_init": ("self", "subparsers"),
+    "vllm.entrypoints.cli.serve:ServeSubcommand.validate": ("self", "args"),
+    "vllm.entrypoints.launchers.api_server.app_state:init_app_state": (
+        *("engine_client", "state", "args", "supported_tasks"),
+    ),
+    "vllm.entrypoints.launchers.api_server.entry:build_async_engine_client": ("args", "usage_context", "client_config"),
+    "vllm.entrypoints.launchers.app:build_app": ("args", "supported_tasks", "model_config"),
+    "vllm.entrypoints.launchers.launcher:serve_http": (
+        *("app", "sock", "enable_ssl_refresh", "peer_loads", "uvicorn_kwargs"),
+    ),
+    "vllm.entrypoints.launchers.launcher:setup_server": ("args", "reuse_port"),
+    "vllm.entrypoints.launchers.utils.server_utils:get_uvicorn_log_config": ("args",),
+    "vllm.entrypoints.serve.utils.api_utils:cli_env_setup": (),
+    "vllm.logger:configure_logging_from_args": ("args",),
+    "vllm.utils.argparse_utils:FlexibleArgumentParser.parse_args": ("self", "args", "namespace"),
+    "vllm.utils.system_utils:decorate_logs": ("process_name", "skip_if_decorated"),
+    "vllm.v1.engine.async_llm:AsyncLLM.check_health": ("self",),
+    "vllm.v1.engine.async_llm:AsyncLLM.get_supported_tasks": ("self",),
+    "vllm.v1.engine.async_llm:AsyncLLM.shutdown": ("self", "timeout"),
 }
 
 # Attributes that we read or write, and the source that sets or uses them.
@@ -60,6 +88,7 @@ ATTRIBUTES = {
     ),
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
     "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
+    "vllm.v1.engine.exceptions:EngineDeadError": ("class EngineDeadError(",),
     "vllm.config:VllmConfig": ("additional_config", "def use_v2_model_runner"),
 }
 
@@ -77,11 +106,11 @@ def test_version_is_the_pinned_one() -> None:
     assert vllm.__version__.startswith(PINNED + ".")
 
 
-@pytest.mark.parametrize("symbol", CALLABLES)
-def test_signature(symbol: str) -> None:
+@pytest.mark.parametrize(("symbol", "parameters"), [*CALLABLES.items(), *SERVER_CALLABLES.items()])
+def test_signature(symbol: str, parameters: tuple[str, ...]) -> None:
     function = find(symbol)
     # Decorated methods keep their parameters behind `__wrapped__`, which inspect follows.
-    assert tuple(inspect.signature(function).parameters) == CALLABLES[symbol], symbol  # type: ignore[arg-type]
+    assert tuple(inspect.signature(function).parameters) == parameters, symbol  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("symbol", ATTRIBUTES)
