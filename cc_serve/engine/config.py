@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_SLOTS = 64
 
 _KEY = "cc_connection"
+# A factory, since the platform settles async scheduling only after the hook.
+_SCHEDULER = "cc_serve.engine.scheduler.make_scheduler"
+_WORKERS = "cc_serve.engine.worker."
 
 
 class UnsupportedConfigurationError(RuntimeError):
@@ -75,9 +78,8 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
             sha256=entry.sha256,
         )
         vllm_config.additional_config[_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
-        # A factory, since the platform settles async scheduling only after this hook.
-        vllm_config.scheduler_config.scheduler_cls = "cc_serve.engine.scheduler.make_scheduler"
-        vllm_config.parallel_config.worker_cls = f"cc_serve.engine.worker.{_worker_name()}"
+        vllm_config.scheduler_config.scheduler_cls = _SCHEDULER
+        vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()
 
 
 def _worker_name() -> str:
@@ -114,10 +116,9 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "fast prefill with shared KV (--kv-sharing-fast-prefill): remove it": (
             vllm_config.cache_config.kv_sharing_fast_prefill
         ),
-        "a scheduler class of your own (--scheduler-cls): remove it": scheduler.scheduler_cls
-        not in (None, "cc_serve.engine.scheduler.make_scheduler"),
+        "a scheduler class of your own (--scheduler-cls): remove it": scheduler.scheduler_cls not in (None, _SCHEDULER),
         "a worker class of your own (--worker-cls): remove it": not (
-            parallel.worker_cls == "auto" or parallel.worker_cls.startswith("cc_serve.engine.worker.")
+            parallel.worker_cls == "auto" or parallel.worker_cls.startswith(_WORKERS)
         ),
     }
     for refusal, applies in refusals.items():

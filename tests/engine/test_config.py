@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from vllm import EngineArgs
 
-from cc_serve.engine.config import MAX_SLOTS, EngineConnection, UnsupportedConfigurationError
+from cc_serve.engine.config import MAX_SLOTS, ConnectionConfigHook, EngineConnection, UnsupportedConfigurationError
 from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
 from tests.engine.conftest import start_engine
 
@@ -42,6 +43,8 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
         ),
         ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "--scheduler-cls"),
         ({"worker_cls": "vllm.v1.worker.cpu_worker.CPUWorker"}, "--worker-cls"),
+        ({"enable_dbo": True}, "--enable-dbo"),
+        ({"kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill"),
         ({"kv_offloading_size": 1.0}, "--kv-offloading-size"),
         ({"enable_lora": True}, "--enable-lora"),
         ({"runner": "pooling"}, "--runner pooling"),
@@ -54,6 +57,19 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
 def test_options_that_cannot_be_honoured(tiny_checkpoint: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UnsupportedConfigurationError, match=named):
         configure(tiny_checkpoint, **options)
+
+
+def test_a_name_that_is_no_directory() -> None:
+    config = SimpleNamespace(model_config=SimpleNamespace(model="somebody/some-model"))
+    with pytest.raises(UnsupportedConfigurationError, match="somebody/some-model is not a local directory"):
+        ConnectionConfigHook.verify_and_update_config(config)
+
+
+def test_context_parallelism(tiny_checkpoint: Path) -> None:
+    config = configure(tiny_checkpoint)
+    config.parallel_config.decode_context_parallel_size = 2  # vLLM itself wants as many GPUs before the hook is asked
+    with pytest.raises(UnsupportedConfigurationError, match="--decode-context-parallel-size"):
+        ConnectionConfigHook.verify_and_update_config(config)
 
 
 def test_the_v2_model_runner(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
