@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cc_serve.api.body import read_body, replay, with_length
 from cc_serve.api.errors import error_response
 from cc_serve.api.metrics import count_request
+from cc_serve.engine.marks import CONNECTION_ARGUMENT
 from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, prompts_of, user_texts
 
 # The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
@@ -19,7 +20,7 @@ CONNECTED_PATHS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
 )
 PLAIN_PATHS: Final = frozenset({"/v1/chat/completions/batch", "/cohere/v2/chat"})
-FIELD: Final = "cc_connection"
+FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engine does
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 LANGUAGE_HEADER: Final = "X-CC-Language"
 CONNECTION_HEADER: Final = "X-CC-Connection"
