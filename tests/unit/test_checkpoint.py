@@ -55,6 +55,13 @@ def edit_tensors(directory: Path, change: Callable[[dict[str, torch.Tensor]], ob
     edit_config(directory, lambda c: c["cc_connection"].update(sha256=digest))
 
 
+def assert_refused(checkpoint: Path, file: str, message: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load_connection(checkpoint)
+    assert str(checkpoint / file) in str(caught.value)
+    assert message in str(caught.value)
+
+
 def test_what_is_saved_is_loaded(checkpoint: Path) -> None:
     saved = random_connection(["global", "de"])
     loaded, entry = load_connection(checkpoint)
@@ -120,10 +127,7 @@ def test_saving_again_gives_the_same_bytes(checkpoint: Path) -> None:
 )
 def test_wrong_tensors_are_named(checkpoint: Path, change: Callable, message: str) -> None:
     edit_tensors(checkpoint, change)
-    with pytest.raises(CheckpointError) as caught:
-        load_connection(checkpoint)
-    assert str(checkpoint / CONNECTION_FILE) in str(caught.value)
-    assert message in str(caught.value)
+    assert_refused(checkpoint, CONNECTION_FILE, message)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +165,7 @@ def test_wrong_tensors_are_named(checkpoint: Path, change: Callable, message: st
 )
 def test_wrong_configurations_are_named(checkpoint: Path, change: Callable, field: str) -> None:
     edit_config(checkpoint, change)
-    with pytest.raises(CheckpointError) as caught:
-        load_connection(checkpoint)
-    assert str(checkpoint / CONFIG_FILE) in str(caught.value)
-    assert field in str(caught.value)
+    assert_refused(checkpoint, CONFIG_FILE, field)
 
 
 @pytest.mark.parametrize("field", ["architectures", "hidden_size", "num_hidden_layers"])
