@@ -10,6 +10,13 @@ _REQUESTS = Counter(
     ["language", "connection"],
 )
 
+_LIMITS = Counter("cc:limits_hit", "Requests that a limit refused or cut short, by limit.", ["limit"])
+
+
+def count_limit(limit: str) -> None:
+    """Count a request that ``limit`` refused or cut short; one of a few fixed names, never a key."""
+    _LIMITS.labels(limit).inc()
+
 
 def count_request(language: str, connection: str) -> None:
     """Count a routed request."""
