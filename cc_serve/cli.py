@@ -14,6 +14,7 @@ from cc_serve.routing import Router, default_router
 
 USAGE_ERROR = 2
 HELP = ("-h", "--help")
+_ROUTE_FIELDS = ("language", "confidence", "connection", "rule", "scores")
 
 _SERVE_EPILOG = """\
 Every flag of `vllm serve` is accepted, such as --port, --max-model-len or --tensor-parallel-size. List them with
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     route = commands.add_parser(
         "route",
         help="say how prompts would be routed, without an engine",
-        description='Read one JSON string a line, print {"language", "confidence", "connection"} a line.',
+        description=f"Read one JSON string a line, print an object of {', '.join(_ROUTE_FIELDS)} a line.",
         epilog='An undecided language is null; its prompts, like English ones, go plain: "off".',
     )
     route.add_argument(
@@ -97,7 +98,8 @@ def _route(checkpoint: Path | None, lines: Iterable[bytes], output: TextIO) -> i
         except (ValueError, RecursionError):
             text = None
         if isinstance(text, str):
-            print(json.dumps(asdict(router.route([text]))), file=output, flush=True)
+            route = asdict(router.explain([text]))
+            print(json.dumps({field: route[field] for field in _ROUTE_FIELDS}), file=output, flush=True)
         else:
             status = _refuse(f'line {number}: expected one JSON string, such as "Guten Tag"')
     return status

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -26,6 +27,8 @@ WINDOW: Final = 4_000
 SHORTEST_PARAGRAPH: Final = 12
 # A share of kana that Chinese text never has and Japanese text nearly always has.
 KANA_SHARE: Final = 0.1
+# How many candidates a detection lists.
+CANDIDATES: Final = 3
 
 _KANA = r"\u3041-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
 _HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -78,12 +81,33 @@ _NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|`[^`\n]+
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
+class Rule(StrEnum):
+    """What decided how a request was routed."""
+
+    SCRIPT = "script"
+    CLASSIFIER = "classifier"
+    UNDECIDED = "undecided"
+    OVERRIDE = "override"
+    PROMPTS_DISAGREE = "prompts-disagree"
+
+
 @dataclass(frozen=True)
 class Detection:
-    """A language (ISO 639-1) or None when undecided, and the probability of the best candidate."""
+    """What a text's language was found to be.
+
+    Args:
+        language: ISO 639-1, or None when undecided.
+        confidence: probability of the best candidate, decided or not.
+        rule: what decided.
+        text: the part of the text that was judged, of at most two windows.
+        scores: probabilities of the best few candidates, the best first.
+    """
 
     language: str | None
     confidence: float
+    rule: Rule = Rule.UNDECIDED
+    text: str = ""
+    scores: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,26 +159,29 @@ class LanguageDetector:
             letters[LATIN] -= sum(len(word) for word in words[LATIN][1:] if word[0].isupper())
         script = max(SCRIPTS, key=letters.__getitem__)
         if letters[script] == 0:
-            return _Reading(UNDECIDED, 0)
+            return _Reading(replace(UNDECIDED, text=text), 0)
         only_script = text if letters[script] == total else " ".join(words[script])
-        return _Reading(self._choose(script, only_script), total)
+        return _Reading(replace(self._choose(script, only_script), text=text), total)
 
     def _choose(self, script: Script, text: str) -> Detection:
         """Choose among the languages of ``script``, in which ``text`` is written."""
         if script is EAST_ASIAN:
-            return self._answer("ja" if _kana_share(text) > KANA_SHARE else "zh", 1.0)
+            return self._answer([("ja" if _kana_share(text) > KANA_SHARE else "zh", 1.0)], Rule.SCRIPT)
         if not script.neighbours:
-            return self._answer(script.languages[0], 1.0)
+            return self._answer([(script.languages[0], 1.0)], Rule.SCRIPT)
         ranking = _classifier(script.languages + script.neighbours).rank(text)
         if len(script.languages) == 1:
             # The script alone says nearly all: only a confident neighbour can contradict it.
-            rival = next(probability for language, probability in ranking if language in script.neighbours)
-            return self._answer(script.languages[0], 1.0 - rival)
-        return self._answer(*next(answer for answer in ranking if answer[0] in script.languages))
+            rival = next(answer for answer in ranking if answer[0] in script.neighbours)
+            return self._answer([(script.languages[0], 1.0 - rival[1]), rival], Rule.SCRIPT)
+        return self._answer([answer for answer in ranking if answer[0] in script.languages], Rule.CLASSIFIER)
 
-    def _answer(self, language: str, probability: float) -> Detection:
-        decided = probability >= self.threshold and language in self.languages
-        return Detection(language if decided else None, round(probability, 4))
+    def _answer(self, candidates: Sequence[tuple[str, float]], rule: Rule) -> Detection:
+        scores = tuple((language, round(probability, 4)) for language, probability in candidates[:CANDIDATES])
+        language, confidence = scores[0]
+        if confidence < self.threshold or language not in self.languages:
+            return Detection(None, confidence, Rule.UNDECIDED, scores=scores)
+        return Detection(language, confidence, rule, scores=scores)
 
 
 def _prose(text: str) -> str:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
-from cc_serve.languages import SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector
-
-AUTO: Final = "auto"
-OFF: Final = "off"
-# `cc_train.connection.GLOBAL`, spelt out here: routing must start without loading torch.
-GLOBAL: Final = "global"
-ENGLISH: Final = "en"
+from cc_serve.languages import SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
+from cc_serve.policy import AUTO, ENGLISH, GLOBAL, OFF, RoutingPolicy
 
 # The kinds of content part that carry text, in chat and in responses.
 TEXT_PARTS: Final = ("text", "input_text")
@@ -42,27 +37,56 @@ class Route:
     connection: str
 
 
+@dataclass(frozen=True)
+class Explanation(Route):
+    """A route, and how it came about.
+
+    Args:
+        text: what was judged, of at most 8,001 characters; empty where the caller named the language.
+        scores: probabilities of the best few languages, the best first.
+        rule: what decided.
+    """
+
+    text: str = ""
+    scores: dict[str, float] = field(default_factory=dict, hash=False)
+    rule: Rule = Rule.UNDECIDED
+
+
 class Router:
-    """Routes requests for one checkpoint.
+    """Routes requests for one checkpoint by one policy. It never changes: another policy is another router.
 
     Args:
         connections: names of the checkpoint's Transform Matrices.
         languages: the languages the checkpoint was trained for.
-        detector: by default one for the served languages.
+        policy: by default every language of the checkpoint, with the best connection it has for it.
+
+    Raises:
+        PolicyError: the policy names what the checkpoint does not have.
     """
 
     def __init__(
-        self, connections: Sequence[str], languages: Sequence[str], detector: LanguageDetector | None = None
+        self, connections: Iterable[str], languages: Iterable[str], policy: RoutingPolicy | None = None
     ) -> None:
-        self.connections = frozenset(connections)
-        self.languages = frozenset(languages)
-        self.detector = detector or LanguageDetector()
-        codes = sorted((self.connections | self.languages | {ENGLISH}) - {GLOBAL})
+        self.connections: Final = frozenset(connections)
+        self.languages: Final = frozenset(languages)
+        self.policy: Final = policy or RoutingPolicy()
+        self.policy.check(self.connections, self.languages)
+        self.detector: Final = LanguageDetector(threshold=self.policy.threshold)
+        self._by_language: Final = self._connections_by_language()
+        named = [GLOBAL] if GLOBAL in self.connections else []
         #: Every value of ``cc_connection`` that a request may carry.
-        self.choices: tuple[str, ...] = (AUTO, OFF, *([GLOBAL] if GLOBAL in self.connections else []), *codes)
+        self.choices: Final[tuple[str, ...]] = (AUTO, OFF, *named, *sorted(self._by_language))
+
+    def with_policy(self, policy: RoutingPolicy) -> Self:
+        """A router of the same checkpoint by another policy.
+
+        Raises:
+            PolicyError: as for a new router.
+        """
+        return type(self)(self.connections, self.languages, policy)
 
     def route(self, texts: Sequence[str], override: object = AUTO) -> Route:
-        """Choose the connection for a request.
+        """Choose the connection for a request: `explain`, for those who need no reasons.
 
         Args:
             texts: the user's words, the ones that count most first.
@@ -71,13 +95,7 @@ class Router:
         Raises:
             UnknownConnectionError: ``override`` is none of `choices`.
         """
-        if override not in self.choices:
-            raise UnknownConnectionError(override, self.choices)
-        if override in (AUTO, OFF, GLOBAL):
-            detection = self._detect(texts)
-            connection = self.connection_for(detection.language) if override == AUTO else override
-            return Route(detection.language, detection.confidence, str(connection))
-        return Route(str(override), 1.0, self.connection_for(str(override)))
+        return self.explain(texts, override)
 
     def route_together(self, prompts: Sequence[str], override: object = AUTO) -> Route:
         """One connection for several prompts of one request: theirs if they agree, else none.
@@ -85,17 +103,48 @@ class Router:
         Raises:
             UnknownConnectionError: as `route`.
         """
-        routes = [self.route([prompt], override) for prompt in prompts]
-        agreed = len({route.connection for route in routes}) == 1
-        return routes[0] if agreed else Route(None, 0.0, OFF)
+        return self.explain_together(prompts, override)
+
+    def explain(self, texts: Sequence[str], override: object = AUTO) -> Explanation:
+        """`route`, with the text that was judged and what decided."""
+        if override not in self.choices:
+            raise UnknownConnectionError(override, self.choices)
+        if override not in (AUTO, OFF, GLOBAL):
+            language = str(override)
+            return Explanation(language, 1.0, self.connection_for(language), rule=Rule.OVERRIDE)
+        found = self._detect(texts)
+        connection, rule = (
+            (self.connection_for(found.language), found.rule) if override == AUTO else (str(override), Rule.OVERRIDE)
+        )
+        return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
+
+    def explain_together(self, prompts: Sequence[str], override: object = AUTO) -> Explanation:
+        """`route_together`, with the reasons of the first prompt if they agree."""
+        routes = [self.explain([prompt], override) for prompt in prompts]
+        if len({route.connection for route in routes}) == 1:
+            return routes[0]
+        return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE)
+
+    def explain_request(self, body: Mapping[str, Any], override: object = AUTO) -> Explanation:
+        """What happens to a generation request: its prompts together where it has several, else its user turns.
+
+        Raises:
+            UnknownConnectionError: as `route`.
+        """
+        prompts = prompts_of(body)
+        return (
+            self.explain_together(prompts, override) if len(prompts) > 1 else self.explain(user_texts(body), override)
+        )
 
     def connection_for(self, language: str | None) -> str:
-        """The connection of texts in ``language``."""
-        if language in self.connections:
-            return str(language)
-        if language is None or language == ENGLISH or language not in self.languages:
-            return OFF
-        return GLOBAL if GLOBAL in self.connections else OFF
+        """The connection of texts in ``language``; None is undecided."""
+        return self.policy.default if language is None else self._by_language.get(language, OFF)
+
+    def _connections_by_language(self) -> dict[str, str]:
+        served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
+        fallback = GLOBAL if GLOBAL in self.connections else OFF
+        connections = {language: language if language in self.connections else fallback for language in served}
+        return {**connections, ENGLISH: OFF, **self.policy.connections}
 
     def _detect(self, texts: Sequence[str]) -> Detection:
         newest = UNDECIDED

@@ -42,7 +42,7 @@ def test_route_answers_a_line_with_a_line(run_route: Callable[..., tuple]) -> No
     status, answers, errors = run_route(lines_of("Wo ist der Bahnhof, bitte?", "Where is the station?", "123"))
     assert (status, errors) == (0, "")
     assert [(a["language"], a["connection"]) for a in answers] == [("de", "global"), ("en", "off"), (None, "off")]
-    assert list(answers[0]) == ["language", "confidence", "connection"]
+    assert list(answers[0]) == ["language", "confidence", "connection", "rule", "scores"]
     assert answers[0]["confidence"] > 0.5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.routing import Router, UnknownConnectionError, default_router, user_texts
+from cc_serve.languages import SERVED_LANGUAGES
+from cc_serve.policy import PolicyError, RoutingPolicy
+from cc_serve.routing import Route, Router, UnknownConnectionError, default_router, user_texts
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 FRENCH = "Où se trouve la gare la plus proche ?"
@@ -82,6 +85,80 @@ def test_earlier_turns_are_asked_when_the_newest_is_undecided() -> None:
 def test_a_route_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         router.route([GERMAN]).connection = "off"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("policy", "connections"),
+    [
+        ({}, {GERMAN: "de", FRENCH: "global", ENGLISH: "off", UNDECIDED: "off"}),
+        ({"languages": ["fr"]}, {GERMAN: "off", FRENCH: "global", ENGLISH: "off"}),
+        ({"connections": {"de": "global", "fr": "off"}}, {GERMAN: "global", FRENCH: "off"}),
+        ({"connections": {"en": "global"}}, {ENGLISH: "global"}),
+        ({"default": "global"}, {UNDECIDED: "global", ENGLISH: "off", SWAHILI: "off"}),
+        ({"default": "de", "threshold": 1.0}, {GERMAN: "de", FRENCH: "de"}),
+    ],
+)
+def test_a_policy_is_followed(policy: dict[str, object], connections: dict[str, str]) -> None:
+    chosen = router.with_policy(RoutingPolicy.model_validate(policy))
+    assert {text: chosen.route([text]).connection for text in connections} == connections
+
+
+def test_only_served_languages_can_be_named() -> None:
+    narrow = router.with_policy(RoutingPolicy(languages=("fr",)))
+    assert narrow.choices == ("auto", "off", "global", "en", "fr")
+    assert router.choices == ("auto", "off", "global", "de", "en", "fr", "zh"), "another policy is another router"
+
+
+def test_a_policy_that_the_checkpoint_cannot_follow_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"^languages\.0: 'sw'"):
+        router.with_policy(RoutingPolicy(languages=("sw",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "rule"),
+    [
+        (GERMAN, "auto", "classifier"),
+        (ENGLISH, "auto", "classifier"),
+        ("Где находится ближайший вокзал?", "auto", "script"),
+        (UNDECIDED, "auto", "undecided"),
+        (GERMAN, "off", "override"),
+        (GERMAN, "fr", "override"),
+    ],
+)
+def test_an_explanation_names_what_decided(text: str, override: str, rule: str) -> None:
+    assert router.explain([text], override).rule == rule
+
+
+def test_an_explanation_says_what_was_judged() -> None:
+    explanation = router.explain([UNDECIDED, FRENCH + "\n" + FRENCH * 2])
+    assert explanation.text == FRENCH
+    assert next(iter(explanation.scores)) == explanation.language == "fr"
+    assert explanation.scores["fr"] == explanation.confidence
+    assert len(router.explain(["Où est la gare ? " * 5_000]).text) <= 8_001
+
+
+@pytest.mark.parametrize(
+    ("body", "language", "rule"),
+    [
+        ({"prompt": [GERMAN, "Guten Morgen, wie geht es Ihnen?"]}, "de", "classifier"),
+        ({"prompt": [GERMAN, FRENCH]}, None, "prompts-disagree"),
+        ({"prompt": GERMAN}, "de", "classifier"),
+        ({"messages": [{"role": "user", "content": FRENCH}]}, "fr", "classifier"),
+        ({}, None, "undecided"),
+    ],
+)
+def test_a_request_is_explained(body: dict[str, object], language: str | None, rule: str) -> None:
+    explanation = router.explain_request(body)
+    assert (explanation.language, explanation.rule) == (language, rule)
+
+
+@given(st.lists(st.text(st.characters(codec=None))), st.sampled_from(router.choices))
+def test_what_is_explained_is_what_is_done(texts: list[str], override: str) -> None:
+    explanation, route = router.explain(texts, override), router.route(texts, override)
+    for name in (field.name for field in dataclasses.fields(Route)):
+        assert getattr(explanation, name) == getattr(route, name)
+    assert explanation.language in (None, *SERVED_LANGUAGES)
+    json.dumps(dataclasses.asdict(explanation))
 
 
 def user(content: object) -> dict[str, object]:

@@ -1,0 +1,88 @@
+"""What an operator may settle about routing: languages, threshold, connections by language, and the default."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+AUTO: Final = "auto"
+OFF: Final = "off"
+# `cc_train.connection.GLOBAL`, spelt out here: routing must start without loading torch.
+GLOBAL: Final = "global"
+ENGLISH: Final = "en"
+
+# YAML reads a bare ``off`` as false.
+ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is False else value)]
+
+
+class PolicyError(ValueError):
+    """The policy asks for what the checkpoint does not have; ``field`` is the path of the field to correct."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+class RoutingPolicy(BaseModel):
+    """How languages are routed. Not to be changed: `replaced` makes another one.
+
+    A language without an entry in ``connections`` gets the Transform Matrix of its own where the checkpoint has
+    one, else ``global``. English goes plain.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    languages: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Languages (ISO 639-1) that are connected; unset: all of the checkpoint's.",
+    )
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, allow_inf_nan=False, description="Probability below which a text is undecided."
+    )
+    connections: dict[str, ConnectionName] = Field(
+        default_factory=dict,
+        description='Connection by language: "off", "global" or the language itself, for a matrix of its own.',
+    )
+    default: ConnectionName = Field(
+        default=OFF, description='Connection of undecided texts: "off", "global" or a language\'s own.'
+    )
+
+    def replaced(self, **fields: Any) -> Self:
+        """This policy with other values for some fields.
+
+        Raises:
+            pydantic.ValidationError: a field or its value is not valid.
+        """
+        return type(self).model_validate({**self.model_dump(), **fields})
+
+    def check(self, connections: Collection[str], languages: Collection[str]) -> None:
+        """Compare with a checkpoint.
+
+        Args:
+            connections: names of the checkpoint's Transform Matrices.
+            languages: the languages it was trained for.
+
+        Raises:
+            PolicyError: it lacks a language or a connection; the message names the field and what there is.
+        """
+        known = {*languages, *connections, ENGLISH} - {GLOBAL}
+        for position, language in enumerate(self.languages or ()):
+            if language not in known:
+                raise PolicyError(f"languages.{position}", _unknown(language, "language", known))
+        served = known if self.languages is None else {*self.languages, ENGLISH}
+        for language, connection in self.connections.items():
+            field = f"connections.{language}"
+            if language not in served:
+                raise PolicyError(field, _unknown(language, "served language", served))
+            offered = {OFF, *({GLOBAL, language} & set(connections))}
+            if connection not in offered:
+                raise PolicyError(field, _unknown(connection, "connection", offered))
+        if self.default not in (OFF, *connections):
+            raise PolicyError("default", _unknown(self.default, "connection", {OFF, *connections}))
+
+
+def _unknown(value: str, kind: str, choices: Collection[str]) -> str:
+    return f"{value[:80]!r} is no {kind} here; there are: {', '.join(sorted(choices))}"
