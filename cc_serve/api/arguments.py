@@ -30,6 +30,11 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     parser = FlexibleArgumentParser(prog="cc-serve")
     serve = command.subparser_init(parser.add_subparsers(dest="subparser"))
     serve.usage, serve.epilog = "cc-serve serve CHECKPOINT [vLLM flags]", _EPILOG
+    serve.add_argument(
+        "--request-log",
+        metavar="FILE",
+        help="Write one JSON line per generation request here, without its text; - is standard output.",
+    )
     if arguments and not arguments[0].startswith("-"):
         serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]))))
     # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.body import read_body, replay, with_length
 from cc_serve.api.errors import error_response
-from cc_serve.api.metrics import count_request
+from cc_serve.api.record import UNDETERMINED, current
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
 from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, prompts_of, user_texts
 
@@ -24,8 +26,6 @@ FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engin
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 LANGUAGE_HEADER: Final = "X-CC-Language"
 CONNECTION_HEADER: Final = "X-CC-Connection"
-#: BCP 47's code for an undetermined language.
-UNDETERMINED: Final = "und"
 
 
 class RefusedError(ValueError):
@@ -38,10 +38,19 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True)
 class ConnectedBody:
-    """A request body as the engine shall see it, and the route that it stands for."""
+    """A request body as the engine shall see it, and the route that it stands for.
+
+    Args:
+        body: with the connection, where there is one, among the engine's arguments.
+        route: of the request.
+        overridden: whether the request named its connection or language itself.
+        seconds: that choosing the route took.
+    """
 
     body: bytes
     route: Route
+    overridden: bool
+    seconds: float
 
 
 class ConnectionMiddleware:
@@ -57,7 +66,7 @@ class ConnectionMiddleware:
         self.router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _generating_path(scope)
+        path = generating_path(scope)
         if path is None:
             await self.app(scope, receive, send)
             return
@@ -73,7 +82,10 @@ class ConnectionMiddleware:
         if connected is None:
             await self.app(scope, replay(body, receive), send)
             return
-        count_request(connected.route.language or UNDETERMINED, connected.route.connection)
+        if (record := current.get()) is not None:
+            record.route = connected.route
+            record.overridden = connected.overridden
+            record.detection_seconds = connected.seconds
         scope = with_length(scope, connected.body)
         await self.app(scope, replay(connected.body, receive), _announcing(connected.route, send))
 
@@ -100,28 +112,47 @@ def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None
             f"{FIELD!r} belongs at the top level of the body, not into {ENGINE_ARGUMENTS!r}", ENGINE_ARGUMENTS
         )
     changed = FIELD in request
+    start = time.perf_counter()
+    route = route_request(request, router, path)
+    seconds = time.perf_counter() - start
     override = request.pop(FIELD, None)
+    if route.connection != OFF and (arguments is None or isinstance(arguments, dict)):
+        request[ENGINE_ARGUMENTS] = {**(arguments or {}), FIELD: route.connection}
+        changed = True
+    return ConnectedBody(json.dumps(request).encode() if changed else body, route, _is_override(override), seconds)
+
+
+def route_request(request: Mapping[str, Any], router: Router, path: str) -> Route:
+    """The route of a request's body that is sent to ``path``.
+
+    Raises:
+        UnknownConnectionError: the request names a connection that does not exist.
+        RefusedError: the request cannot have the connection that it asks for.
+    """
+    override = request.get(FIELD)
     wanted = AUTO if override is None else override
     prompts = prompts_of(request)
     route = router.route_together(prompts, wanted) if len(prompts) > 1 else router.route(user_texts(request), wanted)
     if route.connection != OFF and (obstacle := _obstacle(request, path)):
-        if override not in (None, AUTO):
+        if _is_override(override):
             raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', FIELD)
         route = Route(route.language, route.confidence, OFF)
-    if route.connection != OFF and (arguments is None or isinstance(arguments, dict)):
-        request[ENGINE_ARGUMENTS] = {**(arguments or {}), FIELD: route.connection}
-        changed = True
-    return ConnectedBody(json.dumps(request).encode() if changed else body, route)
+    return route
 
 
-def _generating_path(scope: Scope) -> str | None:
+def _is_override(value: object) -> bool:
+    return value not in (None, AUTO)
+
+
+def generating_path(scope: Scope) -> str | None:
+    """The path of a generation request, without the root path; None where a request generates nothing."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path if path in CONNECTED_PATHS | PLAIN_PATHS else None
 
 
-def _obstacle(request: dict[str, Any], path: str) -> str | None:
+def _obstacle(request: Mapping[str, Any], path: str) -> str | None:
     """What would keep the connection from reaching the engine: the answer would silently be the plain model's."""
     if path in PLAIN_PATHS:
         return path

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 
@@ -18,3 +21,14 @@ def error_response(
     """An error response; ``type`` and ``code`` as vLLM's own errors have them."""
     error = {"message": message, "type": type, "param": param, "code": status}
     return JSONResponse({"error": error}, status_code=status, headers=headers)
+
+
+async def http_error(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for what routing refuses (404, 405) and FastAPI raises itself.
+
+    vLLM's own handles FastAPI's subclass only: these would have another shape, and its handler drops the headers,
+    such as ``Allow``.
+    """
+    assert isinstance(error, HTTPException)  # it is registered for no other
+    type = HTTPStatus(error.status_code).phrase
+    return error_response(str(error.detail), status=error.status_code, type=type, headers=error.headers)

@@ -1,16 +1,55 @@
-"""What this layer adds to vLLM's metrics, in the same registry and so at the same ``/metrics``."""
+"""What this layer adds to vLLM's metrics, in the same registry and so at the same ``/metrics``; see docs/metrics.md.
+
+Every label has few values: languages and connections are the checkpoint's, outcomes and limits are listed in code.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+from cc_serve.api.record import RequestRecord
+
+#: Labels of requests that were answered before they were routed.
+UNROUTED: Final = "none"
+_ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+_TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_DETECTION_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1)
 
 _REQUESTS = Counter(
     "cc:requests",
-    "Generation requests, by the language they were routed for and their connection.",
-    ["language", "connection"],
+    "Generation requests that are over, by the language they were routed for, connection and outcome.",
+    ["language", "connection", "outcome"],
 )
-
+_UNDECIDED = Counter("cc:undecided", "Generation requests whose language could not be told.")
+_OVERRIDES = Counter(
+    "cc:overrides", "Generation requests that named their connection or language themselves.", ["connection"]
+)
 _LIMITS = Counter("cc:limits_hit", "Requests that a limit refused or cut short, by limit.", ["limit"])
+_DETECTION = Histogram(
+    "cc:detection_seconds", "Reading a request's body and choosing its connection.", buckets=_DETECTION_BUCKETS
+)
+_END_TO_END = Histogram(
+    "cc:request_seconds",
+    "From a generation request's headers to the last byte of its answer, where the outcome is ok.",
+    ["connection"],
+    buckets=_ANSWER_BUCKETS,
+)
+_FIRST_TOKEN = Histogram(
+    "cc:time_to_first_token_seconds",
+    "From handing a prompt to the engine to its first token.",
+    ["connection"],
+    buckets=_ANSWER_BUCKETS,
+)
+_INTER_TOKEN = Histogram(
+    "cc:inter_token_seconds",
+    "Mean time between the tokens of one answer, for answers of two tokens and more.",
+    ["connection"],
+    buckets=_TOKEN_BUCKETS,
+)
+_PROMPT_TOKENS = Counter("cc:prompt_tokens", "Tokens of the prompts that were answered.", ["connection"])
+_GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.", ["connection"])
 
 
 def count_limit(limit: str) -> None:
@@ -18,6 +57,31 @@ def count_limit(limit: str) -> None:
     _LIMITS.labels(limit).inc()
 
 
-def count_request(language: str, connection: str) -> None:
-    """Count a routed request."""
-    _REQUESTS.labels(language, connection).inc()
+def count_request(record: RequestRecord) -> None:
+    """Count a generation request that is over."""
+    route = record.route
+    connection = route.connection if route else UNROUTED
+    _REQUESTS.labels(record.language or UNROUTED, connection, record.outcome).inc()
+    if record.outcome == "ok":
+        _END_TO_END.labels(connection).observe(record.seconds)
+    if route is None:
+        return
+    if record.detection_seconds is not None:
+        _DETECTION.observe(record.detection_seconds)
+    if record.overridden:
+        _OVERRIDES.labels(connection).inc()
+    elif route.language is None:
+        _UNDECIDED.inc()
+
+
+def count_tokens(connection: str, prompt: int, generated: int) -> None:
+    """Count the tokens of an engine request that is over."""
+    _PROMPT_TOKENS.labels(connection).inc(prompt)
+    _GENERATED_TOKENS.labels(connection).inc(generated)
+
+
+def observe_token_times(connection: str, first: float, between: float | None) -> None:
+    """Record an answer's time to the first token, and mean time between tokens where it has several; seconds."""
+    _FIRST_TOKEN.labels(connection).observe(first)
+    if between is not None:
+        _INTER_TOKEN.labels(connection).observe(between)

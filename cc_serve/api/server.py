@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import signal
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from vllm import envs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -26,7 +27,12 @@ from vllm.utils.system_utils import decorate_logs
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.connection import ConnectionMiddleware
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.errors import http_error
+from cc_serve.api.observe import ObservingMiddleware
 from cc_serve.api.probes import probes
+from cc_serve.api.record import RequestRecord
+from cc_serve.api.request_log import request_log
+from cc_serve.api.token_times import observe_engine
 from cc_serve.engine.config import UnsupportedConfigurationError
 from cc_serve.routing import Router
 
@@ -63,16 +69,19 @@ def serve(checkpoint: Path, router: Router, flags: Sequence[str]) -> None:
         raise StartError(str(error)) from error
 
 
-def add_connection_layer(app: FastAPI, router: Router, drain: Drain) -> None:
-    """Put routing and draining around the endpoints of vLLM's application.
+def add_connection_layer(
+    app: FastAPI, router: Router, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
+) -> None:
+    """Put routing and draining around the endpoints of vLLM's application, and observation around all of it.
 
-    They go innermost, behind its authentication and CORS: nobody's body is read before they are let in,
-    and browsers can read our errors.
+    Routing and draining go innermost, behind its authentication and CORS: nobody's body is read before they are let
+    in, and browsers can read our errors.
     """
     app.include_router(probes(drain))
     app.user_middleware += [Middleware(DrainMiddleware, drain=drain), Middleware(ConnectionMiddleware, router=router)]
+    app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
-    app.middleware_stack = app.build_middleware_stack()
+    app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -87,12 +96,17 @@ async def _run(arguments: Namespace, router: Router) -> None:
         raise StartError(f"cannot listen on port {arguments.port}: {error.strerror}") from error
     drain = Drain()
     try:
+        log = request_log(arguments.request_log)
+    except OSError as error:
+        raise StartError(f"--request-log {arguments.request_log}: {error.strerror}") from error
+    try:
         async with build_async_engine_client(arguments) as engine:
+            observe_engine(engine, router.connections)
             tasks = await engine.get_supported_tasks()
             app = build_app(arguments, tasks, engine.model_config)
             await init_app_state(engine, app.state, arguments, tasks)
             app.state.engine_client = DrainingEngine(engine, drain)
-            add_connection_layer(app, router, drain)
+            add_connection_layer(app, router, drain, log)
             logger.info("Serving %s on %s, connections: %s", arguments.model, listen_address, ", ".join(router.choices))
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.

@@ -67,3 +67,44 @@ def test_readiness_follows_the_engine_and_the_stop(app: FastAPI, client: TestCli
 
 def test_probes_need_no_key(app: FastAPI) -> None:
     assert {TestClient(app).get(path).status_code for path in ("/live", "/ready", "/health", "/metrics")} == {200}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "type"),
+    [("GET", "/v1/nothing", 404, "Not Found"), ("GET", "/v1/completions", 405, "Method Not Allowed")],
+)
+def test_what_is_not_there_is_refused_in_openais_shape(
+    client: TestClient, method: str, path: str, status: int, type: str
+) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.json() == {"error": {"message": type, "type": type, "param": None, "code": status}}
+    assert response.headers.get("Allow") == ("POST" if status == 405 else None)
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"{", b"[]", b"[" * 100_000, b"5"])
+def test_what_is_no_json_object_is_refused_in_openais_shape(client: TestClient, body: bytes) -> None:
+    response = client.post("/v1/completions", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_every_response_has_the_requests_id(app: FastAPI, client: TestClient) -> None:
+    @app.get("/fails")
+    async def fails() -> None:
+        raise AssertionError
+
+    client = TestClient(app, raise_server_exceptions=False, headers={"X-Request-Id": "mine"})
+    expected = {"/live": 200, "/nothing": 404, "/tokenize": 405, "/v1/models": 401, "/fails": 500}
+    for path, status in expected.items():
+        response = client.get(path)
+        assert (response.status_code, response.headers.get_list("X-Request-Id")) == (status, ["mine"]), path
+
+
+def test_vllms_own_flag_adds_no_second_id(tmp_path: Path, drain: Drain) -> None:
+    with mock.patch.dict(os.environ):
+        app = build_app(parse_arguments([str(tmp_path), "--enable-request-id-headers"]), ("generate",), None)
+    add_connection_layer(app, default_router(), drain)
+    response = TestClient(app).get("/live")
+    (request_id,) = response.headers.get_list("X-Request-Id")
+    assert len(request_id) == 32

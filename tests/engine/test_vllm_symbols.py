@@ -70,6 +70,11 @@ SERVER_CALLABLES = {
     "vllm.utils.argparse_utils:FlexibleArgumentParser.parse_args": ("self", "args", "namespace"),
     "vllm.utils.system_utils:decorate_logs": ("process_name", "skip_if_decorated"),
     "vllm.v1.engine.async_llm:AsyncLLM.check_health": ("self",),
+    "vllm.v1.engine.async_llm:AsyncLLM.generate": (
+        *("self", "prompt", "sampling_params", "request_id", "prompt_text", "lora_request", "tokenization_kwargs"),
+        *("trace_headers", "priority", "data_parallel_rank", "session_id", "kv_hints", "reasoning_ended"),
+        "reasoning_parser_kwargs",
+    ),
     "vllm.v1.engine.async_llm:AsyncLLM.get_supported_tasks": ("self",),
     "vllm.v1.engine.async_llm:AsyncLLM.shutdown": ("self", "timeout"),
 }
@@ -89,6 +94,11 @@ ATTRIBUTES = {
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
     "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
     "vllm.v1.engine.exceptions:EngineDeadError": ("class EngineDeadError(",),
+    "vllm.v1.metrics.stats:RequestStateStats": (
+        *("num_generation_tokens", "first_token_latency", "first_token_ts", "last_token_ts"),
+    ),
+    "vllm.exceptions:VLLMClientError": ("class VLLMClientError(",),
+    "vllm.exceptions:GracefulHTTPError": ("class GracefulHTTPError(",),
     "vllm.config:VllmConfig": ("additional_config", "def use_v2_model_runner"),
 }
 

@@ -1,0 +1,77 @@
+"""The outermost layer: names every request, and says of each generation request what became of it.
+
+It surrounds even Starlette's handling of unexpected errors, so that no response is without its id, and no request is
+counted twice or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cc_serve.api.connection import generating_path
+from cc_serve.api.metrics import count_request
+from cc_serve.api.record import RequestRecord, current
+from cc_serve.api.request_id import HEADER, with_request_id
+
+
+class ObservingMiddleware:
+    """Keeps a `RequestRecord` of each request; streams pass through it untouched.
+
+    Args:
+        app: all of the application.
+        log: receives the records of generation requests that are over.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        log: Callable[[RequestRecord], object] = lambda _record: None,
+    ) -> None:
+        self.app = app
+        self.log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope, request_id = with_request_id(scope)
+        generates = generating_path(scope)
+        record = RequestRecord(request_id, generates or scope["path"])
+        token = current.set(record)
+        try:
+            await self.app(scope, _watched(record, receive), _named(record, send))
+        finally:
+            current.reset(token)
+            if generates is not None:
+                count_request(record)
+                self.log(record)
+
+
+def _watched(record: RequestRecord, receive: Receive) -> Receive:
+    """Notes the client's leaving. After the last byte of a response, a server reports that too: no news then."""
+
+    async def watched() -> Message:
+        message = await receive()
+        if message["type"] == "http.disconnect" and not record.complete:
+            record.left = True
+        return message
+
+    return watched
+
+
+def _named(record: RequestRecord, send: Send) -> Send:
+    """Gives the response its id, and notes its status and end."""
+
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            record.status = message["status"]
+            MutableHeaders(scope=message)[HEADER] = record.request_id
+        await send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            # Sending to a client that has left is silently in vain.
+            record.complete = not record.left
+
+    return named

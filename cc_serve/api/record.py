@@ -1,0 +1,83 @@
+"""What is known of a request while it runs: never its text, never a key.
+
+The middleware that surrounds everything makes the record; the layers inside, down to the engine client, find it in
+the context and fill it in; when the response is over it becomes metrics and a line of the log.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from cc_serve.routing import Route
+
+Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused"]
+
+#: BCP 47's code for an undetermined language.
+UNDETERMINED: Final = "und"
+# Statuses by which a request is sent away for who sends it, how much, or when, and not for what it asks.
+_REFUSALS: Final = frozenset({401, 403, 413, 429, 431, 503})
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One HTTP request.
+
+    Args:
+        request_id: the client's, where it sent a usable one.
+        path: without the root path, where it generates.
+        started: when its headers arrived, by `time.perf_counter`.
+        route: where it was routed; None until then.
+        overridden: whether it named its connection itself.
+        detection_seconds: spent on routing it.
+        status: of the response; None until that has begun.
+        complete: whether the last byte of the response was handed to the server.
+        left: whether the client went before that.
+        failure: what ended a response that had begun with a good status.
+        first_token_seconds: from the prompt's handing over to the engine to the first token of the first answer.
+        prompt_tokens: of all its prompts.
+        generated_tokens: of all its answers.
+    """
+
+    request_id: str
+    path: str
+    started: float = field(default_factory=time.perf_counter)
+    route: Route | None = None
+    overridden: bool = False
+    detection_seconds: float | None = None
+    status: int | None = None
+    complete: bool = False
+    left: bool = False
+    failure: Literal["client_error", "server_error"] | None = None
+    first_token_seconds: float | None = None
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+
+    @property
+    def language(self) -> str | None:
+        """The language it was routed for, ``und`` when that could not be told; None before it is routed."""
+        return None if self.route is None else self.route.language or UNDETERMINED
+
+    @property
+    def seconds(self) -> float:
+        """Since it arrived."""
+        return time.perf_counter() - self.started
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it; to be asked when it is over."""
+        if not self.complete and self.left:
+            return "disconnected"
+        if self.status is None or not self.complete:
+            return "server_error"
+        if self.status in _REFUSALS:
+            return "refused"
+        if self.status >= 400:
+            return "client_error" if self.status < 500 else "server_error"
+        return self.failure or "ok"
+
+
+#: The request that is being answered here; what a task calls and starts finds it too. None outside of one.
+current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)

@@ -1,0 +1,28 @@
+"""The name by which a request is found again: in the response, in the log and in the engine."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from starlette.types import Scope
+
+HEADER: Final = "X-Request-Id"
+_NAME: Final = b"x-request-id"
+# What is harmless in a header, a log, a file's name and a terminal.
+_USABLE: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,127}")
+
+
+def with_request_id(scope: Scope) -> tuple[Scope, str]:
+    """The request's id, and a scope whose headers carry it, once, for vLLM to name its own requests after it.
+
+    The client's ``X-Request-Id`` is kept if it sent one, of 1 to 128 letters, digits and ``._:=+/@-``; anything
+    else is replaced by a new id.
+    """
+    sent = [value for name, value in scope["headers"] if name == _NAME]
+    if len(sent) == 1 and _USABLE.fullmatch(sent[0]):
+        return scope, sent[0].decode("ascii")
+    request_id = uuid.uuid4().hex
+    others = [header for header in scope["headers"] if header[0] != _NAME]
+    return {**scope, "headers": [*others, (_NAME, request_id.encode("ascii"))]}, request_id
