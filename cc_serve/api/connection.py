@@ -15,7 +15,7 @@ from cc_serve.api.body import read_body, replay, with_length
 from cc_serve.api.errors import error_response
 from cc_serve.api.record import UNDETERMINED, current
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing import AUTO, OFF, Route, Router, UnknownConnectionError, prompts_of, user_texts
+from cc_serve.routing import AUTO, OFF, Explanation, Route, Router, UnknownConnectionError
 
 # The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
 CONNECTED_PATHS: Final = frozenset(
@@ -24,6 +24,8 @@ CONNECTED_PATHS: Final = frozenset(
 PLAIN_PATHS: Final = frozenset({"/v1/chat/completions/batch", "/cohere/v2/chat"})
 FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engine does
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
+#: What vLLM's scheduler reads from the same place.
+ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode")
 LANGUAGE_HEADER: Final = "X-CC-Language"
 CONNECTION_HEADER: Final = "X-CC-Connection"
 
@@ -34,6 +36,17 @@ class RefusedError(ValueError):
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message)
         self.param = param
+
+
+@dataclass(frozen=True)
+class Plan(Explanation):
+    """A route as it will be taken.
+
+    Args:
+        obstacle: what keeps the connection from reaching the engine, which makes it ``off``; None if nothing does.
+    """
+
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,8 @@ def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None
     if not isinstance(request, dict):
         return None
     arguments = request.get(ENGINE_ARGUMENTS)
-    if isinstance(arguments, dict) and FIELD in arguments:
-        raise RefusedError(
-            f"{FIELD!r} belongs at the top level of the body, not into {ENGINE_ARGUMENTS!r}", ENGINE_ARGUMENTS
-        )
+    if isinstance(arguments, dict):
+        _refuse_engine_state(arguments)
     changed = FIELD in request
     start = time.perf_counter()
     route = route_request(request, router, path)
@@ -122,26 +133,35 @@ def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None
     return ConnectedBody(json.dumps(request).encode() if changed else body, route, _is_override(override), seconds)
 
 
-def route_request(request: Mapping[str, Any], router: Router, path: str) -> Route:
-    """The route of a request's body that is sent to ``path``.
+def route_request(request: Mapping[str, Any], router: Router, path: str) -> Plan:
+    """What is to happen to a request's body that is sent to ``path``.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
         RefusedError: the request cannot have the connection that it asks for.
     """
     override = request.get(FIELD)
-    wanted = AUTO if override is None else override
-    prompts = prompts_of(request)
-    route = router.route_together(prompts, wanted) if len(prompts) > 1 else router.route(user_texts(request), wanted)
-    if route.connection != OFF and (obstacle := _obstacle(request, path)):
-        if _is_override(override):
-            raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', FIELD)
-        route = Route(route.language, route.confidence, OFF)
-    return route
+    route = router.explain_request(request, AUTO if override is None else override)
+    obstacle = _obstacle(request, path) if route.connection != OFF else None
+    if obstacle and _is_override(override):
+        raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', FIELD)
+    connection = OFF if obstacle else route.connection
+    return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 
 
 def _is_override(value: object) -> bool:
     return value not in (None, AUTO)
+
+
+def _refuse_engine_state(arguments: Mapping[str, Any]) -> None:
+    """Raises RefusedError for arguments that the engine takes for its own, unvalidated."""
+    if FIELD in arguments:
+        raise RefusedError(
+            f"{FIELD!r} belongs at the top level of the body, not into {ENGINE_ARGUMENTS!r}", ENGINE_ARGUMENTS
+        )
+    for name in ENGINE_STATE:
+        if name in arguments:
+            raise RefusedError(f"{name!r} cannot be set through {ENGINE_ARGUMENTS!r}; remove it", ENGINE_ARGUMENTS)
 
 
 def generating_path(scope: Scope) -> str | None:

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong: in words, as vLLM calls such errors, the field to correct, and the HTTP status."""
+
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class ErrorBody(BaseModel):
+    """An error response's body."""
+
+    error: ErrorDetail
 
 
 def error_response(

@@ -26,8 +26,10 @@ from vllm.utils.system_utils import decorate_logs
 
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.connection import ConnectionMiddleware
+from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
 from cc_serve.api.errors import http_error
+from cc_serve.api.explain import explain_endpoint
 from cc_serve.api.observe import ObservingMiddleware
 from cc_serve.api.probes import probes
 from cc_serve.api.record import RequestRecord
@@ -78,6 +80,8 @@ def add_connection_layer(
     in, and browsers can read our errors.
     """
     app.include_router(probes(drain))
+    app.include_router(explain_endpoint(lambda _request: router))
+    app.include_router(languages_endpoint(lambda _request: router, load_fit(Path(app.state.args.model))))
     app.user_middleware += [Middleware(DrainMiddleware, drain=drain), Middleware(ConnectionMiddleware, router=router)]
     app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
@@ -106,6 +110,7 @@ async def _run(arguments: Namespace, router: Router) -> None:
             app = build_app(arguments, tasks, engine.model_config)
             await init_app_state(engine, app.state, arguments, tasks)
             app.state.engine_client = DrainingEngine(engine, drain)
+            describe_models(app.state.openai_serving_models, router)
             add_connection_layer(app, router, drain, log)
             logger.info("Serving %s on %s, connections: %s", arguments.model, listen_address, ", ".join(router.choices))
             closed = await serve_http(app, sock=sock, **_http_options(arguments))

@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from cc_train.reference import Reference
-from tests.api.conftest import MODEL, Server
+from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, Server
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
 FRENCH = "Comment allez-vous aujourd'hui ?"
@@ -141,6 +141,49 @@ def test_probes_and_metrics(server: Server) -> None:
 
 def test_the_model_has_the_directorys_name(server: Server) -> None:
     assert [model.id for model in server.client.models.list()] == [MODEL]
+
+
+def test_the_checkpoint_is_described(server: Server) -> None:
+    (card,) = server.client.models.list().model_dump()["data"]
+    assert card["cc_connection"] == {"connections": CONNECTIONS, "languages": LANGUAGES}
+    languages = server.http.get("/v1/languages").json()
+    assert languages["connections"] == CONNECTIONS
+    assert {item["language"]: item["connection"] for item in languages["data"]} == {
+        "de": "de",
+        "en": "off",
+        "fr": "global",
+    }
+
+
+def test_routes_are_explained_without_generating(server: Server) -> None:
+    def generated() -> list[str]:
+        return [line for line in server.http.get("/metrics").text.splitlines() if "generation_tokens_total" in line]
+
+    before = generated()
+    plan = server.http.post("/v1/route", json={"messages": [{"role": "user", "content": GERMAN}]}).json()
+    assert (plan["language"], plan["connection"], plan["text"]) == ("de", "de", GERMAN)
+    assert generated() == before
+
+
+def test_the_openapi_description_names_what_is_added(server: Server) -> None:
+    paths = server.http.get("/openapi.json").json()["paths"]
+    assert {"/v1/route", "/v1/languages", "/live", "/ready", "/v1/chat/completions"} <= set(paths)
+
+
+def test_the_engine_knows_a_request_by_the_clients_id(server: Server) -> None:
+    response = server.http.post(
+        "/v1/completions",
+        json={"model": MODEL, "prompt": GERMAN, "max_tokens": 1},
+        headers={"X-Request-Id": "trace-1"},
+    )
+    assert response.headers["X-Request-Id"] == "trace-1"
+    assert response.json()["id"].startswith("cmpl-trace-1")
+
+
+@pytest.mark.parametrize("name", ["kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode"])
+def test_engine_state_cannot_be_smuggled(server: Server, name: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"'{name}' cannot be set"):
+        server.chat(GERMAN, vllm_xargs={name: "full"})
 
 
 @pytest.mark.last

@@ -1,0 +1,38 @@
+"""``POST /v1/route``: what would happen to a generation request, and why, without generating."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request
+from starlette.responses import Response
+
+from cc_serve.api.connection import FIELD, Plan, RefusedError, route_request
+from cc_serve.api.errors import ErrorBody, error_response
+from cc_serve.routing import Router, UnknownConnectionError
+
+_GENERATION = "/v1/chat/completions"
+
+
+def explain_endpoint(router_of: Callable[[Request], Router]) -> APIRouter:
+    """The endpoint.
+
+    Args:
+        router_of: by what the caller's requests are routed.
+    """
+    endpoint = APIRouter()
+
+    @endpoint.post("/v1/route", response_model=Plan, responses={400: {"model": ErrorBody}})
+    async def route(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
+        """Say how the body of a generation request would be routed: the text judged, the scores, the rule."""
+        try:
+            plan = route_request(body, router_of(request), _GENERATION)
+        except (RefusedError, UnknownConnectionError) as error:
+            return error_response(str(error), param=getattr(error, "param", FIELD))
+        # In ASCII, since the text may hold lone surrogates, which UTF-8 has no form for.
+        return Response(json.dumps(asdict(plan)), media_type="application/json")
+
+    return endpoint
