@@ -1,0 +1,167 @@
+"""The configuration file of the server: routing, keys and limits, as one object that never changes."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, get_args, get_origin
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from cc_serve.keys import KEY_NAME
+from cc_serve.policy import RoutingPolicy
+
+#: The server's flag that names the file.
+CONFIGURATION_FLAG: Final = "--cc-config"
+_SHOWN: Final = 5
+
+KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
+Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+
+
+class ConfigurationError(ValueError):
+    """The file cannot be used; the message names the file and the field."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KeyLimits(_Section):
+    """What one key may use. Unset is unlimited."""
+
+    requests_per_minute: PositiveInt | None = Field(default=None, description="Requests; a minute's worth at once.")
+    tokens_per_minute: PositiveInt | None = Field(
+        default=None, description="Tokens of prompts and answers, counted as the engine computes them."
+    )
+    concurrent_requests: PositiveInt | None = Field(default=None, description="Requests at the same time.")
+
+
+class Limits(_Section):
+    """What the server takes on. The defaults bound what would otherwise have no bound at all."""
+
+    per_key: KeyLimits = Field(default=KeyLimits(), description="For each key that says nothing else.")
+    concurrent_requests: PositiveInt | None = Field(
+        default=2048, description="Requests of everybody at the same time, those that wait in the engine included."
+    )
+    body_bytes: PositiveInt = Field(default=8 << 20, description="Size of a request's body.")
+    client_seconds: Seconds = Field(
+        default=60.0, description="Time a client gets to send its body, and to take in each piece of an answer."
+    )
+    choices: PositiveInt = Field(default=128, description="`n`, and `best_of`.")
+    sequences: PositiveInt = Field(default=1024, description="Answers to one request: its prompts times `n`.")
+    prompt_tokens: PositiveInt | None = Field(
+        default=None, description="Length of a prompt; unset, what the model can hold."
+    )
+    output_tokens: PositiveInt | None = Field(
+        default=None, description="Length of an answer; a request that names no length gets this one."
+    )
+    deadline_seconds: Seconds | None = Field(default=None, description="Time from a request to its last token.")
+    pattern_characters: PositiveInt = Field(
+        default=4096,
+        description="Regular expressions, grammars and lists of choices that an answer must follow; they take the "
+        "engine longer than in proportion to their length.",
+    )
+
+
+class Key(_Section):
+    """An API key, known by its hash only."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    admin: bool = Field(default=False, description="May call /admin.")
+    limits: KeyLimits = Field(default=KeyLimits(), description="What differs from `limits.per_key`.")
+    routing: RoutingPolicy = Field(default=RoutingPolicy(), description="What differs from `routing`.")
+
+
+class Configuration(_Section):
+    """Everything that the file may say."""
+
+    routing: RoutingPolicy = RoutingPolicy()
+    keys: dict[KeyName, Key] = Field(default={}, description="By name. With any, every route but the probes needs one.")
+    open_paths: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
+        default=(), description="Exact paths that need no key, beside the probes."
+    )
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _no_key_twice(self) -> Self:
+        names: dict[str, str] = {}
+        for name, key in self.keys.items():
+            if key.sha256 in names:
+                raise ValueError(f"{names[key.sha256]!r} and {name!r} are the same key")
+            names[key.sha256] = name
+        return self
+
+    def limits_of(self, name: str | None) -> KeyLimits:
+        """What the key called ``name`` may use; None is a request without a key."""
+        key = self.keys.get(name) if name is not None else None
+        return self.limits.per_key.model_copy(update=_set_fields(key.limits) if key else {})
+
+    def routing_of(self, name: str | None) -> RoutingPolicy:
+        """How requests of the key called ``name`` are routed."""
+        key = self.keys.get(name) if name is not None else None
+        return self.routing.replaced(**_set_fields(key.routing)) if key else self.routing
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no YAML, or a field in it is wrong.
+    """
+    try:
+        content = yaml.load(path.read_text("utf-8"), _StrictLoader)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: is not a mapping of sections: {', '.join(Configuration.model_fields)}")
+    try:
+        return Configuration.model_validate(content or {})
+    except ValidationError as error:
+        problems = [_problem(details["loc"], details["type"], details["msg"]) for details in error.errors()]
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ConfigurationError(f"{path}: {'; '.join([*problems[:_SHOWN], *more])}") from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _set_fields(section: BaseModel) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.model_fields_set}
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    place = ".".join(map(str, location)) or "the file"
+    if kind != "extra_forbidden":
+        return f"{place}: {message.removeprefix('Value error, ').replace('Input should', 'should')}"
+    known = _fields_at(location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"{place}: unknown field; " + (f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}")
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The names of the fields that the section at ``location`` has."""
+    kind: Any = Configuration
+    for step in location:
+        kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[step].annotation
+    return list(kind.model_fields)

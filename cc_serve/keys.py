@@ -1,0 +1,60 @@
+"""API keys: made, hashed and looked up. Only hashes are kept; a key's name is what the limits know it by."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+
+#: Plain keys, ``NAME=KEY`` separated by commas.
+ENVIRONMENT: Final = "CC_SERVE_API_KEYS"
+#: vLLM's own variable: one plain key.
+VLLM_ENVIRONMENT: Final = "VLLM_API_KEY"
+
+KEY_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+_RANDOM_BYTES: Final = 32
+
+
+class KeyProblemError(ValueError):
+    """Keys that cannot be used. The message never holds a key."""
+
+
+def new_key() -> str:
+    """A key that nobody can guess, which is what lets a plain SHA-256 protect it."""
+    return f"cc-{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def hash_key(key: str) -> str:
+    """The SHA-256 of a key, in hexadecimal digits."""
+    return hashlib.sha256(key.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def find_key(hashes: Mapping[str, str], key: str) -> str | None:
+    """The name of ``key`` among ``hashes`` by name, or None. Takes as long whether and wherever it is found."""
+    wanted, found = hash_key(key), None
+    for name, known in hashes.items():
+        if hmac.compare_digest(wanted, known):
+            found = name
+    return found
+
+
+def take_environment_keys(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Hashes by name of the plain keys in the environment, which are removed so that no child inherits them.
+
+    Raises:
+        KeyProblemError: a key without a name, or a name twice.
+    """
+    hashes: dict[str, str] = {}
+    entries = [entry.strip() for entry in environment.pop(ENVIRONMENT, "").split(",")]
+    for position, entry in enumerate(filter(None, entries), start=1):
+        name, separator, key = entry.partition("=")
+        if not separator or not key or not re.fullmatch(KEY_NAME, name):
+            raise KeyProblemError(f"{ENVIRONMENT}: entry {position} is not NAME=KEY")
+        if name in hashes:
+            raise KeyProblemError(f"{ENVIRONMENT}: {name!r} is there twice")
+        hashes[name] = hash_key(key)
+    return hashes

@@ -1,0 +1,125 @@
+"""What the server goes by at the moment: the configuration file, and what follows from it for each caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cc_serve.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
+from cc_serve.keys import find_key
+from cc_serve.policy import PolicyError, RoutingPolicy
+from cc_serve.routing import Router
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request, and what applies to it.
+
+    Args:
+        name: of the key, None without one.
+        admin: whether it may call ``/admin``.
+        rates: what the key may use.
+        limits: what any request may ask for.
+        router: how its requests are routed.
+    """
+
+    name: str | None
+    admin: bool
+    rates: KeyLimits
+    limits: Limits
+    router: Router
+
+
+class Settings:
+    """One configuration and everything made of it. Never changes: a reload makes another.
+
+    Args:
+        configuration: what the file says.
+        router: of the checkpoint, by any policy.
+        given: hashes by name of the keys that were given on the command line or in the environment.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot follow the policy, or a key has two names or a name two keys.
+    """
+
+    def __init__(self, configuration: Configuration, router: Router, given: Mapping[str, str]) -> None:
+        self.hashes = {name: key.sha256 for name, key in configuration.keys.items()}
+        for name, digest in given.items():
+            if name in self.hashes or digest in self.hashes.values():
+                raise ConfigurationError(f"keys.{name}: is also given on the command line or in the environment")
+            self.hashes[name] = digest
+        self.open_paths = frozenset(configuration.open_paths)
+        shared = _routed(router, configuration.routing, "routing")
+        self.callers = {name: _caller(configuration, shared, name) for name in (None, *self.hashes)}
+
+    @property
+    def guarded(self) -> bool:
+        """Whether requests need a key."""
+        return bool(self.hashes)
+
+    def caller(self, key: str | None) -> Caller | None:
+        """Who has ``key``; None where nobody does. Without guard, everybody is the nameless caller."""
+        name = find_key(self.hashes, key) if key is not None else None
+        return self.callers[name] if name is not None or not self.guarded else None
+
+    @property
+    def stranger(self) -> Caller:
+        """The caller without a key, for what needs none."""
+        return self.callers[None]
+
+
+class LiveSettings:
+    """The settings in force, read again from the file on demand.
+
+    Args:
+        path: the configuration file, or None for the defaults.
+        router: of the checkpoint.
+        given: as for `Settings`.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None, router: Router, given: Mapping[str, str]) -> None:
+        self.path = path
+        self._router = router
+        self._given = dict(given)
+        self.current = self._read()
+
+    def give(self, hashes: Mapping[str, str]) -> None:
+        """Accept more keys, by name, which no reload takes away. Raises ConfigurationError, as for a new one."""
+        self._given |= hashes
+        self.reload()
+
+    def reload(self) -> None:
+        """Put the file's present content in force, whole, or leave everything as it was.
+
+        Raises:
+            ConfigurationError: the file cannot be used.
+        """
+        self.current = self._read()
+
+    def _read(self) -> Settings:
+        if self.path is None:
+            return Settings(Configuration(), self._router, self._given)
+        configuration = load_configuration(self.path)
+        try:
+            return Settings(configuration, self._router, self._given)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.path}: {error}") from error
+
+
+def _caller(configuration: Configuration, router: Router, name: str | None) -> Caller:
+    key = configuration.keys.get(name) if name is not None else None
+    if key is not None and key.routing.model_fields_set:
+        router = _routed(router, configuration.routing_of(name), f"keys.{name}.routing")
+    return Caller(name, key is not None and key.admin, configuration.limits_of(name), configuration.limits, router)
+
+
+def _routed(router: Router, policy: RoutingPolicy, section: str) -> Router:
+    """``router`` by another policy; raises ConfigurationError."""
+    try:
+        return router.with_policy(policy)
+    except PolicyError as error:
+        raise ConfigurationError(f"{section}.{error}") from error

@@ -1,0 +1,108 @@
+"""The settings in force: who a caller is, what applies to it, and reloads that happen whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cc_serve.configuration import ConfigurationError
+from cc_serve.keys import hash_key
+from cc_serve.routing import Router
+from cc_serve.settings import LiveSettings
+
+GERMAN = "Wo ist der nächste Bahnhof, bitte?"
+router = Router(["global", "de"], ["de", "fr"])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "server.yaml",
+        f"""
+        limits: {{per_key: {{requests_per_minute: 60}}, choices: 4}}
+        keys:
+          alice: {{sha256: {hash_key("a")}, admin: true, limits: {{requests_per_minute: 5}}}}
+          bob: {{sha256: {hash_key("b")}, routing: {{connections: {{de: global}}}}}}
+        """,
+    )
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_caller_is_known_by_its_key(file: Path) -> None:
+    settings = LiveSettings(file, router, {"env": hash_key("e")}).current
+    alice, bob, given = (settings.caller(key) for key in ("a", "b", "e"))
+    assert alice
+    assert bob
+    assert given
+    assert [caller.name for caller in (alice, bob, given)] == ["alice", "bob", "env"]
+    assert [caller.admin for caller in (alice, bob, given)] == [True, False, False]
+    assert [caller.rates.requests_per_minute for caller in (alice, bob, given)] == [5, 60, 60]
+    assert [caller.router.route([GERMAN]).connection for caller in (alice, bob, given)] == ["de", "global", "de"]
+    assert {caller.limits.choices for caller in (alice, bob, given)} == {4}
+    assert settings.caller("c") is settings.caller(None) is None
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    settings = LiveSettings(None, router, {}).current
+    assert settings.caller(None) is settings.caller("anything") is settings.stranger
+    assert settings.stranger.name is None
+    assert not settings.stranger.admin
+
+
+@pytest.mark.parametrize("given", [{"alice": hash_key("x")}, {"x": hash_key("a")}])
+def test_a_key_that_is_also_given_otherwise_is_refused(file: Path, given: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=rf"server\.yaml: keys\.{next(iter(given))}: is also given"):
+        LiveSettings(file, router, given)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("routing: {languages: [sw]}", "routing.languages.0: 'sw' is no language here"),
+        (f"keys: {{a: {{sha256: {hash_key('a')}, routing: {{default: sw}}}}}}", "keys.a.routing.default: 'sw'"),
+    ],
+)
+def test_a_policy_beyond_the_checkpoint_is_told_by_file_and_field(tmp_path: Path, text: str, place: str) -> None:
+    path = write(tmp_path / "server.yaml", text)
+    with pytest.raises(ConfigurationError) as caught:
+        LiveSettings(path, router, {})
+    assert str(caught.value).startswith(f"{path}: {place}")
+
+
+def test_a_reload_takes_all_of_the_new_file(file: Path) -> None:
+    live = LiveSettings(file, router, {})
+    before = live.current
+    write(file, f"keys: {{carol: {{sha256: {hash_key('c')}}}}}\nrouting: {{languages: [fr]}}\nopen_paths: [/metrics]")
+    live.reload()
+    assert live.current.caller("a") is None
+    carol = live.current.caller("c")
+    assert carol
+    assert carol.router.route([GERMAN]).connection == "off"
+    assert live.current.open_paths == {"/metrics"}
+    assert before.caller("c") is None, "requests that are running go by what they began with"
+
+
+@pytest.mark.parametrize("text", ["limits: {choices: 0}", "routing: {languages: [sw]}", "a: ["])
+def test_a_bad_file_leaves_everything_as_it_was(file: Path, text: str) -> None:
+    live = LiveSettings(file, router, {})
+    before = live.current
+    write(file, f"keys: {{}}\n{text}")
+    with pytest.raises(ConfigurationError):
+        live.reload()
+    assert live.current is before
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        live.reload()
+    assert live.current is before
+
+
+def test_given_keys_survive_a_reload(file: Path) -> None:
+    live = LiveSettings(file, router, {"one": hash_key("1")})
+    live.give({"two": hash_key("2")})
+    live.reload()
+    assert [caller.name for key in "12" if (caller := live.current.caller(key))] == ["one", "two"]
