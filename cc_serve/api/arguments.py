@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +15,8 @@ from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from cc_serve.api.defaults import ServeDefaults, set_environment
+from cc_serve.configuration import CONFIGURATION_FLAG
+from cc_serve.keys import VLLM_ENVIRONMENT, hash_key
 
 _EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a flag with --help=max-model-len.\n"
 
@@ -35,6 +38,8 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
         metavar="FILE",
         help="Write one JSON line per generation request here, without its text; - is standard output.",
     )
+    # Read before vLLM is loaded; here for the help, and for the flags to be complete.
+    serve.add_argument(CONFIGURATION_FLAG, metavar="FILE", help="Routing, keys and limits, see docs/operations.md.")
     if arguments and not arguments[0].startswith("-"):
         serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]))))
     # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.
@@ -44,6 +49,14 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     command.validate(parsed)
     _refuse_other_front_ends(parsed)
     return parsed
+
+
+def take_keys(parsed: Namespace) -> dict[str, str]:
+    """The hashes, by name, of the keys for vLLM's own authentication, which is turned off: ours takes its place."""
+    keys = parsed.api_key or [os.environ.get(VLLM_ENVIRONMENT)]
+    parsed.api_key = None
+    os.environ.pop(VLLM_ENVIRONMENT, None)
+    return {f"api-key-{number}": hash_key(key) for number, key in enumerate(filter(None, keys), start=1)}
 
 
 def _refuse_other_front_ends(parsed: Namespace) -> None:

@@ -6,14 +6,26 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None when the client has gone before sending it all."""
+class BodyTooLargeError(ValueError):
+    """The body is larger than allowed, by its own account or in fact."""
+
+
+async def read_body(receive: Receive, limit: int | None = None) -> bytes | None:
+    """The whole body, or None when the client has gone before sending it all.
+
+    Raises:
+        BodyTooLargeError: more than ``limit`` bytes arrived.
+    """
     chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return None
         chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if limit is not None and size > limit:
+            raise BodyTooLargeError
         if not message.get("more_body", False):
             return b"".join(chunks)
 

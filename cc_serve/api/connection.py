@@ -11,9 +11,12 @@ from typing import Any, Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_serve.api.authentication import caller_of
 from cc_serve.api.body import read_body, replay, with_length
 from cc_serve.api.errors import error_response
+from cc_serve.api.fields import excess
 from cc_serve.api.record import UNDETERMINED, current
+from cc_serve.configuration import Limits
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
 from cc_serve.routing import AUTO, OFF, Explanation, Route, Router, UnknownConnectionError
 
@@ -28,6 +31,7 @@ ENGINE_ARGUMENTS: Final = "vllm_xargs"
 ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode")
 LANGUAGE_HEADER: Final = "X-CC-Language"
 CONNECTION_HEADER: Final = "X-CC-Connection"
+_LIMITS: Final = Limits()
 
 
 class RefusedError(ValueError):
@@ -71,12 +75,10 @@ class ConnectionMiddleware:
 
     Args:
         app: the application behind.
-        router: the checkpoint's policy.
     """
 
-    def __init__(self, app: ASGIApp, router: Router) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = generating_path(scope)
@@ -87,7 +89,8 @@ class ConnectionMiddleware:
         if body is None:
             return
         try:
-            connected = connect_body(body, self.router, path)
+            caller = caller_of(scope)
+            connected = connect_body(body, caller.router, path, caller.limits)
         except (RefusedError, UnknownConnectionError) as error:
             response = error_response(str(error), param=getattr(error, "param", FIELD))
             await response(scope, receive, send)
@@ -103,7 +106,7 @@ class ConnectionMiddleware:
         await self.app(scope, replay(connected.body, receive), _announcing(connected.route, send))
 
 
-def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None:
+def connect_body(body: bytes, router: Router, path: str, limits: Limits = _LIMITS) -> ConnectedBody | None:
     """Route a request and put its connection where vLLM hands it to the engine.
 
     Returns:
@@ -119,6 +122,8 @@ def connect_body(body: bytes, router: Router, path: str) -> ConnectedBody | None
         return None
     if not isinstance(request, dict):
         return None
+    if found := excess(request, limits):
+        raise RefusedError(*found)
     arguments = request.get(ENGINE_ARGUMENTS)
     if isinstance(arguments, dict):
         _refuse_engine_state(arguments)

@@ -5,6 +5,7 @@ Source of the composition: ``vllm.entrypoints.launchers.api_server.entry`` (``ru
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -24,19 +25,23 @@ from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
 from vllm.logger import init_logger
 from vllm.utils.system_utils import decorate_logs
 
-from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.admin import admin, reload_or_keep
+from cc_serve.api.arguments import parse_arguments, take_keys
+from cc_serve.api.authentication import KeyMiddleware, caller_of
 from cc_serve.api.connection import ConnectionMiddleware
 from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
 from cc_serve.api.errors import http_error
 from cc_serve.api.explain import explain_endpoint
+from cc_serve.api.limits import LimitsMiddleware
 from cc_serve.api.observe import ObservingMiddleware
 from cc_serve.api.probes import probes
 from cc_serve.api.record import RequestRecord
 from cc_serve.api.request_log import request_log
 from cc_serve.api.token_times import observe_engine
+from cc_serve.api.work import BoundedEngine
 from cc_serve.engine.config import UnsupportedConfigurationError
-from cc_serve.routing import Router
+from cc_serve.settings import LiveSettings
 
 logger = init_logger("vllm.cc_serve.api.server")  # under vLLM's name, whose logging is set up
 
@@ -48,12 +53,12 @@ class StartError(RuntimeError):
     """The server cannot start for a reason that the caller can correct."""
 
 
-def serve(checkpoint: Path, router: Router, flags: Sequence[str]) -> None:
-    """Serve until SIGTERM or SIGINT.
+def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT; on SIGHUP read the configuration file again.
 
     Args:
         checkpoint: a validated CC-Tuned checkpoint.
-        router: its routing.
+        settings: its routing, and keys and limits.
         flags: vLLM's flags.
 
     Raises:
@@ -61,28 +66,41 @@ def serve(checkpoint: Path, router: Router, flags: Sequence[str]) -> None:
     """
     try:
         arguments = parse_arguments([str(checkpoint), *flags])
+        settings.give(take_keys(arguments))
     except (ValueError, TypeError) as error:
         raise StartError(str(error)) from error
     # vLLM handles signals once it listens; until then, leaving by exception lets it end the engine's processes.
     signal.signal(signal.SIGTERM, _leave)
+    if (
+        settings.path is not None
+    ):  # SIGHUP means reload, which there is no need for yet, nor ever in the engine's processes
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        uvloop.run(_run(arguments, router))
+        uvloop.run(_run(arguments, settings))
     except UnsupportedConfigurationError as error:
         raise StartError(str(error)) from error
 
 
 def add_connection_layer(
-    app: FastAPI, router: Router, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
+    app: FastAPI, settings: LiveSettings, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
 ) -> None:
-    """Put routing and draining around the endpoints of vLLM's application, and observation around all of it.
+    """Put keys, draining, limits and routing around the endpoints of vLLM's application, and observation around all.
 
-    Routing and draining go innermost, behind its authentication and CORS: nobody's body is read before they are let
-    in, and browsers can read our errors.
+    Keys and the rest go innermost, behind its CORS, which answers browsers that ask before they send a key, and lets
+    them read our errors. Nobody's body is read before they are let in.
     """
     app.include_router(probes(drain))
-    app.include_router(explain_endpoint(lambda _request: router))
-    app.include_router(languages_endpoint(lambda _request: router, load_fit(Path(app.state.args.model))))
-    app.user_middleware += [Middleware(DrainMiddleware, drain=drain), Middleware(ConnectionMiddleware, router=router)]
+    app.include_router(admin(settings))
+    app.include_router(explain_endpoint(lambda request: caller_of(request.scope).router))
+    app.include_router(
+        languages_endpoint(lambda request: caller_of(request.scope).router, load_fit(Path(app.state.args.model)))
+    )
+    app.user_middleware += [
+        Middleware(KeyMiddleware, settings=settings),
+        Middleware(DrainMiddleware, drain=drain),
+        Middleware(LimitsMiddleware),
+        Middleware(ConnectionMiddleware),
+    ]
     app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
     app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
@@ -92,12 +110,13 @@ def _leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-async def _run(arguments: Namespace, router: Router) -> None:
+async def _run(arguments: Namespace, settings: LiveSettings) -> None:
     decorate_logs("APIServer", skip_if_decorated=True)
     try:
         listen_address, sock = setup_server(arguments, reuse_port=False)
     except OSError as error:
         raise StartError(f"cannot listen on port {arguments.port}: {error.strerror}") from error
+    router = settings.current.stranger.router
     drain = Drain()
     try:
         log = request_log(arguments.request_log)
@@ -108,10 +127,13 @@ async def _run(arguments: Namespace, router: Router) -> None:
             observe_engine(engine, router.connections)
             tasks = await engine.get_supported_tasks()
             app = build_app(arguments, tasks, engine.model_config)
-            await init_app_state(engine, app.state, arguments, tasks)
-            app.state.engine_client = DrainingEngine(engine, drain)
+            bounded: Any = BoundedEngine(engine)
+            await init_app_state(bounded, app.state, arguments, tasks)
+            app.state.engine_client = DrainingEngine(bounded, drain)
             describe_models(app.state.openai_serving_models, router)
-            add_connection_layer(app, router, drain, log)
+            add_connection_layer(app, settings, drain, log)
+            if settings.path is not None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             logger.info("Serving %s on %s, connections: %s", arguments.model, listen_address, ", ".join(router.choices))
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.

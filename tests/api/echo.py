@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 PIECES = 3
 
@@ -39,6 +40,6 @@ def echo_app(*middleware: Middleware) -> Starlette:
     return Starlette(routes=routes, middleware=list(middleware))
 
 
-def client_of(app: Starlette) -> httpx.AsyncClient:
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
     """A client whose requests go to ``app`` in this process."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server")

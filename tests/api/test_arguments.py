@@ -14,6 +14,7 @@ import cc_serve.api.defaults
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.server import StartError, serve
 from cc_serve.routing import default_router
+from cc_serve.settings import LiveSettings
 
 Parse = Callable[..., Namespace]
 
@@ -93,7 +94,7 @@ def test_one_api_server_is_what_there_is(parse: Parse) -> None:
 
 def test_flags_at_odds_are_a_start_error(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="--enable-log-outputs requires --enable-log-requests"):
-        serve(tmp_path, default_router(), ["--enable-log-outputs"])
+        serve(tmp_path, LiveSettings(None, default_router(), {}), ["--enable-log-outputs"])
 
 
 def test_unknown_flags_are_a_usage_error(parse: Parse, capsys: pytest.CaptureFixture[str]) -> None:

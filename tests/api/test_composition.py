@@ -12,10 +12,11 @@ from starlette.testclient import TestClient
 from vllm.entrypoints.launchers.app import build_app
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.drain import Drain
 from cc_serve.api.server import add_connection_layer
 from cc_serve.routing import default_router
+from cc_serve.settings import LiveSettings
 
 UNKNOWN = {"prompt": "a", "cc_connection": "xx"}
 
@@ -29,9 +30,10 @@ def drain() -> Drain:
 def app(drain: Drain, tmp_path: Path) -> FastAPI:
     with mock.patch.dict(os.environ):
         arguments = parse_arguments([str(tmp_path), "--api-key", "secret", "--allowed-origins", '["http://page"]'])
+        settings = LiveSettings(None, default_router(), take_keys(arguments))
         app = build_app(arguments, ("generate",), None)
     app.state.engine_client = mock.AsyncMock()
-    add_connection_layer(app, default_router(), drain)
+    add_connection_layer(app, settings, drain)
     return app
 
 
@@ -66,7 +68,7 @@ def test_readiness_follows_the_engine_and_the_stop(app: FastAPI, client: TestCli
 
 
 def test_probes_need_no_key(app: FastAPI) -> None:
-    assert {TestClient(app).get(path).status_code for path in ("/live", "/ready", "/health", "/metrics")} == {200}
+    assert {TestClient(app).get(path).status_code for path in ("/live", "/ready", "/health")} == {200}
 
 
 @pytest.mark.parametrize(
@@ -97,14 +99,14 @@ def test_every_response_has_the_requests_id(app: FastAPI, client: TestClient) ->
     client = TestClient(app, raise_server_exceptions=False, headers={"X-Request-Id": "mine"})
     expected = {"/live": 200, "/nothing": 404, "/tokenize": 405, "/v1/models": 401, "/fails": 500}
     for path, status in expected.items():
-        response = client.get(path)
+        response = client.get(path, headers={} if status == 401 else {"Authorization": "Bearer secret"})
         assert (response.status_code, response.headers.get_list("X-Request-Id")) == (status, ["mine"]), path
 
 
 def test_vllms_own_flag_adds_no_second_id(tmp_path: Path, drain: Drain) -> None:
     with mock.patch.dict(os.environ):
         app = build_app(parse_arguments([str(tmp_path), "--enable-request-id-headers"]), ("generate",), None)
-    add_connection_layer(app, default_router(), drain)
+    add_connection_layer(app, LiveSettings(None, default_router(), {}), drain)
     response = TestClient(app).get("/live")
     (request_id,) = response.headers.get_list("X-Request-Id")
     assert len(request_id) == 32

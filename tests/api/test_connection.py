@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 
+from cc_serve.api.authentication import KeyMiddleware
 from cc_serve.api.connection import CONNECTED_PATHS, PLAIN_PATHS, ConnectionMiddleware, RefusedError, connect_body
 from cc_serve.routing import Router, UnknownConnectionError
+from cc_serve.settings import LiveSettings
 from tests.api.echo import PIECES, client_of, echo_app
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
@@ -22,7 +24,8 @@ FRENCH = "Où se trouve la gare la plus proche ?"
 ENGLISH = "Where is the nearest train station, please?"
 
 router = Router(["global", "de"], ["de", "fr"])
-app = echo_app(Middleware(ConnectionMiddleware, router=router))
+settings = LiveSettings(None, router, {})
+app = echo_app(Middleware(KeyMiddleware, settings=settings), Middleware(ConnectionMiddleware))
 
 
 def post(path: str, content: bytes | dict[str, Any], **options: Any) -> httpx.Response:
@@ -188,7 +191,7 @@ def run(endpoint: Any, messages: list[Message]) -> None:
         pass
 
     scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
-    asyncio.run(ConnectionMiddleware(endpoint, router)(scope, receive, send))
+    asyncio.run(KeyMiddleware(ConnectionMiddleware(endpoint), settings)(scope, receive, send))
 
 
 json_values = st.recursive(

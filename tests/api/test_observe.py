@@ -12,17 +12,19 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_serve.api.authentication import KeyMiddleware
 from cc_serve.api.connection import ConnectionMiddleware
 from cc_serve.api.observe import ObservingMiddleware
 from cc_serve.api.record import RequestRecord, current
 from cc_serve.api.request_log import request_log
 from cc_serve.routing import Router
+from cc_serve.settings import LiveSettings
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 PATH = "/v1/completions"
 DISCONNECT: Message = {"type": "http.disconnect"}
 
-router = Router(["global", "de"], ["de", "fr"])
+settings = LiveSettings(None, Router(["global", "de"], ["de", "fr"]), {})
 
 
 def request(body: object) -> list[Message]:
@@ -52,7 +54,7 @@ def ask(
         records.append(entry)
         log(entry)
 
-    app = ObservingMiddleware(ConnectionMiddleware(endpoint, router), record)
+    app = ObservingMiddleware(KeyMiddleware(ConnectionMiddleware(endpoint), settings), record)
     scope = {"type": "http", "method": "POST", "path": path, "headers": headers or []}
     try:
         asyncio.run(app(scope, receive, send))

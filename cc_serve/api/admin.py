@@ -1,0 +1,39 @@
+"""Calls for operators, with a key marked ``admin``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+from vllm.logger import init_logger
+
+from cc_serve.api.authentication import caller_of
+from cc_serve.api.errors import error_response
+from cc_serve.configuration import ConfigurationError
+from cc_serve.settings import LiveSettings
+
+logger = init_logger("vllm.cc_serve.api.admin")  # under vLLM's name, whose logging is set up
+
+
+def reload_or_keep(settings: LiveSettings) -> str | None:
+    """Read the configuration file again; what is wrong with it, or None when it is in force. Logs either."""
+    try:
+        settings.reload()
+    except ConfigurationError as error:
+        logger.error("Configuration not reloaded, the old one stays: %s", error)
+        return str(error)
+    logger.info("Configuration reloaded: %s", settings.path or "no file")
+    return None
+
+
+def admin(settings: LiveSettings) -> APIRouter:
+    """The operators' calls."""
+    router = APIRouter()
+
+    @router.post("/admin/reload")
+    async def reload(request: Request) -> JSONResponse:
+        if not caller_of(request.scope).admin:
+            return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
+        problem = reload_or_keep(settings)
+        return JSONResponse({"status": "reloaded"}) if problem is None else error_response(problem)
+
+    return router

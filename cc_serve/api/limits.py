@@ -1,0 +1,182 @@
+"""The middleware that decides whether a request is taken on: rates, concurrency, size, and time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cc_serve.api import work
+from cc_serve.api.authentication import caller_of
+from cc_serve.api.body import BodyTooLargeError, read_body, replay
+from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
+from cc_serve.api.errors import error_response
+from cc_serve.api.metrics import count_limit
+from cc_serve.api.rates import Allowance, Meter
+from cc_serve.settings import Caller
+
+#: After the deadline, how long an answer may take to say so before it is cut off.
+GRACE_SECONDS: Final = 5.0
+
+
+class StalledClientError(Exception):
+    """The client does not take in its answer."""
+
+
+@dataclass
+class _Use:
+    """What a key has used and uses."""
+
+    requests: Meter = field(default_factory=Meter)
+    tokens: Meter = field(default_factory=Meter)
+    running: int = 0
+
+
+class LimitsMiddleware:
+    """Takes on no more than each caller's limits allow, and bounds what it takes on.
+
+    Requests that only read, such as those for metrics, go past.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.running = 0
+        self._uses: defaultdict[str | None, _Use] = defaultdict(_Use)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in READING_METHODS:
+            await self.app(scope, receive, send)
+            return
+        caller = caller_of(scope)
+        use = self._uses[caller.name]
+        answer = _Answer(send, caller, use)
+        refusal = self._refusal(scope, caller, use)
+        if refusal is not None:
+            await refusal(scope, receive, answer.send)
+            return
+        if caller.rates.requests_per_minute is not None:
+            use.requests.add(1, caller.rates.requests_per_minute, _now())
+        self.running += 1
+        use.running += 1
+        try:
+            await self._take_on(scope, receive, answer)
+        finally:
+            self.running -= 1
+            use.running -= 1
+
+    def _refusal(self, scope: Scope, caller: Caller, use: _Use) -> Response | None:
+        rates, limits = caller.rates, caller.limits
+        for kind, allowance in _allowances(caller, use).items():
+            if allowance.wait > 0:
+                count_limit(f"{kind}_per_minute")
+                return _rate_response(f"{allowance.limit} {kind} a minute", allowance.wait)
+        if rates.concurrent_requests is not None and use.running >= rates.concurrent_requests:
+            count_limit("concurrent_requests_per_key")
+            return _rate_response(f"{rates.concurrent_requests} requests at the same time", 1)
+        if limits.concurrent_requests is not None and self.running >= limits.concurrent_requests:
+            count_limit("concurrent_requests")
+            return error_response(
+                f"the server is busy with {self.running} requests",
+                status=503,
+                type="ServiceUnavailableError",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        length = Headers(scope=scope).get("content-length", "")
+        return _too_large(limits.body_bytes) if length.isdecimal() and int(length) > limits.body_bytes else None
+
+    async def _take_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        limits = answer.caller.limits
+        started = _now()
+        try:
+            async with asyncio.timeout(limits.client_seconds):
+                body = await read_body(receive, limits.body_bytes)
+        except BodyTooLargeError:
+            await _too_large(limits.body_bytes)(scope, receive, answer.send)
+            return
+        except TimeoutError:
+            count_limit("client_seconds")
+            late = f"the body did not arrive within {limits.client_seconds:g} s"
+            await error_response(late, status=408, type="RequestTimeoutError")(scope, receive, answer.send)
+            return
+        if body is None:
+            return
+        token = work.current.set(work.Work(limits, started, answer.charge))
+        cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
+        try:
+            async with asyncio.timeout_at(cut_off) as timeout:
+                await self.app(scope, replay(body, receive), answer.send)
+        except StalledClientError:
+            count_limit("client_seconds")
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            if not answer.begun:
+                error = work.DeadlineError(limits.deadline_seconds or 0)
+                response = error_response(error.message, status=error.http_status, type=error.http_status.phrase)
+                await response(scope, receive, answer.send)
+        finally:
+            work.current.reset(token)
+
+
+class _Answer:
+    """The response on its way out: tells the caller what is left, and waits only so long for a client to take it."""
+
+    def __init__(self, send: Send, caller: Caller, use: _Use) -> None:
+        self.caller = caller
+        self.begun = False
+        self._send = send
+        self._use = use
+
+    def charge(self, tokens: int) -> None:
+        if self.caller.rates.tokens_per_minute is not None:
+            self._use.tokens.add(tokens, self.caller.rates.tokens_per_minute, _now())
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            if message["status"] == 503:
+                headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+            for kind, allowance in _allowances(self.caller, self._use).items():
+                headers[f"X-RateLimit-Limit-{kind}"] = str(allowance.limit)
+                headers[f"X-RateLimit-Remaining-{kind}"] = str(allowance.remaining)
+                headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
+        try:
+            async with asyncio.timeout(self.caller.limits.client_seconds):
+                await self._send(message)
+        except TimeoutError as error:
+            raise StalledClientError from error
+
+
+def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
+    """What the caller's rates leave for one more request, by what they count."""
+    rates = (
+        ("requests", use.requests, caller.rates.requests_per_minute),
+        ("tokens", use.tokens, caller.rates.tokens_per_minute),
+    )
+    return {kind: meter.allowance(1, limit, _now()) for kind, meter, limit in rates if limit is not None}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _rate_response(limit: str, wait: float) -> Response:
+    seconds = math.ceil(wait)
+    return error_response(
+        f"this key may use {limit}; try again in {seconds} s",
+        status=429,
+        type="RateLimitError",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def _too_large(limit: int) -> Response:
+    count_limit("body_bytes")
+    return error_response(f"the body is larger than {limit} bytes", status=413, type="RequestTooLargeError")

@@ -1,0 +1,50 @@
+"""Rates: how much of something a key has used lately, and when it may use more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a rate leaves, in the terms of OpenAI's ``X-RateLimit`` headers.
+
+    Args:
+        limit: a minute's worth.
+        remaining: what may be used at once; 0 when more than the limit has been used.
+        reset: seconds until all of the limit may be used at once again.
+        wait: seconds until what was asked for may be used; 0 now.
+    """
+
+    limit: int
+    remaining: int
+    reset: float
+    wait: float
+
+
+class Meter:
+    """A token bucket, kept as the amount used, which drains by a minute's worth a minute.
+
+    The limit is no part of it: another limit applies at once to what was used before. Use that turns out
+    larger than the limit is not forgotten: it has to drain before more is allowed.
+    """
+
+    def __init__(self) -> None:
+        self._used = 0.0
+        self._at = 0.0
+
+    def add(self, amount: float, limit: int, now: float) -> None:
+        """Count use at ``now``, seconds of a clock that never goes back."""
+        self._used, self._at = self._level(limit, now) + amount, now
+
+    def allowance(self, amount: int, limit: int, now: float) -> Allowance:
+        """What is left at ``now`` for somebody who wants ``amount``."""
+        used = self._level(limit, now)
+        per_second = limit / _MINUTE
+        excess = max(0.0, used + amount - limit)
+        return Allowance(limit, max(0, int(limit - used)), used / per_second, excess / per_second)
+
+    def _level(self, limit: int, now: float) -> float:
+        return max(0.0, self._used - (now - self._at) * limit / _MINUTE)

@@ -1,0 +1,80 @@
+"""The fields by which a request can ask for too much."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cc_serve.api.fields import excess
+from cc_serve.configuration import Limits
+
+LIMITS = Limits(choices=4, output_tokens=100, pattern_characters=10)
+
+
+@pytest.mark.parametrize("name", ["n", "best_of"])
+@pytest.mark.parametrize("value", [5, "5", 5.0, "1000000000000000000000", 10**400, True + 4])
+def test_too_many_choices_are_told_by_field(name: str, value: object) -> None:
+    found = excess({name: value}, LIMITS)
+    assert found
+    message, field = found
+    assert field == name
+    assert message.startswith(f"{name!r} is ")
+    assert message.endswith("allows at most 4")
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_too_many_tokens_are_told_by_field(name: str) -> None:
+    assert excess({name: 101}, LIMITS) == (f"{name!r} is 101; this server allows at most 100", name)
+    assert excess({name: 100}, LIMITS) is None
+    assert excess({name: 10**9}, Limits()) is None, "no limit unless there is one"
+
+
+@pytest.mark.parametrize("value", [None, 4, "4", -1, "x", [], {}, 4.5, float("nan"), float("inf"), True])
+def test_what_the_endpoint_refuses_itself_is_left_to_it(value: object) -> None:
+    assert excess({"n": value}, LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"structured_outputs": {"regex": "(a|b)?" * 5}},
+        {"structured_outputs": {"grammar": "root ::= 'abcde'"}},
+        {"structured_outputs": {"choice": ["abcd"] * 3}},
+        {"structured_outputs": {"json": {"pattern": "x" * 11}}},
+        {"structured_outputs": {"json": json.dumps({"items": [{"pattern": "x" * 11}]})}},
+        {"structured_outputs": {"structural_tag": json.dumps({"format": {"regex": "x" * 11}})}},
+        {"response_format": {"json_schema": {"schema": {"items": {"pattern": "x" * 6, "not": {"pattern": "x" * 6}}}}}},
+        {"text": {"format": {"schema": {"pattern": "x" * 11}}}},
+        {"tools": [{"function": {"parameters": {"pattern": "x" * 6}}}] * 2},
+    ],
+)
+def test_long_patterns_are_told_by_field(request_: dict[str, Any]) -> None:
+    found = excess(request_, LIMITS)
+    assert found
+    assert found[1] == next(iter(request_))
+    assert "allows at most 10" in found[0]
+    assert excess(request_, Limits()) is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        None,
+        "x" * 20,
+        {"json": "{" * 20},
+        {"json": "[" * 100_000},
+        {"regex": 5, "choice": [1, 2]},
+        {"json": {"properties": {"pattern": {"description": "x" * 20}}}},
+    ],
+)
+def test_what_is_no_pattern_does_not_count(form: object) -> None:
+    assert excess({"structured_outputs": form}, LIMITS) is None
+
+
+def test_deep_nesting_is_walked() -> None:
+    form: Any = {"pattern": "x" * 11}
+    for _ in range(50_000):
+        form = [form]
+    assert excess({"response_format": form}, LIMITS)
