@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api import work
@@ -19,6 +20,7 @@ from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
 from cc_serve.api.errors import error_response
 from cc_serve.api.metrics import count_limit
 from cc_serve.api.rates import Allowance, Meter
+from cc_serve.configuration import Limits
 from cc_serve.settings import Caller
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
@@ -101,8 +103,8 @@ class LimitsMiddleware:
             return
         except TimeoutError:
             count_limit("client_seconds")
-            late = f"the body did not arrive within {limits.client_seconds:g} s"
-            await error_response(late, status=408, type="RequestTimeoutError")(scope, receive, answer.send)
+            message = f"the body did not arrive within {limits.client_seconds:g} s"
+            await error_response(message, status=408, type="RequestTimeoutError")(scope, receive, answer.send)
             return
         if body is None:
             return
@@ -113,13 +115,14 @@ class LimitsMiddleware:
                 await self.app(scope, replay(body, receive), answer.send)
         except StalledClientError:
             count_limit("client_seconds")
-        except TimeoutError:
-            if not timeout.expired():
+        except Exception as error:
+            late = timeout.expired() or isinstance(error.__cause__, work.DeadlineError)
+            if answer.streaming:
+                await answer.end_with(_late(limits) if late else _failed())
+            elif late and not answer.begun:
+                await _late(limits)(scope, receive, answer.send)
+            if not late:
                 raise
-            if not answer.begun:
-                error = work.DeadlineError(limits.deadline_seconds or 0)
-                response = error_response(error.message, status=error.http_status, type=error.http_status.phrase)
-                await response(scope, receive, answer.send)
         finally:
             work.current.reset(token)
 
@@ -130,6 +133,7 @@ class _Answer:
     def __init__(self, send: Send, caller: Caller, use: _Use) -> None:
         self.caller = caller
         self.begun = False
+        self.streaming = False
         self._send = send
         self._use = use
 
@@ -141,6 +145,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.begun = True
             headers = MutableHeaders(scope=message)
+            self.streaming = headers.get("content-type", "").startswith("text/event-stream")
             if message["status"] == 503:
                 headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
             for kind, allowance in _allowances(self.caller, self._use).items():
@@ -152,6 +157,13 @@ class _Answer:
                 await self._send(message)
         except TimeoutError as error:
             raise StalledClientError from error
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.streaming = False
+
+    async def end_with(self, error: JSONResponse) -> None:
+        """End a stream with an event that the clients of OpenAI and of Anthropic understand as an error."""
+        data = json.dumps({"type": "error", **json.loads(bytes(error.body))})
+        await self.send({"type": "http.response.body", "body": f"event: error\ndata: {data}\n\n".encode()})
 
 
 def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
@@ -175,6 +187,15 @@ def _rate_response(limit: str, wait: float) -> Response:
         type="RateLimitError",
         headers={"Retry-After": str(seconds)},
     )
+
+
+def _late(limits: Limits) -> JSONResponse:
+    error = work.DeadlineError(limits.deadline_seconds or 0)
+    return error_response(error.message, status=error.http_status, type=error.http_status.phrase)
+
+
+def _failed() -> JSONResponse:
+    return error_response("internal server error", status=500, type="InternalServerError")
 
 
 def _too_large(limit: int) -> Response:

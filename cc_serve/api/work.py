@@ -50,6 +50,7 @@ class Work:
             VLLMValidationError: the prompt is too long, or the request wants too many answers.
         """
         limits = self.limits
+        # Those of a request are all begun before the first is run; beam search begins and ends them step by step.
         self._sequences += parameters.n
         if self._sequences > limits.sequences:
             count_limit("sequences")
@@ -69,24 +70,27 @@ class Work:
         self.charge(length)
 
     async def watch(
-        self, outputs: AsyncGenerator[RequestOutput], kind: RequestOutputKind
+        self, outputs: AsyncGenerator[RequestOutput], parameters: SamplingParams
     ) -> AsyncGenerator[RequestOutput]:
         """``outputs``, of which the tokens are counted; raises `DeadlineError` when it is time, which ends them."""
         counted: dict[int, int] = {}
-        async with aclosing(outputs):
-            while True:
-                try:
-                    async with asyncio.timeout_at(self.deadline) as timeout:
-                        output = await anext(outputs)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    if not timeout.expired():
-                        raise
-                    count_limit("deadline")
-                    raise DeadlineError(self.limits.deadline_seconds or 0) from error
-                self.charge(_new_tokens(output, kind, counted))
-                yield output
+        try:
+            async with aclosing(outputs):
+                while (output := await self._next(outputs)) is not None:
+                    self.charge(_new_tokens(output, parameters.output_kind, counted))
+                    yield output
+        finally:
+            self._sequences -= parameters.n
+
+    async def _next(self, outputs: AsyncGenerator[RequestOutput]) -> RequestOutput | None:
+        try:
+            async with asyncio.timeout_at(self.deadline) as timeout:
+                return await anext(outputs, None)
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise
+            count_limit("deadline")
+            raise DeadlineError(self.limits.deadline_seconds or 0) from error
 
 
 #: The work of the request that is being answered here; None outside of one.
@@ -114,7 +118,7 @@ class BoundedEngine:
         if work is not None:
             work.begin(prompt, sampling_params)
         outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
-        return outputs if work is None else work.watch(outputs, sampling_params.output_kind)
+        return outputs if work is None else work.watch(outputs, sampling_params)
 
 
 def _prompt_length(prompt: object) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -43,7 +44,7 @@ class Endpoint:
         if (current := work.current.get()) is not None:
             current.charge(wanted.get("charge", 0))
         if wanted.get("stream"):
-            return StreamingResponse(self._pieces(), media_type="text/event-stream")
+            return StreamingResponse(self._pieces(wanted.get("fail", False)), media_type="text/event-stream")
         if wanted.get("wait"):
             self.waiting += 1
             try:
@@ -52,10 +53,11 @@ class Endpoint:
                 self.waiting -= 1
         return JSONResponse({"ok": True}, wanted.get("status", 200))
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        for number in range(3):
-            yield f"data: {number}\n\n".encode()
-            await self.go.wait()
+    async def _pieces(self, fail: bool) -> AsyncIterator[bytes]:
+        yield b"data: 0\n\n"
+        if fail:
+            raise ValueError
+        await self.go.wait()
 
 
 Talk = Callable[[httpx.AsyncClient, Endpoint], Awaitable[None]]
@@ -82,6 +84,17 @@ def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
         asyncio.run(main())
 
     return run
+
+
+def error_of(stream: httpx.Response) -> dict[str, Any]:
+    """The error event at a stream's end."""
+    first, last = stream.text.removesuffix("\n\n").rsplit("\n\n", 1)
+    assert first == "data: 0"
+    event, data = last.splitlines()
+    assert event == "event: error"
+    content = json.loads(data.removeprefix("data: "))
+    assert content["type"] == "error"
+    return content["error"]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -200,8 +213,9 @@ def test_what_ignores_its_deadline_is_cut_off(
         assert (response.status_code, response.json()["error"]["type"]) == (504, "Gateway Timeout")
         assert "deadline of 0.05 s" in response.json()["error"]["message"]
         assert endpoint.waiting == 0
-        with pytest.raises(AssertionError):  # the transport's word for a response that does not end
-            await client.post("/", json={"stream": True})
+        stream = await client.post("/", json={"stream": True})
+        assert stream.status_code == 200
+        assert error_of(stream)["code"] == 504
 
     serve("limits: {deadline_seconds: 0.05}", talk)
 
@@ -245,6 +259,16 @@ def test_a_client_that_leaves_frees_its_place(serve: Callable[[str, Talk], None]
         assert (await client.post("/")).status_code == 200
 
     serve("limits: {concurrent_requests: 1}", talk)
+
+
+def test_a_stream_that_fails_ends_with_an_error(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        client._transport.raise_app_exceptions = False  # type: ignore[attr-defined]
+        stream = await client.post("/", json={"stream": True, "fail": True})
+        error = error_of(stream)
+        assert (stream.status_code, error["code"], error["type"]) == (200, 500, "InternalServerError")
+
+    serve("", talk)
 
 
 def test_a_failure_frees_the_place(serve: Callable[[str, Talk], None]) -> None:

@@ -132,6 +132,18 @@ def test_prompts_and_answers_together_are_bounded() -> None:
     assert len(engine.parameters) == 3, "nothing of a refused request was begun"
 
 
+def test_answers_that_are_over_make_room_for_others() -> None:
+    """Beam search begins and ends many, a step at a time."""
+
+    async def main() -> None:
+        current.set(Work(Limits(sequences=2), 0, lambda _: None))
+        for _ in range(5):
+            async for _ in BoundedEngine(Engine([[1]])).generate(PROMPT, SamplingParams(n=2), "id"):
+                pass
+
+    asyncio.run(main())
+
+
 def test_outside_of_a_request_the_engine_is_itself() -> None:
     engine = Engine([[1]])
 
