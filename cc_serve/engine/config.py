@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from cc_train.checkpoint import load_connection
+from cc_train.connection import Connection
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-# Requests between their capture step and their inject step at any moment, at most. Each holds L x H floats;
-# one that finds no slot waits a step.
-MAX_SLOTS = 64
+# Requests between their capture step and their inject step at any moment; one that finds no slot waits a step.
+# More slots cost time in every step, fewer delay first tokens when many prompts end in the same step.
+MIN_SLOTS, MAX_SLOTS = 16, 32
+# What slots and Decision Maker may take beside a matrix for each language and the global one.
+_SLOT_BYTES = 1 << 20
 
 _KEY = "cc_connection"
 # A factory, since the platform settles async scheduling only after the hook.
@@ -74,12 +78,24 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
         settings = EngineConnection(
             names=connection.names,
             anchor_offset=entry.anchor_offset,
-            num_slots=min(MAX_SLOTS, vllm_config.scheduler_config.max_num_seqs),
+            num_slots=min(
+                _num_slots(connection, len(entry.languages), cast(torch.dtype, vllm_config.model_config.dtype)),
+                vllm_config.scheduler_config.max_num_seqs,
+            ),
             sha256=entry.sha256,
         )
         vllm_config.additional_config[_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
         vllm_config.scheduler_config.scheduler_cls = _SCHEDULER
         vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()
+
+
+def _num_slots(connection: Connection, num_languages: int, dtype: torch.dtype) -> int:
+    layers, hidden = connection.num_layers, connection.hidden_size
+    matrices_left = max(0, num_languages + 1 - len(connection.names)) * 4 * hidden**2
+    # Activations of all layers and the embedding in the model's dtype; a vector and its copy for the step in fp32.
+    slot = (layers + 1) * hidden * dtype.itemsize + 2 * hidden * 4
+    affordable = (_SLOT_BYTES + matrices_left - 4 * layers * hidden) // slot
+    return min(max(affordable, MIN_SLOTS), MAX_SLOTS)
 
 
 def _worker_name() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -13,84 +12,25 @@ from vllm.config import VllmConfig
 from vllm.model_executor.models import ModelRegistry
 from vllm.utils.torch_utils import async_tensor_h2d
 
-import cc_serve.engine.ops  # noqa: F401  registers torch.ops.vllm.cc_capture and cc_inject
 from cc_serve.engine.config import EngineConnection
+from cc_serve.engine.layers import NOT_FINITE
+from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows
 from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
 from cc_train.checkpoint import CONNECTION_FILE, DECISION, TRANSFORM, CheckpointError
 from cc_train.connection import Connection
 
 
-@dataclass(frozen=True)
-class CaptureRow:
-    """A row of the flattened batch to record, and where to."""
-
-    row: int
-    slot: int
-
-
-@dataclass(frozen=True)
-class InjectRow:
-    """A row of the flattened batch to connect: from which slot, by which matrix, and the anchor's token id."""
-
-    row: int
-    slot: int
-    name: str
-    token: int
-
-
-class RowBuffers(nn.Module):
-    """The step's rows at fixed addresses; `cc_serve.engine.ops` says what each holds.
-
-    Args:
-        num_slots: entries of each buffer.
-        hidden_size: H.
-    """
-
-    counts: Tensor
-    capture_rows: Tensor
-    capture_slots: Tensor
-    inject_rows: Tensor
-    inject_vectors: Tensor
-
-    def __init__(self, num_slots: int, hidden_size: int) -> None:
-        super().__init__()
-        self.num_slots = num_slots
-        self.register_buffer("counts", torch.zeros(2, dtype=torch.int64), persistent=False)
-        self.register_buffer("capture_rows", torch.zeros(num_slots, dtype=torch.int64), persistent=False)
-        self.register_buffer("capture_slots", torch.full((num_slots,), num_slots), persistent=False)
-        self.register_buffer("inject_rows", torch.zeros(num_slots, dtype=torch.int64), persistent=False)
-        self.register_buffer(
-            "inject_vectors", torch.zeros(num_slots, hidden_size, dtype=torch.float32), persistent=False
-        )
-        self.idle = True
-
-    def fill(self, capture: Sequence[CaptureRow], inject_rows: Sequence[int], vectors: Tensor | None) -> None:
-        """Write one step's rows; ``vectors`` is ``[len(inject_rows), H]``."""
-        if self.idle and not capture and vectors is None:
-            return
-        self.idle = not capture and vectors is None
-        spare = self.num_slots - len(capture)
-        async_tensor_h2d([len(capture), len(inject_rows)], out=self.counts)
-        async_tensor_h2d([r.row for r in capture] + [0] * spare, out=self.capture_rows)
-        async_tensor_h2d([r.slot for r in capture] + [self.num_slots] * spare, out=self.capture_slots)
-        if vectors is None:
-            self.inject_rows.zero_()
-            self.inject_vectors.zero_()
-        else:
-            used = len(inject_rows)
-            async_tensor_h2d([*inject_rows, *[inject_rows[0]] * (self.num_slots - used)], out=self.inject_rows)
-            self.inject_vectors[:used] = vectors
-            self.inject_vectors[used:] = vectors[0]
-
-
 def _capture_hook(module: nn.Module, _args: object, output: Tensor) -> None:
-    rows: RowBuffers = module.cc_rows  # type: ignore[assignment]
-    torch.ops.vllm.cc_capture(output, module.cc_activations, rows.counts, rows.capture_rows, rows.capture_slots)
+    capture_rows(output, cast(ConnectionRows, module.cc_rows), cast(Tensor, module.cc_activations))
 
 
 def _inject_hook(module: nn.Module, _args: object, output: Tensor) -> None:
-    rows: RowBuffers = module.cc_rows  # type: ignore[assignment]
-    torch.ops.vllm.cc_inject(output, rows.counts, rows.inject_rows, rows.inject_vectors)
+    inject_rows(output, cast(ConnectionRows, module.cc_rows))
+
+
+def _embedding_hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    _positions, hidden_states, *_ = args
+    capture_rows(hidden_states, cast(ConnectionRows, layer.cc_rows), cast(Tensor, layer.cc_embedding))
 
 
 class ConnectedModelMixin(nn.Module):
@@ -100,23 +40,33 @@ class ConnectedModelMixin(nn.Module):
     capture step has run, and it costs one H x H and one L x H product per request.
     """
 
+    cc_vectors: Tensor
+
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self.connection: Connection | None = None
         self._settings = EngineConnection.of(vllm_config)
         self._directory = Path(vllm_config.model_config.model)
-        config = vllm_config.model_config.hf_config
-        num_slots = self._settings.num_slots
-        self.cc_rows = RowBuffers(num_slots, config.hidden_size)
-        modules = ffn_outputs(self, type(self).__name__)
-        for module in modules:
-            # One buffer a layer: views of a single one would be aliased graph inputs.
-            activations = torch.zeros(num_slots + 1, config.hidden_size, dtype=torch.float32)
-            module.register_buffer("cc_activations", activations, persistent=False)
+        num_slots, hidden_size = self._settings.num_slots, vllm_config.model_config.hf_config.hidden_size
+        dtype = cast(torch.dtype, vllm_config.model_config.dtype)
+        self.cc_rows = ConnectionRows(num_slots, hidden_size)
+        self.register_buffer("cc_vectors", torch.zeros(num_slots, hidden_size, dtype=torch.float32), persistent=False)
+
+        def add_slots(module: nn.Module, name: str) -> None:
+            # One buffer a layer: views of a single one would be aliased graph inputs. The model's own dtype
+            # loses nothing; the arithmetic on it is fp32.
+            slots = torch.zeros(num_slots, hidden_size, dtype=dtype)
+            module.register_buffer(name, slots, persistent=False)
             module.cc_rows = self.cc_rows
+
+        self._ffn_outputs = ffn_outputs(self, type(self).__name__)
+        self._first_layer = cast(nn.Module, self.model.layers[0])  # type: ignore[index, union-attr]
+        add_slots(self._first_layer, "cc_embedding")
+        self._first_layer.register_forward_pre_hook(_embedding_hook)
+        for module in self._ffn_outputs:
+            add_slots(module, "cc_activations")
             module.register_forward_hook(_capture_hook)
-        modules[0].register_forward_hook(_inject_hook)
-        self._ffn_outputs = modules
+        self._ffn_outputs[0].register_forward_hook(_inject_hook)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Load the model's weights as vLLM does, and the connection's, which come in the same stream."""
@@ -139,18 +89,33 @@ class ConnectedModelMixin(nn.Module):
             tensors[DECISION],
             {name: tensors[TRANSFORM + name] for name in self._settings.names},
             anchor_offset=self._settings.anchor_offset,
-        ).to(self.cc_rows.counts.device)
+        ).to(self.cc_vectors.device)
         return loaded | {f"connection.{name}" for name, _ in self.connection.named_parameters()}
 
     @torch.inference_mode()
-    def set_connection_rows(self, capture: Sequence[CaptureRow], inject: Sequence[InjectRow]) -> None:
-        """Prepare the next forward pass: which rows to record, and which to connect with what."""
-        inject = sorted(inject, key=lambda r: r.name)
-        self.cc_rows.fill(capture, [r.row for r in inject], self._vectors(inject) if inject else None)
+    def set_connection_rows(self, capture: Sequence[Row], inject: Sequence[Row]) -> None:
+        """Prepare the next forward pass: which rows to capture, and which to connect with what was decided."""
+        self.cc_rows.fill(capture, inject, self.cc_vectors)
 
-    def clear_connection_rows(self) -> None:
-        """Make the next forward pass plain."""
-        self.set_connection_rows([], [])
+    @torch.inference_mode()
+    def decide(self, slots: Sequence[int], names: Sequence[str]) -> Tensor:
+        """Decide on what the last forward pass captured to ``slots``, and keep the vectors there for their injection.
+
+        Args:
+            slots: B of them.
+            names: which Transform Matrix for each.
+
+        Returns:
+            The chosen layers, ``[B]``; `NOT_FINITE` where the connection is, which then adds nothing.
+        """
+        assert self.connection is not None  # see check_loaded
+        index = async_tensor_h2d(list(slots), device=self.cc_vectors.device)
+        activations = torch.stack([cast(Tensor, m.cc_activations)[index] for m in self._ffn_outputs], dim=1)
+        embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
+        decision = self.connection.decide_each(names, activations, embedding)
+        finite = decision.vector.isfinite().all(dim=-1)
+        self.cc_vectors[index] = torch.where(finite[:, None], decision.vector, 0.0)
+        return torch.where(finite, decision.layer, NOT_FINITE)
 
     def check_loaded(self) -> None:
         """Raise `CheckpointError` if the weights came by a way that left the connection out."""
@@ -159,14 +124,11 @@ class ConnectedModelMixin(nn.Module):
                 self._directory / CONNECTION_FILE, "did not reach the model; load it with --load-format auto"
             )
 
-    def _vectors(self, inject: Sequence[InjectRow]) -> Tensor:
-        assert self.connection is not None  # see check_loaded
-        device = self.cc_rows.counts.device
-        slots = async_tensor_h2d([r.slot for r in inject], device=device)
-        activations = torch.stack([cast(Tensor, module.cc_activations)[slots] for module in self._ffn_outputs], dim=1)
-        tokens = async_tensor_h2d([r.token for r in inject], device=device)
-        embedding = self.embed_input_ids(tokens)  # type: ignore[operator]
-        return self.connection.decide_each([r.name for r in inject], activations, embedding).vector
+    def connection_bytes(self) -> int:
+        """Memory that the connection takes on this device, slots and matrices."""
+        mine = [buffer for name, buffer in self.named_buffers() if ".cc_" in f".{name}"]
+        parameters = list(self.connection.parameters()) if self.connection else []
+        return sum(tensor.numel() * tensor.element_size() for tensor in [*mine, *parameters])
 
 
 def __getattr__(name: str) -> type[nn.Module]:

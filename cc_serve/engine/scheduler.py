@@ -18,9 +18,12 @@ from vllm.v1.core.kv_cache_utils import BlockHash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from cc_serve.engine.config import EngineConnection
+from cc_serve.engine.layers import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMarks, InjectMark
 
 logger = init_logger(__name__)
@@ -37,12 +40,21 @@ class Phase(enum.Enum):
 
 @dataclass
 class ConnectedRequest:
-    """A request's connection: its Transform Matrix, its anchor's position, and its progress."""
+    """A request's connection: its Transform Matrix, its anchor's position, and its progress.
+
+    ``layer``: what the Decision Maker chose. ``captures``: one, and one more for each preemption that undid it.
+    """
 
     name: str
     anchor: int
     phase: Phase = Phase.PREFILL
     slot: int | None = None
+    layer: int | None = None
+    captures: int = 0
+
+    def report(self) -> dict[str, Any]:
+        """What is worth telling of it when the request is over."""
+        return {"name": self.name, "layer": self.layer, "captures": self.captures}
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class ConnectionSchedulerMixin(Scheduler):
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))
         self._salts = count()
+        self._problems: dict[str, str] = {}  # of requests that end with the next output
 
     def add_request(self, request: Request) -> None:
         """Queue a request; one that asks for a connection it cannot have ends with an error, never plain."""
@@ -81,14 +94,18 @@ class ConnectionSchedulerMixin(Scheduler):
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
             connected = ConnectedRequest(name, anchor)
             if problem := self._problem(request, connected):
-                logger.error("request %s refused: %s", request.request_id, problem)
-                connected.phase = Phase.REFUSED
-                # vLLM ends the members of this set with an error when the step's output is processed.
-                self.grammar_compile_error_reqs.add(request.request_id)
+                self._refuse(request, connected, problem)
             else:
                 self._make_tail_private(request, connected)
             self._connected[request.request_id] = connected
         super().add_request(request)
+
+    def _refuse(self, request: Request, connected: ConnectedRequest, problem: str) -> None:
+        logger.error("request %s refused: %s", request.request_id, problem)
+        connected.phase = Phase.REFUSED
+        self._problems[request.request_id] = problem
+        # vLLM ends the members of this set with an error when the step's output is processed.
+        self.grammar_compile_error_reqs.add(request.request_id)
 
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
         if connected.name not in self._settings.names:
@@ -128,7 +145,7 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def _mark(self, request: Request, connected: ConnectedRequest, num_tokens: int, marks: ConnectionMarks) -> None:
         if connected.phase is Phase.REFUSED:
-            marks.capture[request.request_id] = CaptureMark(0, None)
+            marks.waiting.append(request.request_id)
             request.num_computed_tokens -= num_tokens
             return
         offset = connected.anchor - request.num_computed_tokens
@@ -137,8 +154,7 @@ class ConnectionSchedulerMixin(Scheduler):
         assert offset >= 0  # the tail is private, so no prefix cache hit reaches the anchor
         if connected.phase is Phase.CAPTURED:
             assert connected.slot is not None
-            token = request.all_token_ids[connected.anchor]
-            marks.inject[request.request_id] = InjectMark(offset, connected.slot, connected.name, token)
+            marks.inject[request.request_id] = InjectMark(offset, connected.slot)
             # The worker reads the slot before this step's forward pass, so a capture of this step may reuse it.
             self._release_slot(connected)
             connected.phase = Phase.CONNECTED
@@ -146,10 +162,28 @@ class ConnectionSchedulerMixin(Scheduler):
             if self._free_slots:
                 connected.slot = self._free_slots.pop()
                 connected.phase = Phase.CAPTURED
-            marks.capture[request.request_id] = CaptureMark(offset, connected.slot)
+                connected.captures += 1
+                marks.capture[request.request_id] = CaptureMark(offset, connected.slot, connected.name)
+            else:
+                marks.waiting.append(request.request_id)
             # Before the base class advances by num_tokens, so that it sees an unfinished prefill that ends
             # at the anchor: it samples nothing, and async scheduling adds no output placeholder.
             request.num_computed_tokens = connected.anchor - num_tokens
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
+    ) -> dict[int, EngineCoreOutputs]:
+        """Learn the chosen layers, and end what was refused with the reason as its ``stop_reason``."""
+        for request_id, layer in chosen_layers(model_runner_output).items():
+            if connected := self._connected.get(request_id):
+                connected.layer = layer
+                if layer == NOT_FINITE:
+                    self._refuse(self.requests[request_id], connected, "the connection is infinite or NaN")
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        if self._problems:
+            for output in (output for client in outputs.values() for output in client.outputs):
+                output.stop_reason = self._problems.pop(output.request_id, output.stop_reason)
+        return outputs
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)
@@ -163,10 +197,13 @@ class ConnectionSchedulerMixin(Scheduler):
         connected.phase = Phase.PREFILL
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        kv_transfer_params, ec_transfer_params = super()._free_request(request, *args, **kwargs)
         connected = self._connected.pop(request.request_id, None)
         if connected is not None:
             self._release_slot(connected)
-        return super()._free_request(request, *args, **kwargs)
+            # The only way that vLLM has from a scheduler to a request's last output. KV transfer is refused.
+            kv_transfer_params = {CONNECTION_ARGUMENT: connected.report()}
+        return kv_transfer_params, ec_transfer_params
 
     def _release_slot(self, connected: ConnectedRequest) -> None:
         if connected.slot is not None:

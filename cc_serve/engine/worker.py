@@ -6,16 +6,19 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.outputs import LogprobsTensors
+from vllm.v1.outputs import AsyncModelRunnerOutput, LogprobsTensors
 from vllm.v1.worker import cpu_worker
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
+from cc_serve.engine.layers import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
-from cc_serve.engine.model import CaptureRow, ConnectedModelMixin, InjectRow
+from cc_serve.engine.model import ConnectedModelMixin
+from cc_serve.engine.rows import Row
 
 
 class ConnectionRunnerMixin(GPUModelRunner):
@@ -24,6 +27,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._marks = ConnectionMarks()
+        self._layers: Tensor | None = None
         self._held_prompt_logprobs: dict[str, LogprobsTensors] = {}
 
     def _connected_model(self) -> ConnectedModelMixin:
@@ -41,33 +45,43 @@ class ConnectionRunnerMixin(GPUModelRunner):
     def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
         result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
         self._marks = scheduler_output.connection_marks  # type: ignore[attr-defined]
-        if not self._marks:
-            self._connected_model().clear_connection_rows()
-            return result
 
         def row(request_id: str, offset: int) -> int:
             return int(self.query_start_loc.np[self.input_batch.req_id_to_index[request_id]]) + offset
 
-        for request_id in self._marks.capture:
+        if discarded := self._marks.discarded:
             # vLLM's own way to drop a partial prefill's token, also under async scheduling.
-            self.discard_request_mask.np[self.input_batch.req_id_to_index[request_id]] = True
-        self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
+            self.discard_request_mask.np[[self.input_batch.req_id_to_index[name] for name in discarded]] = True
+            self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
         self._connected_model().set_connection_rows(
-            [
-                CaptureRow(row(request_id, mark.offset), mark.slot)
-                for request_id, mark in self._marks.capture.items()
-                if mark.slot is not None
-            ],
-            [
-                InjectRow(row(request_id, mark.offset), mark.slot, mark.name, mark.token)
-                for request_id, mark in self._marks.inject.items()
-            ],
+            [Row(row(request_id, mark.offset), mark.slot) for request_id, mark in self._marks.capture.items()],
+            [Row(row(request_id, mark.offset), mark.slot) for request_id, mark in self._marks.inject.items()],
         )
         return result
 
+    def _model_forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = super()._model_forward(*args, **kwargs)
+        if self._marks.capture:
+            marks = self._marks.capture.values()
+            layers = self._connected_model().decide([m.slot for m in marks], [m.name for m in marks])
+            # Not waited for: the sampled tokens follow on the same stream, and whoever reads them has waited.
+            self._layers = layers.to("cpu", non_blocking=True)
+        return output
+
+    @torch.inference_mode()
+    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
+        output = super().sample_tokens(grammar_output)
+        if self._layers is None:
+            return output
+        choices = LayerChoices(list(self._marks.capture), self._layers)
+        self._layers = None
+        if isinstance(output, AsyncModelRunnerOutput):
+            return AsyncOutputWithLayers(output, choices)
+        return choices.attach_to(output)
+
     def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
         # Profiling, graph capture and idle data-parallel steps carry no request's rows.
-        self._connected_model().clear_connection_rows()
+        self._connected_model().set_connection_rows([], [])
         return super()._dummy_run(*args, **kwargs)
 
     def _get_prompt_logprobs_dict(
@@ -76,7 +90,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
         # A capture step completes the prompt, but vLLM expects its log-probabilities with the first token,
         # which comes from the inject step.
         result = super()._get_prompt_logprobs_dict(hidden_states, num_scheduled_tokens)
-        for request_id in self._marks.capture:
+        for request_id in self._marks.discarded:
             if (logprobs := result.pop(request_id, None)) is not None:
                 self._held_prompt_logprobs[request_id] = logprobs
         for request_id in self._marks.inject:

@@ -22,9 +22,6 @@ CALLABLES = {
     "vllm.config:VllmConfig.try_verify_and_update_config": ("self",),
     "vllm.model_executor.models.config:VerifyAndUpdateConfig.verify_and_update_config": ("vllm_config",),
     "vllm.utils.torch_utils:async_tensor_h2d": ("data", "device", "dtype", "out"),
-    "vllm.utils.torch_utils:direct_register_custom_op": (
-        *("op_name", "op_func", "mutates_args", "fake_impl", "target_lib", "dispatch_key", "tags"),
-    ),
     "vllm.v1.core.sched.scheduler:Scheduler.__init__": (
         *("self", "vllm_config", "kv_cache_config", "structured_output_manager", "block_size"),
         *("hash_block_size", "mm_registry", "include_finished_set", "log_stats"),
@@ -36,11 +33,16 @@ CALLABLES = {
     "vllm.v1.core.sched.scheduler:Scheduler._update_after_schedule": ("self", "scheduler_output"),
     "vllm.v1.core.sched.async_scheduler:AsyncScheduler._update_after_schedule": ("self", "scheduler_output"),
     "vllm.v1.core.sched.scheduler:Scheduler.add_request": ("self", "request"),
+    "vllm.v1.core.sched.scheduler:Scheduler.update_from_output": ("self", "scheduler_output", "model_runner_output"),
+    "vllm.v1.outputs:AsyncModelRunnerOutput.get_output": ("self",),
     "vllm.v1.request:Request.update_block_hashes": ("self",),
     "vllm.v1.worker.cpu_worker:CPUWorker.init_device": ("self",),
     "vllm.v1.worker.gpu_worker:Worker._make_model_runner": ("self",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner._get_prompt_logprobs_dict": (
         *("self", "hidden_states", "num_scheduled_tokens"),
+    ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._model_forward": (
+        *("self", "input_ids", "positions", "intermediate_tensors", "inputs_embeds", "model_kwargs"),
     ),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner._prepare_inputs": (
         *("self", "scheduler_output", "num_scheduled_tokens"),
@@ -83,6 +85,7 @@ SERVER_CALLABLES = {
 ATTRIBUTES = {
     "vllm.v1.core.sched.scheduler:Scheduler": (
         *("self.requests", "self.hash_block_size", "self.grammar_compile_error_reqs", "request.num_computed_tokens"),
+        *("kv_transfer_params, ec_transfer_params = self._free_request(request)", "stop_reason=request.stop_reason"),
     ),
     "vllm.v1.request:Request": (
         *("self._block_hasher", "self.block_hashes", "self.num_prompt_tokens", "self.num_computed_tokens"),
@@ -135,7 +138,6 @@ def test_family(base: str) -> None:
     """What the mixin calls on each model class, and the module whose output is the FFN contribution."""
     model = ModelRegistry.models[base].load_model_cls()
     assert {"vllm_config", "prefix"} <= set(inspect.signature(model.__init__).parameters)
-    assert list(inspect.signature(model.embed_input_ids).parameters) == ["self", "input_ids"]
     assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
     sources = {inspect.getsource(inspect.getmodule(c)) for c in model.__mro__ if c.__module__.startswith("vllm.")}  # type: ignore[arg-type]
     assert any(f"hidden_states = self.{FFN_OUTPUT_MODULE[base]}(hidden_states)" in source for source in sources)

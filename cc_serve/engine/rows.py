@@ -1,0 +1,80 @@
+"""Which rows of a step's batch are captured and which are connected; what happens to them inside the model's graph.
+
+A request holds one of a few slots from its capture step to its inject step. Every operation works on all slots,
+the idle ones without effect, so that shapes and addresses are the same in each step: compiled and captured (CUDA)
+graphs stay valid, and the compiler fuses the operations with those around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from vllm.utils.torch_utils import async_tensor_h2d
+
+from cc_train.connection import connect
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the flattened batch, and the slot it is captured to or connected from."""
+
+    row: int
+    slot: int
+
+
+class ConnectionRows(nn.Module):
+    """The step's rows, by slot.
+
+    Args:
+        num_slots: S.
+        hidden_size: H.
+
+    Buffers:
+        capture: ``[S]``; 0 where idle, which captures what nobody reads.
+        inject: ``[S]``; idle entries repeat a row in use, or 0 where none is.
+        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32; idle entries repeat too, or are zero.
+    """
+
+    capture: Tensor
+    inject: Tensor
+    vectors: Tensor
+
+    def __init__(self, num_slots: int, hidden_size: int) -> None:
+        super().__init__()
+        self.num_slots = num_slots
+        self.register_buffer("capture", torch.zeros(num_slots, dtype=torch.int64), persistent=False)
+        self.register_buffer("inject", torch.zeros(num_slots, dtype=torch.int64), persistent=False)
+        self.register_buffer("vectors", torch.zeros(num_slots, hidden_size, dtype=torch.float32), persistent=False)
+        self._idle = True
+
+    def fill(self, capture: Sequence[Row], inject: Sequence[Row], vectors: Tensor) -> None:
+        """Write one step's rows. ``vectors``: one for each slot, ``[S, H]``; they are read at once."""
+        if self._idle and not capture and not inject:
+            return
+        self._idle = not capture and not inject
+        rows = [0] * self.num_slots
+        for entry in capture:
+            rows[entry.slot] = entry.row
+        async_tensor_h2d(rows, out=self.capture)
+        if inject:
+            padded = [*inject, *[inject[0]] * (self.num_slots - len(inject))]
+            async_tensor_h2d([entry.row for entry in padded], out=self.inject)
+            torch.index_select(
+                vectors, 0, async_tensor_h2d([entry.slot for entry in padded], device=vectors.device), out=self.vectors
+            )
+        else:
+            self.inject.zero_()
+            self.vectors.zero_()
+
+
+def capture_rows(states: Tensor, rows: ConnectionRows, captured: Tensor) -> None:
+    """Write the captured rows of ``states`` ``[num_tokens, H]`` to ``captured`` ``[S, H]``."""
+    captured.copy_(states.index_select(0, rows.capture))
+
+
+def inject_rows(ffn_output: Tensor, rows: ConnectionRows) -> None:
+    """Add the connections to layer 0's FFN contribution ``[num_tokens, H]``, in place."""
+    ffn_output.index_copy_(0, rows.inject, connect(ffn_output.index_select(0, rows.inject), rows.vectors))

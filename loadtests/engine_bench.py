@@ -1,0 +1,257 @@
+"""What a connection costs: the CC engine against stock vLLM on the same weights, side by side in one run.
+
+Two engines stay loaded, one over the checkpoint and one over the plain model within it. Every round runs each
+load once, in an order that is reversed from round to round, so that a slow minute hits both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForCausalLM
+from vllm.platforms import current_platform
+
+from cc_train.architectures import CC_PREFIX
+from cc_train.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
+from cc_train.reference import Reference
+from loadtests.engine_process import Batch, Engine, Measured
+from loadtests.machine import describe_machine
+from loadtests.two_pass import two_pass_seconds
+
+STOCK, CC = "stock", "cc"
+PREFIX_TOKENS = 512
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Load:
+    """A kind of batch: which engine, how long the answers are, and the share of connected requests."""
+
+    name: str
+    engine: str
+    max_tokens: int
+    connected: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of the table: what was measured, and whether it is within its bound."""
+
+    case: str
+    value: float
+    bound: float
+    detail: str
+    at_least: bool = True
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+LOADS = (
+    Load("stock, 64", STOCK, 64),
+    Load("plain, 64", CC, 64),
+    Load("mixed, 64", CC, 64, connected=0.5),
+    Load("connected, 64", CC, 64, connected=1.0),
+    Load("stock, 256", STOCK, 256),
+    Load("connected, 256", CC, 256, connected=1.0),
+)
+Runs = dict[str, list[Measured]]  # by the load's name, in the order of rounds
+
+
+class Batches:
+    """Makes batches whose prompts no cache knows.
+
+    Args:
+        names: connections, which requests take in turn.
+        vocabulary: token ids of the model.
+        concurrency: requests of a batch.
+        prompt_tokens: length of their prompts.
+    """
+
+    def __init__(self, names: Sequence[str], vocabulary: int, concurrency: int, prompt_tokens: int) -> None:
+        self.names, self.vocabulary = names, vocabulary
+        self.concurrency, self.prompt_tokens = concurrency, prompt_tokens
+        self._random = random.Random(0)
+
+    def prompt(self, length: int) -> list[int]:
+        """Random token ids; the first hundred are left out, among which are the special ones."""
+        return self._random.choices(range(100, self.vocabulary), k=length)
+
+    def of(self, load: Load, prefix: Sequence[int] = ()) -> Batch:
+        """A batch of a load, its prompts beginning with ``prefix``."""
+        connected = round(load.connected * self.concurrency)
+        names = [
+            self.names[index % len(self.names)] if index < connected else None for index in range(self.concurrency)
+        ]
+        return Batch([[*prefix, *self.prompt(self.prompt_tokens)] for _ in names], names, load.max_tokens)
+
+
+def run_rounds(engines: Mapping[str, Engine], batches: Batches, rounds: int) -> Runs:
+    """Every load ``rounds`` times, after once that does not count."""
+    runs: Runs = {load.name: [] for load in LOADS}
+    for index in range(-1, rounds):
+        for load in LOADS if index % 2 == 0 else reversed(LOADS):
+            if index >= 0:
+                runs[load.name].append(engines[load.engine].run(batches.of(load)))
+            elif load.max_tokens == LOADS[0].max_tokens:
+                engines[load.engine].run(batches.of(load))
+    return runs
+
+
+def compare_throughput(runs: Runs, case: str, load: str, baseline: str, bound: float) -> Result:
+    """Median over rounds of the ratio of throughputs."""
+    ratios = [theirs.seconds / mine.seconds for mine, theirs in zip(runs[load], runs[baseline], strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    seconds = [statistics.median(run.seconds for run in runs[name]) for name in (load, baseline)]
+    detail = f"quartiles {low:.3f} to {high:.3f}; {seconds[0]:.2f} s against {seconds[1]:.2f} s a batch"
+    return Result(case, statistics.median(ratios), bound, detail)
+
+
+def compare_first_token(runs: Runs) -> Result:
+    """How many decode steps later the first token of a connected request comes."""
+    plain, connected = runs["plain, 64"], runs["connected, 64"]
+    delay = statistics.median(c.first_token - p.first_token for c, p in zip(connected, plain, strict=True))
+    step = statistics.median(run.step for run in plain)
+    first = statistics.median(run.first_token for run in plain)
+    detail = f"{1e3 * delay:.1f} ms later than {1e3 * first:.0f} ms; a decode step {1e3 * step:.1f} ms"
+    return Result("first token of connected, decode steps after plain", delay / step, 1.25, detail, at_least=False)
+
+
+def compare_cache(engines: Mapping[str, Engine], batches: Batches) -> Result:
+    """Prompt tokens found in the prefix cache by a second batch that shares a long prefix with the first."""
+    prefix = batches.prompt(PREFIX_TOKENS)
+    cached = {}
+    for name, connected in ((STOCK, 0.0), (CC, 1.0)):
+        load = Load("prefix", name, 4, connected)
+        engines[name].run(batches.of(load, prefix))
+        cached[name] = engines[name].run(batches.of(load, prefix)).cached_tokens
+    total = batches.concurrency * (PREFIX_TOKENS + batches.prompt_tokens)
+    detail = f"{cached[CC]} and {cached[STOCK]} of {total} prompt tokens"
+    return Result("prefix cache hits, connected / stock", cached[CC] / cached[STOCK], 1.0, detail)
+
+
+def compare_two_pass(checkpoint: Path, batches: Batches, runs: Runs) -> list[Result]:
+    """Against transformers, which answers the requests of a batch one after another, or in a batch of its own."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
+    reference = Reference(model.to(current_platform.device_type), load_connection(checkpoint)[0])
+    load = next(load for load in LOADS if load.name == "connected, 64")
+    mine = statistics.median(run.seconds for run in runs[load.name])
+    prompts = batches.of(load).prompts
+    name = batches.names[0]
+    two_pass_seconds(reference, prompts[:1], name, 4)  # warm up
+    few = prompts[:4]  # the rest would take as long
+    alone = (
+        sum(two_pass_seconds(reference, [prompt], name, load.max_tokens) for prompt in few) * len(prompts) / len(few)
+    )
+    together = two_pass_seconds(reference, prompts, name, load.max_tokens)
+    return [
+        Result(
+            f"connected / two passes on transformers, {case}",
+            seconds / mine,
+            10,
+            f"{mine:.2f} s against {seconds:.2f} s",
+        )
+        for case, seconds in (("one by one", alone), ("in one batch", together))
+    ]
+
+
+def plain_twin(checkpoint: Path, directory: Path) -> Path:
+    """The plain model within a checkpoint, as stock vLLM loads it: links to its files, without the connection."""
+    directory.mkdir(parents=True)
+    for file in checkpoint.iterdir():
+        if file.is_file() and file.name not in (CONFIG_FILE, CONNECTION_FILE):
+            (directory / file.name).symlink_to(file.resolve())
+    config = json.loads((checkpoint / CONFIG_FILE).read_text())
+    del config[CONFIG_KEY]
+    config["architectures"] = [name.removeprefix(CC_PREFIX) for name in config["architectures"]]
+    (directory / CONFIG_FILE).write_text(json.dumps(config))
+    return directory
+
+
+def measure(options: argparse.Namespace) -> tuple[list[Result], Runs]:
+    """All cases of the table."""
+    connection, entry = load_connection(options.checkpoint)
+    vocabulary = json.loads((options.checkpoint / CONFIG_FILE).read_text())["vocab_size"]
+    batches = Batches(connection.names, vocabulary, options.concurrency, options.prompt_tokens)
+    tokens = options.concurrency * (PREFIX_TOKENS + options.prompt_tokens)
+    engine_options = {
+        "max_model_len": 1024,
+        "max_num_batched_tokens": max(1024, tokens),  # so that a batch is prefilled in one step
+        "skip_tokenizer_init": True,
+        "disable_log_stats": False,
+        "gpu_memory_utilization": options.memory,
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        models = {STOCK: plain_twin(options.checkpoint, Path(directory) / "plain"), CC: options.checkpoint}
+        engines = {name: Engine(model, engine_options) for name, model in models.items()}
+        runs = run_rounds(engines, batches, options.rounds)
+        results = [
+            compare_throughput(runs, "plain on the CC engine / stock", "plain, 64", "stock, 64", 0.99),
+            compare_throughput(runs, "connected / stock, 64 tokens", "connected, 64", "stock, 64", 0.97),
+            compare_throughput(runs, "connected / stock, 256 tokens", "connected, 256", "stock, 256", 0.99),
+            compare_throughput(runs, "half connected / stock, 64 tokens", "mixed, 64", "stock, 64", 0.98),
+            compare_first_token(runs),
+            compare_cache(engines, batches),
+        ]
+        matrix = 4 * connection.hidden_size**2
+        allowed = (len(entry.languages) + 1) * matrix + MIB
+        used = engines[CC].connection_bytes()
+        detail = f"of which {len(connection.names)} matrices {len(connection.names) * matrix}"
+        results.append(Result("memory of the connection, bytes", used, allowed, detail, at_least=False))
+        for engine in engines.values():
+            engine.close()
+    if not options.no_transformers:
+        results += compare_two_pass(options.checkpoint, batches, runs)
+    return results, runs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; exit code 1 when a bound is not met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.engine_bench", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
+    parser.add_argument("--output", type=Path, default=Path("outputs/engine_bench.json"), help="figures and raw runs")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each load (default: 9)")
+    parser.add_argument("--concurrency", type=int, default=16, help="requests at once (default: 16)")
+    parser.add_argument("--prompt-tokens", type=int, default=32, help="tokens of a prompt (default: 32)")
+    parser.add_argument("--memory", type=float, default=0.4, help="share of a GPU's memory for each of the two engines")
+    parser.add_argument("--no-transformers", action="store_true", help="leave out two-pass generation on transformers")
+    options = parser.parse_args(arguments)
+    results, runs = measure(options)
+    report = {
+        "machine": describe_machine(),
+        "settings": {name: str(value) for name, value in vars(options).items()},
+        "results": [dataclasses.asdict(result) | {"met": result.met} for result in results],
+        "runs": {load: [dataclasses.asdict(run) for run in measured] for load, measured in runs.items()},
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    _print(results, report["machine"])
+    return 0 if all(result.met for result in results) else 1
+
+
+def _print(results: Sequence[Result], machine: Any) -> None:
+    table = Table("case", "measured", "bound", "", "detail")
+    for result in results:
+        bound = f"{'≥' if result.at_least else '≤'} {result.bound:g}"
+        table.add_row(result.case, f"{result.value:.4g}", bound, "met" if result.met else "missed", result.detail)
+    console = Console(width=170)
+    console.print(table, machine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

