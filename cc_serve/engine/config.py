@@ -121,9 +121,6 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
         # vLLM turns it into KV transfer only after this hook.
         "KV offloading (--kv-offloading-size): remove it": vllm_config.cache_config.kv_offloading_size is not None,
-        "LoRA adapters (--enable-lora): merge the adapter before training the connection": (
-            vllm_config.lora_config is not None
-        ),
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap (--enable-dbo): remove it": parallel.enable_dbo,
         "context parallelism (--decode-context-parallel-size > 1): remove it": (

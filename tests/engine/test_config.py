@@ -46,7 +46,6 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
         ({"enable_dbo": True}, "--enable-dbo"),
         ({"kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill"),
         ({"kv_offloading_size": 1.0}, "--kv-offloading-size"),
-        ({"enable_lora": True}, "--enable-lora"),
         ({"runner": "pooling"}, "--runner pooling"),
         (
             {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
