@@ -17,6 +17,7 @@ from cc_serve.keys import KEY_NAME, hash_key, new_key, take_environment_keys
 from cc_serve.routing import Router, default_router
 from cc_serve.settings import LiveSettings
 
+FAILURE = 1
 USAGE_ERROR = 2
 HELP = ("-h", "--help")
 _ROUTE_FIELDS = ("language", "confidence", "connection", "rule", "scores")
@@ -34,7 +35,7 @@ On SIGTERM, running requests are finished, for up to --shutdown-timeout seconds 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 for something the caller has to correct."""
+    """Run the command and return its exit code: 0, 1 (the engine died) or 2 (for the caller to correct)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     if arguments[:1] == ["serve"] and any(argument.startswith("--help=") for argument in arguments):
@@ -96,12 +97,15 @@ def _serve(checkpoint: Path, vllm_flags: list[str]) -> int:
         settings = LiveSettings(path, _router_of(checkpoint), take_environment_keys(os.environ))
     except ValueError as error:
         return _refuse(error)
-    from cc_serve.api.server import StartError, serve
+    from cc_serve.api.server import EngineFailedError, StartError, serve
 
     try:
         serve(checkpoint, settings, vllm_flags)
     except StartError as error:
         return _refuse(error)
+    except EngineFailedError as error:
+        print(f"cc-serve: {error}", file=sys.stderr)
+        return FAILURE
     return 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,7 +58,7 @@ class LimitsMiddleware:
             return
         caller = caller_of(scope)
         use = self._uses[caller.name]
-        answer = _Answer(send, caller, use)
+        answer = _Answer(send, caller, use, self._leave)
         refusal = self._refusal(scope, caller, use)
         if refusal is not None:
             await refusal(scope, receive, answer.send)
@@ -66,11 +67,14 @@ class LimitsMiddleware:
             use.requests.add(1, caller.rates.requests_per_minute, _now())
         self.running += 1
         use.running += 1
+        answer.running = True
         try:
             await self._take_on(scope, receive, answer)
         finally:
-            self.running -= 1
-            use.running -= 1
+            answer.over()
+
+    def _leave(self) -> None:
+        self.running -= 1
 
     def _refusal(self, scope: Scope, caller: Caller, use: _Use) -> Response | None:
         rates, limits = caller.rates, caller.limits
@@ -130,12 +134,21 @@ class LimitsMiddleware:
 class _Answer:
     """The response on its way out: tells the caller what is left, and waits only so long for a client to take it."""
 
-    def __init__(self, send: Send, caller: Caller, use: _Use) -> None:
+    def __init__(self, send: Send, caller: Caller, use: _Use, leave: Callable[[], None]) -> None:
         self.caller = caller
+        self.running = False
         self.begun = False
         self.streaming = False
         self._send = send
         self._use = use
+        self._leave = leave
+
+    def over(self) -> None:
+        """Give the place back. Before the last byte goes out: with it, the client may ask again."""
+        if self.running:
+            self.running = False
+            self._use.running -= 1
+            self._leave()
 
     def charge(self, tokens: int) -> None:
         if self.caller.rates.tokens_per_minute is not None:
@@ -152,12 +165,15 @@ class _Answer:
                 headers[f"X-RateLimit-Limit-{kind}"] = str(allowance.limit)
                 headers[f"X-RateLimit-Remaining-{kind}"] = str(allowance.remaining)
                 headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last:
+            self.over()
         try:
             async with asyncio.timeout(self.caller.limits.client_seconds):
                 await self._send(message)
         except TimeoutError as error:
             raise StalledClientError from error
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if last:
             self.streaming = False
 
     async def end_with(self, error: JSONResponse) -> None:

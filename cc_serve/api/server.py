@@ -53,6 +53,10 @@ class StartError(RuntimeError):
     """The server cannot start for a reason that the caller can correct."""
 
 
+class EngineFailedError(RuntimeError):
+    """The engine has died, and the server with it."""
+
+
 def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> None:
     """Serve until SIGTERM or SIGINT; on SIGHUP read the configuration file again.
 
@@ -63,6 +67,7 @@ def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> Non
 
     Raises:
         StartError: the flags are at odds with each other, with the connection, or with the machine.
+        EngineFailedError: the engine died; whoever supervises the server should start it again.
     """
     try:
         arguments = parse_arguments([str(checkpoint), *flags])
@@ -138,6 +143,8 @@ async def _run(arguments: Namespace, settings: LiveSettings) -> None:
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.
         await closed
+        if not drain.stopping:
+            raise EngineFailedError("the engine has died; its own messages are above")
     finally:
         sock.close()
 

@@ -1,5 +1,9 @@
 """The ``vllm.general_plugins`` entry point; vLLM calls `register` in every process it starts."""
 
+import multiprocessing
+import signal
+import threading
+
 from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
 
@@ -8,6 +12,8 @@ def register() -> None:
 
     vLLM only logs a plugin that fails to load; the model class is then unknown, which vLLM refuses by name.
     """
+    _leave_interrupts_to_the_parent()
+
     from vllm.model_executor.models import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
@@ -18,3 +24,13 @@ def register() -> None:
         MODELS_CONFIG_MAP[connected] = ConnectionConfigHook
         if connected not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(connected, f"cc_serve.engine.model:{connected}")
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ignore SIGINT in the engine's processes.
+
+    Ctrl-C reaches every process of the terminal's group. vLLM's workers would end on it while the server still
+    finishes the running responses; it tells them itself when to end, by SIGTERM.
+    """
+    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

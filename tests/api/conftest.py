@@ -79,7 +79,11 @@ def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
     command = [Path(sys.executable).with_name("cc-serve"), "serve", checkpoint, "--port", str(port), *FLAGS, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"},
+            start_new_session=True,  # so that a test can send a signal to the server's whole group
         )
     try:
         server = Server(process, f"http://127.0.0.1:{port}", checkpoint)

@@ -277,3 +277,23 @@ def test_a_failure_frees_the_place(serve: Callable[[str, Talk], None]) -> None:
             await client.post("/", content=b"{")
 
     serve("", talk)
+
+
+def test_the_place_is_free_before_the_last_byte_is_sent() -> None:
+    """With it the client may ask again, before this request is cleared away."""
+
+    async def main() -> None:
+        running: list[int] = []
+        limited = LimitsMiddleware(Starlette(routes=[Route("/", Endpoint().answer, methods=["POST"])]))
+
+        async def send(message: Message) -> None:
+            running.append(limited.running)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"{}"}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+        await KeyMiddleware(limited, LiveSettings(None, default_router(), {}))(scope, receive, send)
+        assert running == [1, 0]
+
+    asyncio.run(main())

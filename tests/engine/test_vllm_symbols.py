@@ -71,6 +71,8 @@ SERVER_CALLABLES = {
     "vllm.logger:configure_logging_from_args": ("args",),
     "vllm.utils.argparse_utils:FlexibleArgumentParser.parse_args": ("self", "args", "namespace"),
     "vllm.utils.system_utils:decorate_logs": ("process_name", "skip_if_decorated"),
+    "vllm.exceptions:GracefulHTTPError.__init__": ("self", "message", "http_status"),
+    "vllm.exceptions:VLLMValidationError.__init__": ("self", "message", "parameter", "value"),
     "vllm.v1.engine.async_llm:AsyncLLM.check_health": ("self",),
     "vllm.v1.engine.async_llm:AsyncLLM.generate": (
         *("self", "prompt", "sampling_params", "request_id", "prompt_text", "lora_request", "tokenization_kwargs"),
@@ -96,6 +98,7 @@ ATTRIBUTES = {
     ),
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
     "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
+    "vllm.sampling_params:RequestOutputKind": ("CUMULATIVE =", "DELTA =", "FINAL_ONLY ="),
     "vllm.v1.engine.exceptions:EngineDeadError": ("class EngineDeadError(",),
     "vllm.v1.metrics.stats:RequestStateStats": (
         *("num_generation_tokens", "first_token_latency", "first_token_ts", "last_token_ts"),
