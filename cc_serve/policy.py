@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from cc_serve.languages import ENGLISH, THRESHOLD
+
 AUTO: Final = "auto"
 OFF: Final = "off"
 # `cc_train.connection.GLOBAL`, spelt out here: routing must start without loading torch.
 GLOBAL: Final = "global"
-ENGLISH: Final = "en"
 
 # YAML reads a bare ``off`` as false.
 ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is False else value)]
@@ -40,7 +41,7 @@ class RoutingPolicy(BaseModel):
         description="Languages (ISO 639-1) that are connected; unset: all of the checkpoint's.",
     )
     threshold: float = Field(
-        default=0.5, ge=0, le=1, allow_inf_nan=False, description="Probability below which a text is undecided."
+        default=THRESHOLD, ge=0, le=1, allow_inf_nan=False, description="Probability below which a text is undecided."
     )
     connections: dict[str, ConnectionName] = Field(
         default_factory=dict,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from cc_serve.languages import SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
-from cc_serve.policy import AUTO, ENGLISH, GLOBAL, OFF, RoutingPolicy
+from cc_serve.languages import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
+from cc_serve.policy import AUTO, GLOBAL, OFF, RoutingPolicy
 
 # The kinds of content part that carry text, in chat and in responses.
 TEXT_PARTS: Final = ("text", "input_text")
@@ -42,7 +42,7 @@ class Explanation(Route):
     """A route, and how it came about.
 
     Args:
-        text: what was judged, of at most 8,001 characters; empty where the caller named the language.
+        text: what was judged, of at most 501 characters; empty where the caller named the language.
         scores: probabilities of the best few languages, the best first.
         rule: what decided.
     """

@@ -95,7 +95,7 @@ def test_a_route_is_frozen() -> None:
         ({"connections": {"de": "global", "fr": "off"}}, {GERMAN: "global", FRENCH: "off"}),
         ({"connections": {"en": "global"}}, {ENGLISH: "global"}),
         ({"default": "global"}, {UNDECIDED: "global", ENGLISH: "off", SWAHILI: "off"}),
-        ({"default": "de", "threshold": 1.0}, {GERMAN: "de", FRENCH: "de"}),
+        ({"default": "de", "threshold": 1.0}, {"Memoria procedimental": "de", ENGLISH: "off"}),
     ],
 )
 def test_a_policy_is_followed(policy: dict[str, object], connections: dict[str, str]) -> None:
@@ -119,7 +119,7 @@ def test_a_policy_that_the_checkpoint_cannot_follow_is_refused() -> None:
     [
         (GERMAN, "auto", "classifier"),
         (ENGLISH, "auto", "classifier"),
-        ("Где находится ближайший вокзал?", "auto", "script"),
+        ("最近的火车站在哪里？", "auto", "script"),
         (UNDECIDED, "auto", "undecided"),
         (GERMAN, "off", "override"),
         (GERMAN, "fr", "override"),
@@ -134,7 +134,7 @@ def test_an_explanation_says_what_was_judged() -> None:
     assert explanation.text == FRENCH
     assert next(iter(explanation.scores)) == explanation.language == "fr"
     assert explanation.scores["fr"] == explanation.confidence
-    assert len(router.explain(["Où est la gare ? " * 5_000]).text) <= 8_001
+    assert len(router.explain(["Où est la gare ? " * 5_000]).text) <= 501
 
 
 @pytest.mark.parametrize(

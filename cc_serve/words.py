@@ -1,0 +1,71 @@
+"""How well each language explains the words of a text, from lists of its commonest words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cc_serve.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
+
+WORDS_FILE: Final = Path(__file__).parent / "data/words.npz"
+#: The scripts that have lists.
+SCRIPTS_WITH_WORDS: Final = (LATIN, ARABIC, CYRILLIC, DEVANAGARI)
+#: Tenths of powers of ten below one at which a share counts as zero.
+FLOOR: Final = 70
+# The same of a word in a language without a list: as likely as not to be a word of it.
+UNLISTED: Final = 48
+# The share of unlisted words that a language has at least: its list comes from other texts than prompts.
+FEWEST_OTHERS: Final = 0.15
+
+# A lone letter after an apostrophe is an ending, such as in "it's".
+_WORD: Final = re.compile("|".join(f"[{s.letters}]{{2,}}|(?<!['’])[{s.letters}]" for s in SCRIPTS_WITH_WORDS))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of ``text`` in lower case."""
+    # The capital İ becomes an i with a dot of its own.
+    return _WORD.findall(unicodedata.normalize("NFC", text.lower()).replace("i\u0307", "i"))
+
+
+@dataclass(frozen=True)
+class WordTable:
+    """The words of a script.
+
+    Args:
+        languages: C of them.
+        rows: the row of each word.
+        scores: [words, C] common logarithms of each word's share in each language.
+        others: [C] the same of all words that are not listed, together.
+    """
+
+    languages: tuple[str, ...]
+    rows: dict[str, int]
+    scores: NDArray[np.float32]
+    others: NDArray[np.float32]
+
+    def lookup(self, words: list[str]) -> NDArray[np.float32]:
+        """The scores [known words, C] of those ``words`` that are listed, in their order."""
+        rows = self.rows
+        return self.scores[[rows[word] for word in words if word in rows]]
+
+
+@cache
+def word_table(script: Script, languages: tuple[str, ...]) -> WordTable:
+    """The table of ``script`` with a column for each of ``languages``, listed or not."""
+    with np.load(WORDS_FILE) as arrays:
+        words = arrays[f"{script.name}.words"].tobytes().decode().split("\n")
+        listed = arrays[f"{script.name}.languages"].tolist()
+        tenths = arrays[f"{script.name}.scores"]
+    scores = np.full((len(words), len(languages)), -UNLISTED / 10, np.float32)
+    for column, language in enumerate(languages):
+        if language in listed:
+            scores[:, column] = tenths[:, listed.index(language)] / -10
+    others = np.log10(np.maximum(1 - (10**scores).sum(0), FEWEST_OTHERS))
+    return WordTable(languages, {word: row for row, word in enumerate(words)}, scores, others)

@@ -1,0 +1,172 @@
+"""Make `cc_serve/data/words.npz`: how often the commonest words of each language are used, by script.
+
+    pip install --no-deps wordfreq stopwordsiso msgpack
+    python -m tools.make_words --data DIR
+
+Frequencies come from wordfreq where it has the language. For Basque, Swahili and Yoruba they are counted in the tuning
+half of NTREX and in the training prompts whose licences allow it; stopwords-iso adds the little words of others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from cc_serve.scripts import Script
+from cc_serve.words import FLOOR, SCRIPTS_WITH_WORDS, UNLISTED, WORDS_FILE, words_of
+
+# How many of the commonest words are kept of a language that is served, and of a neighbour.
+SERVED_WORDS: Final = 5_000
+NEIGHBOUR_WORDS: Final = 1_000
+# wordfreq's name of a language where it has another.
+WORDFREQ_NAMES: Final = {"no": "nb", "tl": "fil", "hr": "sh", "sr": "sh"}
+COUNTED: Final = ("eu", "sw", "yo")
+# xnli and xlsum may not be used commercially.
+COUNTED_TASKS: Final = ("mgsm", "mkqa", "mmmlu", "xquad", "xstorycloze")
+# How often a word is written without its diacritics.
+UNACCENTED_SHARE: Final = 0.2
+UNACCENTED_LETTERS: Final = str.maketrans({"ı": "i", "đ": "d", "ł": "l", "ø": "o"}) | {ord("ß"): "ss"}
+# Words that the lists lack, by language, and the share that they get.
+MORE_WORDS: Final = Path(__file__).with_name("more_words.yaml")
+MORE_WORDS_SHARE: Final = 0.003
+
+
+def frequencies(language: str, data: Path) -> dict[str, float]:
+    """Words and their share of all words, as far as a source knows the language."""
+    shares: dict[str, float] = defaultdict(float)
+    if language in COUNTED:
+        counts = Counter(word for text in _texts(language, data) for word in _no_names(text))
+        shares.update({word: count / counts.total() for word, count in counts.items() if count > 1})
+    else:
+        shares.update(_wordfreq(WORDFREQ_NAMES.get(language, language)))
+    if language == "sr":
+        shares = defaultdict(float, {_cyrillic(word): share for word, share in shares.items()})
+    if not shares or language in COUNTED:
+        stopwords = {word for text in _stopwords(language) for word in words_of(text)}
+        for word in stopwords:
+            shares[word] = max(shares[word], 0.4 / max(len(stopwords), 100))
+    for word in words_of(yaml.safe_load(MORE_WORDS.read_text("utf-8")).get(language, "")):
+        shares[word] = max(shares[word], MORE_WORDS_SHARE)
+    for word, share in list(shares.items()):
+        if (plain := unaccented(word)) != word:
+            shares[plain] += UNACCENTED_SHARE * share
+    return dict(shares)
+
+
+def table(script: Script, data: Path) -> tuple[list[str], list[str], np.ndarray]:
+    """The vocabulary of a script, its languages, and tenths of powers of ten that each word's share is below one."""
+    named = (*script.languages, *script.neighbours)
+    found = {language: shares for language in named if (shares := frequencies(language, data))}
+    vocabulary = sorted(
+        {
+            word
+            for language, shares in found.items()
+            for word in _commonest(shares, SERVED_WORDS if language in script.languages else NEIGHBOUR_WORDS)
+            if re.match(f"[{script.letters}]", word)
+        }
+    )
+    # What is missing from a list of little words may still be a word of the language.
+    floors = {language: FLOOR if len(shares) >= NEIGHBOUR_WORDS else UNLISTED for language, shares in found.items()}
+    columns = [[_tenths(shares.get(word, 0.0), floors[name]) for word in vocabulary] for name, shares in found.items()]
+    return vocabulary, list(found), np.array(columns, np.uint8).T
+
+
+def unaccented(word: str) -> str:
+    """``word`` as typed on a keyboard without its diacritics."""
+    plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+    return plain.translate(UNACCENTED_LETTERS)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="directory of parallel/ and ntrex/")
+    options = parser.parse_args()
+    arrays: dict[str, Any] = {}
+    for script in SCRIPTS_WITH_WORDS:
+        vocabulary, languages, scores = table(script, options.data)
+        arrays[f"{script.name}.words"] = np.frombuffer("\n".join(vocabulary).encode(), np.uint8)
+        arrays[f"{script.name}.languages"] = np.array(languages)
+        arrays[f"{script.name}.scores"] = scores
+        print(script.name, len(vocabulary), "words,", len(languages), "languages")
+    WORDS_FILE.parent.mkdir(exist_ok=True)
+    np.savez_compressed(WORDS_FILE, **arrays)
+    print(WORDS_FILE, WORDS_FILE.stat().st_size, "bytes")
+
+
+def _cyrillic(word: str) -> str:
+    for latin, cyrillic in (("lj", "љ"), ("nj", "њ"), ("dž", "џ")):
+        word = word.replace(latin, cyrillic)
+    return word.translate(str.maketrans("abvgdđežzijklmnoprstćufhcčš", "абвгдђежзијклмнопрстћуфхцчш"))
+
+
+def _no_names(text: str) -> list[str]:
+    return [word for token in text.split() if not token[:1].isupper() for word in words_of(token)]
+
+
+def _tenths(share: float, floor: int) -> int:
+    return min(floor, round(-10 * math.log10(share))) if share else floor
+
+
+def _commonest(shares: dict[str, float], number: int) -> list[str]:
+    return sorted(shares, key=lambda word: (-shares[word], word))[:number]
+
+
+def _wordfreq(language: str) -> dict[str, float]:
+    import msgpack
+
+    path = _package("wordfreq") / f"data/small_{language}.msgpack.gz"
+    if not path.exists():
+        return {}
+    with gzip.open(path, "rb") as file:
+        _, *bins = msgpack.load(file, raw=False)
+    shares: dict[str, float] = defaultdict(float)
+    for hundredths, entries in enumerate(bins):
+        for entry in entries:
+            for word in words_of(entry):
+                shares[word] += 10 ** (-hundredths / 100)
+    return dict(shares)
+
+
+def _stopwords(language: str) -> list[str]:
+    path = _package("stopwordsiso") / "stopwords-iso.json"
+    return list(json.loads(path.read_text("utf-8")).get(language, []))
+
+
+def _texts(language: str, data: Path) -> Iterable[str]:
+    rows = _rows(data / "parallel/train.jsonl.gz")
+    prompts = (row["instruction"] for row in rows if row["lang"] == language and row["task"] in COUNTED_TASKS)
+    # A line that every prompt of a task has counts once.
+    lines = {line for prompt in prompts for line in prompt.split("\n")}
+    sentences = (row[language] for row in list(_rows(data / "ntrex/sentences.jsonl.gz"))[::2])
+    return [*sorted(lines), *sentences]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _package(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(
+            f"{name} is not installed. Install it with: pip install --no-deps wordfreq stopwordsiso msgpack"
+        )
+    return Path(spec.origin).parent
+
+
+if __name__ == "__main__":
+    main()
