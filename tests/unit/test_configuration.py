@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cc_serve.configuration import Configuration, ConfigurationError, load_configuration
+from cc_serve.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
 
 A, B = "a" * 64, "b" * 64
 Load = Callable[[str], Configuration]
@@ -122,3 +122,16 @@ def test_serve_refuses_a_bad_file_before_loading_torch_or_vllm(tmp_path: Path) -
         2,
         f"cc-serve: {path}: limits.body_byte: unknown field; did you mean body_bytes?\n",
     )
+
+
+def test_the_page_shows_a_file_that_is_valid_and_names_every_limit(load: Load) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    configuration = load(page.split("```yaml\n")[1].split("```")[0])
+    assert configuration.limits_of("alice").requests_per_minute == 600
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    names = [f"per_key.{name}" for name in KeyLimits.model_fields] + [n for n in Limits.model_fields if n != "per_key"]
+    rows = {name: line for name in names for line in table if line.startswith(f"| `{name}`")}
+    assert set(rows) == set(names)
+    for name, field in Limits.model_fields.items():
+        if isinstance(field.default, int | float) and name != "body_bytes":
+            assert f"| {field.default:g} |" in rows[name]
