@@ -74,10 +74,22 @@ def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the connection does for a batch of prompts: ``layer`` ``[B]`` and ``vector`` ``[B, H]``."""
+    """What the connection does for a batch of prompts.
+
+    Args:
+        layer: k, ``[B]``.
+        vector: ``a_k @ T``, ``[B, H]``.
+        logits: what k is the argmax of, ``[B, L]``.
+    """
 
     layer: Tensor
     vector: Tensor
+    logits: Tensor
+
+    @property
+    def finite(self) -> Tensor:
+        """Which prompts the choice and the vector mean anything for, ``[B]``: all numbers in them are finite."""
+        return self.logits.isfinite().all(dim=-1) & self.vector.isfinite().all(dim=-1)
 
 
 class DecisionMaker(nn.Module):
@@ -145,9 +157,10 @@ class Connection(nn.Module):
         """
         transform = self.transforms[name]
         activations = activations.float()
-        layer = decision_logits(self.decision, activations.mean(dim=-2) @ transform, embedding).argmax(dim=-1)
+        logits = decision_logits(self.decision, activations.mean(dim=-2) @ transform, embedding)
+        layer = logits.argmax(dim=-1)
         chosen = activations.take_along_dim(layer[..., None, None], dim=-2).squeeze(-2)
-        return Decision(layer, chosen @ transform)
+        return Decision(layer, chosen @ transform, logits)
 
     def decide_each(self, names: Sequence[str], activations: Tensor, embedding: Tensor) -> Decision:
         """`decide` for a batch whose rows each name their own Transform Matrix, fastest where equal names adjoin."""
@@ -157,4 +170,5 @@ class Connection(nn.Module):
             stop = start + len(list(group))
             decisions.append(self.decide(name, activations[start:stop], embedding[start:stop]))
             start = stop
-        return Decision(torch.cat([d.layer for d in decisions]), torch.cat([d.vector for d in decisions]))
+        layers, vectors, logits = zip(*((d.layer, d.vector, d.logits) for d in decisions), strict=True)
+        return Decision(torch.cat(layers), torch.cat(vectors), torch.cat(logits))

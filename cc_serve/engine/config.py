@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
+from cc_serve.engine.admission import require_admission
 from cc_train.checkpoint import load_connection
 from cc_train.connection import Connection
 
@@ -85,6 +86,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
             sha256=entry.sha256,
         )
         vllm_config.additional_config[_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
+        require_admission(vllm_config, connection.names)
         vllm_config.scheduler_config.scheduler_cls = _SCHEDULER
         vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()
 

@@ -113,9 +113,8 @@ class ConnectedModelMixin(nn.Module):
         activations = torch.stack([cast(Tensor, m.cc_activations)[index] for m in self._ffn_outputs], dim=1)
         embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
         decision = self.connection.decide_each(names, activations, embedding)
-        finite = decision.vector.isfinite().all(dim=-1)
-        self.cc_vectors[index] = torch.where(finite[:, None], decision.vector, 0.0)
-        return torch.where(finite, decision.layer, NOT_FINITE)
+        self.cc_vectors[index] = torch.where(decision.finite[:, None], decision.vector, 0.0)
+        return torch.where(decision.finite, decision.layer, NOT_FINITE)
 
     def check_loaded(self) -> None:
         """Raise `CheckpointError` if the weights came by a way that left the connection out."""

@@ -22,6 +22,7 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
+from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layers import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMarks, InjectMark
@@ -109,7 +110,7 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
         if connected.name not in self._settings.names:
-            return f"connection {connected.name!r} is not one of {', '.join(self._settings.names)}"
+            return unknown_connection(connected.name, self._settings.names)
         if connected.anchor < 0:
             return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at {self._settings.anchor_offset}"
         if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from vllm.config import VllmConfig
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.outputs import AsyncModelRunnerOutput, LogprobsTensors
 from vllm.v1.worker import cpu_worker
@@ -15,6 +16,7 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
+from cc_serve.engine.admission import drop_admission
 from cc_serve.engine.layers import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.model import ConnectedModelMixin
@@ -24,8 +26,9 @@ from cc_serve.engine.rows import Row
 class ConnectionRunnerMixin(GPUModelRunner):
     """Maps marks to flattened rows; over vLLM's V1 runner, which the CPU runner subclasses."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, vllm_config: VllmConfig, *args: Any, **kwargs: Any) -> None:
+        drop_admission(vllm_config)
+        super().__init__(vllm_config, *args, **kwargs)
         self._marks = ConnectionMarks()
         self._layers: Tensor | None = None
         self._held_prompt_logprobs: dict[str, LogprobsTensors] = {}

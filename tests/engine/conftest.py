@@ -102,6 +102,10 @@ class Engine:
             assert list(completion.token_ids) == expected.tokens, (len(job.prompt), job.connection)
             for token, step, logprob in zip(completion.token_ids, completion.logprobs, expected.logprobs, strict=True):
                 worst = max(worst, abs(step[token].logprob - logprob))
+            report = (output.kv_transfer_params or {}).get("cc_connection")
+            assert (report and (report["name"], report["layer"])) == (
+                job.connection and (job.connection, expected.layer)
+            )
             TALLY.requests += 1
             TALLY.tokens += len(expected.tokens)
         TALLY.worst = max(TALLY.worst, worst)

@@ -74,15 +74,6 @@ def test_parallel_samples_and_one_token(engine: Engine) -> None:
     assert [len(sample.token_ids) for sample in samples] == [1, 1, 1]
 
 
-def test_unknown_connection_ends_with_an_error_and_its_neighbour_answers(engine: Engine) -> None:
-    good = Job(prompt(800, 40), "sw")
-    engine.run([Job(good.prompt, None)])  # so that the refused request meets a prefix cache hit too
-    refused, answered = engine.run([Job(good.prompt, "xx"), good])
-    assert refused.outputs[0].finish_reason == "error"
-    assert not refused.outputs[0].token_ids
-    assert list(answered.outputs[0].token_ids) == engine.expect(good).tokens
-
-
 def test_nothing_is_left_behind(engine: Engine) -> None:
     scheduler = engine.llm.llm_engine.engine_core.engine_core.scheduler
     assert not scheduler._connected

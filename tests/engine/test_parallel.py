@@ -1,4 +1,4 @@
-"""The connection over several processes: tensor parallel ranks all hold it, data parallel engines each have their own."""
+"""The connection over several processes: tensor parallel ranks that share a step, data parallel engines that do not."""
 
 from __future__ import annotations
 
