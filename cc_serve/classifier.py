@@ -16,6 +16,8 @@ from cc_serve.words import SCRIPTS_WITH_WORDS, word_table, words_of
 # Found on the tuning half of `tools/evaluate_routing.py`: how much n-grams and words count, in natural logarithms.
 NGRAM_WEIGHT: Final = 2.0
 WORD_WEIGHT: Final = 0.6 * math.log(10)
+# What a word counts more where it is the only one: words that come together say partly the same.
+LONE_WORD: Final = 0.4 * math.log(10)
 # How much less likely a neighbour is than a served language, and English more, in natural logarithms.
 NEIGHBOUR: Final = -1.0 * math.log(10)
 ENGLISH_PRIOR: Final = 0.3 * math.log(10)
@@ -25,13 +27,13 @@ CLOSE_NEIGHBOURS: Final = {"gl": -0.7, "mr": -0.7, "ne": -0.7, "fa": 0.0, "bg": 
 SURE: Final = 9.0
 SURE_WORDS: Final = 3
 
-# English that begins with words of another language quotes English: a title, mostly. One word's gain over English is
-# bounded, since names are rare in all languages but one; common logarithms.
+# English that begins with words of another language quotes English: a title, mostly. One word's gain is bounded by
+# taking none for commoner than this, since names are rare in all languages but one; common logarithms.
 MOST_WORDS: Final = 16
-MOST_A_WORD: Final = 3.0
+COMMONEST: Final = -2.5
 FIRST_WORD: Final = 1.0
-SUSPICIOUS: Final = 2.9
-PREFIX: Final = 3.5  # more than one word: "Dan" is Indonesian for "and"
+SUSPICIOUS: Final = 2.7
+PREFIX: Final = 3.2  # not reached by "Dan", which is a name in English and "and" in Indonesian
 
 
 class Ranking(NamedTuple):
@@ -98,7 +100,7 @@ class Classifier:
         first = listed[0] - listed[0, self._english]
         if first.max() < FIRST_WORD:
             return self._no_gain
-        gains = np.minimum(listed - listed[:, self._english, None], MOST_A_WORD)
+        gains = np.minimum(listed, COMMONEST) - listed[:, self._english, None]
         prefix: NDArray[np.float32] = gains.cumsum(0).max(0) * (first >= FIRST_WORD)
         return prefix
 
@@ -111,7 +113,8 @@ class Classifier:
         words = words_of(text)
         listed = self._words.lookup(words)
         unlisted = (len(words) - len(listed)) * self._words.others
-        scores = WORD_WEIGHT * (listed.sum(0) + unlisted) + self._priors
+        weight = WORD_WEIGHT + LONE_WORD / max(len(words), 1)
+        scores = weight * (listed.sum(0) + unlisted) + self._priors
         if len(listed) >= SURE_WORDS and 2 * len(listed) >= len(words):
             second, first = np.partition(scores, -2)[-2:]
             if first - second > SURE:

@@ -6,7 +6,6 @@ neighbours that are not served, so that Italian is undecided and not Spanish.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,7 +13,7 @@ from typing import Final
 
 from cc_serve.classifier import Ranking, classifier
 from cc_serve.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
-from cc_serve.scripts import EAST_ASIAN, LATIN, SCRIPTS, Script, kana_share
+from cc_serve.scripts import EAST_ASIAN, SCRIPTS, kana_share, only_letters_of, script_of
 
 SERVED_LANGUAGES: Final = (
     *("ar", "bn", "de", "el", "en", "es", "eu", "fr", "hi", "id", "ja"),
@@ -27,8 +26,8 @@ ENGLISH: Final = "en"
 THRESHOLD: Final = 0.6
 # A passage of fewer letters, such as "Answer:", says too little on its own.
 SHORTEST_PASSAGE: Final = 12
-# How many Latin letters to one of another script may be a title in a question.
-FOREIGN_TITLE: Final = 3
+# The letters around a quotation that tell whose words they are.
+SHORTEST_FRAME: Final = 8
 # The letters before a colon, and the confidence in them, that make an order about the passage behind it, and how many
 # times longer that has to be: a name or a title may stand before a colon as well.
 SHORTEST_ORDER: Final = 15
@@ -83,18 +82,11 @@ class _Reading:
 
 UNDECIDED: Final = Detection(None, 0.0)
 
-_LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
-_FIRST_LETTER = re.compile(f"[{''.join(script.letters for script in SCRIPTS)}]")
-# How an English question or order about foreign words begins.
-_ENGLISH_ORDER = re.compile(
-    r"\W*(?:what|how|who|where|when|why|which|is|are|does|do|did|can|could|please|translate|explain|write|say|tell|"
-    r"give|summari[sz]e|correct|define|describe|list|meaning|pronounce)\b",
-    re.IGNORECASE,
-)
-
 
 class LanguageDetector:
     """Detects the language of a prompt. Never raises, whatever the text.
+
+    The first one takes about a second to make: it loads the tables, so that no request has to wait for them.
 
     Args:
         languages: what may be answered.
@@ -104,6 +96,9 @@ class LanguageDetector:
     def __init__(self, languages: Iterable[str] = SERVED_LANGUAGES, threshold: float = THRESHOLD) -> None:
         self.languages: Final = frozenset(languages)
         self.threshold: Final = threshold
+        for script in SCRIPTS:
+            if script.neighbours:
+                classifier(script)
 
     def detect(self, text: str) -> Detection:
         """The language of the instruction in ``text``.
@@ -121,10 +116,10 @@ class LanguageDetector:
             instruction, passage = map(self._read, parts)
             if (order := self._order(instruction, passage)) is not None:
                 return order
-        if (own := without_quotations(text)) != text:
-            reading = self._read(own)
-            if reading.says_enough:
-                return reading.detection
+        text = excerpt(text)
+        own = without_quotations(text)
+        if own != text and (reading := self._read(own)).letters >= SHORTEST_FRAME and reading.detection.language:
+            return reading.detection
         return self._read(text).detection
 
     def _order(self, instruction: _Reading, passage: _Reading) -> Detection | None:
@@ -141,16 +136,16 @@ class LanguageDetector:
 
     def _read(self, text: str) -> _Reading:
         text = excerpt(text)
-        script, letters = _script_of(text)
+        script, letters = script_of(text)
         if script is None:
             return _Reading(replace(UNDECIDED, text=text), letters)
-        only_script = text if text.isascii() else " ".join(script.words.findall(text))
+        own = only_letters_of(script, text)
         if script is EAST_ASIAN:
-            rule, ranking = Rule.SCRIPT, _certain("ja" if kana_share(only_script) > KANA_SHARE else "zh")
+            rule, ranking = Rule.SCRIPT, _certain("ja" if kana_share(own) > KANA_SHARE else "zh")
         elif not script.neighbours:
             rule, ranking = Rule.SCRIPT, _certain(script.languages[0])
         else:
-            rule, ranking = Rule.CLASSIFIER, classifier(script).rank(only_script, CANDIDATES)
+            rule, ranking = Rule.CLASSIFIER, classifier(script).rank(own, CANDIDATES)
         confidence = round(ranking.probability, 4)
         decided = confidence >= self.threshold and ranking.language in self.languages
         language, rule = (ranking.language, rule) if decided else (None, Rule.UNDECIDED)
@@ -159,27 +154,3 @@ class LanguageDetector:
 
 def _certain(language: str) -> Ranking:
     return Ranking(language, 1.0, ((language, 1.0),))
-
-
-def _script_of(text: str) -> tuple[Script | None, int]:
-    """The script of the language that ``text`` is written in, and how many letters, in Latin ones' worth, it has."""
-    words = LATIN.words.findall(text)
-    latin = sum(map(len, words))
-    if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
-        return (LATIN if latin else None), latin
-    others = {script: script.weight * sum(map(len, script.words.findall(text))) for script in SCRIPTS[1:]}
-    other = max(others, key=others.__getitem__)
-    total = latin + sum(others.values())
-    if others[other] == 0:
-        return (LATIN if latin else None), total
-    # Names and acronyms keep their Latin letters in text of any other script.
-    latin -= sum(len(word) for word in words[1:] if word[0].isupper())
-    if latin <= others[other]:
-        return other, total
-    # More Latin letters than others: a question about an English title, or an English one about foreign words.
-    first, last = _FIRST_LETTER.search(text), _FIRST_LETTER.search(text[::-1])
-    if first and not LATIN.words.match(first[0] * 2):
-        return other, total
-    if (last and LATIN.words.match(last[0] * 2)) or _ENGLISH_ORDER.match(text):
-        return LATIN, total
-    return (other if FOREIGN_TITLE * others[other] >= latin else None), total

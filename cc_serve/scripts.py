@@ -1,4 +1,4 @@
-"""Writing systems: how to find their words, and which languages use them."""
+"""Writing systems: how to find their words, which languages use them, and which one a text is written in."""
 
 from __future__ import annotations
 
@@ -66,6 +66,17 @@ SCRIPTS: Final = (
     _script("greek", r"\u0370-\u03ff\u1f00-\u1fff", "el"),
 )
 
+# How many Latin letters to one of another script may be a title in a question.
+FOREIGN_TITLE: Final = 3
+
+_LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
+_FIRST_LETTER = re.compile(f"[{''.join(script.letters for script in SCRIPTS)}]")
+# How an English question or order about foreign words begins.
+_ENGLISH_ORDER = re.compile(
+    r"\W*(?:what|how|who|where|when|why|which|is|are|does|do|did|can|could|please|translate|explain|write|say|tell|"
+    r"give|summari[sz]e|correct|define|describe|list|meaning|pronounce)\b",
+    re.IGNORECASE,
+)
 _KANA_CHARACTERS = re.compile(f"[{_KANA}]")
 _HAN_CHARACTERS = re.compile(f"[{_HAN}]")
 
@@ -74,3 +85,34 @@ def kana_share(text: str) -> float:
     """The share of kana among the kana and Han characters of ``text``, which has at least one of them."""
     kana = len(_KANA_CHARACTERS.findall(text))
     return kana / (kana + len(_HAN_CHARACTERS.findall(text)))
+
+
+def script_of(text: str) -> tuple[Script | None, int]:
+    """The script of the language that ``text`` is written in, and how many letters, in Latin ones' worth, it has."""
+    words = LATIN.words.findall(text)
+    latin = sum(map(len, words))
+    if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
+        return (LATIN if latin else None), latin
+    others = {script: script.weight * sum(map(len, script.words.findall(text))) for script in SCRIPTS[1:]}
+    other = max(others, key=others.__getitem__)
+    total = latin + sum(others.values())
+    if others[other] == 0:
+        return (LATIN if latin else None), total
+    # Names and acronyms keep their Latin letters in text of any other script.
+    latin -= sum(len(word) for word in words[1:] if word[0].isupper())
+    if latin <= others[other]:
+        return other, total
+    # More Latin letters than others: a question about an English title, or an English one about foreign words.
+    first, last = _FIRST_LETTER.search(text), _FIRST_LETTER.search(text[::-1])
+    if first and not LATIN.words.match(first[0] * 2):
+        return other, total
+    if (last and LATIN.words.match(last[0] * 2)) or _ENGLISH_ORDER.match(text):
+        return LATIN, total
+    return (other if FOREIGN_TITLE * others[other] >= latin else None), total
+
+
+def only_letters_of(script: Script, text: str) -> str:
+    """``text``, without what is written in other scripts where it mixes them."""
+    if script is LATIN and (text.isascii() or not _LETTERS_ELSEWHERE.search(text)):
+        return text
+    return " ".join(script.words.findall(text))

@@ -20,7 +20,7 @@ SCRIPTS_WITH_WORDS: Final = (LATIN, ARABIC, CYRILLIC, DEVANAGARI)
 #: Tenths of powers of ten below one at which a share counts as zero.
 FLOOR: Final = 70
 # The same of a word in a language without a list: as likely as not to be a word of it.
-UNLISTED: Final = 48
+UNLISTED: Final = 51
 # The share of unlisted words that a language has at least: its list comes from other texts than prompts.
 FEWEST_OTHERS: Final = 0.15
 

@@ -38,6 +38,9 @@ COUNTED_TASKS: Final = ("mgsm", "mkqa", "mmmlu", "xquad", "xstorycloze")
 # How often a word is written without its diacritics.
 UNACCENTED_SHARE: Final = 0.2
 UNACCENTED_LETTERS: Final = str.maketrans({"ı": "i", "đ": "d", "ł": "l", "ø": "o"}) | {ord("ß"): "ss"}
+# The share of all words that a list of little words stands for, and that of one which the counted texts lack.
+STOPWORDS_SHARE: Final = 0.4
+COUNTED_STOPWORD_SHARE: Final = 0.0001
 # Words that the lists lack, by language, and the share that they get.
 MORE_WORDS: Final = Path(__file__).with_name("more_words.yaml")
 MORE_WORDS_SHARE: Final = 0.003
@@ -53,10 +56,11 @@ def frequencies(language: str, data: Path) -> dict[str, float]:
         shares.update(_wordfreq(WORDFREQ_NAMES.get(language, language)))
     if language == "sr":
         shares = defaultdict(float, {_cyrillic(word): share for word, share in shares.items()})
-    if not shares or language in COUNTED:
-        stopwords = {word for text in _stopwords(language) for word in words_of(text)}
-        for word in stopwords:
-            shares[word] = max(shares[word], 0.4 / max(len(stopwords), 100))
+    stopwords = {word for text in _stopwords(language) for word in words_of(text)}
+    if not shares:
+        shares.update(dict.fromkeys(stopwords, STOPWORDS_SHARE / max(len(stopwords), 100)))
+    elif language in COUNTED:
+        shares.update({word: COUNTED_STOPWORD_SHARE for word in stopwords if word not in shares})
     for word in words_of(yaml.safe_load(MORE_WORDS.read_text("utf-8")).get(language, "")):
         shares[word] = max(shares[word], MORE_WORDS_SHARE)
     for word, share in list(shares.items()):

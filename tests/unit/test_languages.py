@@ -117,6 +117,50 @@ def test_the_instruction_decides_a_mixed_text(language: str, separator: str) -> 
     assert detector.detect(english_passage + separator + other).language == language
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (
+            "Translate this sentence: Der Zug nach Hamburg fährt heute leider nicht, weil die Strecke zu ist.",
+            "en",
+        ),
+        (
+            "Übersetze diesen Satz: The train to the city does not run today, since the line is closed today.",
+            "de",
+        ),
+        ("请把这句话翻译成中文：The train to the city does not run today, since the line is closed.", "zh"),
+        ("Berlin: Der Zug nach Hamburg fährt heute nicht", "de"),
+        ('Was bedeutet "to be or not to be, that is the question"?', "de"),
+        ('What does "ich habe heute leider keine Zeit für dich" mean?', "en"),
+    ],
+)
+def test_the_order_decides_a_line_and_not_what_it_quotes(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
+def test_an_order_that_is_not_much_shorter_than_what_follows_is_undecided() -> None:
+    assert detector.detect("The house of the rising sun: wer hat das gesungen und wann war das?").language is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hola", "es"),
+        ("Bonjour", "fr"),
+        ("Guten Abend", "de"),
+        ("Habari gani", "sw"),
+        ("Eskerrik asko", "eu"),
+        ("Selamat pagi", "id"),
+        ("Tesekkurler", "tr"),
+        ("Xin chao", "vi"),
+        ("Bawo ni", "yo"),
+        ("Thank you", "en"),
+    ],
+)
+def test_greetings_are_enough(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
 def test_a_short_label_does_not_decide() -> None:
     assert detector.detect(f"Answer:\n{SERVED['sw']}. {SERVED['sw']}").language == "sw"
 

@@ -1,0 +1,60 @@
+"""Which part of a prompt is judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from cc_serve.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Was macht das?\n```python\nprint('the')\n```\nDanke", "Was macht das?\n \nDanke"),
+        ("Siehe https://example.com/the/end und WWW.EXAMPLE.ORG", "Siehe   und"),
+        ("An maria@example.com schreiben", "An   schreiben"),
+        ("Wozu dient `git rebase`?", "Wozu dient  ?"),
+        ("  nur Text \n", "nur Text"),
+        ("```\nnever closed", ""),
+    ],
+)
+def test_what_is_no_prose_is_left_out(text: str, left: str) -> None:
+    assert prose(text) == left
+
+
+def test_only_the_ends_are_looked_at() -> None:
+    text = prose("a" * 5_000 + "b" * 5_000)
+    assert text == "a" * 2_000 + "\n" + "b" * 2_000
+    assert excerpt(text) == "a" * 250 + " " + "b" * 250
+    assert excerpt("a" * 500) == "a" * 500
+
+
+@pytest.mark.parametrize(
+    ("text", "edges"),
+    [
+        ("one", None),
+        ("one\ntwo\nthree", ("one", "three")),
+        ("one\ntwo\n \nthree\nfour", ("one\ntwo", "three\nfour")),
+    ],
+)
+def test_paragraphs_come_before_lines(text: str, edges: tuple[str, str] | None) -> None:
+    assert edge_paragraphs(text) == edges
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Translate: a: b", ("Translate", "a: b")),
+        ("翻译：你好", ("翻译", "你好")),
+        ("at 12:30", None),
+        ("none", None),
+    ],
+)
+def test_a_line_is_split_at_its_first_colon(text: str, parts: tuple[str, str] | None) -> None:
+    assert around_colon(text) == parts
+
+
+@pytest.mark.parametrize("quoted", ['"the"', "“the”", "«the»", "„the“", "‘the’", "「the」", "『the』", "《the》"])
+def test_quotations_are_left_out(quoted: str) -> None:
+    assert without_quotations(f"was heißt {quoted}?") == "was heißt  ?"
+    assert without_quotations(quoted[:-1]) == quoted[:-1], "an open one quotes nothing"
