@@ -74,16 +74,20 @@ DETECTORS: Final[dict[str, Callable[[], Detect]]] = {
 
 
 def accuracy(texts: list[Sample], answers: list[str | None]) -> dict[str, float | None]:
-    """Shares over one set of texts; the accuracy is a mean over languages, of what was decided."""
+    """Shares over one set of texts; accuracies are means over languages, of what was decided and of everything."""
     right: dict[str, list[bool]] = defaultdict(list)
+    right_of_all: dict[str, list[bool]] = defaultdict(list)
     for sample, answer in zip(texts, answers, strict=True):
+        if sample.language:
+            right_of_all[sample.language].append(answer == sample.language)
         if sample.language and answer:
             right[sample.language].append(answer == sample.language)
     english = [answer for sample, answer in zip(texts, answers, strict=True) if sample.language == "en"]
     others = [answer for sample, answer in zip(texts, answers, strict=True) if sample.language != "en"]
     return {
         "texts": len(texts),
-        "accuracy": statistics.fmean(statistics.fmean(r) for r in right.values()) if right else None,
+        "accuracy": _mean_of_means(right),
+        "accuracy_of_all": _mean_of_means(right_of_all),
         "undecided": answers.count(None) / len(answers),
         "english_as_other": statistics.fmean(a not in ("en", None) for a in english) if english else None,
         "other_as_english": statistics.fmean(a == "en" for a in others) if others else None,
@@ -128,18 +132,16 @@ def tables(results: dict[str, dict[str, Any]]) -> str:
     """The results as Markdown: a table of accuracy, of English, and of speed."""
     names = list(results)
     sets = results[names[0]]["sets"]
-    rows = [["set", "texts", *(f"{name}: right / undecided" for name in names)]]
+    rows = [["right of decided / undecided / right of all", "texts", *names]]
+    english = [["English as other / other as English", "texts", *names]]
     for group, first in sets.items():
         cells = [results[name]["sets"][group] for name in names]
         rows.append(
-            [group, str(first["texts"]), *(f"{_share(c['accuracy'])} / {_share(c['undecided'])}" for c in cells)]
+            [group, str(first["texts"]), *(_shares(c, "accuracy", "undecided", "accuracy_of_all") for c in cells)]
         )
-    english = [["set", *(f"{name}: English as other / other as English" for name in names)]]
-    for group, first in sets.items():
         if first["english_as_other"] is not None:
-            cells = [results[name]["sets"][group] for name in names]
-            shares = (f"{_share(c['english_as_other'])} / {_share(c['other_as_english'])}" for c in cells)
-            english.append([group, *shares])
+            shares = (_shares(cell, "english_as_other", "other_as_english") for cell in cells)
+            english.append([group, str(first["texts"]), *shares])
     fields = results[names[0]]["speed"]
     speeds = [["speed", *names], *([field, *(f"{results[n]['speed'][field]:.3g}" for n in names)] for field in fields)]
     return "\n\n".join(map(_markdown, (rows, english, speeds)))
@@ -169,8 +171,12 @@ def _seconds(detect: Detect, text: str) -> float:
     return time.perf_counter() - start
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+def _mean_of_means(right: dict[str, list[bool]]) -> float | None:
+    return statistics.fmean(map(statistics.fmean, right.values())) if right else None
+
+
+def _shares(cell: dict[str, float | None], *keys: str) -> str:
+    return " / ".join("–" if (value := cell[key]) is None else f"{100 * value:.2f} %" for key in keys)
 
 
 def _markdown(rows: list[list[str]]) -> str:

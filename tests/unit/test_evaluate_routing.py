@@ -20,6 +20,7 @@ def test_the_accuracy_is_a_mean_over_languages_of_what_was_decided() -> None:
     assert counted == {
         "texts": 6,
         "accuracy": pytest.approx((2 / 3 + 1 / 2) / 2),
+        "accuracy_of_all": pytest.approx((2 / 4 + 1 / 2) / 2),
         "undecided": pytest.approx(1 / 6),
         "english_as_other": 0.5,
         "other_as_english": 0.25,
@@ -78,7 +79,7 @@ def test_the_tables_stand_side_by_side(data: Path) -> None:
     texts = samples(data, "tune")
     results = {"all English": measure(lambda text: "en", texts), "none": measure(lambda text: None, texts)}
     rows = tables(results).splitlines()
-    assert rows[0] == "| set | texts | all English: right / undecided | none: right / undecided |"
+    assert rows[0] == "| right of decided / undecided / right of all | texts | all English | none |"
     short = next(row for row in rows if row.startswith("| short |"))
-    assert short.endswith("0.00 % | – / 100.00 % |")
+    assert short.endswith("| – / 100.00 % / 0.00 % |")
     assert len(wrong(lambda text: None, texts)) == sum(sample.language is not None for sample in texts)
