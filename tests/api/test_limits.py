@@ -173,6 +173,22 @@ def test_a_large_body_is_refused_before_it_is_looked_at(serve: Callable[[str, Ta
     serve("limits: {body_bytes: 100}", talk)
 
 
+def test_a_body_that_declares_to_be_large_is_not_even_begun() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", str((8 << 20) + 1).encode())]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
+    limited = KeyMiddleware(LimitsMiddleware(Starlette()), LiveSettings(None, default_router(), {}))
+    asyncio.run(limited(scope, receive, send))
+    assert sent[0]["status"] == 413
+
+
 def test_a_false_content_length_does_not_help(serve: Callable[[str, Talk], None]) -> None:
     async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
         for length in ("1", "-1", "x", "１"):
