@@ -112,7 +112,7 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        token = work.current.set(work.Work(limits, started, answer.charge))
+        token = work.current.set(work.Work(limits, started, answer.charge, _prompt_field(scope["path"])))
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
             async with asyncio.timeout_at(cut_off) as timeout:
@@ -189,6 +189,12 @@ def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
         ("tokens", use.tokens, caller.rates.tokens_per_minute),
     )
     return {kind: meter.allowance(1, limit, _now()) for kind, meter, limit in rates if limit is not None}
+
+
+def _prompt_field(path: str) -> str:
+    if path.endswith("/responses"):
+        return "input"
+    return "messages" if path.endswith(("/chat/completions", "/messages", "/batch", "/chat")) else "prompt"
 
 
 def _now() -> float:

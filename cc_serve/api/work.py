@@ -35,10 +35,12 @@ class Work:
         limits: what it may ask for.
         started: when it arrived, on the event loop's clock.
         charge: told of tokens as they are used.
+        field: where the request has its prompt.
     """
 
-    def __init__(self, limits: Limits, started: float, charge: Callable[[int], None]) -> None:
+    def __init__(self, limits: Limits, started: float, charge: Callable[[int], None], field: str = "prompt") -> None:
         self.limits = limits
+        self.field = field
         self.deadline = None if limits.deadline_seconds is None else started + limits.deadline_seconds
         self.charge = charge
         self._sequences = 0
@@ -57,13 +59,14 @@ class Work:
             raise VLLMValidationError(
                 f"the request asks for {self._sequences} answers and more (prompts times n); this server allows at "
                 f"most {limits.sequences}",
-                parameter="prompt",
+                parameter=self.field,
             )
         length = _prompt_length(prompt)
         if limits.prompt_tokens is not None and length > limits.prompt_tokens:
             count_limit("prompt_tokens")
             raise VLLMValidationError(
-                f"the prompt has {length} tokens; this server allows at most {limits.prompt_tokens}", parameter="prompt"
+                f"the prompt has {length} tokens; this server allows at most {limits.prompt_tokens}",
+                parameter=self.field,
             )
         if limits.output_tokens is not None:
             parameters.max_tokens = min(parameters.max_tokens or limits.output_tokens, limits.output_tokens)

@@ -107,7 +107,7 @@ def test_anthropics_client_is_let_in(guarded: Server) -> None:
         ({"extra_body": {"best_of": 5}}, "best_of"),
         ({"max_tokens": 451}, "max_tokens"),
         ({"max_completion_tokens": 451}, "max_completion_tokens"),
-        ({"messages": [{"role": "user", "content": GERMAN * 10}]}, "prompt"),
+        ({"messages": [{"role": "user", "content": GERMAN * 10}]}, "messages"),
         ({"response_format": {"type": "json_schema", "json_schema": SLOW_SCHEMA}}, "response_format"),
         ({"extra_body": {"structured_outputs": {"regex": SLOW_PATTERN}}}, "structured_outputs"),
     ],
