@@ -164,8 +164,6 @@ def test_a_client_that_leaves_frees_the_engine_and_its_place(guarded: Server, st
     wanted = {"model": MODEL, "messages": messages, "max_tokens": 450, "ignore_eos": True, "n": 4, "stream": stream}
     with connected(guarded, "/v1/chat/completions", json.dumps(wanted)):
         until(lambda: running(guarded) == 4)
-        with pytest.raises(openai.RateLimitError):
-            ask(guarded)
     until(lambda: running(guarded) == 0)
     assert metric(guarded, "vllm:generation_tokens_total{") - before < 4 * 450
     until(lambda: succeeds(lambda: ask(guarded, max_tokens=1)))
