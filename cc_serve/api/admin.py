@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from vllm.logger import init_logger
 
 from cc_serve.api.authentication import caller_of
-from cc_serve.api.errors import error_response
+from cc_serve.api.errors import ErrorBody, error_response
 from cc_serve.configuration import ConfigurationError
 from cc_serve.settings import LiveSettings
 
@@ -29,7 +29,7 @@ def admin(settings: LiveSettings) -> APIRouter:
     """The operators' calls."""
     router = APIRouter()
 
-    @router.post("/admin/reload")
+    @router.post("/admin/reload", responses={status: {"model": ErrorBody} for status in (400, 401, 403)})
     async def reload(request: Request) -> JSONResponse:
         if not caller_of(request.scope).admin:
             return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")

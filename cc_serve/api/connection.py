@@ -24,7 +24,8 @@ from cc_serve.routing import AUTO, OFF, Explanation, Route, Router, UnknownConne
 CONNECTED_PATHS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
 )
-PLAIN_PATHS: Final = frozenset({"/v1/chat/completions/batch", "/cohere/v2/chat"})
+BATCH_PATH: Final = "/v1/chat/completions/batch"
+PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat"})
 FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engine does
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 #: What vLLM's scheduler reads from the same place.
@@ -125,8 +126,6 @@ def connect_body(body: bytes, router: Router, path: str, limits: Limits = _LIMIT
     if found := excess(request, limits):
         raise RefusedError(*found)
     arguments = request.get(ENGINE_ARGUMENTS)
-    if isinstance(arguments, dict):
-        _refuse_engine_state(arguments)
     changed = FIELD in request
     start = time.perf_counter()
     route = route_request(request, router, path)
@@ -143,9 +142,12 @@ def route_request(request: Mapping[str, Any], router: Router, path: str) -> Plan
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
-        RefusedError: the request cannot have the connection that it asks for.
+        RefusedError: the request cannot have the connection that it asks for, or is malformed.
     """
-    override = request.get(FIELD)
+    arguments, override = request.get(ENGINE_ARGUMENTS), request.get(FIELD)
+    if isinstance(arguments, dict):
+        _refuse_engine_state(arguments)
+    _refuse_odd_shapes(request, path)
     route = router.explain_request(request, AUTO if override is None else override)
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and _is_override(override):
@@ -167,6 +169,20 @@ def _refuse_engine_state(arguments: Mapping[str, Any]) -> None:
     for name in ENGINE_STATE:
         if name in arguments:
             raise RefusedError(f"{name!r} cannot be set through {ENGINE_ARGUMENTS!r}; remove it", ENGINE_ARGUMENTS)
+
+
+def _refuse_odd_shapes(request: Mapping[str, Any], path: str) -> None:
+    """Raises RefusedError where vLLM would answer with an error of Python's that names no field, or with status 500."""
+    form, messages = request.get("structured_outputs"), request.get("messages")
+    if form is not None and not isinstance(form, dict):
+        raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
+    if messages is None or path == BATCH_PATH:  # a batch has lists of lists
+        return
+    if not isinstance(messages, list):
+        raise RefusedError("'messages' must be a list of objects", "messages")
+    for position, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise RefusedError(f"'messages.{position}' must be an object with a role and content", "messages")
 
 
 def generating_path(scope: Scope) -> str | None:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api import work
+from cc_serve.api import record, work
 from cc_serve.api.authentication import caller_of
 from cc_serve.api.body import BodyTooLargeError, read_body, replay
 from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
@@ -119,6 +119,8 @@ class LimitsMiddleware:
                 await self.app(scope, replay(body, receive), answer.send)
         except StalledClientError:
             count_limit("client_seconds")
+            if (observed := record.current.get()) is not None:
+                observed.left = True
         except Exception as error:
             late = timeout.expired() or isinstance(error.__cause__, work.DeadlineError)
             if answer.streaming:
@@ -178,6 +180,8 @@ class _Answer:
 
     async def end_with(self, error: JSONResponse) -> None:
         """End a stream with an event that the clients of OpenAI and of Anthropic understand as an error."""
+        if (observed := record.current.get()) is not None:
+            observed.failure = "server_error"
         data = json.dumps({"type": "error", **json.loads(bytes(error.body))})
         await self.send({"type": "http.response.body", "body": f"event: error\ndata: {data}\n\n".encode()})
 

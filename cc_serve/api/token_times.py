@@ -41,8 +41,11 @@ def observe_engine(engine: Any, connections: Collection[str]) -> None:
                 async for output in outputs:
                     tally.add(output)
                     yield output
-        except (VLLMClientError, GracefulHTTPError):
+        except VLLMClientError:
             tally.fail("client_error")
+            raise
+        except GracefulHTTPError as error:
+            tally.fail("client_error" if error.http_status < 500 else "server_error")
             raise
         except Exception:
             tally.fail("server_error")

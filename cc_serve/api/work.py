@@ -86,6 +86,8 @@ class Work:
             self._sequences -= parameters.n
 
     async def _next(self, outputs: AsyncGenerator[RequestOutput]) -> RequestOutput | None:
+        if self.deadline is None:  # a timeout that never comes costs microseconds a token all the same
+            return await anext(outputs, None)
         try:
             async with asyncio.timeout_at(self.deadline) as timeout:
                 return await anext(outputs, None)

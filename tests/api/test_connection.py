@@ -137,6 +137,10 @@ def test_other_paths_pass_untouched(path: str) -> None:
         ({"cc_connection": "\ud800"}, "cc_connection", "this checkpoint has"),
         ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs", "'cc_connection' belongs at the top level"),
         ({"cc_connection": "de", "use_beam_search": True}, "cc_connection", "beam search"),
+        ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs", "'kv_transfer_params' cannot be set"),
+        ({"structured_outputs": []}, "structured_outputs", "'structured_outputs' must be an object"),
+        ({"messages": 5}, "messages", "'messages' must be a list"),
+        ({"messages": [{"role": "user", "content": "a"}, []]}, "messages", "'messages.1' must be an object"),
     ],
 )
 def test_refusals_have_openais_shape(body: dict[str, Any], param: str, words: str) -> None:

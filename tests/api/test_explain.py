@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from cc_serve.api.connection import connect_body
+from cc_serve.api.connection import RefusedError, connect_body
 from cc_serve.api.explain import explain_endpoint
 from cc_serve.routing import Router, UnknownConnectionError
 
@@ -46,7 +46,6 @@ def test_it_says_what_was_judged_and_how(client: TestClient, body: dict[str, Any
         {"prompt": "123", "cc_connection": "fr"},
         {"prompt": [1, 2]},
         {},
-        {"messages": 5},
     ],
 )
 def test_it_is_what_generating_does(client: TestClient, body: dict[str, Any]) -> None:
@@ -62,11 +61,19 @@ def test_it_names_the_obstacle(client: TestClient) -> None:
     assert (plan["language"], plan["connection"], plan["obstacle"]) == ("de", "off", "beam search")
 
 
-def test_what_generating_would_refuse_is_refused(client: TestClient) -> None:
-    response = client.post("/v1/route", json={"prompt": GERMAN, "cc_connection": "xx"})
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"cc_connection": "xx"}, "cc_connection"),
+        ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs"),
+        ({"messages": 5}, "messages"),
+    ],
+)
+def test_what_generating_would_refuse_is_refused(client: TestClient, more: dict[str, Any], param: str) -> None:
+    response = client.post("/v1/route", json={"prompt": GERMAN, **more})
     assert response.status_code == 400
-    assert response.json()["error"]["param"] == "cc_connection"
-    with pytest.raises(UnknownConnectionError):
+    assert response.json()["error"]["param"] == param
+    with pytest.raises((RefusedError, UnknownConnectionError)):
         connect_body(response.request.content, router, "/v1/completions")
 
 

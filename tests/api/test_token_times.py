@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from vllm.exceptions import VLLMClientError
+from vllm.exceptions import GracefulHTTPError, VLLMClientError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
@@ -124,7 +125,13 @@ def test_an_abandoned_stream_stops_the_engine_and_counts_what_there_was() -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "failure"), [(VLLMClientError("no"), "client_error"), (RuntimeError(), "server_error")]
+    ("error", "failure"),
+    [
+        (VLLMClientError("no"), "client_error"),
+        (GracefulHTTPError("busy", HTTPStatus.TOO_MANY_REQUESTS), "client_error"),
+        (GracefulHTTPError("late", HTTPStatus.GATEWAY_TIMEOUT), "server_error"),
+        (RuntimeError(), "server_error"),
+    ],
 )
 def test_failures_are_passed_on_and_noted(error: Exception, failure: str) -> None:
     record = RequestRecord("r", "/v1/completions")
