@@ -1,0 +1,98 @@
+"""vLLM's own HTTP application over an engine that answers at once: what is left is the front end's cost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import FastAPI
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
+from vllm.entrypoints.serve.engine.protocol import UsageInfo
+from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.v1.metrics.stats import RequestStateStats
+
+from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.drain import Drain
+from cc_serve.api.server import add_connection_layer
+from cc_serve.api.token_times import observe_engine
+from cc_serve.api.work import BoundedEngine
+from cc_serve.routing import default_router
+from cc_serve.settings import LiveSettings
+
+PATH = "/v1/chat/completions"
+CHUNKS = 16
+
+
+class StubEngine:
+    """Gives every prompt the same answer, in pieces or whole."""
+
+    async def generate(
+        self, prompt: object, sampling_params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput, None]:
+        pieces = CHUNKS if sampling_params.output_kind == RequestOutputKind.DELTA else 1
+        times = RequestStateStats(num_generation_tokens=CHUNKS, first_token_latency=0.01, last_token_ts=1.0)
+        for piece in range(pieces):
+            answer = CompletionOutput(0, " word" * (CHUNKS // pieces), [1] * (CHUNKS // pieces), None, None)
+            yield RequestOutput(request_id, None, [1] * 8, None, [answer], piece == pieces - 1, metrics=times)
+
+
+class StubChat:
+    """Stands in for vLLM's `OpenAIServingChat`, behind its endpoint."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+
+    async def create_chat_completion(self, request: ChatCompletionRequest, raw_request: object) -> Any:
+        kind = RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY
+        parameters = SamplingParams(output_kind=kind, extra_args=request.vllm_xargs)
+        outputs = self.engine.generate("prompt", parameters, request.request_id)
+        if request.stream:
+            return self._chunks(request, outputs)
+        async for output in outputs:
+            text = output.outputs[0].text
+        message = {"role": "assistant", "content": text}
+        choice: Any = {"index": 0, "message": message, "finish_reason": "stop"}
+        return ChatCompletionResponse(model="stub", choices=[choice], usage=UsageInfo(prompt_tokens=8, total_tokens=24))
+
+    async def _chunks(
+        self, request: ChatCompletionRequest, outputs: AsyncGenerator[RequestOutput, None]
+    ) -> AsyncGenerator[str, None]:
+        head = f'{{"id":"{request.request_id}","object":"chat.completion.chunk","created":{int(time.time())}'
+        async for output in outputs:
+            delta = f'{{"content":"{output.outputs[0].text}"}}'
+            yield f'data: {head},"model":"stub","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}\n\n'
+        yield "data: [DONE]\n\n"
+
+
+def stub_app(*, layer: bool) -> FastAPI:
+    """The application, with or without this project's layer."""
+    arguments = parse_arguments([tempfile.mkdtemp()])
+    app = build_app(arguments, ("generate",), None)
+    engine: Any = StubEngine()
+    router = default_router()
+    if layer:
+        observe_engine(engine, router.connections)
+        engine = BoundedEngine(engine)
+    app.state.openai_serving_chat = StubChat(engine)
+    app.state.engine_client = engine
+    app.state.log_stats = False
+    if layer:
+        add_connection_layer(app, LiveSettings(None, router, {}), Drain())
+    else:
+        app.middleware_stack = app.build_middleware_stack()
+    return app
+
+
+def serve(port: int, layer: bool) -> None:
+    """Serve it as vLLM would; for a process of its own."""
+    import uvicorn
+    import uvloop
+
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    config = uvicorn.Config(stub_app(layer=layer), port=port, log_level="error", access_log=False, loop="uvloop")
+    uvloop.run(uvicorn.Server(config).serve())
