@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.authentication import caller_of
 from cc_serve.api.body import read_body, replay, with_length
+from cc_serve.api.details import DETAILED_PATHS, DETAILS_FIELD, with_details
 from cc_serve.api.errors import error_response
 from cc_serve.api.fields import excess
 from cc_serve.api.record import UNDETERMINED, current
@@ -63,12 +64,14 @@ class ConnectedBody:
         route: of the request.
         overridden: whether the request named its connection or language itself.
         seconds: that choosing the route took.
+        details: whether the answer shall tell what the connection did.
     """
 
     body: bytes
     route: Route
     overridden: bool
     seconds: float
+    details: bool = False
 
 
 class ConnectionMiddleware:
@@ -103,6 +106,8 @@ class ConnectionMiddleware:
             record.route = connected.route
             record.overridden = connected.overridden
             record.detection_seconds = connected.seconds
+            if connected.details:
+                send = with_details(send, record)
         scope = with_length(scope, connected.body)
         await self.app(scope, replay(connected.body, receive), _announcing(connected.route, send))
 
@@ -126,7 +131,12 @@ def connect_body(body: bytes, router: Router, path: str, limits: Limits = _LIMIT
     if found := excess(request, limits):
         raise RefusedError(*found)
     arguments = request.get(ENGINE_ARGUMENTS)
-    changed = FIELD in request
+    changed = FIELD in request or DETAILS_FIELD in request
+    details = request.pop(DETAILS_FIELD, False)
+    if not isinstance(details, bool):
+        raise RefusedError(f"{DETAILS_FIELD} must be true or false", DETAILS_FIELD)
+    if details and path not in DETAILED_PATHS:
+        raise RefusedError(f"{DETAILS_FIELD} is answered by {' and '.join(sorted(DETAILED_PATHS))}", DETAILS_FIELD)
     start = time.perf_counter()
     route = route_request(request, router, path)
     seconds = time.perf_counter() - start
@@ -134,7 +144,8 @@ def connect_body(body: bytes, router: Router, path: str, limits: Limits = _LIMIT
     if route.connection != OFF and (arguments is None or isinstance(arguments, dict)):
         request[ENGINE_ARGUMENTS] = {**(arguments or {}), FIELD: route.connection}
         changed = True
-    return ConnectedBody(json.dumps(request).encode() if changed else body, route, _is_override(override), seconds)
+    body = json.dumps(request).encode() if changed else body
+    return ConnectedBody(body, route, _is_override(override), seconds, details)
 
 
 def route_request(request: Mapping[str, Any], router: Router, path: str) -> Plan:

@@ -5,7 +5,8 @@ Every label has few values: languages and connections are the checkpoint's, outc
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from prometheus_client import Counter, Histogram
 
@@ -50,6 +51,14 @@ _INTER_TOKEN = Histogram(
 )
 _PROMPT_TOKENS = Counter("cc:prompt_tokens", "Tokens of the prompts that were answered.", ["connection"])
 _GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.", ["connection"])
+_LAYERS = Counter(
+    "cc:connection_layer",
+    "Connected prompts whose answer is over, by the layer that was chosen.",
+    ["connection", "layer"],
+)
+_CAPTURES = Counter(
+    "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
+)
 
 
 def count_limit(limit: str) -> None:
@@ -78,6 +87,12 @@ def count_tokens(connection: str, prompt: int, generated: int) -> None:
     """Count the tokens of an engine request that is over."""
     _PROMPT_TOKENS.labels(connection).inc(prompt)
     _GENERATED_TOKENS.labels(connection).inc(generated)
+
+
+def count_connection(report: Mapping[str, Any]) -> None:
+    """Count what the engine reports of a connected prompt."""
+    _LAYERS.labels(report["name"], report["layer"]).inc()
+    _CAPTURES.inc(report["captures"])
 
 
 def observe_token_times(connection: str, first: float, between: float | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from cc_serve.routing import Route
 
@@ -39,6 +39,7 @@ class RequestRecord:
         first_token_seconds: from the prompt's handing over to the engine to the first token of the first answer.
         prompt_tokens: of all its prompts.
         generated_tokens: of all its answers.
+        connections: what the engine reports of each connected prompt: ``name``, ``layer``, ``captures``.
     """
 
     request_id: str
@@ -54,6 +55,7 @@ class RequestRecord:
     first_token_seconds: float | None = None
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    connections: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def language(self) -> str | None:

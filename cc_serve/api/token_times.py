@@ -14,7 +14,7 @@ from vllm.exceptions import GracefulHTTPError, VLLMClientError
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-from cc_serve.api.metrics import count_tokens, observe_token_times
+from cc_serve.api.metrics import count_connection, count_tokens, observe_token_times
 from cc_serve.api.record import RequestRecord, current
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
 from cc_serve.routing import OFF
@@ -65,11 +65,16 @@ class _Tally:
         self.record = record
         self.generated = 0
         self.last: RequestOutput | None = None
+        self.report: dict[str, Any] | None = None
 
     def add(self, output: RequestOutput) -> None:
         tokens = sum(len(answer.token_ids) for answer in output.outputs)
         self.generated = self.generated + tokens if self.deltas else tokens
         self.last = output
+        if output.kv_transfer_params:
+            # Of the last answer of several: they share the prompt. Clients get it only where they ask for it.
+            self.report = output.kv_transfer_params.pop(CONNECTION_ARGUMENT, None)
+            output.kv_transfer_params = output.kv_transfer_params or None
         if output.finished and any(answer.finish_reason == "error" for answer in output.outputs):
             self.fail("server_error")
 
@@ -83,7 +88,10 @@ class _Tally:
             return
         prompt = len(output.prompt_token_ids or ())
         count_tokens(self.connection, prompt, self.generated)
+        if self.report is not None:
+            count_connection(self.report)
         if record is not None:
+            record.connections += [self.report] if self.report else []
             record.prompt_tokens += prompt
             record.generated_tokens += self.generated
         times = output.metrics  # None where vLLM's statistics are off

@@ -1,0 +1,72 @@
+"""What the connection did, told in the answer itself to whoever asks for it with ``"cc_details": true``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Send
+
+from cc_serve.api.record import RequestRecord
+
+#: The request's field.
+DETAILS_FIELD: Final = "cc_details"
+#: The answer's field; where the answer is streamed, of an event of its own before the last.
+ANSWER_FIELD: Final = "cc_connection"
+DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
+_LAST_EVENT: Final = b"data: [DONE]"
+_OF_EVERY_EVENT: Final = ("id", "object", "created", "model")
+
+
+def describe(record: RequestRecord) -> dict[str, Any]:
+    """The details of a request whose answer is complete; ``prompts`` has what the engine reports of each."""
+    connection = record.route.connection if record.route else None
+    return {"language": record.language, "connection": connection, "prompts": record.connections}
+
+
+def with_details(send: Send, record: RequestRecord) -> Send:
+    """Add the details to a complete answer, streamed or not; whatever else is sent passes untouched."""
+    held: Message | None = None  # the start of a JSON answer, whose length is about to change
+    body = b""
+    streamed = False
+    common: dict[str, Any] | None = None
+
+    async def detailing(message: Message) -> None:
+        nonlocal held, body, streamed, common
+        if message["type"] == "http.response.start":
+            kind = MutableHeaders(scope=message).get("content-type", "")
+            streamed = kind.startswith("text/event-stream")
+            if message["status"] == 200 and kind.startswith("application/json"):
+                held = message
+            else:
+                await send(message)
+        elif held is not None:
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                answer = json.dumps({**json.loads(body), ANSWER_FIELD: describe(record)}).encode()
+                MutableHeaders(scope=held)["content-length"] = str(len(answer))
+                await send(held)
+                await send({"type": "http.response.body", "body": answer})
+        elif streamed:
+            chunk = message.get("body", b"")
+            common = common or _first_event(chunk)
+            before, last, after = chunk.partition(_LAST_EVENT)
+            if last and common:
+                event = {**common, "choices": [], ANSWER_FIELD: describe(record)}
+                chunk = b"%sdata: %s\n\n%s%s" % (before, json.dumps(event).encode(), last, after)
+            await send({**message, "body": chunk})
+        else:
+            await send(message)
+
+    return detailing
+
+
+def _first_event(chunk: bytes) -> dict[str, Any] | None:
+    """What every event of a stream has in common, from its first; None in an event of another kind."""
+    data = chunk.partition(b"data: ")[2].partition(b"\n")[0]
+    try:
+        event = json.loads(data)
+        return {field: event[field] for field in _OF_EVERY_EVENT}
+    except (ValueError, KeyError, TypeError):
+        return None
