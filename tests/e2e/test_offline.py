@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 LAYERS, HIDDEN = 30, 576
-LENGTH = 16
-QUESTIONS = ("Mji mkuu wa Kenya ni upi?", "Wer hat das Buch Faust geschrieben?", "Quelle est la capitale du Japon ?")
+LENGTH = 8
+QUESTIONS = ("Mji mkuu wa Kenya ni upi?", "Wer hat das Buch Faust geschrieben?")
 TOOL = {
     "type": "function",
     "function": {
