@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := requirements/cpu.lock requirements/dev.lock
 
-.PHONY: install run test lint format lock clean
+.PHONY: install run test lint format lock deploy-tools clean
 
 install: $(INSTALLED)
 
@@ -38,7 +38,11 @@ format: $(INSTALLED)
 lock: $(INSTALLED)
 	$(BIN)/python tools/lock.py
 
+# What the tests of deployment run beside Python packages; without it they are skipped.
+deploy-tools:
+	bash tools/deploy_tools.sh
+
 # Everything that `make` wrote; models/ and outputs/ are made again by `make run`.
 clean:
-	rm -rf .venv build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

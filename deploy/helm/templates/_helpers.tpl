@@ -1,0 +1,68 @@
+{{- define "cc-serve.name" -}}
+{{- default .Release.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "cc-serve.selector" -}}
+app.kubernetes.io/name: cc-serve
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "cc-serve.labels" -}}
+{{ include "cc-serve.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{- define "cc-serve.image" -}}
+{{- $default := ternary (printf "%s-cuda" .Chart.AppVersion) .Chart.AppVersion (gt (int .Values.gpu.count) 0) -}}
+{{ .Values.image.repository }}:{{ default $default .Values.image.tag }}
+{{- end -}}
+
+{{/* The Secret with server.yaml, or nothing. */}}
+{{- define "cc-serve.secret" -}}
+{{- if .Values.configuration.content -}}
+{{ include "cc-serve.name" . }}
+{{- else -}}
+{{ .Values.configuration.existingSecret }}
+{{- end -}}
+{{- end -}}
+
+{{- define "cc-serve.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* What no schema of values can say, because it is about several of them. */}}
+{{- define "cc-serve.check" -}}
+{{- with .Values -}}
+{{- if and (eq .model.source "claim") (not .model.claim.name) -}}
+{{- fail "model.source is claim: model.claim.name has to name a PersistentVolumeClaim" -}}
+{{- end -}}
+{{- if and (eq .model.source "download") (not .model.download.image) -}}
+{{- fail "model.source is download: model.download.image has to name the image of the init container" -}}
+{{- end -}}
+{{- if and (eq .model.source "download") .networkPolicy.enabled (not .networkPolicy.egress) -}}
+{{- fail "model.source is download, and networkPolicy.egress allows nothing: it has to allow the download" -}}
+{{- end -}}
+{{- if and .configuration.content .configuration.existingSecret -}}
+{{- fail "configuration.content and configuration.existingSecret: only one of them" -}}
+{{- end -}}
+{{- if and .configuration.content.keys .serviceMonitor.enabled (not .serviceMonitor.keySecret.name)
+    (not (has "/metrics" (default list .configuration.content.open_paths))) -}}
+{{- fail "with keys, Prometheus may not read /metrics: add it to configuration.content.open_paths, or set serviceMonitor.keySecret" -}}
+{{- end -}}
+{{- if ne .autoscaling.kind "none" -}}
+{{- if gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas) -}}
+{{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if not (or .autoscaling.runningRequests .autoscaling.waitingRequests) -}}
+{{- fail "autoscaling needs runningRequests, waitingRequests or both" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .autoscaling.kind "keda") (not .autoscaling.prometheus) -}}
+{{- fail "autoscaling.kind is keda: autoscaling.prometheus has to be the address of a Prometheus server" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

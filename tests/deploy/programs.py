@@ -1,0 +1,28 @@
+"""Programs that the tests of deployment run, none of them a Python package; tools/deploy_tools.sh fetches them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+FETCHED = ROOT / ".tools"
+
+
+def program(name: str) -> str:
+    """The path of a program, fetched or installed; without it the test is skipped."""
+    path = shutil.which(name, path=str(FETCHED / "bin")) or shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: `make deploy-tools` fetches it")
+    return path
+
+
+def output_of(*command: str | Path, accepted: bool = True) -> str:
+    """What a command writes, to both streams; fails the test when it is not ``accepted``, or is and should not be."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert (done.returncode == 0) == accepted, done.stdout
+    return done.stdout
