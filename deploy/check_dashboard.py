@@ -1,0 +1,111 @@
+"""Ask a real Prometheus every expression of the dashboard and of the recording rules, once it has a real server's data.
+
+``make deploy-tools`` once, then ``python -m deploy.check_dashboard``: starts a tiny server and Prometheus, sends
+requests of several kinds for ``--seconds``, and prints for each expression how many series came back. The exit code is
+1 when one has no number in it, or a rule does not evaluate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from cc_train.checkpoint import save_connection
+from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, started
+from tests.ports import free_port
+from tests.tiny import random_connection, tiny_llama
+from tests.tiny_tokenizer import save_base
+
+HERE: Final = Path(__file__).parent
+PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"
+TEXTS: Final = ("Where is the train station, please?", "Wo ist der Bahnhof, bitte?", "Comment allez-vous ?", "123")
+WINDOW: Final = "30s"
+
+
+async def load(address: str, seconds: float) -> int:
+    """Send requests that are answered, and some that a limit refuses; how many."""
+    end, sent = time.monotonic() + seconds, 0
+    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+        while time.monotonic() < end:
+            bodies = [{"content": text, "n": 1} for text in TEXTS] + [{"content": TEXTS[0], "n": 129}]
+            await asyncio.gather(*(client.post("/v1/chat/completions", json=_body(**body)) for body in bodies))
+            sent += len(bodies)
+    return sent
+
+
+def _body(content: str, n: int) -> dict[str, Any]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 16, "n": n}
+
+
+def expressions() -> list[tuple[str, str]]:
+    """Each expression with the title of what shows it."""
+    dashboard = json.loads((HERE / "grafana/dashboards/cc-serve.json").read_text("utf-8"))
+    rules = yaml.safe_load((HERE / "prometheus/rules.yml").read_text("utf-8"))
+    shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    recorded = [
+        (rule["record"], rule["expr"]) for group in rules["groups"] for rule in group["rules"] if "record" in rule
+    ]
+    return [(title, expression.replace("$__rate_interval", WINDOW)) for title, expression in shown + recorded]
+
+
+def numbers(prometheus: httpx.Client, expression: str) -> int:
+    """How many series with a number an expression gives."""
+    result = prometheus.get("/api/v1/query", params={"query": expression}).raise_for_status().json()["data"]["result"]
+    return sum(math.isfinite(float(series["value"][1])) for series in result)
+
+
+def check(address: str, folder: Path, seconds: float) -> bool:
+    """Scrape the server under load, and ask; whether everything was answered."""
+    configuration = yaml.safe_load((HERE / "prometheus/prometheus.yml").read_text("utf-8"))
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(HERE / "prometheus/rules.yml")]
+    configuration["scrape_configs"][0]["static_configs"] = [{"targets": [address.removeprefix("http://")]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), "utf-8")
+    listen = f"127.0.0.1:{free_port()}"
+    command = [PROMETHEUS, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={listen}"], stdout=log, stderr=log)
+    try:
+        print(f"{asyncio.run(load(address, seconds))} requests in {seconds:.0f} s")
+        with httpx.Client(base_url=f"http://{listen}", timeout=30) as prometheus:
+            found = [(numbers(prometheus, expression), title, expression) for title, expression in expressions()]
+            groups = prometheus.get("/api/v1/rules").raise_for_status().json()["data"]["groups"]
+    finally:
+        process.terminate()
+        process.wait()
+    for count, title, expression in found:
+        print(f"{count:3} series  {title}: {expression}")
+    unwell = [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"]
+    empty = sum(count == 0 for count, _, _ in found)
+    print(f"{len(found)} expressions, {empty} without data; rules that do not evaluate: {unwell or 'none'}")
+    return not unwell and not empty
+
+
+def main() -> int:
+    """Start the server, check, and say by the exit code whether everything was answered."""
+    parser = argparse.ArgumentParser("python -m deploy.check_dashboard", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="of load (default: %(default)s)")
+    options = parser.parse_args()
+    if not PROMETHEUS.exists():
+        parser.error("there is no Prometheus: `make deploy-tools` fetches it")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = folder / MODEL
+        save_base(checkpoint, tiny_llama())
+        save_connection(checkpoint, random_connection(CONNECTIONS), LANGUAGES)
+        with started(checkpoint, folder / "log") as server:
+            return 0 if check(server.address, folder, options.seconds) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
