@@ -116,6 +116,10 @@ class ConnectedModelMixin(nn.Module):
         self.cc_vectors[index] = torch.where(decision.finite[:, None], decision.vector, 0.0)
         return torch.where(decision.finite, decision.layer, NOT_FINITE)
 
+    def warm_up(self) -> None:
+        """Decide once on nothing: the first products cost tens of milliseconds, which no request should wait for."""
+        self.decide([0], self._settings.names[:1])
+
     def check_loaded(self) -> None:
         """Raise `CheckpointError` if the weights came by a way that left the connection out."""
         if self.connection is None:

@@ -39,6 +39,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         super().load_model(*args, **kwargs)
         self._connected_model().check_loaded()
+        self._connected_model().warm_up()
 
     def _update_states(self, scheduler_output: SchedulerOutput) -> Any:
         for request_id in scheduler_output.finished_req_ids:

@@ -18,7 +18,7 @@ from cc_train.reference import Generation, Reference
 from tests.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_llama
 
 if TYPE_CHECKING:
-    from vllm import LLM, RequestOutput
+    from vllm import LLM, RequestOutput, SamplingParams
 
 
 CONNECTIONS = (None, "global", "sw")
@@ -61,6 +61,14 @@ class Job:
     connection: str | None
     max_tokens: int = 12
 
+    def parameters(self, **options: Any) -> SamplingParams:
+        """Greedy ones, unless ``options`` say otherwise."""
+        from vllm import SamplingParams
+
+        greedy = {"temperature": 0, "max_tokens": self.max_tokens, "ignore_eos": True, "detokenize": False}
+        arguments = {"cc_connection": self.connection} if self.connection else None
+        return SamplingParams(**greedy | options, extra_args=arguments)
+
 
 @dataclass
 class Engine:
@@ -73,19 +81,7 @@ class Engine:
 
     def run(self, jobs: list[Job], **sampling: Any) -> list[RequestOutput]:
         """All jobs at once, greedily unless told otherwise."""
-        from vllm import SamplingParams
-
-        parameters = [
-            SamplingParams(
-                **(
-                    {"temperature": 0, "max_tokens": job.max_tokens, "ignore_eos": True, "logprobs": 0}
-                    | {"detokenize": False}
-                    | sampling
-                ),
-                extra_args={"cc_connection": job.connection} if job.connection else None,
-            )
-            for job in jobs
-        ]
+        parameters = [job.parameters(**{"logprobs": 0} | sampling) for job in jobs]
         return self.llm.generate([{"prompt_token_ids": list(j.prompt)} for j in jobs], parameters, use_tqdm=False)
 
     def expect(self, job: Job) -> Generation:

@@ -43,7 +43,6 @@ def make_adapter(directory: Path, model: PreTrainedModel) -> Path:
 
 
 def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
-    from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
     connection = random_connection(["global", "sw"])
@@ -68,16 +67,7 @@ def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
     with start_engine(checkpoint, enforce_eager=True, **options) as engine:
         outputs = engine.llm.generate(
             [{"prompt_token_ids": list(job.prompt)} for job, _ in jobs],
-            [
-                SamplingParams(
-                    temperature=0,
-                    max_tokens=job.max_tokens,
-                    ignore_eos=True,
-                    detokenize=False,
-                    extra_args={"cc_connection": job.connection} if job.connection else None,
-                )
-                for job, _ in jobs
-            ],
+            [job.parameters() for job, _ in jobs],
             lora_request=[lora for _, lora in jobs],
             use_tqdm=False,
         )

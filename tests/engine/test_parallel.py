@@ -27,7 +27,7 @@ def test_two_tensor_parallel_ranks(tiny_checkpoint: Path) -> None:
 
 
 def test_two_data_parallel_engines(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vllm import AsyncEngineArgs, SamplingParams
+    from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -41,16 +41,9 @@ def test_two_data_parallel_engines(tiny_checkpoint: Path, monkeypatch: pytest.Mo
     )
 
     async def answer(engine: AsyncLLM, index: int, job: Job) -> list[int]:
-        parameters = SamplingParams(
-            temperature=0,
-            max_tokens=job.max_tokens,
-            ignore_eos=True,
-            detokenize=False,
-            extra_args={"cc_connection": job.connection} if job.connection else None,
-        )
         rank = index % 2
         async for output in engine.generate(
-            {"prompt_token_ids": list(job.prompt)}, parameters, f"{index}", data_parallel_rank=rank
+            {"prompt_token_ids": list(job.prompt)}, job.parameters(), f"{index}", data_parallel_rank=rank
         ):
             last = output
         return list(last.outputs[0].token_ids)

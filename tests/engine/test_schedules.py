@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vllm import SamplingParams
 
 from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, TALLY, Engine, Job, prompt
 
@@ -53,14 +52,7 @@ def play(
     while waiting or core.has_unfinished_requests():
         for name in [name for name, arrival in waiting.items() if arrival.step <= step]:
             job = waiting[name].job
-            parameters = SamplingParams(
-                temperature=0,
-                max_tokens=job.max_tokens,
-                ignore_eos=True,
-                detokenize=False,
-                extra_args={"cc_connection": job.connection} if job.connection else None,
-            )
-            core.add_request(name, {"prompt_token_ids": list(job.prompt)}, parameters)
+            core.add_request(name, {"prompt_token_ids": list(job.prompt)}, job.parameters())
             started[name] = step
             del waiting[name]
         if step in preempt_at:
