@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
@@ -15,7 +16,8 @@ DETAILS_FIELD: Final = "cc_details"
 #: The answer's field; where the answer is streamed, of an event of its own before the last.
 ANSWER_FIELD: Final = "cc_connection"
 DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
-_LAST_EVENT: Final = b"data: [DONE]"
+# At the start of a line: within an event, JSON has no line breaks.
+_LAST_EVENT: Final = re.compile(rb"^data: \[DONE\]", re.MULTILINE)
 _OF_EVERY_EVENT: Final = ("id", "object", "created", "model")
 
 
@@ -51,10 +53,10 @@ def with_details(send: Send, record: RequestRecord) -> Send:
         elif streamed:
             chunk = message.get("body", b"")
             common = common or _first_event(chunk)
-            before, last, after = chunk.partition(_LAST_EVENT)
-            if last and common:
+            if common and (last := _LAST_EVENT.search(chunk)):
                 event = {**common, "choices": [], ANSWER_FIELD: describe(record)}
-                chunk = b"%sdata: %s\n\n%s%s" % (before, json.dumps(event).encode(), last, after)
+                before, after = chunk[: last.start()], chunk[last.start() :]
+                chunk = b"%sdata: %s\n\n%s" % (before, json.dumps(event).encode(), after)
             await send({**message, "body": chunk})
         else:
             await send(message)

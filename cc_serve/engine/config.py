@@ -126,7 +126,7 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         # vLLM turns it into KV transfer only after this hook.
         "KV offloading (--kv-offloading-size): remove it": vllm_config.cache_config.kv_offloading_size is not None,
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
-        "dual batch overlap (--enable-dbo): remove it": parallel.enable_dbo,
+        "dual batch overlap or microbatches (--enable-dbo, --ubatch-size): remove it": parallel.use_ubatching,
         "context parallelism (--decode-context-parallel-size > 1): remove it": (
             parallel.decode_context_parallel_size > 1
         ),

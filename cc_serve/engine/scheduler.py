@@ -44,6 +44,7 @@ class ConnectedRequest:
     """A request's connection: its Transform Matrix, its anchor's position, and its progress.
 
     ``layer``: what the Decision Maker chose. ``captures``: one, and one more for each preemption that undid it.
+    ``stop_strings``: whether the front end may end it at any token, which it looks for stop strings in.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ConnectedRequest:
     slot: int | None = None
     layer: int | None = None
     captures: int = 0
+    stop_strings: bool = False
 
     def report(self) -> dict[str, Any]:
         """What is worth telling of it when the request is over."""
@@ -93,7 +95,7 @@ class ConnectionSchedulerMixin(Scheduler):
         name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_ARGUMENT)
         if name is not None and request.request_id not in self.requests:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
-            connected = ConnectedRequest(name, anchor)
+            connected = ConnectedRequest(name, anchor, stop_strings=bool(request.sampling_params.stop))  # type: ignore[union-attr]
             if problem := self._problem(request, connected):
                 self._refuse(request, connected, problem)
             else:
@@ -181,9 +183,13 @@ class ConnectionSchedulerMixin(Scheduler):
                 if layer == NOT_FINITE:
                     self._refuse(self.requests[request_id], connected, "the connection is infinite or NaN")
         outputs = super().update_from_output(scheduler_output, model_runner_output)
-        if self._problems:
+        if self._connected or self._problems:
             for output in (output for client in outputs.values() for output in client.outputs):
-                output.stop_reason = self._problems.pop(output.request_id, output.stop_reason)
+                output.stop_reason = self._problems.get(output.request_id, output.stop_reason)
+                connected = self._connected.get(output.request_id)
+                if connected is not None and connected.stop_strings:
+                    output.kv_transfer_params = {CONNECTION_ARGUMENT: connected.report()}
+        self._problems.clear()  # those of requests that were aborted in the meantime, too
         return outputs
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -66,7 +66,8 @@ def test_other_answers_pass_untouched(messages: tuple[Message, ...]) -> None:
 
 
 def test_a_stream_gets_an_event_before_its_last() -> None:
-    event = {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [{}]}
+    text = "a stream ends with data: [DONE] on a line"
+    event = {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [{"text": text}]}
     chunks = [b"data: %s\n\n" % json.dumps(event).encode(), b"data: [DONE]\n\n"]
     for pieces in (chunks, [b"".join(chunks)]):
         sent = through(start("text/event-stream"), *(body(piece, more=True) for piece in pieces), body(b""))

@@ -13,8 +13,9 @@ import pytest
 from vllm.platforms.cpu import CpuPlatform
 
 from cc_serve.engine.scheduler import ConnectedAsyncScheduler
+from tests.engine import test_faults as faults
 from tests.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
-from tests.engine.test_schedules import STEPS, Arrival, play
+from tests.engine.test_schedules import STEPS, Arrival, Limits, play, random_schedules
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,13 @@ def test_preemption_and_abort_in_each_phase(engine: Engine, step: int) -> None:
     jobs = [Job(prompt(2000 + i, 2 * CHUNK + 5), name) for i, name in enumerate(CONNECTIONS)]
     play(engine, [Arrival(job) for job in jobs], frozenset({step, step + 1, step + 3}))
     play(engine, [Arrival(jobs[2], aborted_after=step + 1), *(Arrival(job) for job in jobs[:2])])
+
+
+@random_schedules(20)
+def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
+    play(engine, arrivals, preempt_at, limits)
+
+
+def test_a_refusal_while_the_next_step_runs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults.test_activations_that_are_not_finite_end_their_own_request(engine, monkeypatch, float("nan"))
+    faults.test_nothing_is_left_behind(engine)

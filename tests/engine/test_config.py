@@ -74,6 +74,13 @@ def test_drafts_by_a_model(tiny_checkpoint: Path) -> None:
         ConnectionConfigHook.verify_and_update_config(config)
 
 
+def test_microbatches(tiny_checkpoint: Path) -> None:
+    config = configure(tiny_checkpoint)
+    config.parallel_config.ubatch_size = 2  # which vLLM has with some kinds of expert parallelism only
+    with pytest.raises(UnsupportedConfigurationError, match="--ubatch-size"):
+        ConnectionConfigHook.verify_and_update_config(config)
+
+
 def test_the_v2_model_runner(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
     with pytest.raises(UnsupportedConfigurationError, match="VLLM_USE_V2_MODEL_RUNNER=0"):

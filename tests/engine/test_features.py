@@ -71,6 +71,15 @@ def test_stop_string_ends_the_answer(engine: Engine) -> None:
     assert completion.finish_reason == "stop"
 
 
+def test_the_layer_is_told_where_a_stop_string_ends_the_answer(engine: Engine) -> None:
+    job = Job(prompt(3, 60), "sw")
+    whole = engine.run([job], detokenize=True)[0]
+    stopped = engine.run([job], detokenize=True, stop=[whole.outputs[0].text[3:5]])[0]
+    assert stopped.outputs[0].finish_reason == "stop"
+    assert stopped.kv_transfer_params is not None
+    assert stopped.kv_transfer_params == whole.kv_transfer_params
+
+
 def test_logprobs_of_alternatives(engine: Engine) -> None:
     job = Job(prompt(4, 60), "global", max_tokens=1)
     completion = engine.run([job], logprobs=5)[0].outputs[0]

@@ -78,6 +78,7 @@ def play(
         TALLY.requests += 1
         TALLY.tokens += len(tokens)
     assert not scheduler._connected
+    assert not scheduler._problems
     assert sorted(scheduler._free_slots) == [0, 1]
 
 
