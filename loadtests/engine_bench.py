@@ -164,7 +164,7 @@ def compare_two_pass(checkpoint: Path, batches: Batches, runs: Runs) -> list[Res
             10,
             f"{mine:.2f} s against {seconds:.2f} s",
         )
-        for case, seconds in (("one by one", alone), ("in one batch", together))
+        for case, seconds in ((f"one by one, from {len(few)}", alone), ("in one batch", together))
     ]
 
 
@@ -231,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory", type=float, default=0.4, help="share of a GPU's memory for each of the two engines")
     parser.add_argument("--no-transformers", action="store_true", help="leave out two-pass generation on transformers")
     options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error("--rounds must be 2 or more, for quartiles")
     results, runs = measure(options)
     report = {
         "machine": describe_machine(),
