@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := requirements/cpu.lock requirements/dev.lock
 
-.PHONY: install run test lint format lock deploy-tools clean
+.PHONY: install run test lint format lock deploy-tools image-test clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,10 @@ lock: $(INSTALLED)
 # What the tests of deployment run beside Python packages; without it they are skipped.
 deploy-tools:
 	bash tools/deploy_tools.sh
+
+# Build the CPU image and run it; as root on Debian 12, without a daemon.
+image-test: $(INSTALLED)
+	PYTHON=$(BIN)/python bash tools/image_test.sh
 
 # Everything that `make` wrote; models/ and outputs/ are made again by `make run`.
 clean:

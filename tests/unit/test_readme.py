@@ -27,7 +27,9 @@ def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:
     assert f"model: {demo.BASE}\n" in (ROOT / demo.RECIPE).read_text("utf-8")
 
 
-@pytest.mark.parametrize("target", ["install", "run", "test", "lint", "format", "lock", "deploy-tools", "clean"])
+@pytest.mark.parametrize(
+    "target", ["install", "run", "test", "lint", "format", "lock", "deploy-tools", "image-test", "clean"]
+)
 def test_every_make_target_is_explained(target: str) -> None:
     assert f"\n{target}:" in (ROOT / "Makefile").read_text("utf-8")
     assert f"make {target}" in README
