@@ -76,9 +76,8 @@ def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> Non
         raise StartError(str(error)) from error
     # vLLM handles signals once it listens; until then, leaving by exception lets it end the engine's processes.
     signal.signal(signal.SIGTERM, _leave)
-    if (
-        settings.path is not None
-    ):  # SIGHUP means reload, which there is no need for yet, nor ever in the engine's processes
+    if settings.path is not None:
+        # SIGHUP means reload, which there is no need for yet, nor ever in the engine's processes.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         uvloop.run(_run(arguments, settings))

@@ -38,7 +38,7 @@ You may call these tools: {{ tools | tojson }}<|im_end|>
 {{ message['content'] }}<|im_end|>
 {% endfor %}<|im_start|>assistant
 """
-README_EXAMPLE = re.compile(r"```python\n(from vllm import LLM.*?)```", re.DOTALL)
+DOCUMENTED = re.compile(r"```python\n(from vllm import LLM.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_chats_equal_the_reference(llm: LLM, reference: Reference, tools: list[d
 
 
 def test_the_documented_example(llm: LLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    match = README_EXAMPLE.search(Path("docs/engine.md").read_text("utf-8"))
+    match = DOCUMENTED.search(Path("docs/engine.md").read_text("utf-8"))
     assert match
     example = match[1]
     assert len(example.splitlines()) <= 10

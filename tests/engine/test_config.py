@@ -9,9 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from vllm import EngineArgs
 
-from cc_serve.engine.config import MAX_SLOTS, ConnectionConfigHook, EngineConnection, UnsupportedConfigurationError
+from cc_serve.engine.config import (
+    MAX_SLOTS,
+    ConnectionConfigHook,
+    EngineConnection,
+    UnsupportedConfigurationError,
+    _num_slots,
+)
 from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
 from tests.engine.conftest import start_engine
 
@@ -31,6 +38,18 @@ def test_scheduler_worker_and_settings_are_chosen_without_flags(tiny_checkpoint:
     assert settings.anchor_offset == -1
     assert settings.num_slots == MAX_SLOTS
     assert settings.sha256 == json.loads((tiny_checkpoint / CONFIG_FILE).read_text())["cc_connection"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "languages", "slots"),
+    [(30, 576, 1, 24), (32, 4096, 1, 16), (32, 4096, 3, 32)],
+    ids=["small", "large, each language with its own matrix", "large, languages that share"],
+)
+def test_slots_fit_in_a_megabyte_and_what_shared_matrices_leave(
+    layers: int, hidden: int, languages: int, slots: int
+) -> None:
+    shape = SimpleNamespace(num_layers=layers, hidden_size=hidden, names=("global", "sw"))
+    assert _num_slots(shape, languages, torch.bfloat16) == slots
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ ATTRIBUTES = {
         *("self._block_hasher", "self.block_hashes", "self.num_prompt_tokens", "self.num_computed_tokens"),
         *("self.prompt_token_ids", "self.prompt_is_token_ids", "self.resumable", "self.all_token_ids"),
     ),
+    "vllm.outputs:RequestOutput": ("self.kv_transfer_params = kv_transfer_params",),
+    "vllm.v1.engine.output_processor:OutputProcessor": ("engine_core_output.kv_transfer_params",),
     "vllm.v1.engine.input_processor:InputProcessor": ("self.model_config.logits_processors",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner": (
         *("model_config.logits_processors", "self._model_forward("),
