@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-LOCKS := requirements/cpu.lock requirements/dev.lock
+LOCKS := requirements/cpu.lock requirements/dev.lock requirements/docs.lock
 
 .PHONY: install run test lint format lock deploy-tools image-test clean
 

@@ -27,6 +27,10 @@ DEVELOP = """\
 # a server's image does not carry them; resolved together with it, so that the tests run what is served.
 # Written by `make lock`. Install with --no-deps.
 """
+DOCUMENT = """\
+# What the documentation and the notebook need beside cpu.lock and dev.lock, and resolved together with them.
+# Written by `make lock`. Install with --no-deps.
+"""
 
 
 def resolve(extras: str, constraints: Path | None = None) -> dict[str, str]:
@@ -52,12 +56,14 @@ def write(name: str, header: str, versions: dict[str, str]) -> Path:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     serve = resolve("cpu")
     path = write("cpu.lock", SERVE, serve)
-    everything = resolve("cpu,demo,dev", constraints=path)
-    develop = {name: version for name, version in everything.items() if name not in serve}
+    everything = resolve("cpu,demo,dev,docs", constraints=path)
+    develop = {name: everything[name] for name in resolve("cpu,demo,dev", constraints=path) if name not in serve}
     write("dev.lock", DEVELOP, dict(sorted((develop | WEIGHTS).items())))
+    document = {name: version for name, version in everything.items() if name not in serve | develop}
+    write("docs.lock", DOCUMENT, document)
 
 
 if __name__ == "__main__":
