@@ -10,6 +10,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 PLAIN_TEMPLATE = "plain_chat.jinja"
 
+Conversation = tuple[tuple[str, str], ...]
+"""Turns, each a role and a text."""
+
 # Only the shape of a rendered conversation is read from it, never its tokens.
 _PROBE = "0"
 
@@ -43,36 +46,56 @@ class ChatEncoder:
         pad = tokenizer.pad_token_id
         self.pad_id: int = self.end[-1] if pad is None else pad
 
-    def render(self, user: str) -> str:
-        """The prompt's text: one user turn and the generation prompt."""
+    def render(self, prompt: str | Conversation) -> str:
+        """The prompt's text: one user turn, or a conversation that ends with one, and the generation prompt.
+
+        Raises:
+            ChatError: the template cannot render it.
+        """
+        turns = _turns(prompt)
         try:
             text = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": user}], tokenize=False, add_generation_prompt=True
+                [{"role": role, "content": content} for role, content in turns],
+                tokenize=False,
+                add_generation_prompt=True,
             )
         except Exception as error:  # a template raises whatever its author chose
-            raise ChatError(f"the chat template cannot render one user turn: {error}") from error
+            what = "one user turn" if len(turns) == 1 else f"turns of {', '.join(role for role, _ in turns)}"
+            raise ChatError(f"the chat template cannot render {what}: {error}") from error
         return str(text)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a rendered text; special tokens written in it count as such, none is added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def prompt(self, user: str, limit: int) -> list[int] | None:
+    def prompt(self, prompt: str | Conversation, limit: int) -> list[int] | None:
         """Token ids of the prompt, at most ``limit`` of them.
 
-        A longer prompt loses the beginning of the user's text, never the template around it: the question usually
-        stands at the end, and the anchor always does. None if even an empty user turn is too long.
+        A longer prompt loses its oldest turns, but for the system's, and then the beginning of the last user's text,
+        never the template around it: the question usually stands at the end, and the anchor always does. None if
+        even an empty user turn is too long.
         """
-        ids = self.encode(self.render(user))
+        ids = self.encode(self.render(prompt))
         if len(ids) <= limit:
             return ids
-        best = self.encode(self.render(""))
+        *before, (_, user) = _turns(prompt)
+        system = [turn for turn in before[:1] if turn[0] == "system"]
+        for start in range(len(system) + 1, len(before)):
+            if before[start][0] == "user":
+                ids = self.encode(self.render((*system, *before[start:], ("user", user))))
+                if len(ids) <= limit:
+                    return ids
+
+        def last(kept: int) -> list[int]:
+            return self.encode(self.render((*system, ("user", user[len(user) - kept :]))))
+
+        best = last(0)
         if len(best) > limit:
             return None
-        shortest, longest = 0, len(user) - 1  # characters kept, from the right
+        shortest, longest = 0, len(user)  # characters kept, from the right
         while shortest <= longest:
             keep = (shortest + longest + 1) // 2
-            ids = self.encode(self.render(user[len(user) - keep :]))
+            ids = last(keep)
             if len(ids) <= limit:
                 best, shortest = ids, keep + 1
             else:
@@ -98,6 +121,10 @@ class ChatEncoder:
         if self.tokenizer.eos_token_id is None:
             raise ChatError("the tokenizer has no eos token, so no answer could ever end; set eos_token")
         return [self.tokenizer.eos_token_id]
+
+
+def _turns(prompt: str | Conversation) -> Conversation:
+    return (("user", prompt),) if isinstance(prompt, str) else prompt
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None) -> set[int]:

@@ -45,9 +45,9 @@ def run_command(arguments: Sequence[str]) -> int:
     from cc_train.checkpoint import CheckpointError
     from cc_train.config import UsageError, parse_run
     from cc_train.data import DataError
+    from cc_train.least_squares import FitError
     from cc_train.run import run
     from cc_train.trainer import TrainingError
-    from cc_train.transform import FitError
     from cc_train.workspace import OutputError, unfinished_checkpoints
 
     console = Console(stderr=True)

@@ -42,7 +42,16 @@ class DataArguments:
 
     _argument_group_name = "data"
 
-    data: list[str] = field(metadata={"help": "Parallel rows: JSONL files, plain or gzipped."})
+    data: list[str] = field(
+        metadata={
+            "help": "Parallel rows: JSON lines (plain or gzipped), Parquet, a directory of them, a Hugging Face "
+            "dataset saved on disk, or its id on the hub. FILE=0.3 uses three rows in ten, FILE=2 each row twice."
+        }
+    )
+    columns: str | None = field(
+        default=None,
+        metadata={"help": "Columns under another name: lang=language,instruction=question,output=answer."},
+    )
     eval_data: list[str] | None = field(
         default=None, metadata={"help": "Rows for evaluation during training; needs --eval-strategy."}
     )
@@ -95,13 +104,38 @@ class FitArguments:
     fit_held_out: float = field(
         default=FitSettings.held_out, metadata={"help": "Share of the pairs kept for the report."}
     )
-    fit_ridge: float = field(
-        default=FitSettings.ridge, metadata={"help": "Ridge, as a share of the mean of the normal equations' diagonal."}
+    fit_ridge: float | None = field(
+        default=None,
+        metadata={
+            "help": "Ridge of the global matrix, as a share of the mean of the normal equations' diagonal; chosen by "
+            "cross-validation if not given."
+        },
+    )
+    fit_shrinkage: float | None = field(
+        default=None,
+        metadata={
+            "help": "How many pairs' worth a language's matrix is pulled towards the global one; inf: no matrices of "
+            "their own. Chosen on pairs left out if not given."
+        },
+    )
+    fit_rank: int | None = field(
+        default=None, metadata={"help": "Highest rank of a matrix; cc_fit.json says what it loses."}
+    )
+    fit_folds: int = field(
+        default=FitSettings.folds, metadata={"help": "Parts of the pairs that cross-validation leaves out in turn."}
     )
     fit_batch_size: int = field(default=8, metadata={"help": "Pairs in one forward pass."})
 
     def settings(self) -> FitSettings:
-        return FitSettings(self.fit_max_pairs, self.fit_min_pairs, self.fit_held_out, self.fit_ridge)
+        return FitSettings(
+            self.fit_max_pairs,
+            self.fit_min_pairs,
+            self.fit_held_out,
+            self.fit_ridge,
+            self.fit_shrinkage,
+            self.fit_rank,
+            self.fit_folds,
+        )
 
 
 @dataclass
@@ -255,7 +289,10 @@ def _check(config: RunConfig) -> None:
         ("--fit-max-pairs", fit.fit_max_pairs < 1, "must be at least 1"),
         ("--fit-min-pairs", fit.fit_min_pairs < 1, "must be at least 1"),
         ("--fit-held-out", not 0 <= fit.fit_held_out < 1, "must be at least 0 and below 1"),
-        ("--fit-ridge", not fit.fit_ridge >= 0, "must be 0 or more"),
+        ("--fit-ridge", fit.fit_ridge is not None and not fit.fit_ridge >= 0, "must be 0 or more"),
+        ("--fit-shrinkage", fit.fit_shrinkage is not None and not fit.fit_shrinkage >= 0, "must be 0 or more"),
+        ("--fit-rank", fit.fit_rank is not None and fit.fit_rank < 1, "must be at least 1"),
+        ("--fit-folds", fit.fit_folds < 2, "must be at least 2"),
         ("--fit-batch-size", fit.fit_batch_size < 1, "must be at least 1"),
         (
             "--eval-data",

@@ -1,17 +1,17 @@
 """Parallel rows: read, checked, encoded and batched. A row that cannot be used is named, never silently dropped.
 
-One JSON object a line, plain or gzipped, with ``lang`` (ISO 639-1), ``instruction`` in that language,
-``instruction_en`` and ``output``; ``id`` and ``task`` are optional, other fields are ignored. English rows are
-trained plain, because English is served plain.
+A row has ``lang`` (ISO 639-1), ``instruction`` in that language, ``instruction_en`` and ``output``; or, instead of the
+instructions, ``messages`` and ``messages_en``, conversations that end with a user's turn, or with the answer. ``id``
+and ``task`` are optional, other fields are ignored. English rows are trained plain, because English is served plain.
+A sentence in many languages, one field each (``en`` among them), is a pair of user turns for each, without answers:
+the Transform Matrices can be fitted on it, and nothing trained.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
+import difflib
 import random
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,53 +21,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cc_train.chat import ChatEncoder
-from cc_train.checkpoint import LANGUAGE_CODE
+from cc_train.chat import ChatEncoder, ChatError
 from cc_train.connection import ANCHOR_OFFSET
+from cc_train.rows import FIELDS, MissingFieldError, Row, SkippedRow, UnusableError, rows_of
+from cc_train.sources import DataError, Source, read_records
 
-ENGLISH = "en"
 IGNORED = -100  # the label that cross-entropy skips
-_REQUIRED = ("lang", "instruction", "instruction_en", "output")
-_LONG_ENOUGH = 80  # characters of a bad value that a message shows
-
-
-class DataError(ValueError):
-    """The data cannot be used at all; the message names the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One parallel row, and where it came from: ``file`` is the path as it was given."""
-
-    lang: str
-    instruction: str
-    instruction_en: str
-    output: str
-    file: str
-    line: int
-    id: str = ""
-    task: str = ""
-
-    @property
-    def connected(self) -> bool:
-        """Whether the row is trained with the connection."""
-        return self.lang != ENGLISH
-
-    @property
-    def name(self) -> str:
-        return f"{self.file}:{self.line}" + (f" ({self.id})" if self.id else "")
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedRow:
-    """A row that was not used."""
-
-    file: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +39,36 @@ class Example:
     english: np.ndarray
 
 
-def read_rows(paths: Sequence[str | Path]) -> tuple[list[Row], list[SkippedRow]]:
-    """Read and check every row of the files.
+def read_rows(
+    sources: Sequence[str | Path | Source],
+    columns: Mapping[str, str] | None = None,
+    *,
+    answers: bool = True,
+    seed: int = 0,
+) -> tuple[list[Row], list[SkippedRow]]:
+    """Read and check every row, each as often as its source's weight says.
+
+    Args:
+        sources: where to read.
+        columns: the column that holds a field, for fields under another name.
+        answers: whether a row needs one.
+        seed: of the rows that a weight picks.
 
     Raises:
-        DataError: a file cannot be opened, is corrupt or ends in the middle.
+        DataError: a source cannot be read to its end, or no row of it has the columns.
     """
+    unknown = sorted(set(columns or {}) - set(FIELDS))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; fields: {', '.join(FIELDS)}"
+        raise DataError(f"--columns: {unknown[0]!r} is no field of a row{hint}")
     rows: list[Row] = []
     skipped: list[SkippedRow] = []
-    for name in map(str, paths):
-        for line, payload in _lines(Path(name)):
-            if not payload.strip():
-                continue
-            try:
-                rows.append(_row(payload, name, line))
-            except _UnusableError as error:
-                skipped.append(SkippedRow(name, line, str(error)))
+    for source in sources:
+        weighted = source if isinstance(source, Source) else Source(str(source))
+        found, unusable = _read_source(weighted.name, columns or {}, answers)
+        rows += _weighted(found, weighted, seed)
+        skipped += unusable
     return rows, skipped
 
 
@@ -111,25 +84,16 @@ def encode_rows(
 ) -> tuple[list[Example], list[SkippedRow]]:
     """Encode rows to at most ``max_length`` tokens, prompt and answer together.
 
-    A long prompt loses the beginning of the user's text; a row whose answer leaves no room, or whose prompt is too
-    short to hold the anchor, is skipped.
+    A long prompt loses its oldest turns and the beginning of the user's text; a row whose answer leaves no room or has
+    no tokens, or whose prompt is too short to hold the anchor, is skipped.
     """
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
     for row in rows:
-        answer = encoder.answer(row.output)
-        prompt = encoder.prompt(row.instruction, max_length - len(answer))
-        english = encoder.prompt(row.instruction_en, max_length) if row.connected else []
-        if prompt is None or english is None:
-            reason = f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}"
-            skipped.append(SkippedRow(row.file, row.line, reason))
-            continue
-        shortest = min(len(prompt), len(english)) if row.connected else len(prompt)
-        if shortest < -anchor_offset:
-            reason = f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}"
-            skipped.append(SkippedRow(row.file, row.line, reason))
-            continue
-        examples.append(Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english))))
+        try:
+            examples.append(_encoded(row, encoder, max_length, anchor_offset))
+        except (UnusableError, ChatError) as error:
+            skipped.append(SkippedRow(row.file, row.line, str(error)))
     return examples, skipped
 
 
@@ -198,55 +162,39 @@ def pad_right(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Ten
     return ids, mask
 
 
-class _UnusableError(ValueError):
-    """Why one row cannot be used."""
+def _read_source(name: str, columns: Mapping[str, str], answers: bool) -> tuple[list[Row], list[SkippedRow]]:
+    rows: list[Row] = []
+    skipped: list[SkippedRow] = []
+    missing = ""
+    for file, record in read_records(name):
+        try:
+            rows += rows_of(record, columns, file, answers=answers)
+        except UnusableError as error:
+            skipped.append(SkippedRow(file, record.number, str(error)))
+            if isinstance(error, MissingFieldError) and isinstance(record.fields, Mapping):
+                missing = missing or f"{error} in a row of {', '.join(map(repr, record.fields))}"
+    if missing and not rows:
+        raise DataError(f"{name}: no row can be used: {missing}; name columns with --columns FIELD=COLUMN,...")
+    return rows, skipped
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines of a plain or gzipped file, recognised by its content."""
-    number = 0
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            for number, payload in enumerate(file, start=1):
-                yield number, payload
-    except (OSError, EOFError, zlib.error) as error:
-        where = f" after line {number}" if number else ""
-        raise DataError(f"{path}: cannot be read{where}: {getattr(error, 'strerror', None) or error}") from error
+def _weighted(rows: list[Row], source: Source, seed: int) -> list[Row]:
+    """Every row as often as the weight says; what is left of it picks a sample that depends on seed and name."""
+    whole, part = divmod(source.weight, 1)
+    seed = random.Random(f"{seed} {source.name}").getrandbits(32)
+    return rows * int(whole) + (sample_rows(rows, round(part * len(rows)), seed) if part else [])
 
 
-def _row(payload: bytes, file: str, line: int) -> Row:
-    """Check one line; raises `_UnusableError`."""
-    try:
-        content = json.loads(payload.decode("utf-8-sig" if line == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        raise _UnusableError(f"not UTF-8 at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
-        raise _UnusableError(f"not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise _UnusableError("not a JSON object")
-    for field in _REQUIRED:
-        if field not in content:
-            raise _UnusableError(f"field {field!r} is missing")
-        value = content[field]
-        if not isinstance(value, str):
-            raise _UnusableError(f"field {field!r} is not a string (found {_shown(value)})")
-        if not value.strip():
-            raise _UnusableError(f"field {field!r} is empty")
-        if any("\ud800" <= c <= "\udfff" for c in value):
-            raise _UnusableError(f"field {field!r} holds a lone surrogate, which is no text")
-    if not LANGUAGE_CODE.fullmatch(content["lang"]):
-        raise _UnusableError(f"field 'lang' is not an ISO 639-1 code (found {_shown(content['lang'])})")
-    return Row(
-        **{field: content[field] for field in _REQUIRED},
-        file=file,
-        line=line,
-        id=str(content.get("id", "")),
-        task=str(content.get("task", "")),
-    )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONG_ENOUGH else text[:_LONG_ENOUGH] + "…"
+def _encoded(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int) -> Example:
+    """Encode one row; raises `UnusableError`, or `ChatError` where the template cannot render its conversation."""
+    answer = encoder.answer(row.output) if row.output else []
+    if row.output and len(answer) == len(encoder.end):
+        raise UnusableError(f"the answer {row.output[:20]!r} has no tokens")
+    prompt = encoder.prompt(row.messages or row.instruction, max_length - len(answer))
+    english = encoder.prompt(row.messages_en or row.instruction_en, max_length) if row.connected else []
+    if prompt is None or english is None:
+        raise UnusableError(f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}")
+    shortest = min(len(prompt), len(english)) if row.connected else len(prompt)
+    if shortest < -anchor_offset:
+        raise UnusableError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
+    return Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english)))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
 
@@ -23,15 +20,16 @@ from cc_train.architectures import base_architecture
 from cc_train.chat import ChatEncoder
 from cc_train.checkpoint import CONFIG_KEY, save_connection
 from cc_train.config import RunConfig, UsageError
-from cc_train.connection import Connection, DecisionMaker
-from cc_train.data import DataError, Example, PairCollator, PairDataset, SkippedRow, encode_rows, read_rows, sample_rows
-from cc_train.fit_report import brief, score_transforms
+from cc_train.connection import DecisionMaker
+from cc_train.data import Example, PairCollator, PairDataset
+from cc_train.fit import fit_connection
+from cc_train.load import load_examples, require_connected
+from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
+from cc_train.rows import SkippedRow
 from cc_train.trainer import ConnectionTrainer
-from cc_train.transform import capture_pairs, fit_transforms, pair_counts, split_pairs
 from cc_train.workspace import Workspace
 
-FIT_FILE = "cc_fit.json"
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
 STATE_FILE = "trainer_state.json"
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
@@ -76,10 +74,12 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    examples, skipped = load_examples(config.data.data, config, encoder, say)
+    examples, skipped = _load(config.data.data, config, encoder, say)
+    if config.method.method == "cc":
+        require_connected(examples)
     evaluation: list[Example] = []
     if config.data.eval_data:
-        evaluation, unusable = load_examples(config.data.eval_data, config, encoder, say)
+        evaluation, unusable = _load(config.data.eval_data, config, encoder, say)
         skipped += unusable
 
     directory = workspace.directory
@@ -145,29 +145,20 @@ def copy_notices(model: Path, directory: Path) -> None:
                 shutil.copyfile(path, directory / path.name)
 
 
-def load_examples(
-    paths: list[str], config: RunConfig, encoder: ChatEncoder, say: Callable[[str], object]
+def _load(
+    given: list[str], config: RunConfig, encoder: ChatEncoder, say: Callable[[str], object]
 ) -> tuple[list[Example], list[SkippedRow]]:
-    """Read, sample and encode rows; names on ``say`` those that cannot be used.
-
-    Raises:
-        DataError: a file cannot be read, or no row can be used.
-    """
-    rows, skipped = read_rows(paths)
-    rows = sample_rows(rows, config.data.max_rows, config.training.seed)
-    with _progress("encoding", len(rows), config) as advance:
-        examples, unusable = encode_rows(
-            _counted(rows, advance), encoder, config.data.max_length, config.method.anchor_offset
-        )
-    skipped += unusable
-    for row in skipped[:20]:
-        say(f"skipped {row}")
-    if len(skipped) > 20:
-        say(f"skipped {len(skipped) - 20} more rows, all listed in {SKIPPED_FILE}")
-    say(f"{len(examples)} rows used, {len(skipped)} skipped, from {', '.join(paths)}")
-    if not examples:
-        raise DataError(f"no row of {', '.join(paths)} can be used")
-    return examples, skipped
+    return load_examples(
+        given,
+        encoder,
+        columns=config.data.columns,
+        max_length=config.data.max_length,
+        max_rows=config.data.max_rows,
+        anchor_offset=config.method.anchor_offset,
+        seed=config.training.seed,
+        say=say,
+        shows_progress=not config.training.disable_tqdm,
+    )
 
 
 def _make_trainer(
@@ -209,57 +200,37 @@ def _fit(
     device: torch.device,
 ) -> dict[str, Any]:
     """Fit on the model as it was saved, write the connection, and report on held-out pairs."""
-    settings, batch_size, offset = config.fit.settings(), config.fit.fit_batch_size, config.method.anchor_offset
     # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
     dtype = torch.float32 if device.type == "cpu" else config.save_dtype
     model = _load_model(directory, dtype).eval()
     model.to(device)  # type: ignore[arg-type]
-    fitted, held_out = split_pairs(examples, settings, config.training.seed)
-
-    def batches(pairs: list[Example]) -> Any:
-        return capture_pairs(model, pairs, encoder.pad_id, batch_size=batch_size, anchor_offset=offset)
-
-    with _progress("fitting", len(fitted), config) as advance:
-        transforms = fit_transforms(batches(fitted), pair_counts(fitted), settings, advance)
-    connection = Connection(decision, transforms, anchor_offset=offset)
-    with _progress("scoring", len(held_out), config) as advance:
-        report = score_transforms(
-            ParallelModel(model, None).eval(), connection, batches(held_out), encoder.pad_id, advance
-        )
-    facts = {"fitted_pairs": pair_counts(fitted), "held_out_pairs": pair_counts(held_out), "ridge": settings.ridge}
+    fitted = fit_connection(
+        model,
+        decision,
+        examples,
+        encoder.pad_id,
+        config.fit.settings(),
+        directory=directory,
+        anchor_offset=config.method.anchor_offset,
+        batch_size=config.fit.fit_batch_size,
+        seed=config.training.seed,
+        shows_progress=not config.training.disable_tqdm,
+    )
     details = {
         "method": config.method.method,
         "base_model": Path(config.model.model).name,
         "seed": config.training.seed,
-        "fit": {"pairs": len(fitted), "ridge": settings.ridge, **brief(report)},
+        "fit": fitted.details(),
     }
-    languages = sorted({e.row.lang for e in examples if e.row.connected})
-    save_connection(directory, connection, languages, details)
-    (directory / FIT_FILE).write_text(json.dumps({**facts, "scores": report}, indent=2) + "\n", "utf-8")
-    return report
+    save_connection(directory, fitted.connection, fitted.languages, details)
+    fitted.write_facts(directory)
+    return fitted.facts["scores"]
 
 
 def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:
     if skipped:
         lines = [json.dumps({"file": s.file, "line": s.line, "reason": s.reason}, ensure_ascii=False) for s in skipped]
         (directory / SKIPPED_FILE).write_text("\n".join(lines) + "\n", "utf-8")
-
-
-@contextmanager
-def _progress(what: str, total: int, config: RunConfig) -> Iterator[Callable[[int], object]]:
-    """A progress bar, as long as Trainer may show one; gives the function that advances it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), disable=bool(config.training.disable_tqdm) or not total
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
-
-
-def _counted(rows: list, advance: Callable[[int], object]) -> Any:
-    for row in rows:
-        yield row
-        advance(1)
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from cc_serve.routing import AUTO, GLOBAL, OFF, Router
 
 logger = init_logger("vllm.cc_serve.api.describe")  # under vLLM's name, whose logging is set up
 
-#: `cc_train.run.FIT_FILE`, spelt out here: a server needs no trainer.
+#: `cc_train.fit.FIT_FILE`, spelt out here: a server needs no trainer.
 FIT_FILE: Final = "cc_fit.json"
 _ALL: Final = "all"
 

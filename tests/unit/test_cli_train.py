@@ -62,7 +62,9 @@ def test_only_the_connection_can_learn_what_only_the_english_prompt_says(
     assert entry.languages == ("de", "fr")
     assert entry.model_extra is not None
     assert entry.model_extra["fit"]["answer_loss"]["english"] < 0.1
-    assert json.loads((tmp_path / "cc" / "cc_fit.json").read_text())["scores"]["all"]["pairs"] == 7
+    assert (
+        json.loads((tmp_path / "cc" / "cc_fit.json").read_text())["scores"]["all"]["pairs"] == 8
+    )  # a word in both languages
     assert not (tmp_path / "sft" / "cc_connection.safetensors").exists()
     plain = json.loads((tmp_path / "sft" / "config.json").read_text())
     assert plain["architectures"] == ["LlamaForCausalLM"]

@@ -62,7 +62,10 @@ MALFORMED = [
     ),
     (json.dumps({**GOOD, "output": 3}).encode(), "field 'output' is not a string (found 3)"),
     (json.dumps({**GOOD, "output": " \n"}).encode(), "field 'output' is empty"),
-    (json.dumps({**GOOD, "lang": "german"}).encode(), "field 'lang' is not an ISO 639-1 code (found 'german')"),
+    (
+        json.dumps({**GOOD, "lang": "german"}).encode(),
+        "field 'lang': 'german' is no ISO 639-1 code; did you mean 'de'?",
+    ),
     (json.dumps({**GOOD, "instruction": "a\ud800b"}).encode(), "field 'instruction' holds a lone surrogate"),
 ]
 

@@ -1,0 +1,179 @@
+"""Where rows come from: JSON lines, Parquet, directories of them, and Hugging Face datasets, each with a weight."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")
+_SAVED_DATASET = ("state.json", "dataset_dict.json")
+
+
+class DataError(ValueError):
+    """The data cannot be used at all; the message names the file."""
+
+
+class UnreadableError(ValueError):
+    """Why one record cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: its line in the file, or its number in a table, from 1; and its fields, or why there are none."""
+
+    number: int
+    fields: Mapping[str, Any] | UnreadableError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to read, as it was given.
+
+    Args:
+        name: a file, a directory, or a dataset's id, with ``#split`` if it has several splits.
+        weight: how often each row is used; 0.3 a sample of three in ten, 2 each row twice.
+    """
+
+    name: str
+    weight: float = 1.0
+
+
+def parse_sources(given: Iterable[str | Path]) -> list[Source]:
+    """Sources from an option's values: ``FILE``, ``FILE=WEIGHT``, or a JSON object of weights by file.
+
+    Raises:
+        DataError: a weight is no number above 0.
+    """
+    sources: list[Source] = []
+    for text in map(str, given):
+        if text.startswith("{"):
+            sources += [_weighted(str(name), weight) for name, weight in json.loads(text).items()]
+        elif "=" in text and not Path(text).exists():
+            sources.append(_weighted(*text.rsplit("=", 1)))
+        else:
+            sources.append(Source(text))
+    return sources
+
+
+def parse_columns(given: str | None) -> dict[str, str]:
+    """Columns by field, from ``lang=language,output=answer`` or a JSON object.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if not given:
+        return {}
+    if given.startswith("{"):
+        return {str(field): str(column) for field, column in json.loads(given).items()}
+    pairs = [part.strip().partition("=") for part in given.split(",")]
+    if not all(field and equals and column for field, equals, column in pairs):
+        raise DataError(f"--columns {given}: is not FIELD=COLUMN,FIELD=COLUMN")
+    return {field.strip(): column.strip() for field, _, column in pairs}
+
+
+def read_records(name: str) -> Iterator[tuple[str, Record]]:
+    """The records of a source, each with the file that it is in.
+
+    Raises:
+        DataError: a file cannot be opened, is corrupt or ends in the middle; there is no such dataset or split.
+    """
+    path = Path(name)
+    if path.is_file():
+        yield from ((name, record) for record in _file(path))
+    elif path.is_dir() and not any((path / file).is_file() for file in _SAVED_DATASET):
+        files = sorted(p for p in path.rglob("*") if p.name.endswith(_SUFFIXES) and p.is_file())
+        if not files:
+            raise DataError(f"{name}: holds no {', '.join(_SUFFIXES)} file, and is no saved dataset")
+        for file in files:
+            yield from ((str(file), record) for record in _file(file))
+    elif name.endswith(_SUFFIXES) or path.is_absolute():
+        raise DataError(f"{name}: cannot be read: No such file or directory")
+    else:
+        yield from ((name, Record(number, row)) for number, row in enumerate(_dataset(name), start=1))
+
+
+def _weighted(name: str, weight: Any) -> Source:
+    try:
+        value = float(weight)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}={weight}: no such file, and {weight!r} is no weight") from None
+    if not 0 < value <= 1000:
+        raise DataError(f"{name}={weight}: a weight is above 0 and at most 1000")
+    return Source(name, value)
+
+
+def _file(path: Path) -> Iterator[Record]:
+    """The records of a file of any format, recognised by its content."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_PARQUET))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    yield from _parquet(path) if start == _PARQUET else _json_lines(path, start.startswith(_GZIP))
+
+
+def _json_lines(path: Path, zipped: bool) -> Iterator[Record]:
+    number = 0
+    try:
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            for number, payload in enumerate(file, start=1):
+                if payload.strip():
+                    yield Record(number, _json_object(payload, number))
+    except (OSError, EOFError, zlib.error) as error:
+        where = f" after line {number}" if number else ""
+        raise DataError(f"{path}: cannot be read{where}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _json_object(payload: bytes, line: int) -> Mapping[str, Any] | UnreadableError:
+    try:
+        content = json.loads(payload.decode("utf-8-sig" if line == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        return UnreadableError(f"not UTF-8 at byte {error.start}")
+    except (ValueError, RecursionError) as error:
+        return UnreadableError(f"not JSON ({error})")
+    return content if isinstance(content, dict) else UnreadableError("not a JSON object")
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record(number, row)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read after row {number}: {_one_line(error)}") from error
+
+
+def _dataset(name: str) -> Iterable[Mapping[str, Any]]:
+    """A dataset saved on disk, or one of the hub's."""
+    import datasets
+
+    place, _, split = name.partition("#")
+    try:
+        local = Path(place).is_dir()
+        found: Any = datasets.load_from_disk(place) if local else datasets.load_dataset(place)
+    except Exception as error:  # whatever the hub, a script of the dataset or its files raise
+        what = "a saved dataset that" if Path(place).is_dir() else "no such file, and a dataset of this id"
+        raise DataError(f"{place}: {what} cannot be loaded: {_one_line(error)}") from error
+    if not isinstance(found, dict):
+        return found
+    wanted = split or ("train" if "train" in found else next(iter(found)) if len(found) == 1 else "")
+    if wanted not in found:
+        raise DataError(f"{name}: has the splits {', '.join(map(str, found))}; name one with {place}#SPLIT")
+    return found[wanted]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

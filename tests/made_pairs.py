@@ -1,0 +1,42 @@
+"""Prompt pairs and activations made for the tests of the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+
+from cc_train.data import Example, Row
+from cc_train.pairs import PairBatch
+
+SIZE = 16
+
+
+def pair(lang: str, number: int = 0, length: int = 6, english: int | None = None) -> Example:
+    """A pair whose English prompt is told apart by ``english``, or by ``number``."""
+    generator = np.random.default_rng(number)
+    prompt, answer = (generator.integers(3, 100, n, dtype=np.int32) for n in (length, 2))
+    same = np.random.default_rng(number if english is None else english)
+    return Example(
+        Row(lang, "a", "b", "c", "rows.jsonl", number), prompt, answer, same.integers(3, 100, length + 2, np.int32)
+    )
+
+
+def matrix(seed: int) -> torch.Tensor:
+    """A random ``T`` [SIZE, SIZE]."""
+    return torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(seed)) / SIZE**0.5
+
+
+def batches_of(maps: Mapping[str, torch.Tensor], count: int, seed: int = 0, noise: float = 0.0) -> Iterator[PairBatch]:
+    """``count`` batches of 4 pairs of each language, whose ``T`` explains them; layers of very different norm."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = 10.0 ** torch.arange(3).float()[:, None]
+    number = 0
+    for _ in range(count):
+        for lang, transform in maps.items():
+            source = torch.randn(4, 3, SIZE, generator=generator) * scale
+            error = noise * torch.randn(4, 3, SIZE, generator=generator) * scale
+            pairs = [pair(lang, number + i) for i in range(4)]
+            number += 4
+            yield PairBatch(pairs, source, source @ transform + error, torch.zeros(4, SIZE))
