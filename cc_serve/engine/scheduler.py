@@ -29,6 +29,8 @@ from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMa
 
 logger = init_logger(__name__)
 
+SESSION_REFUSAL = "a streaming-input session cannot be connected"
+
 
 class Phase(enum.Enum):
     """How far a connected request has come."""
@@ -93,7 +95,8 @@ class ConnectionSchedulerMixin(Scheduler):
     def add_request(self, request: Request) -> None:
         """Queue a request; one that asks for a connection it cannot have ends with an error, never plain."""
         name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_ARGUMENT)
-        if name is not None and request.request_id not in self.requests:
+        session = self.requests.get(request.request_id)
+        if name is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
             connected = ConnectedRequest(name, anchor, stop_strings=bool(request.sampling_params.stop))  # type: ignore[union-attr]
             if problem := self._problem(request, connected):
@@ -101,6 +104,9 @@ class ConnectionSchedulerMixin(Scheduler):
             else:
                 self._make_tail_private(request, connected)
             self._connected[request.request_id] = connected
+        elif name is not None and session is not None and request.resumable:  # a chunk of what may have begun plain
+            connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, anchor=0))
+            self._refuse(session, connected, SESSION_REFUSAL)
         super().add_request(request)
 
     def _refuse(self, request: Request, connected: ConnectedRequest, problem: str) -> None:
@@ -118,7 +124,7 @@ class ConnectionSchedulerMixin(Scheduler):
         if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:
             return "prompt embeddings cannot be connected"
         if request.resumable:
-            return "a streaming-input session cannot be connected"
+            return SESSION_REFUSAL
         parameters = request.sampling_params
         if parameters and parameters.prompt_logprobs is not None and self._settings.anchor_offset != -1:
             return "prompt_logprobs need an anchor at the prompt's last token"

@@ -5,13 +5,16 @@ None is a stable API: a new vLLM fails here first, and says what moved.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 import vllm
 from vllm.model_executor.models import ModelRegistry
 
+import cc_serve
 from cc_train.architectures import FFN_OUTPUT_MODULE
 
 PINNED = "0.32"
@@ -115,6 +118,19 @@ ATTRIBUTES = {
 }
 
 
+def imported_symbols() -> set[str]:
+    """Everything that the package imports from vLLM, wherever in a module, as ``module:name``."""
+    (package,) = cc_serve.__path__
+    symbols = set()
+    for path in Path(package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vllm":
+                symbols |= {f"{node.module}:{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                assert not [alias.name for alias in node.names if alias.name.startswith("vllm.")], path
+    return symbols
+
+
 def find(symbol: str) -> object:
     module, _, path = symbol.partition(":")
     found: object = importlib.import_module(module)
@@ -122,6 +138,16 @@ def find(symbol: str) -> object:
         found = getattr(found, name, None)
         assert found is not None, f"{symbol} is gone from vLLM {vllm.__version__}"
     return found
+
+
+@pytest.mark.parametrize("symbol", sorted(imported_symbols()))
+def test_import(symbol: str) -> None:
+    module, _, name = symbol.partition(":")
+    try:
+        found = hasattr(importlib.import_module(module), name) or importlib.import_module(f"{module}.{name}")
+    except ImportError:
+        found = False
+    assert found, f"{symbol} is gone from vLLM {vllm.__version__}"
 
 
 def test_version_is_the_pinned_one() -> None:
