@@ -21,15 +21,12 @@ from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
 from cc_serve.api.errors import error_response
 from cc_serve.api.metrics import count_limit
 from cc_serve.api.rates import Allowance, Meter
+from cc_serve.api.stall import PatientSend, StalledClientError
 from cc_serve.configuration import Limits
 from cc_serve.settings import Caller
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0
-
-
-class StalledClientError(Exception):
-    """The client does not take in its answer."""
 
 
 @dataclass
@@ -59,19 +56,19 @@ class LimitsMiddleware:
         caller = caller_of(scope)
         use = self._uses[caller.name]
         answer = _Answer(send, caller, use, self._leave)
-        refusal = self._refusal(scope, caller, use)
-        if refusal is not None:
-            await refusal(scope, receive, answer.send)
-            return
-        if caller.rates.requests_per_minute is not None:
-            use.requests.add(1, caller.rates.requests_per_minute, _now())
-        self.running += 1
-        use.running += 1
-        answer.running = True
         try:
+            refusal = self._refusal(scope, caller, use)
+            if refusal is not None:
+                await refusal(scope, receive, answer.send)
+                return
+            if caller.rates.requests_per_minute is not None:
+                use.requests.add(1, caller.rates.requests_per_minute, _now())
+            self.running += 1
+            use.running += 1
+            answer.running = True
             await self._take_on(scope, receive, answer)
         finally:
-            answer.over()
+            answer.close()
 
     def _leave(self) -> None:
         self.running -= 1
@@ -141,7 +138,7 @@ class _Answer:
         self.running = False
         self.begun = False
         self.streaming = False
-        self._send = send
+        self._send = PatientSend(send, caller.limits.client_seconds)
         self._use = use
         self._leave = leave
 
@@ -151,6 +148,11 @@ class _Answer:
             self.running = False
             self._use.running -= 1
             self._leave()
+
+    def close(self) -> None:
+        """No more of it will be sent."""
+        self.over()
+        self._send.close()
 
     def charge(self, tokens: int) -> None:
         if self.caller.rates.tokens_per_minute is not None:
@@ -170,11 +172,7 @@ class _Answer:
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last:
             self.over()
-        try:
-            async with asyncio.timeout(self.caller.limits.client_seconds):
-                await self._send(message)
-        except TimeoutError as error:
-            raise StalledClientError from error
+        await self._send(message)
         if last:
             self.streaming = False
 

@@ -21,6 +21,7 @@ import pytest
 
 from cc_serve.keys import hash_key
 from tests.api.conftest import MODEL, Server, started
+from tests.api.traces import Collector, collecting
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
 LONG = {"max_tokens": 450, "extra_body": {"ignore_eos": True}}
@@ -48,8 +49,15 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded(checkpoint: Path, config: Path, log: Path) -> Iterator[Server]:
-    with started(checkpoint, log, "--cc-config", str(config)) as running:
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(checkpoint: Path, config: Path, log: Path, collector: Collector) -> Iterator[Server]:
+    flags = ("--cc-config", str(config), "--otlp-traces-endpoint", collector.address)
+    with started(checkpoint, log, *flags) as running:
         running.client = running.client.copy(api_key="user")
         running.http.headers["x-api-key"] = "user"
         yield running
@@ -97,6 +105,16 @@ def test_anthropics_client_is_let_in(guarded: Server) -> None:
     assert message("user").usage.output_tokens == 4
     with pytest.raises(anthropic.AuthenticationError):
         message("nobody")
+
+
+def test_a_trace_goes_on_through_the_engine(guarded: Server, collector: Collector) -> None:
+    trace, parent = os.urandom(16), os.urandom(8)
+    ask(guarded, max_tokens=4, extra_headers={"traceparent": f"00-{trace.hex()}-{parent.hex()}-01"})
+    until(lambda: [span for span in collector.spans if span.trace_id == trace])
+    (span,) = [span for span in collector.spans if span.trace_id == trace]
+    attributes = {item.key: item.value for item in span.attributes}
+    assert span.parent_span_id == parent
+    assert attributes["gen_ai.usage.completion_tokens"].int_value == 4
 
 
 @pytest.mark.parametrize(

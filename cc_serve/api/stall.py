@@ -1,0 +1,63 @@
+"""Waiting only so long for a client to take in its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.types import Message, Send
+
+
+class StalledClientError(Exception):
+    """The client does not take in its answer."""
+
+
+class PatientSend:
+    """A send channel that gives up on a message after ``seconds``.
+
+    One timer serves all messages of a response: nearly all go out at once, and a timeout for each would cost a stream
+    more than anything else here does.
+
+    Raises:
+        StalledClientError: a message did not go out.
+    """
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self._sender: asyncio.Task[Any] | None = None  # while a message is on its way
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._given_up = False
+
+    async def __call__(self, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        sender = self._sender = asyncio.current_task()
+        self._since = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look)
+        try:
+            await self._send(message)
+        except asyncio.CancelledError as error:
+            if self._given_up and sender is not None and sender.uncancel() == 0:
+                raise StalledClientError from error
+            raise
+        finally:
+            self._sender = None
+
+    def close(self) -> None:
+        """Nothing more is to be sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._sender is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._since + self._seconds - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._look)
+        else:
+            self._given_up = True
+            self._sender.cancel()
