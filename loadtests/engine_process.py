@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -31,16 +32,19 @@ class Measured:
     """What an engine took for a batch; times in seconds.
 
     Args:
-        seconds: for all of it.
+        parts: the requests' admission, and then each step of the engine.
         first_token: mean over requests, from their arrival at the engine.
-        step: mean time between tokens.
         cached_tokens: of the prompts, found in the prefix cache.
     """
 
-    seconds: float
+    parts: list[float]
     first_token: float
-    step: float
     cached_tokens: int
+
+    @property
+    def seconds(self) -> float:
+        """For all of the batch."""
+        return sum(self.parts)
 
 
 class Engine:
@@ -78,6 +82,7 @@ def _load(model: Path, options: dict[str, Any]) -> None:
 
 def _generate(batch: Batch) -> Measured:
     from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
     parameters = [
         SamplingParams(
@@ -85,19 +90,25 @@ def _generate(batch: Batch) -> Measured:
             max_tokens=batch.max_tokens,
             ignore_eos=True,
             detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
             extra_args={"cc_connection": connection} if connection else None,
         )
         for connection in batch.connections
     ]
-    start = time.perf_counter()
-    outputs = _llm.generate([{"prompt_token_ids": p} for p in batch.prompts], parameters, use_tqdm=False)
-    seconds = time.perf_counter() - start
-    metrics = [output.metrics for output in outputs]
+    engine = _llm.llm_engine
+    times = [time.perf_counter()]
+    for index, (prompt, parameter) in enumerate(zip(batch.prompts, parameters, strict=True)):
+        engine.add_request(f"{times[0]}/{index}", {"prompt_token_ids": prompt}, parameter)
+    times.append(time.perf_counter())
+    finished = []
+    while engine.has_unfinished_requests():
+        finished += [output for output in engine.step() if output.finished]
+        times.append(time.perf_counter())
+    assert all(len(output.outputs[0].token_ids) == batch.max_tokens for output in finished)
     return Measured(
-        seconds,
-        first_token=statistics.fmean(m.first_token_ts - m.queued_ts for m in metrics),
-        step=statistics.fmean(m.last_token_ts - m.first_token_ts for m in metrics) / (batch.max_tokens - 1),
-        cached_tokens=sum(output.num_cached_tokens for output in outputs),
+        parts=[end - start for start, end in itertools.pairwise(times)],
+        first_token=statistics.fmean(o.metrics.first_token_ts - o.metrics.queued_ts for o in finished),
+        cached_tokens=sum(output.num_cached_tokens for output in finished),
     )
 
 
