@@ -83,30 +83,38 @@ def save_connection(
         details: further facts for ``config.json``, such as the base model and the fit's quality.
     """
     directory = Path(directory)
-    config = _read_json(directory / CONFIG_FILE)
-    base = base_architecture(_architecture(directory / CONFIG_FILE, config))
-    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
-    tensors |= {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
-    payload = save(tensors)
-    entry = ConnectionConfig.model_validate(
-        {
-            **(details or {}),
-            "version": 1,
-            "anchor_offset": connection.anchor_offset,
-            "languages": languages,
-            "sha256": hashlib.sha256(payload).hexdigest(),
-        }
-    )
+    config = read_json(directory / CONFIG_FILE)
+    base = base_architecture(architecture_named(directory / CONFIG_FILE, config))
+    tensors, payload, entry = describe_connection(connection, languages, details or {})
     check_tensors(directory, tensors, config)
     config["architectures"] = [CC_PREFIX + base]
     config[CONFIG_KEY] = entry.model_dump(mode="json")
     replace_file(directory / CONNECTION_FILE, payload)
     if (directory / INDEX_FILE).exists():
         # vLLM reads only the files that a sharded checkpoint's index names.
-        index = _read_json(directory / INDEX_FILE)
+        index = read_json(directory / INDEX_FILE)
         index["weight_map"] |= dict.fromkeys(tensors, CONNECTION_FILE)
-        replace_file(directory / INDEX_FILE, _json_bytes(index))
-    replace_file(directory / CONFIG_FILE, _json_bytes(config))
+        replace_file(directory / INDEX_FILE, json_bytes(index))
+    replace_file(directory / CONFIG_FILE, json_bytes(config))
+
+
+def describe_connection(
+    connection: Connection, languages: list[str], details: dict[str, Any]
+) -> tuple[dict[str, Tensor], bytes, ConnectionConfig]:
+    """A connection's tensors, the bytes of their file, and the entry that describes them."""
+    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
+    tensors |= {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
+    payload = save(tensors)
+    entry = ConnectionConfig.model_validate(
+        {
+            **details,
+            "version": 1,
+            "anchor_offset": connection.anchor_offset,
+            "languages": languages,
+            "sha256": hashlib.sha256(payload).hexdigest(),
+        }
+    )
+    return tensors, payload, entry
 
 
 def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
@@ -117,8 +125,23 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
         CheckpointError: version, shapes, finiteness, digest, or a file is wrong.
     """
     directory = Path(directory)
-    config = _read_json(directory / CONFIG_FILE)
+    config = read_json(directory / CONFIG_FILE)
     entry = parse_config(directory, config)
+    return read_connection(directory, entry, config, f"{CONFIG_FILE} field '{CONFIG_KEY}.sha256'"), entry
+
+
+def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, Any], source: str) -> Connection:
+    """Read and validate a directory's connection file.
+
+    Args:
+        directory: holds ``cc_connection.safetensors``.
+        entry: what describes it.
+        config: ``num_hidden_layers`` and ``hidden_size`` of the model that it is for.
+        source: where the digest is written, for a message.
+
+    Raises:
+        CheckpointError: shapes, finiteness or digest are wrong, or the file cannot be read.
+    """
     path = directory / CONNECTION_FILE
     try:
         payload = path.read_bytes()
@@ -133,15 +156,12 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
     if digest != entry.sha256:
         raise CheckpointError(
             path,
-            f"sha256 is {digest}, but {CONFIG_FILE} field '{CONFIG_KEY}.sha256' says {entry.sha256}; "
+            f"sha256 is {digest}, but {source} says {entry.sha256}; "
             "the file was changed after training, copy the checkpoint again",
         )
     transforms = {k.removeprefix(TRANSFORM): v for k, v in tensors.items() if k.startswith(TRANSFORM)}
     names = [GLOBAL, *sorted(set(transforms) - {GLOBAL})]
-    connection = Connection(
-        tensors[DECISION], {name: transforms[name] for name in names}, anchor_offset=entry.anchor_offset
-    )
-    return connection, entry
+    return Connection(tensors[DECISION], {name: transforms[name] for name in names}, anchor_offset=entry.anchor_offset)
 
 
 def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
@@ -149,7 +169,7 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     path = Path(directory) / CONFIG_FILE
     if CONFIG_KEY not in config:
         raise PlainModelError(Path(directory))
-    architecture = _architecture(path, config)
+    architecture = architecture_named(path, config)
     try:
         base = base_architecture(architecture)
     except UnsupportedArchitectureError as error:
@@ -202,7 +222,8 @@ def replace_file(path: Path, payload: bytes) -> None:
     aside.replace(path)
 
 
-def _architecture(path: Path, config: dict[str, Any]) -> str:
+def architecture_named(path: Path, config: dict[str, Any]) -> str:
+    """The first of ``architectures`` in the ``config`` read from ``path``; raises `CheckpointError`."""
     found = config.get("architectures")
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise CheckpointError(path, f"field 'architectures' must be a list of names (found {found!r})")
@@ -216,7 +237,8 @@ def _size(path: Path, config: dict[str, Any], field: str) -> int:
     return found
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises `CheckpointError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -228,5 +250,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _json_bytes(content: dict[str, Any]) -> bytes:
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """``content`` as a file for people to read."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

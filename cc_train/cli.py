@@ -15,6 +15,7 @@ from rich.table import Table
 
 # Command: what it does, and where its function is. Imported when called, so that --help is instant.
 COMMANDS = {
+    "attach": ("put a connection that was trained alone on its base model", "cc_train.attach:main"),
     "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
@@ -77,8 +78,10 @@ def run_command(arguments: Sequence[str]) -> int:
     if not speaks:
         return 0
     Console().print(summary_table(result))
-    print(f"checkpoint: {result.directory}")
-    if result.method == "cc":
+    print(f"{'connection' if result.tuning == 'connection' else 'checkpoint'}: {result.directory}")
+    if result.tuning == "connection":
+        print(f"attach it:  cc-train attach --model {config.model.model} --connection {result.directory} --output DIR")
+    elif result.method == "cc":
         print(f"serve it:   cc-serve serve {result.directory}")
     return 0
 

@@ -12,10 +12,12 @@ from typing import Any, Literal, NoReturn
 
 import torch
 import yaml
-from transformers import HfArgumentParser, SchedulerType, TrainingArguments
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers import HfArgumentParser
+from transformers.trainer_utils import IntervalStrategy
 
+from cc_train.run_arguments import RunArguments
 from cc_train.transform import FitSettings
+from cc_train.tuning import LEARNING_RATES, TuningArguments
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -138,54 +140,12 @@ class FitArguments:
         )
 
 
-@dataclass
-class RunArguments(TrainingArguments):
-    """transformers' own options, each under its own name; only the defaults below differ."""
-
-    _argument_group_name = "output and training (transformers' TrainingArguments)"
-
-    output_dir: str | None = field(
-        default=None,
-        metadata={
-            "help": "Directory of the finished checkpoint; appears only when it is complete.",
-            "aliases": ["--output"],
-        },
-    )
-    overwrite: bool = field(default=False, metadata={"help": "Replace what --output holds."})
-    save_dtype: Literal["bfloat16", "float16", "float32"] = field(
-        default="bfloat16",
-        metadata={"help": "Type of the saved weights, which is what the server loads; the matrices are fitted on it."},
-    )
-    learning_rate: float = field(default=1e-5, metadata={"help": "The initial learning rate."})
-    lr_scheduler_type: SchedulerType | str = field(
-        default="cosine", metadata={"help": "The learning rate's course after the warm-up."}
-    )
-    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
-    logging_steps: float = field(
-        default=10, metadata={"help": "Steps between two log lines, or their share if below 1."}
-    )
-    save_strategy: SaveStrategy | str = field(
-        default="no",
-        metadata={
-            "help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best. "
-            "A run that finishes removes them; their optimizer states are pickles, which no checkpoint to serve holds."
-        },
-    )
-    ddp_find_unused_parameters: bool | None = field(
-        default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}
-    )
-
-    def __post_init__(self) -> None:
-        # Said outright, because Trainer refuses --bf16 on a machine that merely has no accelerator.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        super().__post_init__()
-
-
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that ``cc-train run`` was told."""
 
     model: ModelArguments
+    tuning: TuningArguments
     data: DataArguments
     method: MethodArguments
     fit: FitArguments
@@ -209,7 +169,7 @@ class _Parser(HfArgumentParser):
 
 def make_parser() -> HfArgumentParser:
     """The parser of ``cc-train run``."""
-    groups: list[Any] = [ModelArguments, DataArguments, MethodArguments, FitArguments, RunArguments]
+    groups: list[Any] = [ModelArguments, TuningArguments, DataArguments, MethodArguments, FitArguments, RunArguments]
     parser = _Parser(
         groups,
         prog="cc-train run",
@@ -241,10 +201,14 @@ def parse_run(arguments: Sequence[str]) -> RunConfig:
         if option not in known:
             raise UsageError(f"unknown option {option}{_suggestion(option, known)}")
     try:
-        model, data, method, fit, training, *_ = parser.parse_args_into_dataclasses(given, look_for_args_file=False)
+        model, tuning, data, method, fit, training, *_ = parser.parse_args_into_dataclasses(
+            given, look_for_args_file=False
+        )
     except (ValueError, TypeError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    config = RunConfig(model, data, method, fit, training)
+    if training.learning_rate is None:
+        training.learning_rate = LEARNING_RATES[tuning.tuning]
+    config = RunConfig(model, tuning, data, method, fit, training)
     _check(config)
     return config
 
@@ -279,9 +243,19 @@ def recipe_arguments(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 def _check(config: RunConfig) -> None:
     """What the types do not say; raises `UsageError`."""
-    training, data, method, fit = config.training, config.data, config.method, config.fit
+    training, data, method, fit, tuning = config.training, config.data, config.method, config.fit, config.tuning
+    alone = tuning.tuning == "connection"
     for option, wrong, rule in (
         ("--output", not training.output_dir or training.output_dir == "trainer_output", "is required"),
+        ("--tuning connection", alone and method.method == "sft", "trains what --method sft does without"),
+        (
+            "--gradient-checkpointing",
+            alone and training.gradient_checkpointing,
+            "saves nothing with --tuning connection, which keeps activations of the answers only",
+        ),
+        ("--lora-rank", tuning.lora_rank < 1, "must be at least 1"),
+        ("--lora-alpha", tuning.lora_alpha < 1, "must be at least 1"),
+        ("--lora-dropout", not 0 <= tuning.lora_dropout < 1, "must be at least 0 and below 1"),
         ("--max-length", data.max_length < 8, "must be at least 8"),
         ("--max-rows", data.max_rows is not None and data.max_rows < 1, "must be at least 1"),
         ("--gumbel-temperature", not method.gumbel_temperature > 0, "must be above 0"),

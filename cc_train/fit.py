@@ -40,7 +40,9 @@ class Fitted:
     def details(self) -> dict[str, Any]:
         """The facts in short, for ``config.json``."""
         pairs = sum(self.facts["fitted_pairs"].values())
-        chosen: dict[str, Any] = {name: self.facts[name] for name in ("ridge", "shrinkage", "rank") if name in self.facts}
+        chosen: dict[str, Any] = {
+            name: self.facts[name] for name in ("ridge", "shrinkage", "rank") if name in self.facts
+        }
         return {"pairs": pairs, **chosen, **brief(self.facts["scores"])}
 
     def write_facts(self, directory: Path) -> None:

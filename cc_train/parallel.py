@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cc_train.activations import anchor_positions, capture_at, connected_at
+from cc_train.answers import answer_positions, head_only_at
 from cc_train.connection import ANCHOR_OFFSET, DecisionMaker, chosen_activation, sample_layer
-from cc_train.data import IGNORED
+from cc_train.frozen import frozen_answer_logits
 
 
 class ParallelModel(nn.Module):
@@ -23,8 +25,11 @@ class ParallelModel(nn.Module):
     argmax. One call is one forward of this module, so that Trainer's mixed precision, accumulation and data
     parallelism apply as to any model.
 
+    A language model none of whose weights is trained takes part as far as the gradient of ``W`` needs it: the English
+    pass leaves no graph, and the answer's pass one from the anchor on.
+
     Args:
-        language_model: trained in both passes.
+        language_model: trained in both passes, or frozen.
         decision: ``W``, fp32; None trains plain.
         temperature: of the Gumbel-softmax gradient.
         anchor_offset: position of the anchor, counted from a prompt's end.
@@ -49,6 +54,7 @@ class ParallelModel(nn.Module):
         self.temperature = temperature
         self.anchor_offset = anchor_offset
         self.label_smoothing = label_smoothing
+        self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
         self.choices: Tensor | None = None
         """How often each layer was chosen since the last `take_choices`, [L]."""
         self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -66,60 +72,62 @@ class ParallelModel(nn.Module):
         connected: Tensor,
         english_input_ids: Tensor,
         english_attention_mask: Tensor,
+        english_activations: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> dict[str, Tensor]:
         """Loss of a batch of `cc_train.data.PairCollator`.
 
         Args:
+            english_activations: what `english_activations` gives for each row, ``[B, L, H]``, if it is known already.
             num_items_in_batch: answer tokens that the loss is divided by; those of this batch if None.
 
         Returns:
             ``loss``, a scalar in nats per answer token.
         """
-        hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
-        unused: Tensor | float = 0.0
-        if self.decision is not None:
-            rows = connected.nonzero().squeeze(1)
-            if len(rows):
-                chosen = self.choose(
-                    input_ids[rows, anchors[rows]], english_input_ids[rows], english_attention_mask[rows]
-                )
-                # A zero vector leaves a plain row's hidden state exactly as it was.
-                vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
-
-                def hooks() -> AbstractContextManager[Any]:
-                    return connected_at(self.language_model, anchors, vector)
-
-            else:  # every process of a parallel job must see a gradient for every parameter
-                unused = 0.0 * self.decision.weight.sum()
-        logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks)
+        vector, unused = self._vector(
+            input_ids, anchors, connected, english_input_ids, english_attention_mask, english_activations
+        )
+        if vector is None:
+            logits, targets = self.answer_logits(input_ids, attention_mask, labels)
+        elif self.frozen:
+            logits, targets = frozen_answer_logits(
+                self.language_model, input_ids, attention_mask, labels, anchors, vector
+            )
+        else:
+            hooks = partial(connected_at, self.language_model, anchors, vector)
+            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks)
         total = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing, reduction="sum")
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / count + unused}
 
-    def choose(self, anchor_ids: Tensor, english_ids: Tensor, english_mask: Tensor) -> Tensor:
-        """Steps 1 to 3: the vector that the English prompts give, ``[C, H]`` fp32.
+    def english_activations(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Step 1: ``a_l`` of English prompts ``[C, M]`` at their anchors, ``[C, L, H]`` fp32."""
+        positions = anchor_positions(mask, self.anchor_offset)
+        ids = ids[:, : mask.sum(dim=1).max()]
+        mask = mask[:, : ids.shape[1]]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
+                self.language_model.model(input_ids=ids, attention_mask=mask, use_cache=False)
+            return capture.activations
+
+    def choose(self, anchor_ids: Tensor, activations: Tensor) -> Tensor:
+        """Steps 2 and 3: the vector that English activations ``[C, L, H]`` give, ``[C, H]`` fp32.
 
         Args:
             anchor_ids: the non-English prompts' tokens at the anchor, ``[C]``.
-            english_ids, english_mask: the English prompts, ``[C, M]``.
+            activations: ``a_l`` of the English prompts.
         """
         assert self.decision is not None
-        positions = anchor_positions(english_mask, self.anchor_offset)
-        english_ids = english_ids[:, : english_mask.sum(dim=1).max()]
-        english_mask = english_mask[:, : english_ids.shape[1]]
-        with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
-            self.language_model.model(input_ids=english_ids, attention_mask=english_mask, use_cache=False)
         embedding = self.language_model.get_input_embeddings()(anchor_ids[:, None]).squeeze(1)
         with torch.autocast(embedding.device.type, enabled=False):  # the connection is fp32 under mixed precision too
-            logits = self.decision(capture.activations, embedding)
+            logits = self.decision(activations, embedding)
             if self.training:
                 choice = sample_layer(logits, self.temperature)
             else:
                 choice = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
             counts = choice.detach().sum(dim=0)
             self.choices = counts if self.choices is None else self.choices + counts
-            return chosen_activation(choice, capture.activations)
+            return chosen_activation(choice, activations)
 
     def answer_logits(
         self,
@@ -133,8 +141,8 @@ class ParallelModel(nn.Module):
         Args:
             hooks: makes the context in which the pass runs, such as `connected_at`.
         """
-        rows, columns = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
-        with self._pass(hooks), _head_only_at(self.language_model, rows, columns):
+        rows, columns = answer_positions(labels)
+        with self._pass(hooks), head_only_at(self.language_model, rows, columns):
             logits = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
         return logits[0], labels[rows, columns + 1]
 
@@ -152,6 +160,27 @@ class ParallelModel(nn.Module):
         settings = {**(gradient_checkpointing_kwargs or {}), "use_reentrant": False, "context_fn": contexts}
         self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings, **kwargs)
 
+    def _vector(
+        self,
+        input_ids: Tensor,
+        anchors: Tensor,
+        connected: Tensor,
+        english_ids: Tensor,
+        english_mask: Tensor,
+        activations: Tensor | None,
+    ) -> tuple[Tensor | None, Tensor | float]:
+        """What is added at the anchors, ``[B, H]``, or None for nothing; and a zero to add to the loss."""
+        if self.decision is None:
+            return None, 0.0
+        rows = connected.nonzero().squeeze(1)
+        if not len(rows):  # every process of a parallel job must see a gradient for every parameter
+            return None, 0.0 * self.decision.weight.sum()
+        known = None if activations is None else activations[rows]
+        given = self.english_activations(english_ids[rows], english_mask[rows]) if known is None else known
+        chosen = self.choose(input_ids[rows, anchors[rows]], given)
+        # A zero vector leaves a plain row's hidden state exactly as it was.
+        return chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen), 0.0
+
     @contextmanager
     def _pass(self, hooks: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
         self._hooks = hooks
@@ -160,20 +189,3 @@ class ParallelModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
-
-
-@contextmanager
-def _head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
-    """Give the LM head only the hidden states at ``rows``, ``columns`` ``[A]``, in the one pass made inside.
-
-    The model's own forward then finishes them, with whatever its family does to logits, as ``[1, A, V]``.
-    """
-
-    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][rows, columns][None],)
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
+from torch import Tensor
+from transformers import PreTrainedModel, set_seed
 
-from cc_train.activations import architecture_of
-from cc_train.architectures import base_architecture
+from cc_train.attach import save_alone
 from cc_train.chat import ChatEncoder
-from cc_train.checkpoint import CONFIG_KEY, save_connection
-from cc_train.config import RunConfig, UsageError
+from cc_train.checkpoint import save_connection
+from cc_train.config import RunConfig
 from cc_train.connection import DecisionMaker
 from cc_train.data import Example, PairCollator, PairDataset
+from cc_train.english import MOST_BYTES, bytes_needed, known_activations
 from cc_train.fit import fit_connection
 from cc_train.load import load_examples, require_connected
+from cc_train.model_files import copy_notices, load_base, load_tuned, save_tuned
 from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
+from cc_train.progress import progress
 from cc_train.rows import SkippedRow
 from cc_train.trainer import ConnectionTrainer
+from cc_train.tuning import Adapter
 from cc_train.workspace import Workspace
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
 STATE_FILE = "trainer_state.json"
-NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,9 @@ class RunResult:
     """What a run made.
 
     Args:
-        directory: the finished checkpoint.
+        directory: the finished checkpoint, or the connection on its own.
         method: ``cc`` or ``sft``.
+        tuning: ``full``, ``lora`` or ``connection``.
         loss: mean training loss, nats per answer token.
         examples: trained rows by language.
         fit: `cc_train.fit_report.score_transforms`; empty for ``sft``.
@@ -50,6 +50,7 @@ class RunResult:
 
     directory: Path
     method: str
+    tuning: str
     loss: float
     examples: dict[str, int]
     fit: dict[str, Any]
@@ -77,6 +78,8 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
     examples, skipped = _load(config.data.data, config, encoder, say)
     if config.method.method == "cc":
         require_connected(examples)
+    if config.tuning.tuning == "connection":
+        examples = _without_english(examples, say)
     evaluation: list[Example] = []
     if config.data.eval_data:
         evaluation, unusable = _load(config.data.eval_data, config, encoder, say)
@@ -87,62 +90,66 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
         workspace.open()
         _write_skipped(directory, skipped)
     training.output_dir = str(directory)
+    adapter = Adapter(model, config.tuning) if config.tuning.tuning == "lora" else None
     trainer = _make_trainer(config, model, encoder, examples, evaluation)
+    if trainer.model.frozen:
+        trainer.english = _english(config, trainer.model, examples, encoder, say)
     outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
-    decision = trainer.save_final(directory, config.save_dtype)
+    weights, decision = trainer.final_state()
     fit: dict[str, Any] = {}
     if training.should_save:
         trainer.state.save_to_json(str(directory / STATE_FILE))
-        tokenizer.save_pretrained(directory)
+        if config.tuning.tuning != "connection":
+            save_tuned(config, model, adapter, weights, directory)
+            tokenizer.save_pretrained(directory)
         copy_notices(Path(config.model.model), directory)
         if decision is not None:
             decision = decision.cpu()
             device = training.device
-            del trainer, model  # the fit needs the room
+            del trainer, model, weights  # the fit needs the room
             fit = _fit(config, directory, decision, examples, encoder, device)
         workspace.publish()
-    return RunResult(workspace.output, config.method.method, outcome.training_loss, pair_counts(examples), fit, skipped)
+    return RunResult(
+        workspace.output,
+        config.method.method,
+        config.tuning.tuning,
+        outcome.training_loss,
+        pair_counts(examples),
+        fit,
+        skipped,
+    )
 
 
-def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
-    """The model to train, fp32, and its tokenizer.
-
-    Raises:
-        UsageError: the directory does not hold them.
-        UnsupportedArchitectureError: the model cannot be connected.
-    """
-    name = config.model.model
-    try:
-        model = _load_model(name, torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except SafetensorError as error:
-        raise UsageError(f"--model {name}: its weights are truncated or corrupt ({error}); copy it again") from error
-    except RuntimeError as error:
-        raise UsageError(f"--model {name}: its weights do not fit its config.json: {_one_line(error)}") from error
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        where = "" if Path(name).is_dir() else "no such directory, and "
-        raise UsageError(f"--model {name}: {where}cannot be loaded: {_one_line(error)}") from error
-    if config.method.method == "cc":
-        base_architecture(architecture_of(model))
-    if hasattr(model.config, CONFIG_KEY):
-        delattr(model.config, CONFIG_KEY)  # a tuned checkpoint's connection does not fit the weights that come of it
-    if config.model.freeze_embeddings:
-        model.get_input_embeddings().requires_grad_(False)
-    return model, tokenizer
+def _without_english(examples: list[Example], say: Callable[[str], object]) -> list[Example]:
+    connected = [example for example in examples if example.row.connected]
+    left_out = len(examples) - len(connected)
+    if left_out:
+        say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")
+    return connected
 
 
-def _load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
-    capped = getattr(AutoConfig.from_pretrained(path), "attn_logit_softcapping", None)
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="eager" if capped else None)
-
-
-def copy_notices(model: Path, directory: Path) -> None:
-    """Copy the base model's licence files, which a model that is made of it must carry."""
-    if model.is_dir():
-        for path in model.iterdir():
-            if path.is_file() and NOTICES.search(path.name):
-                shutil.copyfile(path, directory / path.name)
+def _english(
+    config: RunConfig,
+    model: ParallelModel,
+    examples: list[Example],
+    encoder: ChatEncoder,
+    say: Callable[[str], object],
+) -> Tensor | None:
+    """The English activations of all rows, where they are wanted more than once and can be kept."""
+    training = config.training
+    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    seen = training.max_steps * batch if training.max_steps > 0 else training.num_train_epochs * len(examples)
+    if seen <= len(examples):
+        return None
+    needed = bytes_needed(model, len(examples))
+    if needed > MOST_BYTES:
+        say(
+            f"English activations would take {needed / 1e9:.1f} GB, more than the {MOST_BYTES / 1e9:.1f} GB that are "
+            "kept: every epoch computes them again"
+        )
+        return None
+    with progress("English prompts", len(examples), shown=not training.disable_tqdm) as advance:
+        return known_activations(model, examples, encoder.pad_id, advance)
 
 
 def _load(
@@ -202,7 +209,7 @@ def _fit(
     """Fit on the model as it was saved, write the connection, and report on held-out pairs."""
     # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
     dtype = torch.float32 if device.type == "cpu" else config.save_dtype
-    model = _load_model(directory, dtype).eval()
+    model = load_tuned(config, directory, dtype).eval()
     model.to(device)  # type: ignore[arg-type]
     fitted = fit_connection(
         model,
@@ -218,11 +225,16 @@ def _fit(
     )
     details = {
         "method": config.method.method,
+        "tuning": config.tuning.tuning,
         "base_model": Path(config.model.model).name,
         "seed": config.training.seed,
         "fit": fitted.details(),
     }
-    save_connection(directory, fitted.connection, fitted.languages, details)
+    if config.tuning.tuning == "connection":
+        template = encoder.tokenizer.chat_template
+        save_alone(directory, Path(config.model.model), fitted.connection, fitted.languages, details, template)
+    else:
+        save_connection(directory, fitted.connection, fitted.languages, details)
     fitted.write_facts(directory)
     return fitted.facts["scores"]
 
@@ -231,7 +243,3 @@ def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:
     if skipped:
         lines = [json.dumps({"file": s.file, "line": s.line, "reason": s.reason}, ensure_ascii=False) for s in skipped]
         (directory / SKIPPED_FILE).write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

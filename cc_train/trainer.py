@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from cc_train.checkpoint import CONFIG_FILE, DECISION, replace_file
 from cc_train.data import PairCollator, PairDataset
 from cc_train.parallel import ParallelModel
 
-DECISION_FILE = "cc_decision.safetensors"  # in Trainer's own checkpoints, to resume from
+STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
 _MODEL = "language_model."
 _SHOWN_ROWS = 5
 
@@ -34,6 +32,7 @@ class ConnectionTrainer(Trainer):
         train_dataset, eval_dataset: encoded rows.
         collator: batches them.
         decision_learning_rate: of the Decision Maker; None for the same as the model's.
+        english: the training rows' English activations ``[R, L, H]``, where they are known because no weight changes.
     """
 
     model: ParallelModel
@@ -47,6 +46,7 @@ class ConnectionTrainer(Trainer):
         *,
         eval_dataset: PairDataset | None = None,
         decision_learning_rate: float | None = None,
+        english: Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         args.remove_unused_columns = False  # the collator needs columns that are no argument of forward
@@ -60,6 +60,7 @@ class ConnectionTrainer(Trainer):
             **kwargs,
         )
         self.decision_learning_rate = decision_learning_rate
+        self.english = english
         self.label_smoother = None  # ParallelModel smooths, where the targets are
 
     def compute_loss(
@@ -72,6 +73,8 @@ class ConnectionTrainer(Trainer):
         """Trainer's own, and a check that the loss is a number; raises `TrainingError` naming the batch's rows."""
         rows = inputs["row"]
         inputs = {name: value for name, value in inputs.items() if name != "row"}
+        if self.english is not None and model.training:
+            inputs["english_activations"] = self.english[rows.cpu()].to(rows.device)
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if isinstance(result, tuple) else result
         if not torch.isfinite(loss).all():
@@ -106,41 +109,22 @@ class ConnectionTrainer(Trainer):
             logs["layers_in_use"] = round(math.exp(torch.special.entr(share).sum().item()), 2)
         super().log(logs, start_time)
 
-    def save_final(self, directory: Path, dtype: torch.dtype) -> Tensor | None:
-        """Write the trained language model as an ordinary checkpoint, and give the Decision Maker's ``W`` [L, H].
-
-        Args:
-            directory: receives the weights and configuration.
-            dtype: the weights are rounded to it.
-        """
-        model = self.model.language_model
-        model.config.use_cache = True  # Trainer turned it off for training only
-        weights, decision = _split(self.accelerator.get_state_dict(self.model_wrapped))
-        if self.args.should_save:
-            model.save_pretrained(directory, state_dict=_rounded(weights, dtype))
-            path = directory / CONFIG_FILE
-            config = json.loads(path.read_text("utf-8"))
-            config["dtype"] = str(dtype).removeprefix("torch.")  # save_pretrained wrote the dtype of training
-            replace_file(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
-        return decision
+    def final_state(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The trained language model's weights by name, and ``W`` [L, H]; every process of a parallel job must ask."""
+        return _split(self.accelerator.get_state_dict(self.model_wrapped))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Trainer's own checkpoint, full precision, that `_load_from_checkpoint` resumes from."""
+        """Trainer's own checkpoint, full precision, of what is trained: `_load_from_checkpoint` resumes from it."""
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
-        weights, decision = _split(self.model.state_dict() if state_dict is None else state_dict)
-        self.model.language_model.save_pretrained(directory, state_dict=weights)
-        if decision is not None:
-            save_file({DECISION: decision.contiguous()}, directory / DECISION_FILE)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        save_file({name: state[name].contiguous() for name in sorted(trained)}, directory / STATE_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        directory = Path(resume_from_checkpoint)
         target: Any = self.model if model is None else model
-        language_model: PreTrainedModel = target.language_model
-        saved = AutoModelForCausalLM.from_pretrained(directory, dtype=language_model.dtype)
-        language_model.load_state_dict(saved.state_dict())
-        if target.decision is not None:
-            target.decision.load_state_dict({"weight": load_file(directory / DECISION_FILE)[DECISION]})
+        saved = load_file(Path(resume_from_checkpoint) / STATE_FILE)
+        target.load_state_dict(saved, strict=False)  # what is frozen is not in it
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
@@ -150,13 +134,3 @@ def _split(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
     """The language model's part of a `ParallelModel`'s state, and the Decision Maker's."""
     weights = {name.removeprefix(_MODEL): value for name, value in state.items() if name.startswith(_MODEL)}
     return weights, state.get("decision.weight")
-
-
-def _rounded(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """``weights`` on the CPU in ``dtype``; tied tensors stay one, so that saving still drops the duplicates."""
-    done: dict[tuple[int, torch.Size], Tensor] = {}
-    for value in weights.values():
-        key = (value.data_ptr(), value.shape)
-        if key not in done:
-            done[key] = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-    return {name: done[value.data_ptr(), value.shape] for name, value in weights.items()}

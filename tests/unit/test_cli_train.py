@@ -103,7 +103,7 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
 
     output, halfway = tmp_path / "resumed", tmp_path / ".resumed.cc-train-partial" / "checkpoint-8"
     with monkeypatch.context() as patched:
-        patched.setattr("cc_train.trainer.ConnectionTrainer.save_final", interrupt)
+        patched.setattr("cc_train.trainer.ConnectionTrainer.final_state", interrupt)
         assert train(base, rows, output, *options) == 130
         last = halfway.with_name("checkpoint-12")
         assert f"interrupted; to go on, add --resume-from-checkpoint {last}\n" in capsys.readouterr().err
