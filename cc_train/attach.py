@@ -67,12 +67,8 @@ def describe_base(directory: Path) -> Base:
     config = read_json(path)
     try:
         architecture = base_architecture(architecture_named(path, config))
-        return Base(
-            architecture=architecture,
-            num_hidden_layers=config.get("num_hidden_layers"),
-            hidden_size=config.get("hidden_size"),
-            weights_sha256=weights_digest(directory),
-        )
+        shape = {field: config.get(field) for field in ("num_hidden_layers", "hidden_size")}
+        return Base.model_validate({"architecture": architecture, **shape, "weights_sha256": weights_digest(directory)})
     except UnsupportedArchitectureError as error:
         raise CheckpointError(path, f"field 'architectures': {error}") from error
     except ValidationError as error:

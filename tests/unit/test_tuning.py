@@ -20,7 +20,7 @@ from tests.tiny import tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 from tests.unit.test_cli_train import losses, train
 
-STEPS = ("--max-steps", "100", "--per-device-train-batch-size", "16", "--logging-steps", "20")
+STEPS = ("--max-steps", "40", "--per-device-train-batch-size", "16", "--logging-steps", "8")
 
 
 @pytest.fixture(scope="module")
