@@ -17,6 +17,8 @@ from rich.table import Table
 COMMANDS = {
     "attach": ("put a connection that was trained alone on its base model", "cc_train.attach:main"),
     "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
+    "compare": ("compare two evaluations on the same rows", "cc_train.evaluation.command:compare_command"),
+    "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2

@@ -1,0 +1,58 @@
+"""Bootstrap over items: how far a mean could be from what another sample of items would give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SAMPLES = 2000
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % percentile interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def language_mean(values: np.ndarray) -> float:
+    """The mean over languages of the mean over items of ``values`` ``[items, languages]``; NaN is an absent row."""
+    return float(np.nanmean(np.nanmean(values, axis=0)))
+
+
+def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    """`language_mean` of ``samples`` draws of items with replacement, ``[samples]``.
+
+    An item is drawn with all its languages, because parallel prompts are hard or easy together. A draw in which a
+    language has no item leaves that language out.
+    """
+    there = ~np.isnan(values)
+    filled = np.where(there, values, 0.0)
+    generator = np.random.default_rng(seed)
+    items = len(values)
+    means: list[np.ndarray] = []
+    for start in range(0, samples, _CHUNK):
+        counts = generator.multinomial(items, np.full(items, 1 / items), size=min(_CHUNK, samples - start)).astype(
+            float
+        )
+        rows = counts @ there
+        with np.errstate(invalid="ignore"):
+            means.append(np.nanmean(counts @ filled / np.where(rows > 0, rows, np.nan), axis=1))
+    return np.concatenate(means)
+
+
+def interval(mean: float, means: np.ndarray) -> Interval:
+    """The percentile interval of resampled ``means`` about the ``mean`` of the sample itself."""
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(mean, float(low), float(high))
+
+
+def p_value(differences: np.ndarray) -> float:
+    """Two-sided, for no difference: twice the share of resampled differences on the rarer side of 0, at most 1."""
+    size = len(differences)
+    rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (rarer + 1) / (size + 1))

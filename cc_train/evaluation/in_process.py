@@ -1,0 +1,218 @@
+"""Answers from a checkpoint in this process, on transformers: the two passes of `cc_train.reference`, in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from cc_train.activations import Capture, anchor_positions, capture_at, connected_at
+from cc_train.chat import ChatEncoder, stop_ids
+from cc_train.checkpoint import ConnectionConfig, PlainModelError, load_connection
+from cc_train.connection import GLOBAL, Connection
+from cc_train.evaluation.answers import Answer
+from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+
+AUTO = "auto"
+OFF = "off"
+TRUE_ENGLISH = "english"
+_ENGLISH_LANGUAGE = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    row: EvaluationRow
+    ids: list[int]
+    english: list[int]
+    connection: str
+
+
+class InProcess:
+    """A checkpoint with a connection, or a plain model.
+
+    Args:
+        directory: the checkpoint.
+        connection: ``auto`` connects a row by its ``lang`` as the server would once it had detected it; ``off``; a name
+            that the checkpoint has, for every row; ``english`` gives every row but English ones the true activations of
+            its English parallel, the ceiling of any Transform Matrix.
+        max_tokens: to generate at most.
+        batch_size: rows at once.
+        dtype: of the weights; the connection's arithmetic is fp32.
+
+    Raises:
+        EvaluationError: the checkpoint has no such connection.
+        cc_train.checkpoint.CheckpointError: the checkpoint is damaged.
+    """
+
+    def __init__(
+        self, directory: Path, connection: str, max_tokens: int, batch_size: int, dtype: torch.dtype = torch.float32
+    ) -> None:
+        if not (directory / "config.json").is_file():
+            raise EvaluationError(f"--checkpoint {directory}: no config.json there; name a checkpoint's directory")
+        self.directory = directory
+        self.max_tokens = max_tokens
+        self.batch_size = batch_size
+        self.setting = connection
+        self._connection, self._config = _load_connection(directory)
+        self._check(connection)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
+        model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+        self.model: PreTrainedModel = model.to(device).eval()
+        if self._connection is not None:
+            self._connection = self._connection.to(device)
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        self.encoder = ChatEncoder(tokenizer, model.generation_config)
+        self.stops = stop_ids(tokenizer, model.generation_config)
+        longest = getattr(model.config, "max_position_embeddings", None)
+        self._prompt_limit = (longest or 2**31) - max_tokens
+
+    def system(self) -> dict[str, Any]:
+        """What the answers depend on, with a digest of the weights."""
+        weights = hashlib.sha256()
+        for path in sorted(self.directory.glob("*.safetensors")):
+            with path.open("rb") as file:
+                weights.update(hashlib.file_digest(file, "sha256").digest())
+        return {
+            "backend": "in process",
+            "model": self.directory.name,
+            "connection": self.setting,
+            "max_tokens": self.max_tokens,
+            "checkpoint": weights.hexdigest(),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+
+    def answer(
+        self,
+        rows: Iterable[EvaluationRow],
+        on_answer: Callable[[Answer], None],
+        on_refusal: Callable[[EvaluationRow, str], None],
+    ) -> None:
+        """Answer every row, rows of like length together, and call back for each after its batch.
+
+        A row that this checkpoint cannot answer is told to ``on_refusal`` with the reason.
+        """
+        prompts = []
+        for row in rows:
+            prompt = self._encode(row)
+            if isinstance(prompt, str):
+                on_refusal(row, prompt)
+            else:
+                prompts.append(prompt)
+        prompts.sort(key=lambda p: (p.connection, -len(p.ids)))
+        for start in range(0, len(prompts), self.batch_size):
+            batch = prompts[start : start + self.batch_size]
+            for prompt, generated in zip(batch, self._generate(batch), strict=True):
+                ended = generated[-1] in self.stops
+                kept = generated[:-1] if ended else generated
+                text = str(self.encoder.tokenizer.decode(kept, skip_special_tokens=True))
+                finish = "stop" if ended else "length"
+                row = prompt.row
+                on_answer(Answer(row.key, row.digest, text, finish, len(prompt.ids), len(generated), prompt.connection))
+
+    def _check(self, connection: str) -> None:
+        if connection in (AUTO, OFF):
+            return
+        if self._connection is None:
+            raise EvaluationError(f"--connection {connection}: {self.directory} is a plain model; it has: auto, off")
+        names = [AUTO, OFF, TRUE_ENGLISH, *self._connection.names]
+        if connection not in names:
+            raise EvaluationError(f"--connection {connection}: {self.directory} has: {', '.join(names)}")
+
+    def _connection_for(self, row: EvaluationRow) -> str:
+        if self._connection is None or self._config is None:
+            return OFF
+        if self.setting == TRUE_ENGLISH:
+            return OFF if row.lang == _ENGLISH_LANGUAGE else TRUE_ENGLISH
+        if self.setting != AUTO:
+            return self.setting
+        if row.lang == _ENGLISH_LANGUAGE or row.lang not in self._config.languages:
+            return OFF
+        return row.lang if row.lang in self._connection.names else GLOBAL
+
+    def _encode(self, row: EvaluationRow) -> _Prompt | str:
+        connection = self._connection_for(row)
+        encoded = [self.encoder.encode(self.encoder.render(row.prompt)), []]
+        if connection == TRUE_ENGLISH:
+            if not row.english:
+                return "no 'instruction_en' to take English activations from"
+            encoded[1] = self.encoder.encode(self.encoder.render(row.english))
+        longest = max(map(len, encoded))
+        if longest > self._prompt_limit:
+            return (
+                f"a prompt of {longest} tokens and an answer of {self.max_tokens} are longer than the model's context"
+            )
+        return _Prompt(row, encoded[0], encoded[1], connection)
+
+    @torch.inference_mode()
+    def _generate(self, batch: Sequence[_Prompt]) -> list[list[int]]:
+        """Greedy tokens of each prompt, the one that ends it included. Prompts are padded on the left."""
+        ids, mask = self._pad([prompt.ids for prompt in batch])
+        names = [prompt.connection for prompt in batch]
+        connected = [index for index, name in enumerate(names) if name != OFF]
+        with ExitStack() as stack:
+            if self._connection is not None and connected:
+                vector = torch.zeros(len(batch), self._connection.hidden_size, device=ids.device)
+                vector[connected] = self._vectors([batch[i] for i in connected], ids[connected], mask[connected])
+                anchors = anchor_positions(mask, self._connection.anchor_offset)
+                stack.enter_context(connected_at(self.model, anchors, vector))
+            output = self._forward(ids, mask, use_cache=True)
+        generated: list[list[int]] = [[] for _ in batch]
+        unfinished = set(range(len(batch)))
+        while True:
+            tokens = output.logits[:, -1].float().argmax(dim=-1)
+            for index, token in enumerate(tokens.tolist()):
+                if index in unfinished:
+                    generated[index].append(token)
+                    if token in self.stops or len(generated[index]) == self.max_tokens:
+                        unfinished.discard(index)
+            if not unfinished:
+                return generated
+            mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
+            output = self._forward(tokens[:, None], mask, past_key_values=output.past_key_values, use_cache=True)
+
+    def _vectors(self, batch: Sequence[_Prompt], ids: Tensor, mask: Tensor) -> Tensor:
+        """What the connection adds for each prompt, ``[B, H]``."""
+        assert self._connection is not None
+        own = self._capture(ids, mask)
+        if batch[0].connection != TRUE_ENGLISH:
+            names = [prompt.connection for prompt in batch]
+            return self._connection.decide_each(names, own.activations, own.embedding).vector
+        english = self._capture(*self._pad([prompt.english for prompt in batch]))
+        untransformed = Connection(
+            self._connection.decision, {TRUE_ENGLISH: torch.eye(self._connection.hidden_size, device=ids.device)}
+        )
+        return untransformed.decide(TRUE_ENGLISH, english.activations, own.embedding).vector
+
+    def _capture(self, ids: Tensor, mask: Tensor) -> Capture:
+        assert self._connection is not None
+        with capture_at(self.model, anchor_positions(mask, self._connection.anchor_offset)) as capture:
+            self._forward(ids, mask, use_cache=False)
+        return capture
+
+    def _forward(self, ids: Tensor, mask: Tensor, **keywords: Any) -> Any:
+        positions = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+        return self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **keywords)
+
+    def _pad(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        longest = max(map(len, sequences))
+        ids = torch.full((len(sequences), longest), self.encoder.pad_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for index, sequence in enumerate(sequences):
+            ids[index, longest - len(sequence) :] = torch.tensor(sequence)
+            mask[index, longest - len(sequence) :] = 1
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+
+def _load_connection(directory: Path) -> tuple[Connection | None, ConnectionConfig | None]:
+    try:
+        return load_connection(directory)
+    except PlainModelError:
+        return None, None

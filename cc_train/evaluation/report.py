@@ -1,0 +1,123 @@
+"""What an evaluation and a comparison found, as JSON and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cc_train.evaluation.compare import Comparison, Difference
+from cc_train.evaluation.scores import ALL, Cell
+from cc_train.evaluation.tasks import TASKS
+
+Figures = Mapping[str, Mapping[str, Cell]]
+
+# What each measure is called in tables; those of the answer itself are shown only where there are any.
+_NAMES = {
+    "accuracy": "accuracy",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "rougeL": "ROUGE-L",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "chrf": "chrF",
+    "readable": "readable",
+    "empty": "empty",
+    "cut": "cut",
+    "refused": "refused",
+}
+_OF_ANSWERS = ("empty", "cut", "refused")
+_GAINS = ("rows", "first", "second", "gain", "95 % interval", "p", "win / tie / loss")
+
+
+def overall(figures: Figures) -> float:
+    """The mean over tasks of each one's mean over languages, 0 to 1; of use beside another of the same tasks only."""
+    return sum(cells[ALL].judged.mean for cells in figures.values()) / len(figures)
+
+
+def figures_json(system: Mapping[str, Any], figures: Figures, seed: int) -> dict[str, Any]:
+    """Everything, with means and intervals 0 to 1."""
+    return {
+        "system": dict(system),
+        "seed": seed,
+        "overall": overall(figures),
+        "tasks": {
+            task: {"metric": TASKS[task].metric, "scopes": {name: asdict(cell) for name, cell in cells.items()}}
+            for task, cells in figures.items()
+        },
+    }
+
+
+def figures_markdown(system: Mapping[str, Any], figures: Figures) -> str:
+    """One table a task, in per cent: the judged measure with its 95 % interval, then the others."""
+    lines = ["# Evaluation", "", *_system_lines({"": system})]
+    for task, cells in figures.items():
+        judged = TASKS[task].metric
+        measures = [m for m in cells[ALL].measures if m != judged and _worth_showing(m, cells)]
+        header = ["language", "rows", _NAMES[judged], "95 % interval", *(_NAMES[m] for m in measures)]
+        rows = [
+            [
+                name,
+                str(cell.rows),
+                _percent(cell.judged.mean),
+                f"{_percent(cell.judged.low)} – {_percent(cell.judged.high)}",
+                *(_percent(cell.measures[m]) for m in measures),
+            ]
+            for name, cell in cells.items()
+        ]
+        lines += [f"## {TASKS[task].title}", "", *_table(header, rows), ""]
+    lines.append(f"Mean of the tasks' means over all languages: {_percent(overall(figures))}")
+    return "\n".join(lines) + "\n"
+
+
+def comparison_json(systems: Mapping[str, Mapping[str, Any]], comparison: Comparison, seed: int) -> dict[str, Any]:
+    """Everything, with means, gains and intervals 0 to 1."""
+    return {"systems": dict(systems), "seed": seed, **asdict(comparison)}
+
+
+def comparison_markdown(systems: Mapping[str, Mapping[str, Any]], comparison: Comparison) -> str:
+    """The overall gain, then one table a task, in per cent."""
+    lines = ["# Comparison", "", *_system_lines(systems)]
+    if any(comparison.alone):
+        lines += [
+            f"Left out: {comparison.alone[0]} rows that only the first has, {comparison.alone[1]} only the second.",
+            "",
+        ]
+    lines += ["## All tasks", "", *_table(["", *_GAINS], [["mean of tasks", *_gain(comparison.overall)]]), ""]
+    for task, differences in comparison.tasks.items():
+        header = [f"{_NAMES[TASKS[task].metric]} in", *_GAINS]
+        rows = [[name, *_gain(difference)] for name, difference in differences.items()]
+        lines += [f"## {TASKS[task].title}", "", *_table(header, rows), ""]
+    return "\n".join(lines)
+
+
+def _system_lines(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        line
+        for name, system in systems.items()
+        for line in (f"{name}: ".lstrip(": ") + ", ".join(f"{k} {v}" for k, v in system.items() if v is not None), "")
+    ]
+
+
+def _gain(difference: Difference) -> list[str]:
+    return [
+        str(difference.rows),
+        _percent(difference.first),
+        _percent(difference.second),
+        f"{100 * difference.gain.mean:+.1f}",
+        f"{100 * difference.gain.low:+.1f} – {100 * difference.gain.high:+.1f}",
+        f"{difference.p:.3f}",
+        f"{difference.wins} / {difference.ties} / {difference.losses}",
+    ]
+
+
+def _worth_showing(measure: str, cells: Mapping[str, Cell]) -> bool:
+    return measure not in _OF_ANSWERS or any(cell.measures[measure] for cell in cells.values())
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

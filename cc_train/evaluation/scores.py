@@ -1,0 +1,149 @@
+"""From answers to figures: every row's measures, and their means by task and language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cc_train.evaluation.answers import Answer
+from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
+from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.evaluation.tasks import TASKS
+
+ROWS_FILE = "rows.jsonl"
+ENGLISH = "en"
+ALL = "all"
+OTHERS = "all but en"
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """One row's measures, each 0 to 1.
+
+    Args:
+        prompt: digest of the prompt, by which two systems' rows are known to be the same.
+        item: what parallel rows share.
+        measures: the task's, and of the answer itself ``empty`` and ``cut`` (at the most tokens allowed); of a row that
+            was refused an answer, ``refused``.
+    """
+
+    key: str
+    task: str
+    lang: str
+    prompt: str
+    item: str
+    measures: dict[str, float]
+
+    @property
+    def value(self) -> float:
+        """The measure that the task is judged by."""
+        return self.measures[TASKS[self.task].metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A task in one language, or in several: the mean of its languages.
+
+    Args:
+        rows: how many.
+        judged: the task's metric with its interval.
+        measures: means of all measures.
+    """
+
+    rows: int
+    judged: Interval
+    measures: dict[str, float]
+
+
+def score_rows(rows: Iterable[EvaluationRow], answers: Mapping[str, Answer]) -> list[RowScore]:
+    """The measures of every row; a row without an answer counts as one that is wrong."""
+    scored = []
+    for row in rows:
+        answer = answers.get(row.key)
+        text = answer.text if answer else ""
+        measures = TASKS[row.task].score(text, row.references, row.lang) | {
+            "empty": float(not text.strip()),
+            "cut": float(answer is not None and answer.finish_reason == "length"),
+            "refused": float(answer is None),
+        }
+        scored.append(RowScore(row.key, row.task, row.lang, row.digest, row.item, measures))
+    return scored
+
+
+def by_task(scores: Iterable[RowScore]) -> dict[str, list[RowScore]]:
+    """In the order of `TASKS`."""
+    groups: dict[str, list[RowScore]] = {}
+    for score in scores:
+        groups.setdefault(score.task, []).append(score)
+    return {task: groups[task] for task in TASKS if task in groups}
+
+
+def scopes(scores: Sequence[RowScore]) -> dict[str, list[str]]:
+    """What one task's rows are averaged over, by name: all languages, all but English, and each."""
+    languages = sorted({score.lang for score in scores})
+    others = [language for language in languages if language != ENGLISH]
+    found = {ALL: languages}
+    if others and others != languages:
+        found[OTHERS] = others
+    return found | {language: [language] for language in languages}
+
+
+def item_values(scores: Iterable[RowScore], values: Iterable[float], languages: Sequence[str]) -> np.ndarray:
+    """``values``, one for each of ``scores``, as ``[items, languages]``; NaN where an item lacks a language.
+
+    Rows of one language that share an item (two questions with one English text) stay apart.
+    """
+    column = {language: index for index, language in enumerate(languages)}
+    seen: dict[tuple[str, str], int] = {}
+    cells: dict[tuple[str, int], dict[int, float]] = {}
+    for score, value in zip(scores, values, strict=True):
+        if score.lang in column:
+            repeat = seen.get((score.item, score.lang), 0)
+            seen[score.item, score.lang] = repeat + 1
+            cells.setdefault((score.item, repeat), {})[column[score.lang]] = value
+    table = np.full((len(cells), len(languages)), np.nan)
+    for index, row in enumerate(cells.values()):
+        for place, value in row.items():
+            table[index, place] = value
+    return table
+
+
+def cells(scores: Sequence[RowScore], seed: int = 0) -> dict[str, Cell]:
+    """Figures of one task by scope."""
+    found = {}
+    for name, languages in scopes(scores).items():
+        values = item_values(scores, (s.value for s in scores), languages)
+        judged = interval(language_mean(values), resampled_means(values, seed=seed))
+        measures = {
+            measure: language_mean(item_values(scores, (s.measures[measure] for s in scores), languages))
+            for measure in scores[0].measures
+        }
+        found[name] = Cell(int((~np.isnan(values)).sum()), judged, measures)
+    return found
+
+
+def save_scores(directory: Path, scores: Iterable[RowScore]) -> None:
+    """Write every row's measures, which `cc-train compare` reads."""
+    text = "".join(json.dumps(asdict(score), ensure_ascii=False) + "\n" for score in scores)
+    (directory / ROWS_FILE).write_text(text, "utf-8")
+
+
+def load_scores(directory: Path) -> dict[str, RowScore]:
+    """By key; raises `EvaluationError` where there are none."""
+    path = directory / ROWS_FILE
+    try:
+        scores = [RowScore(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+        known = {score.key: score for score in scores if score.value is not None}
+    except OSError as error:
+        raise EvaluationError(
+            f"{path}: cannot be read ({error.strerror}); run cc-train eval to its end first"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path}: holds something that is not a row's measures ({error})") from error
+    if not known:
+        raise EvaluationError(f"{path}: no rows")
+    return known
