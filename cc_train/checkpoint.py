@@ -93,7 +93,8 @@ def save_connection(
     if (directory / INDEX_FILE).exists():
         # vLLM reads only the files that a sharded checkpoint's index names.
         index = read_json(directory / INDEX_FILE)
-        index["weight_map"] |= dict.fromkeys(tensors, CONNECTION_FILE)
+        weights = {name: file for name, file in index["weight_map"].items() if file != CONNECTION_FILE}
+        index["weight_map"] = weights | dict.fromkeys(tensors, CONNECTION_FILE)
         replace_file(directory / INDEX_FILE, json_bytes(index))
     replace_file(directory / CONFIG_FILE, json_bytes(config))
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from cc_train.tables import score_table
 
 # Command: what it does, and where its function is. Imported when called, so that --help is instant.
 COMMANDS = {
@@ -19,6 +20,7 @@ COMMANDS = {
     "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
     "compare": ("compare two evaluations on the same rows", "cc_train.evaluation.command:compare_command"),
     "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
+    "fit": ("fit a checkpoint's Transform Matrices again", "cc_train.refit:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2
@@ -89,37 +91,8 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def summary_table(result: Any) -> Table:
-    """The end of a run by language: rows, and on held-out pairs R², cosine, agreement and the answer's loss.
-
-    The loss is that with the matrix, beside the plain model's and the one that true English activations give.
-    """
-    table = Table(
-        title=f"{result.method}: training loss {result.loss:.4f}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    columns = ["", "rows"]
-    if result.fit:
-        columns += ["matrix", "held out", "R²", "cosine", "agreement", "loss", "plain", "English"]
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("", "matrix") else "right", no_wrap=True)
-    for language in ["all", *result.examples]:
-        rows = sum(result.examples.values()) if language == "all" else result.examples[language]
-        cells = [language, str(rows)]
-        score = result.fit.get(language)
-        if score:
-            fitted, loss = score["transform"], score["answer_loss"]
-            cells += [score["matrix"] or "", str(score["pairs"])]
-            cells += [_figure(fitted[key]) for key in ("r2", "cosine", "agreement")]
-            cells += [_figure(loss[key]) for key in ("transform", "plain", "english")]
-        table.add_row(*cells)
-    return table
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    """The end of a run by language: rows, and what the connection is worth."""
+    return score_table(f"{result.method}: training loss {result.loss:.4f}", "rows", result.examples, result.fit)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,20 @@ class FitArguments:
     )
     fit_batch_size: int = field(default=8, metadata={"help": "Pairs in one forward pass."})
 
+    def __post_init__(self) -> None:
+        for option, wrong, rule in (
+            ("--fit-max-pairs", self.fit_max_pairs < 1, "must be at least 1"),
+            ("--fit-min-pairs", self.fit_min_pairs < 1, "must be at least 1"),
+            ("--fit-held-out", not 0 <= self.fit_held_out < 1, "must be at least 0 and below 1"),
+            ("--fit-ridge", self.fit_ridge is not None and not 0 <= self.fit_ridge < math.inf, "must be 0 or more"),
+            ("--fit-shrinkage", self.fit_shrinkage is not None and not self.fit_shrinkage >= 0, "must be 0 or more"),
+            ("--fit-rank", self.fit_rank is not None and self.fit_rank < 1, "must be at least 1"),
+            ("--fit-folds", self.fit_folds < 2, "must be at least 2"),
+            ("--fit-batch-size", self.fit_batch_size < 1, "must be at least 1"),
+        ):
+            if wrong:
+                raise ValueError(f"{option} {rule}")
+
     def settings(self) -> FitSettings:
         return FitSettings(
             self.fit_max_pairs,
@@ -243,7 +258,7 @@ def recipe_arguments(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 def _check(config: RunConfig) -> None:
     """What the types do not say; raises `UsageError`."""
-    training, data, method, fit, tuning = config.training, config.data, config.method, config.fit, config.tuning
+    training, data, method, tuning = config.training, config.data, config.method, config.tuning
     alone = tuning.tuning == "connection"
     for option, wrong, rule in (
         ("--output", not training.output_dir or training.output_dir == "trainer_output", "is required"),
@@ -260,14 +275,6 @@ def _check(config: RunConfig) -> None:
         ("--max-rows", data.max_rows is not None and data.max_rows < 1, "must be at least 1"),
         ("--gumbel-temperature", not method.gumbel_temperature > 0, "must be above 0"),
         ("--anchor-offset", method.anchor_offset > -1, "must be -1 or less"),
-        ("--fit-max-pairs", fit.fit_max_pairs < 1, "must be at least 1"),
-        ("--fit-min-pairs", fit.fit_min_pairs < 1, "must be at least 1"),
-        ("--fit-held-out", not 0 <= fit.fit_held_out < 1, "must be at least 0 and below 1"),
-        ("--fit-ridge", fit.fit_ridge is not None and not fit.fit_ridge >= 0, "must be 0 or more"),
-        ("--fit-shrinkage", fit.fit_shrinkage is not None and not fit.fit_shrinkage >= 0, "must be 0 or more"),
-        ("--fit-rank", fit.fit_rank is not None and fit.fit_rank < 1, "must be at least 1"),
-        ("--fit-folds", fit.fit_folds < 2, "must be at least 2"),
-        ("--fit-batch-size", fit.fit_batch_size < 1, "must be at least 1"),
         (
             "--eval-data",
             bool(data.eval_data) != (training.eval_strategy != IntervalStrategy.NO),

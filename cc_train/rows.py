@@ -151,8 +151,15 @@ class _Fields:
         """Language, sentence, and the English sentence."""
         english = _checked(self.get(ENGLISH), f"field {ENGLISH!r}")
         languages = [name for name in self._record if name != ENGLISH and not code_problem(name)]
+        if not _is_sentence(self._record.get("id")):
+            languages = [name for name in languages if name != "id"]
         found = [(lang, self._record[lang], english) for lang in languages]
         return [(lang, _checked(text, f"field {lang!r}"), english) for lang, text, english in found if text]
+
+
+def _is_sentence(value: Any) -> bool:
+    """Whether a field ``id`` holds Indonesian, and not what identifies the record."""
+    return isinstance(value, str) and len(value.split()) > 1
 
 
 def _checked(value: Any, what: str) -> str:

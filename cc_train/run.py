@@ -19,8 +19,8 @@ from cc_train.config import RunConfig
 from cc_train.connection import DecisionMaker
 from cc_train.data import Example, PairCollator, PairDataset
 from cc_train.english import MOST_BYTES, bytes_needed, known_activations
+from cc_train.examples import load_examples, require_connected
 from cc_train.fit import fit_connection
-from cc_train.load import load_examples, require_connected
 from cc_train.model_files import copy_notices, load_base, load_tuned, save_tuned
 from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
