@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.errors import error_response
 
@@ -75,7 +76,8 @@ class DrainingEngine:
     """Stands in for vLLM's engine client; the only difference is that shutting down first waits for the responses.
 
     vLLM's own drain waits until the engine has computed its last token, which may be before clients have
-    received it.
+    received it. And as it stops, it cancels the task that hands out the engine's outputs in a race with telling it that
+    the engine is gone: a clean stop may log that as an error, and answers that still run may never learn of it.
     """
 
     def __init__(self, engine: Any, drain: Drain) -> None:
@@ -86,8 +88,16 @@ class DrainingEngine:
         return getattr(self._engine, name)
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether."""
+        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
+
+        What still runs then fails with ``EngineDeadError``.
+        """
         start = time.monotonic()
-        self._drain.stop(timeout)
+        drained = self._drain.stop(timeout)
         remaining = None if timeout is None else max(0.0, timeout - (time.monotonic() - start))
+        handler = self._engine.output_handler
+        if drained and handler is not None:
+            handler.get_loop().call_soon_threadsafe(handler.cancel)
         self._engine.shutdown(timeout=remaining)
+        if not drained and handler is not None:
+            handler.get_loop().call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())

@@ -9,6 +9,7 @@ import time
 import pytest
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
 from tests.api.echo import client_of, echo_app
@@ -19,11 +20,17 @@ class Engine:
 
     model = "tiny"
 
-    def __init__(self) -> None:
+    def __init__(self, output_handler: asyncio.Task[None] | None = None) -> None:
         self.timeouts: list[float | None] = []
+        self.output_handler = output_handler
+        self.output_processor = self
+        self.propagated: list[Exception] = []
 
     def shutdown(self, timeout: float | None = None) -> None:
         self.timeouts.append(timeout)
+
+    def propagate_error(self, error: Exception) -> None:
+        self.propagated.append(error)
 
 
 def test_stopping_waits_for_the_running_requests() -> None:
@@ -59,6 +66,38 @@ def test_a_response_that_does_not_end_is_given_up() -> None:
     DrainingEngine(engine, drain).shutdown(timeout=0.1)
     assert time.monotonic() - start < 1
     assert engine.timeouts == [0.0]
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_who_still_waits_learns_that_the_engine_is_gone_and_nobody_else(running: int) -> None:
+    async def stop() -> Engine:
+        engine, drain = Engine(asyncio.create_task(asyncio.sleep(60))), Drain()
+        for _ in range(running):
+            drain.enter()
+        await asyncio.to_thread(DrainingEngine(engine, drain).shutdown, 0.05)
+        await asyncio.sleep(0.05)
+        return engine
+
+    engine = asyncio.run(stop())
+    assert [type(error) for error in engine.propagated] == [EngineDeadError] * running
+
+
+def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
+    """Or what hands them out would log, now and then, that the engine has died."""
+    cancelled: list[bool] = []
+
+    class Stopping(Engine):
+        def shutdown(self, timeout: float | None = None) -> None:
+            assert self.output_handler is not None
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.output_handler.get_loop()).result(5)
+            cancelled.append(self.output_handler.done())
+
+    async def stop() -> None:
+        engine = Stopping(asyncio.create_task(asyncio.sleep(60)))
+        await asyncio.to_thread(DrainingEngine(engine, Drain()).shutdown, 5)
+
+    asyncio.run(stop())
+    assert cancelled == [True]
 
 
 def test_without_a_limit_the_engine_has_none_either() -> None:
