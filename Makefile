@@ -4,9 +4,9 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-LOCKS := requirements/cpu.lock requirements/dev.lock requirements/docs.lock
+LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format lock deploy-tools image-test clean
+.PHONY: install run test lint format lock loadtest deploy-tools image-test clean
 
 install: $(INSTALLED)
 
@@ -34,9 +34,17 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# A fresh resolution; run the tests before you commit what it writes.
+# A fresh resolution; run the tests before you commit what it writes. `tools/lock.py --keep` only writes hashes.
 lock: $(INSTALLED)
 	$(BIN)/python tools/lock.py
+
+# Half a minute of chat users against a running server; LOADTEST takes locust's options and those of docs/loadtests.md.
+HOST ?= http://127.0.0.1:8000
+LOADTEST ?= -u 4 -r 4 -t 30s --most-first-token-ms 2500
+loadtest: $(INSTALLED)
+	@mkdir -p outputs/loadtest
+	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) $(LOADTEST) \
+	    --html outputs/loadtest/report.html --csv outputs/loadtest/run
 
 # What the tests of deployment run beside Python packages; without it they are skipped.
 deploy-tools:

@@ -31,6 +31,10 @@ DOCUMENT = """\
 # What the documentation and the notebook need beside cpu.lock and dev.lock, and resolved together with them.
 # Written by `make lock`. Install with --no-deps.
 """
+LOAD = """\
+# What load tests need beside all of these: locust, and a router for several replicas.
+# Written by `make lock`. Install with --no-deps.
+"""
 
 
 def resolve(extras: str, constraints: Path | None = None) -> dict[str, str]:
@@ -64,6 +68,8 @@ def main() -> None:
     write("dev.lock", DEVELOP, dict(sorted((develop | WEIGHTS).items())))
     document = {name: version for name, version in everything.items() if name not in serve | develop}
     write("docs.lock", DOCUMENT, document)
+    loading = resolve("cpu,demo,dev,docs,load", constraints=path)
+    write("load.lock", LOAD, {name: version for name, version in loading.items() if name not in everything})
 
 
 if __name__ == "__main__":

@@ -99,7 +99,10 @@ ATTRIBUTES = {
         *("self.prompt_token_ids", "self.prompt_is_token_ids", "self.resumable", "self.all_token_ids"),
     ),
     "vllm.outputs:RequestOutput": ("self.kv_transfer_params = kv_transfer_params",),
-    "vllm.v1.engine.output_processor:OutputProcessor": ("engine_core_output.kv_transfer_params",),
+    "vllm.v1.engine.async_llm:AsyncLLM": ("self.output_handler", "self.output_processor"),
+    "vllm.v1.engine.output_processor:OutputProcessor": (
+        *("engine_core_output.kv_transfer_params", "def propagate_error(self, e"),
+    ),
     "vllm.v1.engine.input_processor:InputProcessor": ("self.model_config.logits_processors",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner": (
         *("model_config.logits_processors", "self._model_forward("),

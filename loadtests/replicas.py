@@ -1,0 +1,123 @@
+"""Several servers, and clients that count what becomes of their streams while servers are killed or restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from tests.ports import free_port
+
+TOKENS: Final = 400
+_START_SECONDS: Final = 300
+_STOP_SECONDS: Final = 60
+
+#: What became of a request: `FINISHED`; `BROKEN` after its first event; `SILENT`: a response began, but no event came;
+#: `UNANSWERED`: the connection failed before; `REFUSED`: 503, to be sent elsewhere. Or ``status`` and a number.
+FINISHED, BROKEN, SILENT, UNANSWERED, REFUSED = "finished", "broken", "silent", "unanswered", "refused"
+
+
+class Replica:
+    """One server, started again on the same port."""
+
+    def __init__(self, checkpoint: Path, flags: list[str]) -> None:
+        self.checkpoint = checkpoint
+        self.flags = flags
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: asyncio.subprocess.Process
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+        command = [Path(sys.executable).with_name("cc-serve"), "serve", self.checkpoint, "--port", str(self.port)]
+        quiet = asyncio.subprocess.DEVNULL
+        self.process = await asyncio.create_subprocess_exec(
+            *command, *self.flags, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+        await wait_until_ready(f"{self.address}/ready")
+
+    async def stop(self) -> int:
+        """Stop it as a supervisor does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_STOP_SECONDS):
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        """End all of its processes at once, as a machine that fails does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
+
+async def wait_until_ready(url: str) -> None:
+    """Until it answers with success.
+
+    Raises:
+        TimeoutError: it does not in minutes.
+    """
+    async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient() as client:
+        while True:
+            try:
+                if (await client.get(url)).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.5)
+
+
+class Load:
+    """Clients that ask without pause, in streams, and count what became of them.
+
+    Args:
+        addresses: that they ask in turns; one that refuses, or cannot be reached, is followed by the next.
+        model: that they name.
+        tokens: of each answer.
+    """
+
+    def __init__(self, addresses: list[str], model: str, tokens: int = TOKENS) -> None:
+        self.addresses = addresses
+        self.model = model
+        self.tokens = tokens
+        self.counts: Counter[str] = Counter()
+        self.over = False
+
+    async def run(self, number: int) -> None:
+        """Be one client."""
+        async with httpx.AsyncClient(timeout=120) as client:
+            turn = number
+            while not self.over:
+                outcome = await self._ask(client, self.addresses[turn % len(self.addresses)])
+                self.counts[outcome] += 1
+                turn += 1
+                if outcome in (REFUSED, UNANSWERED):
+                    await asyncio.sleep(0.05)
+
+    async def _ask(self, client: httpx.AsyncClient, address: str) -> str:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}],
+            "max_tokens": self.tokens,
+            "ignore_eos": True,
+            "stream": True,
+        }
+        failure, last = UNANSWERED, ""
+        try:
+            async with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
+                if response.status_code == 503 and "retry-after" in response.headers:
+                    return REFUSED
+                if not response.is_success:
+                    return f"status {response.status_code}"
+                failure = SILENT
+                async for line in response.aiter_lines():
+                    if '"error"' in line:
+                        return failure
+                    if line:
+                        failure, last = BROKEN, line
+                return FINISHED if last == "data: [DONE]" else failure
+        except httpx.TransportError:
+            return failure
