@@ -19,6 +19,7 @@ COMMANDS = {
     "attach": ("put a connection that was trained alone on its base model", "cc_train.attach:main"),
     "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
     "compare": ("compare two evaluations on the same rows", "cc_train.evaluation.command:compare_command"),
+    "data": ("check rows before training: data check FILES", "cc_train.data_check:main"),
     "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
     "fit": ("fit a checkpoint's Transform Matrices again", "cc_train.refit:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),

@@ -22,14 +22,16 @@ def code_problem(code: str) -> str | None:
 
 def _meant(text: str) -> str | None:
     """The code of a name, of a code of three letters, or of a tag with a region or script."""
-    for part in (text, re.split(r"[-_ ]", text.strip())[0]):
-        try:
-            found = pycountry.languages.lookup(part)
-        except LookupError:
-            continue
-        code = getattr(found, "alpha_2", None)
-        if code:
-            return code
+    for part in (text.strip(), re.split(r"[-_ ]", text.strip())[0]):
+        if pycountry.languages.get(alpha_2=part.lower()):
+            return part.lower()
+        for name in (part.lower(), f"{part} (macrolanguage)"):
+            try:
+                code = getattr(pycountry.languages.lookup(name), "alpha_2", None)
+            except LookupError:
+                continue
+            if code:
+                return code
     return _OF_COUNTRIES.get(text.lower())
 
 

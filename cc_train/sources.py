@@ -87,7 +87,9 @@ def read_records(name: str) -> Iterator[tuple[str, Record]]:
     path = Path(name)
     if path.is_file():
         yield from ((name, record) for record in _file(path))
-    elif path.is_dir() and not any((path / file).is_file() for file in _SAVED_DATASET):
+    elif any((Path(name.partition("#")[0]) / file).is_file() for file in _SAVED_DATASET):
+        yield from _numbered(name)
+    elif path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.endswith(_SUFFIXES) and p.is_file())
         if not files:
             raise DataError(f"{name}: holds no {', '.join(_SUFFIXES)} file, and is no saved dataset")
@@ -96,7 +98,7 @@ def read_records(name: str) -> Iterator[tuple[str, Record]]:
     elif name.endswith(_SUFFIXES) or path.is_absolute():
         raise DataError(f"{name}: cannot be read: No such file or directory")
     else:
-        yield from ((name, Record(number, row)) for number, row in enumerate(_dataset(name), start=1))
+        yield from _numbered(name)
 
 
 def _weighted(name: str, weight: Any) -> Source:
@@ -154,6 +156,10 @@ def _parquet(path: Path) -> Iterator[Record]:
                     yield Record(number, row)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read after row {number}: {_one_line(error)}") from error
+
+
+def _numbered(name: str) -> Iterator[tuple[str, Record]]:
+    return ((name, Record(number, row)) for number, row in enumerate(_dataset(name), start=1))
 
 
 def _dataset(name: str) -> Iterable[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers
 from transformers import GenerationConfig
 
 from cc_train.chat import ChatEncoder, ChatError
@@ -229,3 +230,39 @@ def test_the_words_of_the_tiny_tokenizer_are_single_tokens(tmp_path: Path) -> No
     assert all(len(e.answer) == 2 for e in examples)
     assert len({tuple(e.prompt) for e in examples}) == 1
     assert len({tuple(e.english) for e in examples}) == 8
+
+
+def test_a_conversation_is_rendered_whole_and_loses_its_oldest_turns_first() -> None:
+    made = encoder()
+    turns = (("system", "s"), ("user", "aa"), ("assistant", "b"), ("user", "cc"), ("assistant", "d"), ("user", "eeee"))
+    whole = made.prompt(turns, 99)
+    assert made.tokenizer.decode(whole) == "<s><model>s<end><user>aa<end><model>b<end><user>cc<end><model>d<end>" + (
+        "<user>eeee<end><model>"
+    )
+    shorter = made.prompt(turns, len(whole) - 1)
+    assert shorter == made.encode(made.render((turns[0], *turns[3:])))
+    last = made.prompt(turns, len(made.encode(made.render((turns[0], turns[-1])))) - 1)
+    assert made.tokenizer.decode(last) == "<s><model>s<end><user>eee<end><model>", "and then the text from the left"
+    assert made.prompt(turns, 6) is None
+
+
+def test_a_conversation_that_the_template_refuses_is_named() -> None:
+    template = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}a"
+    made = ChatEncoder(tiny_tokenizer(template=template + "{% endfor %}"), None)
+    some = Row("de", "b", "b", "beta", "f", 1, messages=(("system", "s"), ("user", "b")), messages_en=(("user", "b"),))
+    examples, skipped = encode_rows([some, row()], made, 99)
+    assert len(examples) == 1
+    assert str(skipped[0]) == "f:1: the chat template cannot render turns of system, user: no system"
+
+
+def test_an_answer_of_no_tokens_is_named() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
+    examples, skipped = encode_rows([row(output="\u200b")], ChatEncoder(tokenizer, STOPS), 99)
+    assert examples == []
+    assert "has no tokens" in skipped[0].reason
+
+
+def test_a_row_without_an_answer_is_encoded_without_one() -> None:
+    examples, _ = encode_rows([row(output="")], encoder(), 99)
+    assert len(examples[0].answer) == 0
