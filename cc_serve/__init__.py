@@ -1,0 +1,35 @@
+"""Serving of CC-Tuned models: routing by language, connections for vLLM, and the server.
+
+What a program needs is here; it is loaded when it is first used, so that ``import cc_serve`` costs nothing.
+
+>>> from cc_serve import Router
+>>> Router.of("outputs/demo").route(["Habari ya leo?"]).connection
+'global'
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cc_serve.languages import LanguageDetector as LanguageDetector
+    from cc_serve.offline import connected as connected
+    from cc_serve.offline import connection_of as connection_of
+    from cc_serve.policy import RoutingPolicy as RoutingPolicy
+    from cc_serve.routing import Route as Route
+    from cc_serve.routing import Router as Router
+
+_MODULES = {
+    "LanguageDetector": "languages",
+    "Route": "routing",
+    "Router": "routing",
+    "RoutingPolicy": "policy",
+    "connected": "offline",
+    "connection_of": "offline",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The ``cc-serve`` command."""
+"""The ``cc-serve`` command: one subcommand a word."""
 
 from __future__ import annotations
 
@@ -12,32 +12,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
+from cc_serve.cli_help import ROUTE_FIELDS, make_parser
 from cc_serve.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.keys import KEY_NAME, hash_key, new_key, take_environment_keys
+from cc_serve.logs import VERBOSE, set_up_logs
 from cc_serve.routing import Router, default_router
 from cc_serve.settings import LiveSettings
+from cc_serve.startup import CHECKPOINT, IMPORT, StartProgress, enter_phase, ready_message
 
 FAILURE = 1
 USAGE_ERROR = 2
+INTERRUPTED = 130
 HELP = ("-h", "--help")
-_ROUTE_FIELDS = ("language", "confidence", "connection", "rule", "scores")
-
-_SERVE_EPILOG = """\
-Every flag of `vllm serve` is accepted, such as --port, --max-model-len or --tensor-parallel-size. List them with
-`cc-serve serve --help=all`, or search them with --help=WORD.
-
-Requests may carry "cc_connection" beside the OpenAI fields: "auto" (the default: detect the language), "off",
-"global" or a language code. Responses say what was done in the headers X-CC-Language and X-CC-Connection.
-
---cc-config FILE reads routing, API keys and limits from a YAML file, and again on SIGHUP: docs/operations.md.
-
-On SIGTERM, running requests are finished, for up to --shutdown-timeout seconds (30 unless set); new ones get 503."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, 1 (the engine died) or 2 (for the caller to correct)."""
+    """Run the command and return its exit code: 0, 1 (it failed) or 2 (for the caller to correct)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
+    parser = make_parser()
     if arguments[:1] == ["serve"] and any(argument.startswith("--help=") for argument in arguments):
         from cc_serve.api.arguments import parse_arguments
 
@@ -45,67 +37,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["serve"] and arguments[1:] and arguments[1].startswith("-") and arguments[1] not in HELP:
         parser.error("CHECKPOINT comes first: cc-serve serve CHECKPOINT [vLLM flags]")
     options = parser.parse_args(arguments)
-    if options.command == "serve":
-        return _serve(options.checkpoint, options.vllm_flags)
-    if options.command == "key":
-        return _new_key(options.name)
-    return _route(options.checkpoint, sys.stdin.buffer, sys.stdout)
+    match options.command:
+        case "serve":
+            return _serve(options.checkpoint, options.vllm_flags)
+        case "doctor":
+            return _doctor(options)
+        case "key":
+            return _new_key(options.name)
+        case "completion":
+            return _completion(options.shell)
+        case _:
+            return _route(options.checkpoint, sys.stdin.buffer, sys.stdout)
 
 
-def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("cc-serve", description="Serve CC-Tuned language models on vLLM.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser(
-        "serve",
-        help="start the OpenAI-compatible server for a CC-Tuned checkpoint",
-        usage="cc-serve serve CHECKPOINT [--cc-config FILE] [vLLM flags]",
-        description="Start the OpenAI-compatible server for a CC-Tuned checkpoint.",
-        epilog=_SERVE_EPILOG,
-        formatter_class=raw,
-    )
-    serve.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="directory of the checkpoint")
-    serve.add_argument("vllm_flags", nargs=argparse.REMAINDER, metavar="vLLM flags", help="see below")
-    key = commands.add_parser("key", help="make an API key", description="API keys; see docs/operations.md.")
-    make = key.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "new", help="print a new key, and what to write into the configuration file for it"
-    )
-    make.add_argument("name", metavar="NAME", help="what limits and the operator know the key by")
-    route = commands.add_parser(
-        "route",
-        help="say how prompts would be routed, without an engine",
-        description=f"Read one JSON string a line, print an object of {', '.join(_ROUTE_FIELDS)} a line.",
-        epilog='An undecided language is null; its prompts, like English ones, go plain: "off".',
-    )
-    route.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="DIR",
-        help='route as this checkpoint would; without it, all served languages have the connection "global"',
-    )
-    return parser
+def _serve(checkpoint: Path, flags: list[str]) -> int:
+    verbose = any(flag in VERBOSE for flag in flags)
+    # Where vLLM's own lines are asked for, they come between.
+    with StartProgress(live=False if verbose else None) as progress:
+        try:
+            return _start(checkpoint, [flag for flag in flags if flag not in VERBOSE], verbose, progress)
+        except KeyboardInterrupt:
+            progress.finish()
+            print("cc-serve: interrupted before it was ready", file=sys.stderr)
+            return INTERRUPTED
 
 
-def _serve(checkpoint: Path, vllm_flags: list[str]) -> int:
-    # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
+def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: StartProgress) -> int:
+    set_up_logs(verbose)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument(CONFIGURATION_FLAG, dest="path", type=Path)
     try:
         path = first.parse_known_args(vllm_flags)[0].path
         if path is not None:
-            load_configuration(path)  # before torch is imported for the checkpoint, too
-        settings = LiveSettings(path, _router_of(checkpoint), take_environment_keys(os.environ))
+            load_configuration(path)
+        # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
+        enter_phase(CHECKPOINT)
+        settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
     except ValueError as error:
+        progress.finish()
         return _refuse(error)
+    enter_phase(IMPORT)
     from cc_serve.api.server import EngineFailedError, StartError, serve
 
+    def on_ready(address: str, model: str, router: Router) -> None:
+        message = ready_message(address, model, router.connected, progress.finish())
+        print(message, file=sys.stderr, flush=True)
+
     try:
-        serve(checkpoint, settings, vllm_flags)
+        serve(checkpoint, settings, vllm_flags, verbose=verbose, on_ready=on_ready)
     except StartError as error:
+        progress.finish()
         return _refuse(error)
     except EngineFailedError as error:
         print(f"cc-serve: {error}", file=sys.stderr)
         return FAILURE
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from cc_serve.doctor import Status, examine, report
+
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    checks = []
+    for check in examine(options.checkpoint, options.host, options.port, options.cc_config):
+        checks.append(check)
+        if not options.json:
+            print(report([check], as_json=False), flush=True)
+    if options.json:
+        print(report(checks, as_json=True))
+    return FAILURE if any(check.status == Status.FAILED for check in checks) else 0
+
+
+def _completion(shell: str) -> int:
+    import shtab
+
+    set_up_logs(verbose=False)
+    from cc_serve.api.arguments import make_parser as make_vllm_parser
+
+    print(shtab.complete(make_parser(make_vllm_parser()[1]), shell))
     return 0
 
 
@@ -119,7 +128,7 @@ def _new_key(name: str) -> int:
 
 def _route(checkpoint: Path | None, lines: Iterable[bytes], output: TextIO) -> int:
     try:
-        router = _router_of(checkpoint) if checkpoint else default_router()
+        router = Router.of(checkpoint) if checkpoint else default_router()
     except ValueError as error:
         return _refuse(error)
     status = 0
@@ -130,18 +139,10 @@ def _route(checkpoint: Path | None, lines: Iterable[bytes], output: TextIO) -> i
             text = None
         if isinstance(text, str):
             route = asdict(router.explain([text]))
-            print(json.dumps({field: route[field] for field in _ROUTE_FIELDS}), file=output, flush=True)
+            print(json.dumps({field: route[field] for field in ROUTE_FIELDS}), file=output, flush=True)
         else:
             status = _refuse(f'line {number}: expected one JSON string, such as "Guten Tag"')
     return status
-
-
-def _router_of(checkpoint: Path) -> Router:
-    """The router of a checkpoint; raises `cc_train.checkpoint.CheckpointError`, a ValueError."""
-    from cc_train.checkpoint import load_connection
-
-    connection, config = load_connection(checkpoint)
-    return Router(connection.names, config.languages)
 
 
 def _refuse(problem: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 
 from cc_serve.languages import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
@@ -77,6 +78,19 @@ class Router:
         #: Every value of ``cc_connection`` that a request may carry.
         self.choices: Final[tuple[str, ...]] = (AUTO, OFF, *named, *sorted(self._by_language))
 
+    @classmethod
+    def of(cls, checkpoint: Path | str, policy: RoutingPolicy | None = None) -> Self:
+        """The router of a checkpoint.
+
+        Raises:
+            CheckpointError: its connection cannot be used.
+            PolicyError: as for a new router.
+        """
+        from cc_train.checkpoint import load_connection  # here, since it imports torch
+
+        connection, config = load_connection(Path(checkpoint))
+        return cls(connection.names, config.languages, policy)
+
     def with_policy(self, policy: RoutingPolicy) -> Self:
         """A router of the same checkpoint by another policy.
 
@@ -139,6 +153,11 @@ class Router:
     def connection_for(self, language: str | None) -> str:
         """The connection of texts in ``language``; None is undecided."""
         return self.policy.default if language is None else self._by_language.get(language, OFF)
+
+    @property
+    def connected(self) -> dict[str, str]:
+        """The connection by language, for those that get one."""
+        return {language: name for language, name in self._by_language.items() if name != OFF}
 
     def _connections_by_language(self) -> dict[str, str]:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}

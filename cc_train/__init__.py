@@ -1,1 +1,37 @@
-"""CC-Tuning: the method, training, fitting of Transform Matrices, and the reference inference."""
+"""CC-Tuning: the method, training, fitting of Transform Matrices, and the reference inference.
+
+What a program needs is here; it is loaded when it is first used, so that ``import cc_train`` costs nothing.
+
+>>> from cc_train import load_connection, train
+>>> result = train(model="models/gemma3-270m", data="PAIRS.jsonl", output="outputs/mine", max_steps=100)
+>>> connection, config = load_connection(result.directory)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cc_train.base_model import make_base as make_base
+    from cc_train.checkpoint import load_connection as load_connection
+    from cc_train.checkpoint import save_connection as save_connection
+    from cc_train.connection import Connection as Connection
+    from cc_train.reference import Reference as Reference
+    from cc_train.run import RunResult as RunResult
+    from cc_train.training import train as train
+
+_MODULES = {
+    "Connection": "connection",
+    "Reference": "reference",
+    "RunResult": "run",
+    "load_connection": "checkpoint",
+    "make_base": "base_model",
+    "save_connection": "checkpoint",
+    "train": "training",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

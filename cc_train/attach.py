@@ -186,6 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="cc-train attach",
         description="Put a connection from `cc-train run --tuning connection` on the base model that it was trained "
         "on: a checkpoint to serve.",
+        epilog="example: cc-train attach --model models/base --connection outputs/connection --output outputs/mine",
     )
     parser.add_argument("--model", type=Path, required=True, help="Directory of the base model.")
     parser.add_argument("--connection", type=Path, required=True, help="Directory of the connection.")

@@ -143,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="cc-train base",
         description="Make a small base model from an installed package: an ordinary Hugging Face checkpoint, bf16.",
+        epilog=f"example: cc-train base --output models/{DEFAULT}",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the checkpoint's directory")
     parser.add_argument("--name", choices=sorted(SOURCES), default=DEFAULT, help=f"which model (default: {DEFAULT})")

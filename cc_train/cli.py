@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cc_train.run_help import help_text
+from cc_train.usage import SuggestingParser, suggestion
 from cc_train.tables import score_table
 
 # Command: what it does, and where its function is. Imported when called, so that --help is instant.
@@ -21,12 +24,23 @@ COMMANDS = {
     "compare": ("compare two evaluations on the same rows", "cc_train.evaluation.command:compare_command"),
     "data": ("check rows before training: data check FILES", "cc_train.data_check:main"),
     "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
+    "completion": ("print a shell's completion", "cc_train.cli:completion"),
     "fit": ("fit a checkpoint's Transform Matrices again", "cc_train.refit:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2
 INTERRUPTED = 130
+SHELLS = ("bash", "zsh")
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
+_EPILOG = """
+cc-train COMMAND --help lists a command's options.
+
+exit codes: 0 done; 2 for you to correct, with one line that says what; 130 interrupted
+
+example:
+  cc-train base --output models/base
+  cc-train run --model models/base --data PAIRS.jsonl --output outputs/mine
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_USAGE + "".join(f"  {name:<12} {text}\n" for name, (text, _) in COMMANDS.items()), end="")
-        print("\ncc-train COMMAND --help lists a command's options.")
+        print(_EPILOG, end="")
         return 0 if given else BAD_INPUT
     name, *rest = given
     if name not in COMMANDS:
-        print(f"cc-train: unknown command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        hint = suggestion(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
+        print(f"cc-train: unknown command {name!r}{hint}", file=sys.stderr)
         return BAD_INPUT
     module, function = COMMANDS[name][1].split(":")
     return getattr(importlib.import_module(module), function)(rest)
@@ -49,13 +64,16 @@ def run_command(arguments: Sequence[str]) -> int:
     from cc_train.architectures import UnsupportedArchitectureError
     from cc_train.chat import ChatError
     from cc_train.checkpoint import CheckpointError
-    from cc_train.config import UsageError, parse_run
+    from cc_train.config import UsageError, make_parser, parse_run
     from cc_train.data import DataError
     from cc_train.least_squares import FitError
     from cc_train.run import run
     from cc_train.trainer import TrainingError
     from cc_train.workspace import OutputError, unfinished_checkpoints
 
+    if text := help_text(make_parser(), arguments):
+        print(text, end="")
+        return 0
     console = Console(stderr=True)
     output: Path | None = None
     try:
@@ -88,6 +106,28 @@ def run_command(arguments: Sequence[str]) -> int:
         print(f"attach it:  cc-train attach --model {config.model.model} --connection {result.directory} --output DIR")
     elif result.method == "cc":
         print(f"serve it:   cc-serve serve {result.directory}")
+    return 0
+
+
+def completion(arguments: Sequence[str]) -> int:
+    """``cc-train completion``; of the commands' options, those of ``run``."""
+    parser = SuggestingParser(
+        "cc-train completion",
+        description="Print the completion of this command for a shell.",
+        epilog="example: cc-train completion bash > ~/.local/share/bash-completion/completions/cc-train",
+    )
+    parser.add_argument("shell", choices=SHELLS, help="which shell")
+    shell = parser.parse_args(arguments).shell
+
+    import shtab
+
+    from cc_train.config import make_parser
+
+    whole = argparse.ArgumentParser("cc-train")
+    commands = whole.add_subparsers()
+    for name, (text, _) in COMMANDS.items():
+        commands.add_parser(name, help=text, parents=[make_parser()] if name == "run" else [], add_help=name != "run")
+    print(shtab.complete(whole, shell))
     return 0
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
-from vllm.logger import init_logger
 
 from cc_serve.api.authentication import caller_of
 from cc_serve.api.errors import ErrorBody, error_response
 from cc_serve.configuration import ConfigurationError
 from cc_serve.settings import LiveSettings
 
-logger = init_logger("vllm.cc_serve.api.admin")  # under vLLM's name, whose logging is set up
+logger = logging.getLogger(__name__)
 
 
 def reload_or_keep(settings: LiveSettings) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,21 +17,43 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from cc_serve.api.defaults import ServeDefaults, set_environment
 from cc_serve.configuration import CONFIGURATION_FLAG
 from cc_serve.keys import VLLM_ENVIRONMENT, hash_key
+from cc_train.usage import SuggestingParser
 
 _EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a flag with --help=max-model-len.\n"
 
 
-def parse_arguments(arguments: Sequence[str]) -> Namespace:
+class _Parser(SuggestingParser, FlexibleArgumentParser):
+    """vLLM's parser, which also says what was probably meant."""
+
+
+def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Namespace:
     """Parse ``CHECKPOINT`` and vLLM's flags; prints a usage error or the help and exits, as argparse does.
+
+    Args:
+        arguments: of ``cc-serve serve``.
+        verbose: whether the defaults are to log what is no error.
 
     Raises:
         ValueError, TypeError: flags that cannot be combined.
     """
     cli_env_setup()
     set_environment()
-    command = ServeSubcommand()
-    parser = FlexibleArgumentParser(prog="cc-serve")
-    serve = command.subparser_init(parser.add_subparsers(dest="subparser"))
+    parser, serve = make_parser()
+    if arguments and not arguments[0].startswith("-"):
+        serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]), verbose=verbose)))
+    # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.
+    parsed = parser.parse_args(["serve", *arguments])
+    parsed.model = parsed.model_tag
+    configure_logging_from_args(parsed)
+    ServeSubcommand().validate(parsed)
+    _refuse_other_front_ends(parsed)
+    return parsed
+
+
+def make_parser() -> tuple[FlexibleArgumentParser, ArgumentParser]:
+    """The parser of ``cc-serve``, as far as vLLM knows of it, and that of its ``serve``."""
+    parser = _Parser(prog="cc-serve")
+    serve = ServeSubcommand().subparser_init(parser.add_subparsers(dest="subparser"))
     serve.usage, serve.epilog = "cc-serve serve CHECKPOINT [vLLM flags]", _EPILOG
     serve.add_argument(
         "--request-log",
@@ -40,15 +62,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     )
     # Read before vLLM is loaded; here for the help, and for the flags to be complete.
     serve.add_argument(CONFIGURATION_FLAG, metavar="FILE", help="Routing, keys and limits, see docs/operations.md.")
-    if arguments and not arguments[0].startswith("-"):
-        serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]))))
-    # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.
-    parsed = parser.parse_args(["serve", *arguments])
-    parsed.model = parsed.model_tag
-    configure_logging_from_args(parsed)
-    command.validate(parsed)
-    _refuse_other_front_ends(parsed)
-    return parsed
+    return parser, serve
 
 
 def take_keys(parsed: Namespace) -> dict[str, str]:

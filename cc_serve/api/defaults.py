@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from vllm.platforms import current_platform
 
-_GIB = 1 << 30
+from cc_serve.cpu import KV_CACHE_BYTES, has_bfloat16
 
 
 @dataclass(frozen=True)
@@ -21,28 +20,30 @@ class ServeDefaults:
         shutdown_timeout: seconds that running requests get to finish after SIGTERM; vLLM would abort them.
         dtype: on a CPU without bfloat16 instructions float32, since emulating bfloat16 is several times slower.
         kv_cache_memory_bytes: on a CPU modest, since vLLM would take a share of all memory there is.
+        uvicorn_log_level, disable_uvicorn_access_log, use_tqdm_on_load: what is written of each request and each file.
     """
 
     served_model_name: list[str]
     shutdown_timeout: int = 30
     dtype: str = "auto"
     kv_cache_memory_bytes: int | None = None
+    uvicorn_log_level: str = "info"
+    disable_uvicorn_access_log: bool = False
+    use_tqdm_on_load: bool = True
 
     @classmethod
-    def of(cls, checkpoint: Path) -> ServeDefaults:
-        """The defaults for a checkpoint on this machine."""
-        name = [checkpoint.resolve().name]
-        if not current_platform.is_cpu():
-            return cls(name)
-        return cls(name, dtype="auto" if _has_bfloat16() else "float32", kv_cache_memory_bytes=_GIB)
+    def of(cls, checkpoint: Path, *, verbose: bool = False) -> ServeDefaults:
+        """The defaults for a checkpoint on this machine; not ``verbose``, without lines that are no errors."""
+        defaults = cls([checkpoint.resolve().name])
+        if current_platform.is_cpu():
+            dtype = "auto" if has_bfloat16() else "float32"
+            defaults = replace(defaults, dtype=dtype, kv_cache_memory_bytes=KV_CACHE_BYTES)
+        if verbose:
+            return defaults
+        return replace(defaults, uvicorn_log_level="error", disable_uvicorn_access_log=True, use_tqdm_on_load=False)
 
 
 def set_environment() -> None:
     """Settings that vLLM reads from the environment only; what the user has set stays."""
     # The connection's worker is a V1 model runner, while vLLM chooses V2 on GPUs.
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
-
-
-def _has_bfloat16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

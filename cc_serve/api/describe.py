@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
-from vllm.logger import init_logger
 
 from cc_serve.routing import AUTO, GLOBAL, OFF, Router
 
-logger = init_logger("vllm.cc_serve.api.describe")  # under vLLM's name, whose logging is set up
+logger = logging.getLogger(__name__)
 
 #: `cc_train.fit.FIT_FILE`, spelt out here: a server needs no trainer.
 FIT_FILE: Final = "cc_fit.json"

@@ -22,7 +22,6 @@ from vllm.entrypoints.launchers.api_server.entry import build_async_engine_clien
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.launcher import serve_http, setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
-from vllm.logger import init_logger
 from vllm.utils.system_utils import decorate_logs
 
 from cc_serve.api.admin import admin, reload_or_keep
@@ -41,9 +40,9 @@ from cc_serve.api.request_log import request_log
 from cc_serve.api.token_times import observe_engine
 from cc_serve.api.work import BoundedEngine
 from cc_serve.engine.config import UnsupportedConfigurationError
+from cc_serve.routing import Router
 from cc_serve.settings import LiveSettings
-
-logger = init_logger("vllm.cc_serve.api.server")  # under vLLM's name, whose logging is set up
+from cc_serve.startup import API, ENGINE, enter_phase
 
 # After the engine has stopped, connections that still do not close get this long.
 CLOSE_SECONDS: Final = 5
@@ -57,20 +56,29 @@ class EngineFailedError(RuntimeError):
     """The engine has died, and the server with it."""
 
 
-def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> None:
+def serve(
+    checkpoint: Path,
+    settings: LiveSettings,
+    flags: Sequence[str],
+    *,
+    verbose: bool = False,
+    on_ready: Callable[[str, str, Router], object] = lambda _address, _model, _router: None,
+) -> None:
     """Serve until SIGTERM or SIGINT; on SIGHUP read the configuration file again.
 
     Args:
         checkpoint: a validated CC-Tuned checkpoint.
         settings: its routing, and keys and limits.
         flags: vLLM's flags.
+        verbose: whether to log what is no error.
+        on_ready: called once with the address, the model's name and its router, when requests are answered.
 
     Raises:
         StartError: the flags are at odds with each other, with the connection, or with the machine.
         EngineFailedError: the engine died; whoever supervises the server should start it again.
     """
     try:
-        arguments = parse_arguments([str(checkpoint), *flags])
+        arguments = parse_arguments([str(checkpoint), *flags], verbose=verbose)
         settings.give(take_keys(arguments))
     except (ValueError, TypeError) as error:
         raise StartError(str(error)) from error
@@ -80,7 +88,7 @@ def serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str]) -> Non
         # SIGHUP means reload, which there is no need for yet, nor ever in the engine's processes.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        uvloop.run(_run(arguments, settings))
+        uvloop.run(_run(arguments, settings, on_ready))
     except UnsupportedConfigurationError as error:
         raise StartError(str(error)) from error
 
@@ -114,7 +122,7 @@ def _leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-async def _run(arguments: Namespace, settings: LiveSettings) -> None:
+async def _run(arguments: Namespace, settings: LiveSettings, on_ready: Callable[[str, str, Router], object]) -> None:
     decorate_logs("APIServer", skip_if_decorated=True)
     try:
         listen_address, sock = setup_server(arguments, reuse_port=False)
@@ -127,7 +135,9 @@ async def _run(arguments: Namespace, settings: LiveSettings) -> None:
     except OSError as error:
         raise StartError(f"--request-log {arguments.request_log}: {error.strerror}") from error
     try:
+        enter_phase(ENGINE)
         async with build_async_engine_client(arguments) as engine:
+            enter_phase(API)
             observe_engine(engine, router.connections)
             tasks = await engine.get_supported_tasks()
             app = build_app(arguments, tasks, engine.model_config)
@@ -138,7 +148,8 @@ async def _run(arguments: Namespace, settings: LiveSettings) -> None:
             add_connection_layer(app, settings, drain, log)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
-            logger.info("Serving %s on %s, connections: %s", arguments.model, listen_address, ", ".join(router.choices))
+            sock.listen()  # whoever comes before uvicorn's loop turns waits, and is not refused
+            on_ready(listen_address, arguments.served_model_name[0], router)
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.
         await closed

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from vllm.config import VllmConfig
+from vllm.config import CompilationMode, VllmConfig
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.outputs import AsyncModelRunnerOutput, LogprobsTensors
 from vllm.v1.worker import cpu_worker
@@ -21,6 +21,7 @@ from cc_serve.engine.layers import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.model import ConnectedModelMixin
 from cc_serve.engine.rows import Row
+from cc_serve.startup import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
 
 
 class ConnectionRunnerMixin(GPUModelRunner):
@@ -37,9 +38,22 @@ class ConnectionRunnerMixin(GPUModelRunner):
         return cast(ConnectedModelMixin, self.get_model())
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
+        enter_phase(WEIGHTS)
         super().load_model(*args, **kwargs)
         self._connected_model().check_loaded()
         self._connected_model().warm_up()
+
+    def profile_run(self, *args: Any, **kwargs: Any) -> Any:
+        enter_phase(WARM_UP if self.compilation_config.mode == CompilationMode.NONE else COMPILE)
+        return super().profile_run(*args, **kwargs)
+
+    def initialize_kv_cache(self, *args: Any, **kwargs: Any) -> Any:
+        enter_phase(CACHE)
+        return super().initialize_kv_cache(*args, **kwargs)
+
+    def capture_model(self, *args: Any, **kwargs: Any) -> Any:
+        enter_phase(GRAPHS)
+        return super().capture_model(*args, **kwargs)
 
     def _update_states(self, scheduler_output: SchedulerOutput) -> Any:
         for request_id in scheduler_output.finished_req_ids:

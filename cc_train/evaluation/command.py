@@ -86,7 +86,9 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "cc-train eval",
         description="Ask a model every prompt of the data, greedily, and score the answers: docs/evaluation.md.",
-        epilog="An interrupted evaluation goes on where it stopped when the same command is given again.",
+        epilog="An interrupted evaluation goes on where it stopped when the same command is given again.\n"
+        "example: cc-train eval --checkpoint outputs/demo --data ROWS.jsonl --output outputs/eval --limit 20",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--endpoint", metavar="URL", help="an OpenAI endpoint; its key is read from OPENAI_API_KEY")
@@ -127,7 +129,9 @@ def _evaluation_parser() -> argparse.ArgumentParser:
 
 def _comparison_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "cc-train compare", description="Compare two evaluations on the rows that both have: docs/evaluation.md."
+        "cc-train compare",
+        description="Compare two evaluations on the rows that both have: docs/evaluation.md.",
+        epilog="example: cc-train compare outputs/plain outputs/connected --output outputs/comparison",
     )
     parser.add_argument("first", type=Path, metavar="FIRST", help="the --output of one cc-train eval: the baseline")
     parser.add_argument("second", type=Path, metavar="SECOND", help="that of another; a gain is second minus first")

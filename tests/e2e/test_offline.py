@@ -89,11 +89,14 @@ def test_chats_equal_the_reference(llm: LLM, reference: Reference, tools: list[d
     assert changed
 
 
-def test_the_documented_example(llm: LLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documented_example(
+    llm: LLM, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     match = DOCUMENTED.search(Path("docs/engine.md").read_text("utf-8"))
     assert match
     example = match[1]
     assert len(example.splitlines()) <= 10
     monkeypatch.setattr("vllm.LLM", lambda model: llm)  # the engine that runs here already
+    example = example.replace("outputs/demo", str(checkpoint))
     exec(compile(example, "docs/engine.md", "exec"), {"__name__": "__main__"})
     assert "'name': 'global'" in capsys.readouterr().out

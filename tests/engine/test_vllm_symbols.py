@@ -54,6 +54,11 @@ CALLABLES = {
     ),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner._update_states": ("self", "scheduler_output"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.get_model": ("self",),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.capture_model": ("self",),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.initialize_kv_cache": (
+        *("self", "kv_cache_config", "is_profiling", "kv_cache_allocation_context"),
+    ),
+    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.profile_run": ("self", "randomize_inputs"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.load_model": ("self", "load_dummy_weights", "model"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sample_tokens": ("self", "grammar_output"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,8 +115,8 @@ def test_serve_refuses_a_bad_checkpoint_in_one_line(
 ) -> None:
     damage(broken)
     assert main(["serve", str(broken), "--port", "1"]) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
+    progress, error = capsys.readouterr().err.splitlines()
+    assert "checking the checkpoint" in progress
     assert error.startswith("cc-serve: ")
     assert message in error
 
@@ -127,6 +128,20 @@ def test_serve_refuses_before_loading_vllm(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, "serve", str(tmp_path), "--port", "1"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 2
+
+
+def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
+    program = [sys.executable, "-c", "import sys; from cc_serve.cli import main; sys.exit(main(sys.argv[1:]))"]
+    with subprocess.Popen(
+        [*program, "serve", str(checkpoint), "--port", "1"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while "importing vLLM" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.splitlines() == ["cc-serve: interrupted before it was ready"]
 
 
 @pytest.mark.parametrize(

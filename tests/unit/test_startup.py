@@ -1,0 +1,68 @@
+"""Phases of a start: from several processes, in order, with their seconds, and none after it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+
+from cc_serve.startup import ENGINE, IMPORT, WEIGHTS, Phase, StartProgress, enter_phase, ready_message
+
+
+def test_phases_of_other_processes_are_shown_and_measured() -> None:
+    stream = io.StringIO()
+    with StartProgress(stream) as progress:
+        enter_phase(IMPORT)
+        child = f"from cc_serve.startup import enter_phase as e; e({ENGINE!r}); e({WEIGHTS!r}); e({ENGINE!r})"
+        subprocess.run([sys.executable, "-c", child], check=True)
+        phases = progress.finish()
+    assert [phase.name for phase in phases] == [IMPORT, ENGINE, WEIGHTS], "each once, however many engines there are"
+    assert phases[0].seconds > phases[1].seconds >= 0, "the first lasted as long as Python took to start"
+    lines = stream.getvalue().splitlines()
+    assert [re.sub(r"\s+\d+ s", " N s", line) for line in lines] == [
+        f"cc-serve: N s  {name}" for name in (IMPORT, ENGINE, WEIGHTS)
+    ]
+
+
+def test_a_terminal_sees_the_seconds_pass() -> None:
+    stream = io.StringIO()
+    with StartProgress(stream, live=True):
+        enter_phase(WEIGHTS)
+        end = time.monotonic() + 10
+        while "1 s" not in stream.getvalue() and time.monotonic() < end:
+            time.sleep(0.05)
+    shown = stream.getvalue()
+    assert f"cc-serve:    0 s  {WEIGHTS}\r" in shown
+    assert f"cc-serve:    1 s  {WEIGHTS}\r" in shown
+    assert shown.endswith("\n"), "what follows begins on a line of its own"
+
+
+def test_nothing_is_said_or_left_after_the_start() -> None:
+    stream = io.StringIO()
+    before = dict(os.environ)
+    with StartProgress(stream) as progress:
+        path = progress._path
+        enter_phase(IMPORT)
+        first = progress.finish()
+        enter_phase(WEIGHTS)
+        assert progress.finish() == first
+    assert WEIGHTS not in stream.getvalue()
+    assert not path.exists()
+    assert dict(os.environ) == before
+
+
+def test_a_start_without_phases() -> None:
+    with StartProgress(io.StringIO()) as progress:
+        assert progress.finish() == []
+
+
+def test_the_last_message_says_where_what_and_for_whom() -> None:
+    phases = [Phase(IMPORT, 9.0), Phase(ENGINE, 11.4), Phase(WEIGHTS, 0.2)]
+    message = ready_message("http://h:1", "demo", {"sw": "global", "de": "de", "fr": "global"}, phases)
+    assert "ready after 21 s" in message
+    assert f"{ENGINE} (11 s), {IMPORT} (9 s)" in message
+    for expected in ("http://h:1/v1", "demo", "de for de", "global for fr sw", "en"):
+        assert expected in message

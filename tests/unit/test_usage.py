@@ -1,0 +1,99 @@
+"""Misspelled words are answered with the right one, and no help is longer than a screen."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import cc_serve.cli
+import cc_train.cli
+from cc_train.config import make_parser
+from cc_train.run_help import ESSENTIAL, help_text
+from cc_train.usage import SuggestingParser
+
+ROWS, COLUMNS = 50, 100
+SERVE_COMMANDS = ["", "serve", "doctor", "route", "key", "key new", "completion"]
+
+
+def output_of(capsys: pytest.CaptureFixture[str], main: object, *arguments: str) -> tuple[int, str]:
+    try:
+        status = main(list(arguments))  # type: ignore[operator]
+    except SystemExit as end:
+        status = int(str(end.code))
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "meant"),
+    [
+        (cc_serve.cli.main, ["sevre", "x"], "serve"),
+        (cc_serve.cli.main, ["docter"], "doctor"),
+        (cc_serve.cli.main, ["doctor", "--prot", "1"], "--port"),
+        (cc_serve.cli.main, ["route", "--chekpoint=x"], "--checkpoint"),
+        (cc_serve.cli.main, ["completion", "bsh"], "bash"),
+        (cc_train.cli.main, ["rnu"], "run"),
+        (cc_train.cli.main, ["run", "--learnign-rate", "1"], "--learning-rate"),
+        (cc_train.cli.main, ["completion", "zhs"], "zsh"),
+    ],
+)
+def test_a_misspelled_word(capsys: pytest.CaptureFixture[str], main: object, arguments: list[str], meant: str) -> None:
+    status, output = output_of(capsys, main, *arguments)
+    assert status == 2
+    assert f"did you mean {meant}?" in output
+
+
+def test_no_suggestion_where_none_is_close(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = SuggestingParser("x")
+    parser.add_argument("--port")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--temperature"])
+    error = capsys.readouterr().err
+    assert "--temperature" in error
+    assert "did you mean" not in error
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [("cc-serve", c) for c in SERVE_COMMANDS] + [("cc-train", c) for c in ["", *cc_train.cli.COMMANDS]],
+)
+def test_every_help_fits_a_screen_and_has_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    main = importlib.import_module(program.replace("-", "_") + ".cli").main
+    status, output = output_of(capsys, main, *command.split(), "--help")
+    assert status == 0
+    assert len(output.splitlines()) <= ROWS
+    assert max(map(len, output.splitlines())) <= COLUMNS + 1, "argparse indents an example by itself"
+    assert program in output
+    if command != "key":  # it only holds others
+        assert "example" in output, "an example says more than a list of options"
+
+
+def test_the_help_of_a_run_shows_defaults_and_leads_to_all_options() -> None:
+    parser = make_parser()
+    text = help_text(parser, ["--help"])
+    assert text is not None
+    assert "default: 1024" in text
+    every = help_text(parser, ["--help=all"])
+    assert every is not None
+    assert "--optim " in every
+    about = help_text(parser, ["--help=ridge"])
+    assert about is not None
+    assert about.startswith("--fit-ridge\n    Ridge")
+    assert "max-rows" not in about
+    assert help_text(parser, ["--model", "x"]) is None
+
+
+def test_the_essential_options_exist() -> None:
+    known = {action.dest for action in make_parser()._actions} | {"output"}
+    assert {name for names in ESSENTIAL.values() for name in names} <= known
+
+
+@pytest.mark.parametrize("shell", cc_train.cli.SHELLS)
+def test_completion_knows_the_options(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    status, script = output_of(capsys, cc_train.cli.main, "completion", shell)
+    assert status == 0
+    assert "--fit-ridge" in script.replace("\\", "")
