@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format lock loadtest deploy-tools image-test clean
+.PHONY: install run test lint format docs notebook lock loadtest deploy-tools image-test clean
 
 install: $(INSTALLED)
 
@@ -15,7 +15,7 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 	@echo "1/4 Installing into .venv (minutes the first time; pip keeps what it downloads)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --no-deps $(addprefix -r ,$(LOCKS)) || { \
-	    echo "If pip found no torch with '+cpu' in its version, see 'The CPU build of torch' in README.md."; exit 1; }
+	    echo "If pip found no torch with '+cpu' in its version, see 'The CPU build of torch' in docs/contributing.md."; exit 1; }
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -33,6 +33,16 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation, in build/site; what does not fit together fails it.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
+	@echo "build/site/index.html"
+
+# The notebook with the real base model; the tests run it with a tiny one.
+notebook: $(INSTALLED)
+	@test -d models/gemma3-270m || $(BIN)/cc-train base --output models/gemma3-270m
+	$(BIN)/python -m tools.notebook
 
 # A fresh resolution; run the tests before you commit what it writes. `tools/lock.py --keep` only writes hashes.
 lock: $(INSTALLED)

@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cc_train.run_help import help_text
-from cc_train.usage import SuggestingParser, suggestion
 from cc_train.tables import score_table
+from cc_train.usage import SuggestingParser, suggestion
 
 # Command: what it does, and where its function is. Imported when called, so that --help is instant.
 COMMANDS = {

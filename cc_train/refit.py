@@ -151,6 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="cc-train fit",
         usage="%(prog)s CHECKPOINT --data FILE [options]",
         description="Fit the Transform Matrices of a checkpoint again.",
+        epilog="example: cc-train fit outputs/mine --data PAIRS.jsonl.gz",
         allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=Path, help="Directory of a CC-Tuned checkpoint.")

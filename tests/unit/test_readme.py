@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -28,8 +29,19 @@ def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["install", "run", "test", "lint", "format", "lock", "deploy-tools", "image-test", "clean"]
+    "target",
+    ["install", "run", "test", "lint", "format", "docs", "notebook", "lock", "deploy-tools", "image-test", "clean"],
 )
 def test_every_make_target_is_explained(target: str) -> None:
     assert f"\n{target}:" in (ROOT / "Makefile").read_text("utf-8")
-    assert f"make {target}" in README
+    assert f"make {target}" in (ROOT / "docs" / "contributing.md").read_text("utf-8")
+
+
+def test_what_it_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    assert len(links) > 15
+
+
+def test_it_fits_on_two_screens() -> None:
+    assert len(README.splitlines()) <= 120

@@ -12,7 +12,7 @@ from cc_train.config import make_parser
 from cc_train.run_help import ESSENTIAL, help_text
 from cc_train.usage import SuggestingParser
 
-ROWS, COLUMNS = 50, 100
+ROWS, COLUMNS = 60, 100
 SERVE_COMMANDS = ["", "serve", "doctor", "route", "key", "key new", "completion"]
 
 

@@ -1,0 +1,251 @@
+"""The reference pages of the documentation, written from the code that they are about."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import io
+import os
+from collections.abc import Iterable
+from contextlib import redirect_stdout, suppress
+from typing import Any
+from unittest import mock
+
+from pydantic import BaseModel
+
+COLUMNS = "100"
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def commands() -> str:
+    """Every command's own help."""
+    import cc_serve.cli
+    import cc_train.cli
+
+    words = ["", "serve", "doctor", "route", "key new", "completion"]
+    pages = [("cc-serve", cc_serve.cli.main, words), ("cc-train", cc_train.cli.main, ["", *cc_train.cli.COMMANDS])]
+    lines = ["# Commands", "", "What `--help` says of each, with its defaults, an example and its exit codes.", ""]
+    for program, main, names in pages:
+        for name in names:
+            lines += [f"## `{f'{program} {name}'.strip()}`", "", "```text", _help(main, name).rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def recipe() -> str:
+    """Every option of ``cc-train run``, which are the keys of a recipe."""
+    from cc_train.config import make_parser
+
+    lines = [
+        "# Training recipe",
+        "",
+        "A recipe is a YAML file of options of `cc-train run`: `cc-train run --config RECIPE.yaml`. On the command "
+        "line each has two dashes before it, and overrides the recipe. [How to train](../how-to/train.md) shows one.",
+        "",
+    ]
+    for group in make_parser()._action_groups:
+        options = [a for a in group._group_actions if a.option_strings and a.dest not in ("help", "config")]
+        if not options or not group.title:
+            continue
+        lines += [f"## {group.title.capitalize()}", "", "| key | default | |", "| --- | --- | --- |"]
+        lines += [f"| `{_key(a)}` | {_default(a.default)} | {_cell(a.help)} |" for a in options]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def configuration() -> str:
+    """Every field of the file that ``--cc-config`` names."""
+    from cc_serve.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.policy import RoutingPolicy
+
+    sections: list[tuple[str, type[BaseModel]]] = [
+        ("The file", Configuration),
+        ("`routing`, and `keys.NAME.routing`", RoutingPolicy),
+        ("`keys.NAME`", Key),
+        ("`limits`", Limits),
+        ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
+    ]
+    lines = [
+        "# Server configuration",
+        "",
+        "The fields of the file of `--cc-config`; [operating](../operations.md) says",
+        "",
+    ]
+    lines[-2] += " how it is used and read again."
+    for title, model in sections:
+        lines += [f"## {title}", "", "| field | type | default | |", "| --- | --- | --- | --- |"]
+        for name, field in model.model_fields.items():
+            kind = model.model_json_schema()["properties"][name]
+            default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+            lines.append(f"| `{name}` | {_type(kind)} | {default} | {_cell(field.description)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def openapi() -> dict[str, Any]:
+    """The description that ``GET /openapi.json`` gives, without starting an engine."""
+    with mock.patch.dict(os.environ):
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        from loadtests.stub import stub_app
+
+        return stub_app(layer=True).openapi()
+
+
+def http(description: dict[str, Any]) -> str:
+    """The operations of the OpenAPI description."""
+    lines = [
+        "# HTTP operations",
+        "",
+        "From the server's own description: [openapi.json](openapi.json), which a running server gives at "
+        "`GET /openapi.json`. [The API](../api.md) explains what this project adds.",
+        "",
+        "| | | |",
+        "| --- | --- | --- |",
+    ]
+    for path, operations in sorted(description["paths"].items()):
+        for method in (m for m in _METHODS if m in operations):
+            operation = operations[method]
+            text = operation.get("description") or operation.get("summary")
+            lines.append(f"| `{method.upper()}` | `{path}` | {_cell(text)} |")
+    return "\n".join([*lines, ""])
+
+
+def metrics() -> str:
+    """What the server adds to vLLM's metrics, as they are declared."""
+    from prometheus_client import Counter, Histogram
+
+    module = importlib.import_module("cc_serve.api.metrics")
+    lines = [
+        "# Metrics, one by one",
+        "",
+        "As they are declared; [the metrics' page](../metrics.md) says what to ask of them.",
+        "",
+    ]
+    lines += ["| metric | kind | labels | |", "| --- | --- | --- | --- |"]
+    for metric in vars(module).values():
+        if isinstance(metric, Counter | Histogram):
+            described = next(iter(metric.describe()))
+            name = described.name + ("_total" if described.type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            lines.append(f"| `{name}` | {described.type} | {labels} | {_cell(described.documentation)} |")
+    return "\n".join([*lines, ""])
+
+
+def checkpoint() -> str:
+    """The contract between training and serving."""
+    from cc_train import checkpoint as contract
+    from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
+
+    fields = {
+        "version": "of this contract",
+        "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
+        "languages": "that the connection was trained for, ISO 639-1",
+        "sha256": f"of `{contract.CONNECTION_FILE}`",
+    }
+    missing = set(contract.ConnectionConfig.model_fields) - set(fields)
+    if missing:
+        raise ValueError(f"say what these fields of cc_connection are: {missing}")
+    tensors = {
+        contract.DECISION: "[layers, hidden size]",
+        f"{contract.TRANSFORM}global": "[hidden size, hidden size]",
+        f"{contract.TRANSFORM}LANGUAGE": "[hidden size, hidden size], any number of them, by ISO 639-1 code",
+    }
+    return "\n".join(
+        [
+            "# Checkpoint",
+            "",
+            "A directory that is an ordinary Hugging Face checkpoint, which `AutoModelForCausalLM` loads as the plain "
+            "tuned model, and beside it the connection. It is checked when it is loaded: version, shapes, finiteness "
+            "and digest; the error names the file and the field. Nothing in it is a pickle.",
+            "",
+            f"## `{contract.CONNECTION_FILE}`",
+            "",
+            "| tensor, float32 | shape |",
+            "| --- | --- |",
+            *(f"| `{name}` | {shape} |" for name, shape in tensors.items()),
+            "",
+            f"## `{contract.CONFIG_KEY}` in `{contract.CONFIG_FILE}`",
+            "",
+            "| field | |",
+            "| --- | --- |",
+            *(f"| `{name}` | {text} |" for name, text in fields.items()),
+            "",
+            "Other fields describe the run, and are never obeyed.",
+            "",
+            "## `architectures`",
+            "",
+            f"`{CC_PREFIX}` and the base model's class. These can be connected; what is captured is the output of the "
+            "module named, which the feed-forward block adds to the residual stream:",
+            "",
+            "| base class | module |",
+            "| --- | --- |",
+            *(f"| `{base}` | `{module}` |" for base, module in FFN_OUTPUT_MODULE.items()),
+            "",
+        ]
+    )
+
+
+def python() -> str:
+    """The public names of both packages."""
+    lines = ["# Python", ""]
+    for name in ("cc_train", "cc_serve"):
+        package = importlib.import_module(name)
+        lines += [f"## `{name}`", "", _docstring(package), ""]
+        for public in package.__all__:
+            found = getattr(package, public)
+            lines += [f"### `{name}.{public}`", "", "```text", f"{public}{_signature(found)}", "```", "", "```text"]
+            lines += [_docstring(found), "```", ""]
+            if inspect.isclass(found):
+                lines += _methods(found)
+    return "\n".join(lines)
+
+
+def _methods(found: type) -> list[str]:
+    lines: list[str] = []
+    for name, member in vars(found).items():
+        function = member.__func__ if isinstance(member, classmethod) else member
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        summary = (function.__doc__ or "").strip().splitlines()
+        lines.append(f"- `{name}{_signature(function)}`: {_cell(summary[0] if summary else '')}")
+    return [*lines, ""] if lines else []
+
+
+def _signature(found: Any) -> str:
+    with suppress(ValueError, TypeError):
+        return str(inspect.signature(found))
+    return ""
+
+
+def _docstring(found: Any) -> str:
+    return inspect.cleandoc(found.__doc__ or "").replace(">>> ", "    >>> ")
+
+
+def _help(main: Any, words: str) -> str:
+    output = io.StringIO()
+    with mock.patch.dict(os.environ, COLUMNS=COLUMNS), redirect_stdout(output), suppress(SystemExit):
+        main([*words.split(), "--help"])
+    return output.getvalue()
+
+
+def _key(action: argparse.Action) -> str:
+    names = [option.removeprefix("--") for option in action.option_strings if option.startswith("--")]
+    return next((name for name in names if "-" not in name), names[0])
+
+
+def _type(schema: dict[str, Any]) -> str:
+    kinds: Iterable[dict[str, Any]] = schema.get("anyOf", [schema])
+    names = [kind.get("type") or kind.get("$ref", "").rsplit("/", 1)[-1] for kind in kinds]
+    return " or ".join(name for name in names if name and name != "null")
+
+
+def _default(value: Any) -> str:
+    value = getattr(value, "value", value)
+    if value in (None, argparse.SUPPRESS, "") or hasattr(value, "model_fields") or value in ((), {}, []):
+        return ""
+    return f"`{value}`"
+
+
+def _cell(text: str | None) -> str:
+    words = " ".join((text or "").replace("%%", "%").replace("%(default)s", "").split())
+    return words.replace("|", "\\|").replace("<", "&lt;")
