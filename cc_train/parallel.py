@@ -57,6 +57,8 @@ class ParallelModel(nn.Module):
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
         self.choices: Tensor | None = None
         """How often each layer was chosen since the last `take_choices`, [L]."""
+        self.chosen: Tensor | None = None
+        """The layer chosen for each connected row of the last batch, ``[C]``; None where there was none."""
         self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
@@ -125,6 +127,7 @@ class ParallelModel(nn.Module):
                 choice = sample_layer(logits, self.temperature)
             else:
                 choice = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
+            self.chosen = choice.detach().argmax(dim=-1)
             counts = choice.detach().sum(dim=0)
             self.choices = counts if self.choices is None else self.choices + counts
             return chosen_activation(choice, activations)
@@ -170,6 +173,7 @@ class ParallelModel(nn.Module):
         activations: Tensor | None,
     ) -> tuple[Tensor | None, Tensor | float]:
         """What is added at the anchors, ``[B, H]``, or None for nothing; and a zero to add to the loss."""
+        self.chosen = None
         if self.decision is None:
             return None, 0.0
         rows = connected.nonzero().squeeze(1)

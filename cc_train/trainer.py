@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from cc_train.data import PairCollator, PairDataset
+from cc_train.layer_counts import LAYERS, LayerCounts
 from cc_train.parallel import ParallelModel
 
 STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
@@ -61,6 +62,7 @@ class ConnectionTrainer(Trainer):
         )
         self.decision_learning_rate = decision_learning_rate
         self.english = english
+        self._layers = LayerCounts(model.config.num_hidden_layers)
         self.label_smoother = None  # ParallelModel smooths, where the targets are
 
     def compute_loss(
@@ -87,6 +89,10 @@ class ConnectionTrainer(Trainer):
                 f"the loss is {loss.mean().item()} at step {self.state.global_step + 1}, on {listed}; "
                 "lower --learning-rate, or look at these rows"
             )
+        if model.training and self.model.chosen is not None:
+            examples = self.train_dataset.examples  # type: ignore[union-attr]
+            languages = [examples[i].row.lang for i in rows.tolist() if examples[i].row.connected]
+            self._layers.add(languages, self.model.chosen)
         return result
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -108,6 +114,8 @@ class ConnectionTrainer(Trainer):
             share = counts / counts.sum()
             logs["layers_in_use"] = round(math.exp(torch.special.entr(share).sum().item()), 2)
         super().log(logs, start_time)
+        if "loss" in logs and self._layers:  # for the report: no logging service takes a table
+            self.state.log_history[-1][LAYERS] = self._layers.take()  # type: ignore[assignment]
 
     def final_state(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The trained language model's weights by name, and ``W`` [L, H]; every process of a parallel job must ask."""

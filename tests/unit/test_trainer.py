@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -219,3 +220,22 @@ def test_the_log_says_how_many_layers_are_in_use(tmp_path: Path) -> None:
     used = [entry["layers_in_use"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(used) == 2
     assert all(1 <= u <= LAYERS for u in used)
+
+
+def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
+    """Of every row but the English one, at each of two steps that see them all; nothing of it goes to a logging service."""
+    trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples())
+    trainer.train()
+    history = [entry["layers_by_language"] for entry in trainer.state.log_history if "loss" in entry]
+    expected = Counter(e.row.lang for e in examples() if e.row.connected)
+    found: Counter[str] = Counter()
+    for entry in history:
+        found.update({language: sum(layers) for language, layers in entry.items()})
+        assert all(len(layers) == LAYERS for layers in entry.values())
+    assert found == Counter({language: 2 * count for language, count in expected.items()})
+
+
+def test_plain_training_counts_no_layers(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, ParallelModel(tiny_llama(), None), examples())
+    trainer.train()
+    assert not any("layers_by_language" in entry for entry in trainer.state.log_history)
