@@ -27,9 +27,11 @@ def excess(request: Mapping[str, Any], limits: Limits) -> tuple[str, str] | None
     """The first field that asks for more than ``limits`` allow: what is wrong, and its name. None if there is none."""
     bounds = (("choices", _CHOICES, limits.choices), ("output_tokens", _OUTPUT_TOKENS, limits.output_tokens))
     for limit, names, most in bounds:
+        if most is None:
+            continue
         for name in names:
-            value = _integer(request.get(name))
-            if most is not None and value is not None and value > most:
+            value = _integer(request[name]) if name in request else None
+            if value is not None and value > most:
                 count_limit(limit)
                 return f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name
     for name in _FORMS:

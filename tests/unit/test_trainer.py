@@ -223,7 +223,7 @@ def test_the_log_says_how_many_layers_are_in_use(tmp_path: Path) -> None:
 
 
 def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
-    """Of every row but the English one, at each of two steps that see them all; nothing of it goes to a logging service."""
+    """Of every row but the English one, at each of two steps that see them all; nothing goes to a logging service."""
     trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples())
     trainer.train()
     history = [entry["layers_by_language"] for entry in trainer.state.log_history if "loss" in entry]
