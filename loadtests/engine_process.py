@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vllm import LLM
+    from vllm import LLM, SamplingParams
 
 _llm: LLM  # of this process, which serves one engine only
 
@@ -80,11 +80,12 @@ def _load(model: Path, options: dict[str, Any]) -> None:
     _llm = LLM(str(model), **options)
 
 
-def _generate(batch: Batch) -> Measured:
+def parameters_of(batch: Batch) -> list[SamplingParams]:
+    """Greedy ones that give every request all of its tokens."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    parameters = [
+    return [
         SamplingParams(
             temperature=0,
             max_tokens=batch.max_tokens,
@@ -95,6 +96,10 @@ def _generate(batch: Batch) -> Measured:
         )
         for connection in batch.connections
     ]
+
+
+def _generate(batch: Batch) -> Measured:
+    parameters = parameters_of(batch)
     engine = _llm.llm_engine
     times = [time.perf_counter()]
     for index, (prompt, parameter) in enumerate(zip(batch.prompts, parameters, strict=True)):

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cc_train.checkpoint import CONFIG_FILE, load_connection
 from loadtests.engine_bench import Batches, Load
+from loadtests.engine_process import parameters_of
 from loadtests.machine import describe_machine
 
 _spent: defaultdict[str, list[float]] = defaultdict(list)  # seconds of each call, by method
@@ -65,7 +66,7 @@ def profile(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     _instrument()
-    from vllm import LLM, SamplingParams
+    from vllm import LLM
 
     connection, _ = load_connection(options.checkpoint)
     vocabulary = json.loads((options.checkpoint / CONFIG_FILE).read_text())["vocab_size"]
@@ -76,16 +77,7 @@ def profile(options: argparse.Namespace) -> dict[str, Any]:
     for index in range(-1, options.rounds):
         for load in loads:
             batch = batches.of(load)
-            parameters = [
-                SamplingParams(
-                    temperature=0,
-                    max_tokens=batch.max_tokens,
-                    ignore_eos=True,
-                    detokenize=False,
-                    extra_args={"cc_connection": name} if name else None,
-                )
-                for name in batch.connections
-            ]
+            parameters = parameters_of(batch)
             _spent.clear()
             start = time.perf_counter()
             llm.generate([{"prompt_token_ids": p} for p in batch.prompts], parameters, use_tqdm=False)
