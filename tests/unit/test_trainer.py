@@ -223,8 +223,8 @@ def test_the_log_says_how_many_layers_are_in_use(tmp_path: Path) -> None:
 
 
 def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
-    """Of every row but the English one, at each of two steps that see them all; nothing goes to a logging service."""
-    trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples())
+    """Of every row but the English one, at each of two steps that see them all."""
+    trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples(), learning_rate=1e-3)
     trainer.train()
     history = [entry["layers_by_language"] for entry in trainer.state.log_history if "loss" in entry]
     expected = Counter(e.row.lang for e in examples() if e.row.connected)
@@ -236,6 +236,6 @@ def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
 
 
 def test_plain_training_counts_no_layers(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, ParallelModel(tiny_llama(), None), examples())
+    trainer = trainer_of(tmp_path, ParallelModel(tiny_llama(), None), examples(), learning_rate=1e-3)
     trainer.train()
     assert not any("layers_by_language" in entry for entry in trainer.state.log_history)
