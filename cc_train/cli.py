@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +31,14 @@ COMMANDS = {
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2
-INTERRUPTED = 130
 SHELLS = ("bash", "zsh")
+RESUME = "--resume-from-checkpoint"
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
 _EPILOG = """
 cc-train COMMAND --help lists a command's options.
 
-exit codes: 0 done; 2 for you to correct, with one line that says what; 130 interrupted
+exit codes: 0 done; 2 for you to correct, with one line that says what; 130 or 143 stopped by
+Ctrl-C or SIGTERM, with the command that goes on
 
 example:
   cc-train base --output models/base
@@ -68,14 +71,16 @@ def run_command(arguments: Sequence[str]) -> int:
     from cc_train.data import DataError
     from cc_train.least_squares import FitError
     from cc_train.run import run
+    from cc_train.stopping import Stopped
     from cc_train.trainer import TrainingError
-    from cc_train.workspace import OutputError, unfinished_checkpoints
+    from cc_train.workspace import OutputError
 
     if text := help_text(make_parser(), arguments):
         print(text, end="")
         return 0
     console = Console(stderr=True)
     output: Path | None = None
+    speaks = True
     try:
         config = parse_run(arguments)
         output = config.output
@@ -88,16 +93,17 @@ def run_command(arguments: Sequence[str]) -> int:
         ChatError,
         CheckpointError,
         UnsupportedArchitectureError,
-        TrainingError,
         FitError,
     ) as error:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        saved = unfinished_checkpoints(output) if output else []
-        left = f"to go on, add --resume-from-checkpoint {saved[-1]}" if saved else "no checkpoint was written"
-        print(f"cc-train run: interrupted; {left}", file=sys.stderr)
-        return INTERRUPTED
+    except TrainingError as error:
+        print(f"cc-train run: {error}{_left(output, arguments)}", file=sys.stderr)
+        return BAD_INPUT
+    except Stopped as stopped:
+        if speaks:
+            print(f"cc-train run: stopped by {stopped}{_left(output, arguments)}", file=sys.stderr)
+        return stopped.exit_code
     if not speaks:
         return 0
     Console().print(summary_table(result))
@@ -129,6 +135,24 @@ def completion(arguments: Sequence[str]) -> int:
         commands.add_parser(name, help=text, parents=[make_parser()] if name == "run" else [], add_help=name != "run")
     print(shtab.complete(whole, shell))
     return 0
+
+
+def _left(output: Path | None, arguments: Sequence[str]) -> str:
+    """The end of a message: the last checkpoint of the run to ``output``, and the command that goes on from it."""
+    from cc_train.workspace import unfinished_checkpoints
+
+    saved = unfinished_checkpoints(output) if output else []
+    if not saved:
+        return "; no checkpoint was written"
+    kept: list[str] = []
+    for argument in arguments:
+        if kept and kept[-1] == RESUME:
+            kept.pop()
+        elif not argument.startswith(f"{RESUME}="):
+            kept.append(argument)
+    command = shlex.join(["cc-train", "run", *kept, RESUME, str(saved[-1])])
+    parallel = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return f"; go on{', with the same launcher,' if parallel else ''} with: {command}"
 
 
 def summary_table(result: Any) -> Table:

@@ -26,6 +26,7 @@ from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
 from cc_train.progress import progress
 from cc_train.rows import SkippedRow
+from cc_train.stopping import StopCallback
 from cc_train.trainer import ConnectionTrainer
 from cc_train.tuning import Adapter
 from cc_train.workspace import Workspace
@@ -67,7 +68,13 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
     Raises:
         UsageError, DataError, ChatError, OutputError, UnsupportedArchitectureError: the input is wrong.
         TrainingError, FitError: the loss or the activations are no numbers, or nothing determines a matrix.
+        Stopped: a signal asked for it.
     """
+    with StopCallback() as stop:
+        return _run(config, say, stop)
+
+
+def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) -> RunResult:
     training = config.training
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
     set_seed(training.seed)
@@ -90,30 +97,37 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
         workspace.open()
         _write_skipped(directory, skipped)
     training.output_dir = str(directory)
+    if training.data_seed is None:
+        training.data_seed = training.seed  # every process has to draw the same order of rows
     adapter = Adapter(model, config.tuning) if config.tuning.tuning == "lora" else None
     trainer = _make_trainer(config, model, encoder, examples, evaluation)
     if trainer.model.frozen:
         trainer.english = _english(config, trainer.model, examples, encoder, say)
+    trainer.add_callback(stop)
+    set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
     outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    stop.raise_if_asked()
     weights, decision = trainer.final_state()
+    loss = _mean_loss(trainer.state.log_history, outcome.training_loss)
     fit: dict[str, Any] = {}
     if training.should_save:
-        trainer.state.save_to_json(str(directory / STATE_FILE))
-        if config.tuning.tuning != "connection":
-            save_tuned(config, model, adapter, weights, directory)
-            tokenizer.save_pretrained(directory)
-        copy_notices(Path(config.model.model), directory)
-        if decision is not None:
-            decision = decision.cpu()
-            device = training.device
-            del trainer, model, weights  # the fit needs the room
-            fit = _fit(config, directory, decision, examples, encoder, device)
-        workspace.publish()
+        with workspace.writing():
+            trainer.state.save_to_json(str(directory / STATE_FILE))
+            if config.tuning.tuning != "connection":
+                save_tuned(config, model, adapter, weights, directory)
+                tokenizer.save_pretrained(directory)
+            copy_notices(Path(config.model.model), directory)
+            if decision is not None:
+                decision = decision.cpu()
+                device = training.device
+                del trainer, model, weights  # the fit needs the room
+                fit = _fit(config, directory, decision, examples, encoder, device)
+            workspace.publish()
     return RunResult(
         workspace.output,
         config.method.method,
         config.tuning.tuning,
-        outcome.training_loss,
+        loss,
         pair_counts(examples),
         fit,
         skipped,
@@ -126,6 +140,16 @@ def _without_english(examples: list[Example], say: Callable[[str], object]) -> l
     if left_out:
         say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")
     return connected
+
+
+def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
+    """The mean over the logged steps, of those before a run was resumed too."""
+    total, steps = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - steps)
+            steps = int(entry["step"])
+    return total / steps if steps else otherwise
 
 
 def _english(

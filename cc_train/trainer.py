@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from cc_train.data import PairCollator, PairDataset
 from cc_train.layer_counts import LAYERS, LayerCounts
 from cc_train.parallel import ParallelModel
+from cc_train.sampling import EpochLengthSampler, cost
+from cc_train.workspace import flush, place
 
 STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
 _MODEL = "language_model."
+_ASIDE = ".saving"  # where a checkpoint is until it is whole
 _SHOWN_ROWS = 5
 
 
@@ -63,6 +71,8 @@ class ConnectionTrainer(Trainer):
         self.decision_learning_rate = decision_learning_rate
         self.english = english
         self._layers = LayerCounts(model.config.num_hidden_layers)
+        self._rows: list[int] = []  # of the step that is running, on this process
+        self._aside: Path | None = None
         self.label_smoother = None  # ParallelModel smooths, where the targets are
 
     def compute_loss(
@@ -79,21 +89,43 @@ class ConnectionTrainer(Trainer):
             inputs["english_activations"] = self.english[rows.cpu()].to(rows.device)
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if isinstance(result, tuple) else result
+        if model.training:
+            self._rows.extend(rows.tolist())
         if not torch.isfinite(loss).all():
-            dataset: Any = self.train_dataset if model.training else self.eval_dataset
-            names = [dataset.examples[i].row.name for i in rows.tolist()]
-            listed = ", ".join(names[:_SHOWN_ROWS]) + (
-                f" and {len(names) - _SHOWN_ROWS} more" * (len(names) > _SHOWN_ROWS)
-            )
-            raise TrainingError(
-                f"the loss is {loss.mean().item()} at step {self.state.global_step + 1}, on {listed}; "
-                "lower --learning-rate, or look at these rows"
-            )
+            dataset = self.train_dataset if model.training else self.eval_dataset
+            raise self._broken(f"the loss is {loss.mean().item()}", rows.tolist(), dataset)
         if model.training and self.model.chosen is not None:
             examples = self.train_dataset.examples  # type: ignore[union-attr]
             languages = [examples[i].row.lang for i in rows.tolist() if examples[i].row.connected]
             self._layers.add(languages, self.model.chosen)
         return result
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Trainer's own, before the weights change, which a gradient that is no number would spoil for good."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not self.args.fp16 and not math.isfinite(float(norm)):  # fp16 scales its loss down and tries again
+            raise self._broken(f"the gradient's norm is {float(norm)}", self._rows, self.train_dataset)
+        self._rows = []
+        return norm
+
+    def _broken(self, what: str, rows: list[int], dataset: Any) -> TrainingError:
+        names = [dataset.examples[i].row.name for i in rows]
+        more = f" and {len(names) - _SHOWN_ROWS} more" if len(names) > _SHOWN_ROWS else ""
+        return TrainingError(
+            f"{what} at step {self.state.global_step + 1}, on {', '.join(names[:_SHOWN_ROWS])}{more}; "
+            "lower --learning-rate, or look at these rows"
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Trainer's own; by length in an order that does not depend on what was drawn before."""
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        return EpochLengthSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            [cost(example) for example in dataset.examples],
+            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Trainer's own; the Decision Maker, new beside a trained model, may get its own learning rate."""
@@ -126,13 +158,71 @@ class ConnectionTrainer(Trainer):
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
         state = self.model.state_dict() if state_dict is None else state_dict
-        trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        save_file({name: state[name].contiguous() for name in sorted(trained)}, directory / STATE_FILE)
+        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / STATE_FILE)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's own, written aside and then renamed: what is called a checkpoint is a whole one."""
+        directory = Path(str(self.args.output_dir))
+        aside, name = directory / _ASIDE, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            if self.args.should_save:
+                shutil.rmtree(aside, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
+            self._aside = aside
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self._name_best(directory, aside / name)
+                flush(aside / name)
+                place(aside / name, directory / name)
+                aside.rmdir()
+                rotate_checkpoints(str(directory), self.args.save_total_limit, self.state.best_model_checkpoint)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            free = shutil.disk_usage(directory).free / 1e6
+            raise TrainingError(
+                f"{directory / name} cannot be saved ({' '.join(str(error).split())}); "
+                f"{free:.0f} MB are free there: make room, or save less often or less (--save-total-limit)"
+            ) from error
+        finally:
+            self._aside = None
+        self.accelerator.wait_for_everyone()
+
+    def _name_best(self, directory: Path, saved: Path) -> None:
+        """The best checkpoint's path, where it will be."""
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best) == saved:
+            self.state.best_model_checkpoint = str(directory / saved.name)
+            self.state.save_to_json(str(saved / TRAINER_STATE_NAME))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._aside is None else str(self._aside)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:  # each process has saved its share
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
         target: Any = self.model if model is None else model
-        saved = load_file(Path(resume_from_checkpoint) / STATE_FILE)
+        path = Path(resume_from_checkpoint) / STATE_FILE
+        try:
+            saved = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{path}: cannot be read ({error}), so nothing can be resumed from it") from error
+        trained = self._trained_names()
+        if saved.keys() != trained:
+            some = sorted(saved.keys() ^ trained)[0]
+            raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
         target.load_state_dict(saved, strict=False)  # what is frozen is not in it
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
+        """Trainer's own; nothing after the last step, of which Trainer takes one more when it resumes there."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return [], None
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))

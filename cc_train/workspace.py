@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 class OutputError(ValueError):
@@ -20,6 +25,26 @@ def unfinished_checkpoints(output: Path) -> list[Path]:
     """Trainer's own checkpoints of a run to ``output`` that has not finished, the latest last."""
     steps = {path: path.name.removeprefix("checkpoint-") for path in partial_directory(output).glob("checkpoint-*")}
     return sorted((path for path, step in steps.items() if step.isdecimal()), key=lambda path: int(steps[path]))
+
+
+def flush(directory: Path) -> None:
+    """Bring everything in ``directory`` to the disk, so that a renamed directory is whole even after a power cut."""
+    for path in [directory, *directory.rglob("*")]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def place(finished: Path, target: Path) -> None:
+    """Rename ``finished`` to ``target``, in the place of what is there."""
+    replaced = target.with_name(f".{target.name}.cc-train-replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if target.exists():
+        target.rename(replaced)
+    finished.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 class Workspace:
@@ -47,7 +72,6 @@ class Workspace:
         if output.is_dir() and any(output.iterdir()) and not overwrite:
             raise OutputError(f"--output {output}: already holds something; pass --overwrite to replace it")
         self.directory = partial_directory(output)
-        self._replaced = self._place.with_name(f".{self._place.name}.cc-train-replaced")
         self._resuming = keep is not None and Path(keep).resolve().is_relative_to(self.directory)
         saved = unfinished_checkpoints(output)
         if saved and not self._resuming and not overwrite:
@@ -66,13 +90,24 @@ class Workspace:
             raise OutputError(f"--output {self.output}: cannot be written ({error.strerror or error})") from error
         return self.directory
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What cannot be written inside is told in one line, with where to go on from; raises `OutputError`."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            free = shutil.disk_usage(self.directory).free / 1e6
+            saved = unfinished_checkpoints(self.output)
+            left = f"add --resume-from-checkpoint {saved[-1]} to go on" if saved else "no checkpoint was saved before"
+            raise OutputError(
+                f"--output {self.output}: cannot be written ({' '.join(str(error).split())}); "
+                f"{free:.0f} MB are free there: make room; {left}"
+            ) from error
+
     def publish(self) -> Path:
         """Put the finished directory in its place, without Trainer's own checkpoints, which hold pickles."""
         for path in unfinished_checkpoints(self.output):
             shutil.rmtree(path)
-        if self._place.exists():
-            shutil.rmtree(self._replaced, ignore_errors=True)
-            self._place.rename(self._replaced)
-        self.directory.rename(self._place)
-        shutil.rmtree(self._replaced, ignore_errors=True)
+        flush(self.directory)
+        place(self.directory, self._place)
         return self.output

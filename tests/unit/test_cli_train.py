@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.checkpoint import load_connection
 from cc_train.cli import main
+from cc_train.stopping import Stopped
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -73,7 +75,7 @@ def test_only_the_connection_can_learn_what_only_the_english_prompt_says(
 
 def test_the_output_is_what_a_server_loads(base: Path, rows: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert train(base, rows, output, "--max-steps", "2", "--fit-min-pairs", "20") == 0
+    assert train(base, rows, output, "--max-steps", "2", "--fit-min-pairs", "20", "--fit-shrinkage", "1") == 0
     connection, _ = load_connection(output)
     assert connection.names == ("global", "de", "fr")
     assert {t.dtype for t in load_file(output / "model.safetensors").values()} == {torch.bfloat16}
@@ -99,16 +101,16 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
     assert train(base, rows, tmp_path / "whole", *options) == 0
 
     def interrupt(*_args: object) -> None:
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT)
 
     output, halfway = tmp_path / "resumed", tmp_path / ".resumed.cc-train-partial" / "checkpoint-8"
     with monkeypatch.context() as patched:
         patched.setattr("cc_train.trainer.ConnectionTrainer.final_state", interrupt)
         assert train(base, rows, output, *options) == 130
         last = halfway.with_name("checkpoint-12")
-        assert f"interrupted; to go on, add --resume-from-checkpoint {last}\n" in capsys.readouterr().err
+        assert f"--resume-from-checkpoint {last}\n" in capsys.readouterr().err
         assert train(base, rows, tmp_path / "nothing", "--max-steps", "1") == 130
-        assert "interrupted; no checkpoint was written\n" in capsys.readouterr().err
+        assert "stopped by SIGINT; no checkpoint was written\n" in capsys.readouterr().err
     assert train(base, rows, output, *options) == 2
     assert f"pass --resume-from-checkpoint {last} to go on" in capsys.readouterr().err
     assert (halfway / "optimizer.pt").exists()

@@ -186,9 +186,8 @@ def test_label_smoothing_is_cross_entropys() -> None:
 
 
 def trainer_of(tmp_path: Path, module: ParallelModel, some: list[Example], **options: object) -> ConnectionTrainer:
-    arguments = RunArguments(
-        output_dir=str(tmp_path), max_steps=2, use_cpu=True, disable_tqdm=True, logging_steps=1, **options
-    )  # type: ignore[arg-type]
+    settings = {"max_steps": 2, "use_cpu": True, "disable_tqdm": True, "logging_steps": 1, "learning_rate": 1e-5}
+    arguments = RunArguments(output_dir=str(tmp_path), **(settings | options))  # type: ignore[arg-type]
     return ConnectionTrainer(module, arguments, PairDataset(some), PairCollator(0), decision_learning_rate=0.5)
 
 
