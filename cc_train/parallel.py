@@ -65,6 +65,20 @@ class ParallelModel(nn.Module):
     def config(self) -> Any:
         return self.language_model.config
 
+    @property
+    def _no_split_modules(self) -> Any:
+        """The layers that a sharded job gathers one at a time, as in transformers; so the three below."""
+        return self.language_model._no_split_modules
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def tie_weights(self) -> None:
+        self.language_model.tie_weights()
+
     def forward(
         self,
         input_ids: Tensor,
@@ -109,8 +123,11 @@ class ParallelModel(nn.Module):
         mask = mask[:, : ids.shape[1]]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
-                self.language_model.model(input_ids=ids, attention_mask=mask, use_cache=False)
-            return capture.activations
+                output = self.language_model.model(input_ids=ids, attention_mask=mask, use_cache=False)
+            # The last layer's own output is of no use, but a sharded job gathers its weights for the backward pass
+            # only when a gradient reaches it.
+            reached = 0.0 * output.last_hidden_state[torch.arange(len(ids)), positions].float()
+            return capture.activations + reached[:, None]
 
     def choose(self, anchor_ids: Tensor, activations: Tensor) -> Tensor:
         """Steps 2 and 3: the vector that English activations ``[C, L, H]`` give, ``[C, H]`` fp32.
