@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_train.architectures import ffn_outputs
+from cc_train.architectures import ffn_outputs, ffns
 from cc_train.connection import connect
 
 
@@ -53,20 +53,31 @@ def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
 
 @contextmanager
 def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
-    """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside."""
+    """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside.
+
+    Nothing reads what the last layer's FFN adds elsewhere, so it computes the anchors only: what the pass itself
+    returns means nothing.
+    """
     capture = Capture()
     rows = torch.arange(positions.shape[0], device=positions.device)
+
+    def anchors_only(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][rows, positions][:, None],)
+
     with ExitStack() as stack:
 
-        def record(into: list[Tensor], module: nn.Module) -> None:
+        def record(into: list[Tensor], module: nn.Module, *, only: bool = False) -> None:
             def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-                into.append(output[rows, positions].float())
+                into.append((output[:, 0] if only else output[rows, positions]).float())
 
             stack.callback(module.register_forward_hook(hook).remove)
 
         record(capture.embeddings, model.get_input_embeddings())
-        for module in ffn_outputs(model, architecture_of(model)):
+        *before, last = ffn_outputs(model, architecture_of(model))
+        for module in before:
             record(capture.layers, module)
+        stack.callback(ffns(model)[-1].register_forward_pre_hook(anchors_only).remove)
+        record(capture.layers, last, only=True)
         yield capture
 
 

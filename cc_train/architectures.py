@@ -41,3 +41,8 @@ def ffn_outputs(model: nn.Module, architecture: str) -> list[nn.Module]:
     """The L modules of a causal LM (transformers or vLLM) whose outputs are the FFN contributions."""
     attribute = FFN_OUTPUT_MODULE[base_architecture(architecture)]
     return [getattr(layer, attribute) for layer in model.model.layers]  # type: ignore[union-attr]
+
+
+def ffns(model: nn.Module) -> list[nn.Module]:
+    """The L feed-forward blocks themselves, which every family calls ``mlp``."""
+    return [layer.mlp for layer in model.model.layers]  # type: ignore[union-attr]

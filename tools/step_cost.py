@@ -1,0 +1,181 @@
+"""What a step of CC-Tuning costs beside one of plain fine-tuning on the same rows: ``python -m tools.step_cost``.
+
+Each kind of step has a process of its own, and they take turns, so that whatever else the machine does falls on all
+of them alike, and each has a peak of memory of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+KINDS = {"sft": "SFT", "cc": "CC", "connection": "CC, frozen base", "sft-lora": "SFT, LoRA", "cc-lora": "CC, LoRA"}
+BASELINES = {"cc": "sft", "connection": "sft", "cc-lora": "sft-lora"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one kind of step.
+
+    Args:
+        seconds: medians over the rounds, of the whole step.
+        passes: of its forward and backward passes alone, without the optimiser's.
+        peak: most memory that the process ever held, MB; on a GPU, what was allocated there.
+        ratio: the median over the rounds of the step's time by the baseline's of the same round, or None for it.
+        passes_ratio: the same of the passes alone.
+    """
+
+    seconds: float
+    passes: float
+    peak: float
+    ratio: float | None
+    passes_ratio: float | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 0."""
+    parser = argparse.ArgumentParser(prog="python -m tools.step_cost", description=__doc__)
+    parser.add_argument("--model", default="models/gemma3-270m", help="Directory of the base model.")
+    parser.add_argument("--data", nargs="+", default=["cc_train/data/sample.jsonl"], help="Parallel rows.")
+    parser.add_argument("--batch", type=int, default=8, help="Rows in a step.")
+    parser.add_argument("--rounds", type=int, default=8, help="Steps of each kind, after one to warm up.")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["sft", "cc"], help="What is compared.")
+    parser.add_argument("--freeze-embeddings", action="store_true", help="Do not train the embeddings.")
+    parser.add_argument("--json", type=Path, help="Write the figures to this file too.")
+    options = parser.parse_args(arguments)
+    costs = measure(options)
+    Console().print(table(costs))
+    if options.json:
+        facts = {name: vars(options)[name] for name in ("model", "data", "batch", "rounds", "freeze_embeddings")}
+        options.json.write_text(json.dumps({**facts, "costs": {k: asdict(c) for k, c in costs.items()}}, indent=2))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Cost]:
+    """Costs by kind; the rounds' batches are the same for all of them."""
+    context = torch.multiprocessing.get_context("spawn")
+    workers: dict[str, tuple[Any, Any]] = {}
+    for kind in options.kinds:
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(kind, options, there), daemon=True)
+        process.start()
+        workers[kind] = process, here
+    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in options.kinds}
+    for number in range(options.rounds + 1):
+        turns = list(options.kinds)
+        random.Random(number).shuffle(turns)
+        for kind in turns:
+            workers[kind][1].send(number)
+            took = workers[kind][1].recv()
+            if number:  # the first is warm-up
+                times[kind].append(took)
+    peaks = {}
+    for kind, (process, pipe) in workers.items():
+        pipe.send(None)
+        peaks[kind] = pipe.recv()
+        process.join()
+    return {kind: _cost(times, kind, peaks[kind]) for kind in options.kinds}
+
+
+def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -> Cost:
+    whole, passes = zip(*times[kind], strict=True)
+    baseline = times.get(BASELINES.get(kind, ""))
+    ratios: list[float | None] = [None, None]
+    if baseline:
+        ratios = [
+            statistics.median(own[i] / other[i] for own, other in zip(times[kind], baseline, strict=True))
+            for i in range(2)
+        ]
+    return Cost(statistics.median(whole), statistics.median(passes), peak, ratios[0], ratios[1])
+
+
+def table(costs: dict[str, Cost]) -> Table:
+    """The figures, a row for each kind."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("step", "seconds", "ratio", "passes", "ratio", "peak MB"):
+        shown.add_column(name, justify="left" if name == "step" else "right")
+    for kind, cost in costs.items():
+        ratio, passes = (f"{r:.2f}" if r else "-" for r in (cost.ratio, cost.passes_ratio))
+        shown.add_row(KINDS[kind], f"{cost.seconds:.2f}", ratio, f"{cost.passes:.2f}", passes, f"{cost.peak:.0f}")
+    return shown
+
+
+def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
+    """One kind's process: a step for every number received, and the peak at the end."""
+    from transformers import AutoTokenizer
+
+    from cc_train.chat import ChatEncoder
+    from cc_train.connection import DecisionMaker
+    from cc_train.data import PairCollator, PairDataset, encode_rows, read_rows
+    from cc_train.english import known_activations
+    from cc_train.model_files import load_model
+    from cc_train.parallel import ParallelModel
+    from cc_train.tuning import Adapter, TuningArguments
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    assert device is not None
+    torch.manual_seed(0)
+    model = load_model(options.model, torch.float32).to(device)  # type: ignore[arg-type]
+    encoder = ChatEncoder(AutoTokenizer.from_pretrained(options.model), model.generation_config)
+    rows = [row for row in read_rows(options.data)[0] if row.connected]
+    random.Random(0).shuffle(rows)
+    examples = encode_rows(rows[: options.batch * (options.rounds + 1)], encoder, 1024)[0]
+    if kind == "connection":
+        model.requires_grad_(False)
+    elif kind.endswith("lora"):
+        Adapter(model, TuningArguments())
+    elif options.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    decision = None
+    if not kind.startswith("sft"):
+        decision = DecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
+    parallel = ParallelModel(model, decision).to(device).train()
+    known = known_activations(parallel, examples, encoder.pad_id) if kind == "connection" else None
+    optimizer = torch.optim.AdamW([p for p in parallel.parameters() if p.requires_grad], lr=1e-5)
+    dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
+    while (number := pipe.recv()) is not None:
+        chosen = [(number * options.batch + i) % len(examples) for i in range(options.batch)]
+        batch = {name: value.to(device) for name, value in collate([dataset[i] for i in chosen]).items()}
+        of_rows = batch.pop("row")
+        if known is not None:
+            batch["english_activations"] = known[of_rows.cpu()].to(device)
+        start = time.perf_counter()
+        parallel(**batch)["loss"].backward()
+        _wait(device)
+        passes = time.perf_counter() - start
+        torch.nn.utils.clip_grad_norm_(parallel.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        _wait(device)
+        pipe.send((time.perf_counter() - start, passes))
+    pipe.send(_peak(device))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def _peak(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
