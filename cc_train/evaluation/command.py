@@ -107,7 +107,9 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", type=_positive, metavar="N", help="at most N items of each task, each in all its languages"
     )
-    parser.add_argument("--task-of-rows", choices=TASKS, metavar="TASK", help="what rows without a task are scored as")
+    parser.add_argument(
+        "--task-of-rows", choices=TASKS, metavar="TASK", help="what rows of no task, or of another, are scored as"
+    )
     parser.add_argument(
         "--connection",
         metavar="NAME",

@@ -62,7 +62,7 @@ def read_rows(paths: Sequence[Path], task: str | None = None) -> list[Evaluation
 
     Args:
         paths: the files.
-        task: what rows without ``task`` are scored as.
+        task: what rows of no task, or of none that is known, are scored as.
 
     Raises:
         EvaluationError: a file or any row cannot be used. Every row counts, so that none is left out silently.
@@ -136,11 +136,13 @@ def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
     content = json.loads(payload.decode("utf-8-sig"))
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
-    task = content.get("task") or default_task
-    if task is None:
-        raise ValueError(f"field 'task' is missing; name one for all such rows with --task-of-rows: {', '.join(TASKS)}")
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
+    task = content.get("task")
+    if not isinstance(task, str) or task not in TASKS:
+        if default_task is None:
+            raise ValueError(
+                f"unknown task {task!r}; there are: {', '.join(TASKS)}; --task-of-rows names one for such rows"
+            )
+        task = default_task
     language = content.get("lang")
     if not isinstance(language, str) or not LANGUAGE_CODE.fullmatch(language):
         raise ValueError(f"field 'lang' is not an ISO 639-1 code (found {language!r})")

@@ -28,20 +28,27 @@ def row(**fields: Any) -> dict[str, Any]:
 def test_benchmark_rows_and_training_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     trained = {"lang": "sw", "instruction": "Nani?", "instruction_en": "Who?", "output": "Ray"}
-    path.write_bytes(gzip.compress("\n\n".join(map(json.dumps, [row(), trained])).encode()))
-    first, second = read_rows([path], task="mgsm")
+    path.write_bytes(
+        gzip.compress("\n\n".join(map(json.dumps, [row(), trained, {**trained, "task": "qa", "id": "q"}])).encode())
+    )
+    first, second, third = read_rows([path], task="mgsm")
     assert (first.key, first.references) == ("mkqa/de/1", ("Ray",))
     assert second.task == "mgsm"
     assert second.references == ("Ray",)
     assert second.key == f"mgsm/sw/{second.digest}", "named by its prompt"
     assert first.item == second.item, "parallels"
+    assert third.key == "mgsm/sw/q"
 
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"task": None}, "field 'task' is missing; name one for all such rows with --task-of-rows: xnli, xstorycloze"),
-        ({"task": "squad"}, "unknown task 'squad'; there are: xnli, xstorycloze, mmmlu, mkqa, xquad, xlsum, mgsm"),
+        ({"task": None}, "unknown task None; there are: xnli"),
+        ({"task": ["mkqa"]}, "unknown task ['mkqa']; there are: xnli"),
+        (
+            {"task": "squad"},
+            "unknown task 'squad'; there are: xnli, xstorycloze, mmmlu, mkqa, xquad, xlsum, mgsm; --task",
+        ),
         ({"lang": "German"}, "field 'lang' is not an ISO 639-1 code (found 'German')"),
         ({"lang": 3}, "field 'lang' is not an ISO 639-1 code (found 3)"),
         ({"instruction": " "}, "field 'instruction' is missing or empty"),
