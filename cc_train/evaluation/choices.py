@@ -15,12 +15,16 @@ def chosen_label(answer: str, labels: str) -> str | None:
     """The option that ``answer`` names, one of the characters of ``labels``, or None where it names none or several.
 
     The first of these that finds one decides: a label at the beginning with a mark or nothing behind it; the first
-    label in brackets; the only label that stands alone. An ``A`` with a small-lettered word behind it is a word, as in
-    Portuguese *A resposta é B*. Digits of any script and full-width letters count as the ASCII ones.
+    label in brackets; the only label that stands alone. An answer with lines that begin with different labels repeats
+    the options and names none. An ``A`` with a small-lettered word behind it is a word, as in Portuguese
+    *A resposta é B*. Digits of any script and full-width letters count as the ASCII ones.
     """
     text = _ascii_digits(unicodedata.normalize("NFKC", answer))
     label = f"[{labels}{labels.lower()}]"
-    start = re.match(rf"[\W_]*({label})(?:\s*$|\s*\n|(?![.,:]\d)[^\w\s])", text)
+    begins = rf"[^\w\n]*({label})(?:[^\S\n]*$|(?![.,:]\d)[^\w\s])"
+    if len({found.upper() for found in re.findall(f"^{begins}", text, re.MULTILINE)}) > 1:
+        return None
+    start = re.match(begins, text.strip(), re.MULTILINE)
     if start:
         return start.group(1).upper()
     brackets = re.search(rf"[(\[]\s*({label})\s*[)\]]", text)
