@@ -43,14 +43,17 @@ class AnswerFile:
 
     Args:
         directory: made if it is not there.
-        system: what the answers depend on, JSON values by name; written into the file's first line.
+        system: what the answers depend on, JSON values by name; written into the file's first line. None takes what is
+            written there, and needs a file.
 
     Raises:
         EvaluationError: the file is of another system, is held by another process, or cannot be read or written.
     """
 
-    def __init__(self, directory: Path, system: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, system: dict[str, Any] | None) -> None:
         self.path = directory / ANSWERS_FILE
+        if system is None and not self.path.exists():
+            raise EvaluationError(f"{self.path}: no answers yet; say with --endpoint or --checkpoint what is to answer")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
@@ -58,7 +61,7 @@ class AnswerFile:
             raise EvaluationError(f"{self.path}: cannot be written ({error.strerror})") from error
         try:
             self._lock()
-            self.answers = self._load(system)
+            self.system, self.answers = self._load(system)
         except BaseException:
             self._file.close()
             raise
@@ -100,26 +103,27 @@ class AnswerFile:
         except OSError as error:
             raise EvaluationError(f"{self.path}: another evaluation is writing it") from error
 
-    def _load(self, system: dict[str, Any]) -> dict[str, Answer]:
+    def _load(self, system: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Answer]]:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):  # a line that a killed process did not finish
             self._file.truncate(len(whole))
         lines = whole.splitlines()
-        if not lines:
+        if not lines and system is not None:
             self._write({"system": system})
-            return {}
+            return system, {}
         answers: dict[str, Answer] = {}
         try:
             written = json.loads(lines[0])["system"]
             for line in lines[1:]:
                 answer = Answer(**json.loads(line))
                 answers[answer.key] = answer
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise EvaluationError(f"{self.path}: line {len(answers) + 2} is not an answer ({error})") from error
-        _check_same(self.path, written, system)
-        return answers
+        if system is not None:
+            _check_same(self.path, written, system)
+        return written, answers
 
     def _write(self, content: dict[str, Any]) -> None:
         try:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 SAMPLES = 2000
+# Of fewer items, one draw is much like another, and an interval would promise more than it knows.
+FEWEST_ITEMS = 10
 _CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % percentile interval."""
+    """A mean and its 95 % percentile interval; None for both ends where there are too few items for one."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def language_mean(values: np.ndarray) -> float:
@@ -24,12 +26,14 @@ def language_mean(values: np.ndarray) -> float:
     return float(np.nanmean(np.nanmean(values, axis=0)))
 
 
-def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """`language_mean` of ``samples`` draws of items with replacement, ``[samples]``.
+def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray | None:
+    """`language_mean` of ``samples`` draws of items with replacement, ``[samples]``; None of fewer than `FEWEST_ITEMS`.
 
     An item is drawn with all its languages, because parallel prompts are hard or easy together. A draw in which a
     language has no item leaves that language out.
     """
+    if len(values) < FEWEST_ITEMS:
+        return None
     there = ~np.isnan(values)
     filled = np.where(there, values, 0.0)
     generator = np.random.default_rng(seed)
@@ -45,14 +49,18 @@ def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -
     return np.concatenate(means)
 
 
-def interval(mean: float, means: np.ndarray) -> Interval:
+def interval(mean: float, means: np.ndarray | None) -> Interval:
     """The percentile interval of resampled ``means`` about the ``mean`` of the sample itself."""
+    if means is None:
+        return Interval(mean, None, None)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(mean, float(low), float(high))
 
 
-def p_value(differences: np.ndarray) -> float:
+def p_value(differences: np.ndarray | None) -> float | None:
     """Two-sided, for no difference: twice the share of resampled differences on the rarer side of 0, at most 1."""
+    if differences is None:
+        return None
     size = len(differences)
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, 2 * (rarer + 1) / (size + 1))

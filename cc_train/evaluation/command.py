@@ -46,10 +46,9 @@ def evaluate_command(arguments: Sequence[str]) -> int:
         read = read_rows(options.data, options.task_of_rows)
         rows = choose_rows(read, options.tasks, options.languages, options.limit, options.seed)
         backend = _backend(options)
-        system = backend.system()
-        with AnswerFile(options.output, system) as answers:
+        with AnswerFile(options.output, backend.system() if backend else None) as answers:
             refusals = _ask(backend, rows, answers)
-            _report(options.output, system, rows, answers, refusals, options.seed)
+            _report(options.output, rows, answers, refusals, options.seed)
     except KeyboardInterrupt:
         print(f"cc-train eval: interrupted; {_progress(rows, answers)}", file=sys.stderr)
         return INTERRUPTED
@@ -87,10 +86,11 @@ def _evaluation_parser() -> argparse.ArgumentParser:
         "cc-train eval",
         description="Ask a model every prompt of the data, greedily, and score the answers: docs/evaluation.md.",
         epilog="An interrupted evaluation goes on where it stopped when the same command is given again.\n"
+        "Without --endpoint and --checkpoint, answers that are all there are scored anew.\n"
         "example: cc-train eval --checkpoint outputs/demo --data ROWS.jsonl --output outputs/eval --limit 20",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_mutually_exclusive_group(required=True)
+    where = parser.add_mutually_exclusive_group()
     where.add_argument("--endpoint", metavar="URL", help="an OpenAI endpoint; its key is read from OPENAI_API_KEY")
     where.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="a checkpoint, run in this process on transformers"
@@ -142,7 +142,7 @@ def _comparison_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _backend(options: argparse.Namespace) -> Backend:
+def _backend(options: argparse.Namespace) -> Backend | None:
     if options.endpoint is not None:
         if not options.model:
             raise EvaluationError("--endpoint needs --model, the name that the model is served under")
@@ -155,6 +155,8 @@ def _backend(options: argparse.Namespace) -> Backend:
             options.concurrency,
             options.timeout,
         )
+    if options.checkpoint is None:
+        return None
     from transformers.utils import logging
 
     from cc_train.evaluation.in_process import AUTO, InProcess
@@ -163,9 +165,14 @@ def _backend(options: argparse.Namespace) -> Backend:
     return InProcess(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)
 
 
-def _ask(backend: Backend, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:
+def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:
     """Have every missing row answered; the reasons for which rows were refused."""
     missing = answers.missing(rows)
+    if missing and backend is None:
+        raise EvaluationError(
+            f"{answers.path}: {len(missing)} of {len(rows)} rows have no answer; "
+            "say with --endpoint or --checkpoint what is to answer"
+        )
     refusals: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -179,14 +186,13 @@ def _ask(backend: Backend, rows: Sequence[EvaluationRow], answers: AnswerFile) -
             refusals.append(f"{row.key}: {reason}")
             progress.advance(bar)
 
-        if missing:
+        if missing and backend is not None:
             backend.answer(missing, on_answer, on_refusal)
     return refusals
 
 
 def _report(
     output: Path,
-    system: dict[str, Any],
     rows: Sequence[EvaluationRow],
     answers: AnswerFile,
     refusals: Sequence[str],
@@ -196,9 +202,9 @@ def _report(
         raise EvaluationError(f"every row was refused; the first: {refusals[0]}")
     scores = score_rows(rows, answers.answers)
     figures = {task: cells(found, seed) for task, found in by_task(scores).items()}
-    text = figures_markdown(system, figures)
+    text = figures_markdown(answers.system, figures)
     save_scores(output, scores)
-    _write(output, "figures", figures_json(system, figures, seed), text)
+    _write(output, "figures", figures_json(answers.system, figures, seed), text)
     plot_figures(figures, output / "figures.png")
     print(text)
     print(f"{output}: figures.md, figures.json, figures.png; answers in {answers.path.name}")

@@ -21,7 +21,7 @@ class Difference:
         first: mean of the first system, 0 to 1.
         second: mean of the second.
         gain: second minus first, with its interval.
-        p: two-sided, for no difference.
+        p: two-sided, for no difference; None of too few items.
         wins: rows on which the second is better; ``ties``, ``losses``.
     """
 
@@ -29,7 +29,7 @@ class Difference:
     first: float
     second: float
     gain: Interval
-    p: float
+    p: float | None
     wins: int
     ties: int
     losses: int
@@ -60,7 +60,7 @@ def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed:
         if first[key].prompt != second[key].prompt:
             raise EvaluationError(f"the prompt of {key!r} differs between the two; evaluate both on the same --data")
     tasks: dict[str, dict[str, Difference]] = {}
-    draws: list[np.ndarray] = []
+    draws: list[np.ndarray | None] = []
     for task, ours in by_task(first[key] for key in common).items():
         theirs = [second[score.key] for score in ours]
         tasks[task] = {}
@@ -75,7 +75,7 @@ def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed:
     return Comparison(tasks, _overall([differences[ALL] for differences in tasks.values()], draws), alone)
 
 
-def _difference(before: np.ndarray, after: np.ndarray, means: np.ndarray) -> Difference:
+def _difference(before: np.ndarray, after: np.ndarray, means: np.ndarray | None) -> Difference:
     gain = after - before
     wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
     rows = int((~np.isnan(gain)).sum())
@@ -91,8 +91,9 @@ def _difference(before: np.ndarray, after: np.ndarray, means: np.ndarray) -> Dif
     )
 
 
-def _overall(differences: list[Difference], draws: list[np.ndarray]) -> Difference:
-    means = np.mean(draws, axis=0)
+def _overall(differences: list[Difference], draws: list[np.ndarray | None]) -> Difference:
+    known = [means for means in draws if means is not None]
+    means = np.mean(known, axis=0) if len(known) == len(draws) else None
     return Difference(
         sum(d.rows for d in differences),
         float(np.mean([d.first for d in differences])),

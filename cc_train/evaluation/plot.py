@@ -48,7 +48,8 @@ def _panel(axes: Axes, intervals: Mapping[str, Interval], *, gain: bool) -> None
     for height, name in enumerate(names):
         found = intervals[name]
         color = "C0" if len(name) == 2 else "black"  # a language, or a mean of several
-        axes.plot([100 * found.low, 100 * found.high], [height, height], color=color, linewidth=1.5)
+        if found.low is not None and found.high is not None:
+            axes.plot([100 * found.low, 100 * found.high], [height, height], color=color, linewidth=1.5)
         axes.plot(100 * found.mean, height, "o", color=color, markersize=4)
     axes.set_yticks(range(len(names)), names, fontsize="small")
     axes.grid(axis="x", alpha=0.3)

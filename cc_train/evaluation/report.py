@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from cc_train.evaluation.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison, Difference
 from cc_train.evaluation.scores import ALL, Cell
 from cc_train.evaluation.tasks import TASKS
@@ -26,6 +27,7 @@ _NAMES = {
     "cut": "cut",
     "refused": "refused",
 }
+_NONE = "too few"
 _OF_ANSWERS = ("empty", "cut", "refused")
 _GAINS = ("rows", "first", "second", "gain", "95 % interval", "p", "win / tie / loss")
 
@@ -60,7 +62,7 @@ def figures_markdown(system: Mapping[str, Any], figures: Figures) -> str:
                 name,
                 str(cell.rows),
                 _percent(cell.judged.mean),
-                f"{_percent(cell.judged.low)} – {_percent(cell.judged.high)}",
+                _ends(cell.judged),
                 *(_percent(cell.measures[m]) for m in measures),
             ]
             for name, cell in cells.items()
@@ -105,8 +107,8 @@ def _gain(difference: Difference) -> list[str]:
         _percent(difference.first),
         _percent(difference.second),
         f"{100 * difference.gain.mean:+.1f}",
-        f"{100 * difference.gain.low:+.1f} – {100 * difference.gain.high:+.1f}",
-        f"{difference.p:.3f}",
+        _ends(difference.gain, "+"),
+        _NONE if difference.p is None else f"{difference.p:.3f}",
         f"{difference.wins} / {difference.ties} / {difference.losses}",
     ]
 
@@ -117,6 +119,12 @@ def _worth_showing(measure: str, cells: Mapping[str, Cell]) -> bool:
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
+
+
+def _ends(interval: Interval, sign: str = "") -> str:
+    if interval.low is None or interval.high is None:
+        return _NONE
+    return f"{100 * interval.low:{sign}.1f} – {100 * interval.high:{sign}.1f}"
 
 
 def _percent(share: float) -> str:

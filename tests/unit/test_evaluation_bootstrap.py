@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cc_train.evaluation.bootstrap import interval, language_mean, p_value, resampled_means
+from cc_train.evaluation.bootstrap import Interval, interval, language_mean, p_value, resampled_means
 
 NAN = float("nan")
 
@@ -33,11 +33,17 @@ def test_parallel_rows_are_drawn_together() -> None:
 
 
 def test_a_language_that_a_draw_misses_is_left_out() -> None:
-    values = np.array([[1.0, 0.0], [1.0, NAN], [1.0, NAN], [1.0, NAN]])
+    values = np.array([[1.0, 0.0], *[[1.0, NAN]] * 9])
     means = resampled_means(values)
     assert set(means) == {0.5, 1.0}
-    # The one item of the second language is missed with probability (3/4)^4.
-    assert (means == 1.0).mean() == pytest.approx((3 / 4) ** 4, abs=0.04)
+    # The one item of the second language is missed with probability (9/10)^10.
+    assert (means == 1.0).mean() == pytest.approx((9 / 10) ** 10, abs=0.04)
+
+
+def test_too_few_items_have_no_interval() -> None:
+    assert resampled_means(np.ones((9, 3))) is None
+    assert interval(0.5, None) == Interval(0.5, None, None)
+    assert p_value(None) is None
 
 
 def test_it_repeats_itself() -> None:

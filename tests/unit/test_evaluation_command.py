@@ -104,6 +104,23 @@ def test_the_bootstrap_is_repeatable(checkpoint: Path, data: Path, tmp_path: Pat
     assert (tmp_path / "a" / "figures.json").read_text() == first
 
 
+def test_answers_are_scored_anew_without_what_answered(
+    checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    score = ["eval", "--data", str(data), "--output", str(output)]
+    assert main(score) == 2
+    assert "no answers yet; say with --endpoint or --checkpoint" in capsys.readouterr().err
+    assert not output.exists()
+    assert evaluate(checkpoint, data, output, "--tasks", "mkqa") == 0
+    figures = (output / "figures.json").read_text()
+    (output / "figures.json").unlink()
+    assert main([*score, "--tasks", "mkqa"]) == 0
+    assert (output / "figures.json").read_text() == figures
+    assert main(score) == 2
+    assert "18 of 24 rows have no answer" in capsys.readouterr().err
+
+
 def test_bad_input(checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out"
     address = f"http://127.0.0.1:{free_port()}"

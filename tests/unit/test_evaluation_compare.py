@@ -29,7 +29,7 @@ def test_wins_ties_and_losses_by_hand() -> None:
     assert (german.first, german.second, german.gain.mean) == (0.25, 0.75, 0.5)
     assert (german.wins, german.ties, german.losses, german.rows) == (3, 0, 1, 4)
     assert (english.wins, english.ties, english.losses) == (0, 4, 0)
-    assert (english.gain.low, english.gain.high, english.p) == (0, 0, 1)
+    assert (english.gain.low, english.gain.high, english.p) == (None, None, None), "too few items"
     assert (both.gain.mean, both.wins, both.ties, both.losses) == (0.25, 3, 4, 1)
 
 
@@ -58,6 +58,8 @@ def test_the_overall_gain_is_the_mean_of_the_tasks() -> None:
     overall = compare(first, second).overall
     assert (overall.first, overall.second, overall.gain.mean, overall.rows) == (0.5, 1, 0.5, 12)
     assert (overall.wins, overall.ties, overall.losses) == (8, 4, 0)
+
+    assert overall.p is None, "too few items"
 
 
 def test_only_common_rows_count() -> None:

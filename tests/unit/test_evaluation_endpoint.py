@@ -113,7 +113,7 @@ def test_answers_and_what_is_asked(server: Server) -> None:
 def test_as_many_requests_are_in_flight_as_allowed(server: Server) -> None:
     server.delay = 0.1
     answered, _ = ask(at(server, concurrency=5), 20)
-    assert len(answered) == 20
+    assert len(answered) == len(server.bodies) == 20, "each row is asked once"
     assert server.most == 5
 
 

@@ -51,7 +51,16 @@ def test_figures_by_hand() -> None:
     assert found["all but en"].judged.mean == pytest.approx((1 + 0) / 2)
     german = found["de"].measures
     assert (german["empty"], german["cut"], german["refused"], german["readable"]) == (1, 0.5, 0.5, 0)
-    assert found["all"].judged.low <= found["all"].judged.mean <= found["all"].judged.high
+    assert found["all"].judged.low is None, "too few items"
+
+
+def test_intervals_of_enough_items() -> None:
+    rows = [EvaluationRow(f"xnli/de/{n}", "xnli", "de", f"{n}", f"{n}", ("1",)) for n in range(40)]
+    answers = {row.key: Answer(row.key, row.digest, "12"[n % 2], "stop", 1, 1, None) for n, row in enumerate(rows)}
+    judged = cells(score_rows(rows, answers))["de"].judged
+    assert judged.low is not None
+    assert judged.high is not None
+    assert 0.3 < judged.low < judged.mean == 0.5 < judged.high < 0.7
 
 
 def test_a_row_without_an_answer_is_wrong() -> None:
