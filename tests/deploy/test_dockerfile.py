@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,22 @@ def test_hadolint_finds_nothing_to_complain_about() -> None:
     if not hadolint.exists():
         pytest.skip("hadolint is not installed: `make install` does it")
     output_of(hadolint, DOCKERFILE)
+
+
+def locked(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / name).read_text("utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", [path.name for path in (ROOT / "requirements").glob("*.lock")])
+def test_every_package_is_locked_with_a_hash(name: str) -> None:
+    """pip refuses a list of which only a part has hashes."""
+    bare = [line for line in locked(name) if not re.fullmatch(r"[a-z0-9-]+==\S+ --hash=sha256:[0-9a-f]{64}", line)]
+    assert bare == [], "python tools/lock.py --keep"
+
+
+def test_a_server_has_what_was_tested() -> None:
+    assert set(locked("serve.lock")) < set(locked("cpu.lock"))
 
 
 @pytest.mark.parametrize("needed", ["STOPSIGNAL SIGTERM", "HEALTHCHECK", "USER 10001:10001", "AS cpu", "AS cuda"])
