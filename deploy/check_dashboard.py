@@ -1,21 +1,21 @@
 """Ask a real Prometheus every expression of the dashboard and of the recording rules, once it has a real server's data.
 
-``make deploy-tools`` once, then ``python -m deploy.check_dashboard``: starts a tiny server and Prometheus, sends
-requests of several kinds for ``--seconds``, and prints for each expression how many series came back. The exit code is
-1 when one has no number in it, or a rule does not evaluate.
+``make deploy-tools`` once, then ``python -m deploy.check_dashboard``: starts a tiny server and Prometheus, lets the
+users of `loadtests/locustfile.py` at it for ``--seconds``, with some requests that they do not send, and prints for
+each expression how many series came back. The exit code is 1 when one has no number in it, or a rule does not evaluate.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import yaml
@@ -28,23 +28,28 @@ from tests.tiny_tokenizer import save_base
 
 HERE: Final = Path(__file__).parent
 PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"
-TEXTS: Final = ("Where is the train station, please?", "Wo ist der Bahnhof, bitte?", "Comment allez-vous ?", "123")
+LOCUST: Final = (str(Path(sys.executable).with_name("locust")), "--headless", "--only-summary", "-u", "4", "-r", "4")
+USERS: Final = ("--languages", "de,fr,en", "--examples", "0,1", "--output-tokens", "8,16", "--think-seconds", "0.2")
 WINDOW: Final = "30s"
 
 
-async def load(address: str, seconds: float) -> int:
-    """Send requests that are answered, and some that a limit refuses; how many."""
-    end, sent = time.monotonic() + seconds, 0
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-        while time.monotonic() < end:
-            bodies = [{"content": text, "n": 1} for text in TEXTS] + [{"content": TEXTS[0], "n": 129}]
-            await asyncio.gather(*(client.post("/v1/chat/completions", json=_body(**body)) for body in bodies))
-            sent += len(bodies)
-    return sent
+def load(address: str, seconds: float) -> None:
+    """Let users ask for so long, and beside them send what is undecided and what a limit refuses.
 
-
-def _body(content: str, n: int) -> dict[str, Any]:
-    return {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 16, "n": n}
+    Raises:
+        RuntimeError: the load test failed.
+    """
+    file = str(HERE.parent / "loadtests/locustfile.py")
+    command = [*LOCUST, *USERS, "-f", file, "--host", address, "-t", f"{seconds:.0f}s"]
+    users = subprocess.Popen(command, cwd=HERE.parent)
+    with httpx.Client(base_url=address, timeout=60) as client:
+        while users.poll() is None:
+            for content, n in (("123", 1), ("Where is the station?", 129)):
+                body = {"messages": [{"role": "user", "content": content}], "max_tokens": 16, "n": n}
+                client.post("/v1/chat/completions", json={"model": MODEL, **body})
+            time.sleep(0.5)
+    if users.returncode:
+        raise RuntimeError("the load test failed, see above")
 
 
 def expressions() -> list[tuple[str, str]]:
@@ -76,7 +81,7 @@ def check(address: str, folder: Path, seconds: float) -> bool:
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={listen}"], stdout=log, stderr=log)
     try:
-        print(f"{asyncio.run(load(address, seconds))} requests in {seconds:.0f} s")
+        load(address, seconds)
         with httpx.Client(base_url=f"http://{listen}", timeout=30) as prometheus:
             found = [(numbers(prometheus, expression), title, expression) for title, expression in expressions()]
             groups = prometheus.get("/api/v1/rules").raise_for_status().json()["data"]["groups"]

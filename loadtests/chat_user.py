@@ -62,6 +62,7 @@ class ChatUser(FastHttpUser):
     concurrency = _OPEN_LOOP_CONNECTIONS
     network_timeout = 300.0
     numbers: ClassVar[Iterator[int]] = itertools.count()
+    begun: ClassVar[int] = 0
     _questions: ClassVar = packaged_questions()
     _served: ClassVar[dict[str | None, Served]] = {}
 
@@ -101,6 +102,7 @@ class ChatUser(FastHttpUser):
         if self.arrivals_per_second is None:
             self._hold(conversation)
         else:
+            type(self).begun += 1
             self._running.start(gevent.Greenlet(self._hold, conversation))
 
     def _hold(self, conversation: Conversation) -> None:

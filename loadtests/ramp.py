@@ -22,6 +22,8 @@ from loadtests.knee import find_knee
 from loadtests.windows import Generator, Window, add_traffic, traffic
 
 _ALLOWED_SHARE: Final = 0.01  # the objective is for 99 % of requests
+# Of what comes in a step, some is always under way at its end; where it is more, requests pile up.
+_KEPT_UP_SHARE: Final = 0.8
 
 
 class RampUser(ChatUser):
@@ -30,9 +32,15 @@ class RampUser(ChatUser):
 
 @dataclass(frozen=True)
 class Step:
-    """What a rate led to; all but the percentiles of the time to first token (seconds) in requests a second."""
+    """What a rate led to; all but the percentiles of the time to first token (seconds) in requests a second.
+
+    Args:
+        rate: that was meant.
+        begun: that came by chance.
+    """
 
     rate: float
+    begun: float
     answered: float
     good: float
     refused: float
@@ -46,6 +54,7 @@ class Step:
         """From what was seen."""
         return cls(
             rate,
+            window.begun / window.seconds,
             len(window.answers) / window.seconds,
             window.good(objective),
             window.refused / window.seconds,
@@ -56,9 +65,11 @@ class Step:
         )
 
     def holds(self, objective: float) -> bool:
-        """Whether the objective is kept, for those refused too."""
+        """Whether the objective is kept, also for those that were refused, and nearly all that came were answered."""
         turned_away = self.refused + self.failed
-        return self.first_token_p99 <= objective and turned_away <= _ALLOWED_SHARE * (self.answered + turned_away)
+        kept_up = self.answered + turned_away >= _KEPT_UP_SHARE * self.begun
+        few = turned_away <= _ALLOWED_SHARE * (self.answered + turned_away)
+        return self.first_token_p99 <= objective and few and kept_up
 
     def __str__(self) -> str:
         rates = f"{self.rate:8.2f}{self.answered:10.2f}{self.good:8.2f}{self.refused:9.2f}{self.failed:8.2f}"

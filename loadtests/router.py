@@ -84,7 +84,9 @@ async def passing_through(address: str, model: str) -> dict[str, bool]:
         languages = await client.get("/v1/languages")
         times = []
         clock = asyncio.get_running_loop().time
-        async with client.stream("POST", _CHAT, json={**body, "stream": True, "max_tokens": 64}) as stream:
+        async with client.stream(
+            "POST", _CHAT, json={**body, "stream": True, "max_tokens": 64, "ignore_eos": True}
+        ) as stream:
             async for _ in stream.aiter_bytes():
                 times.append(clock())
     return {

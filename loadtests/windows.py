@@ -25,12 +25,14 @@ class Window:
 
     Args:
         seconds: it lasted.
+        begun: conversations of an open loop that began in it.
         answers: that ended in it, whole.
         refused: requests that the server's limits turned away.
         failed: other failures, and why.
     """
 
     seconds: float = 0.0
+    begun: int = 0
     answers: list[Answer] = field(default_factory=list)
     refused: int = 0
     failed: list[str] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Generator:
     """
 
     def __init__(self, address: str, users: type[ChatUser]) -> None:
+        self._users = users
         self._environment = Environment(user_classes=[users], host=address)
         self._environment.events.request.add_listener(self._note)
         self._runner = self._environment.create_local_runner()
@@ -83,8 +86,9 @@ class Generator:
         self._runner.start(users, spawn_rate=users)
         gevent.sleep(warm_up)
         window = self._window = Window()
-        start = time.perf_counter()
+        begun, start = self._users.begun, time.perf_counter()
         gevent.sleep(seconds)
+        window.begun = self._users.begun - begun
         if not finish:
             window.seconds = time.perf_counter() - start
             self._window = Window()
