@@ -111,14 +111,6 @@ class Router:
         """
         return self.explain(texts, override)
 
-    def route_together(self, prompts: Sequence[str], override: object = AUTO) -> Route:
-        """One connection for several prompts of one request: theirs if they agree, else none.
-
-        Raises:
-            UnknownConnectionError: as `route`.
-        """
-        return self.explain_together(prompts, override)
-
     def explain(self, texts: Sequence[str], override: object = AUTO) -> Explanation:
         """`route`, with the text that was judged and what decided."""
         if override not in self.choices:
@@ -133,7 +125,11 @@ class Router:
         return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
 
     def explain_together(self, prompts: Sequence[str], override: object = AUTO) -> Explanation:
-        """`route_together`, with the reasons of the first prompt if they agree."""
+        """One connection for several prompts of one request: theirs if they agree, with the first one's reasons.
+
+        Raises:
+            UnknownConnectionError: as `route`.
+        """
         routes = [self.explain([prompt], override) for prompt in prompts]
         if len({route.connection for route in routes}) == 1:
             return routes[0]
@@ -146,9 +142,7 @@ class Router:
             UnknownConnectionError: as `route`.
         """
         prompts = prompts_of(body)
-        return (
-            self.explain_together(prompts, override) if len(prompts) > 1 else self.explain(user_texts(body), override)
-        )
+        return self.explain_together(prompts, override) if prompts else self.explain(user_texts(body), override)
 
     def connection_for(self, language: str | None) -> str:
         """The connection of texts in ``language``; None is undecided."""
@@ -187,16 +181,23 @@ def user_texts(body: Mapping[str, Any]) -> list[str]:
     Understands ``messages`` (chat), ``prompt`` (completions) and ``input`` (responses). Anything of another
     shape is left out: validating the request is the endpoint's work.
     """
-    if "messages" in body:
-        return list(_newest_user_turns(body["messages"]))
-    if "input" in body:
-        return [body["input"]] if isinstance(body["input"], str) else list(_newest_user_turns(body["input"]))
+    if (messages := body.get("messages")) is not None:
+        return list(_newest_user_turns(messages))
+    if (given := body.get("input")) is not None:
+        return [given] if isinstance(given, str) else list(_newest_user_turns(given))
     return prompts_of(body)
 
 
 def prompts_of(body: Mapping[str, Any]) -> list[str]:
-    """The prompts of a completions request, which may have several; empty where they are no text."""
-    prompt = None if "messages" in body or "input" in body else body.get("prompt")
+    """What is answered separately in one request: prompts of completions, or the newest user turns of a batch.
+
+    Empty for one conversation, and for prompts that are no text.
+    """
+    messages = body.get("messages")
+    if messages is not None or body.get("input") is not None:
+        batch = isinstance(messages, list) and all(isinstance(conversation, list) for conversation in messages)
+        return [next(_newest_user_turns(conversation), "") for conversation in messages or []] if batch else []
+    prompt = body.get("prompt")
     if isinstance(prompt, list) and all(isinstance(item, str) for item in prompt):
         return list(prompt)
     return [prompt] if isinstance(prompt, str) else []

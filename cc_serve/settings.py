@@ -96,9 +96,13 @@ class LiveSettings:
         """Put the file's present content in force, whole, or leave everything as it was.
 
         Raises:
-            ConfigurationError: the file cannot be used.
+            ConfigurationError: the file cannot be used, or has no keys any more: that is how a file looks that is
+                being written, and it would let everybody in.
         """
-        self.current = self._read()
+        settings = self._read()
+        if self.current.guarded and not settings.guarded:
+            raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to do without them")
+        self.current = settings
 
     def _read(self) -> Settings:
         if self.path is None:

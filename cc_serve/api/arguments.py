@@ -80,6 +80,8 @@ def _refuse_other_front_ends(parsed: Namespace) -> None:
         "--headless": parsed.headless,
         "--api-server-count above 1": (parsed.api_server_count or 1) > 1,
         "--data-parallel-multi-port-external-lb": parsed.data_parallel_multi_port_external_lb,
+        "--enable-scale-out": parsed.enable_scale_out,
+        "--tokens-only": parsed.tokens_only,
         "VLLM_USE_RUST_FRONTEND": envs.VLLM_USE_RUST_FRONTEND,
     }
     for name, applies in reasons.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,6 +12,17 @@ from cc_serve.api.errors import error_response
 from cc_serve.settings import Caller, LiveSettings
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
+#: vLLM's calls that change the engine for everybody, where flags or development mode switch them on.
+OPERATOR_PATHS: Final = frozenset(
+    {
+        *("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/scale_elastic_ep", "/fault_tolerance/apply"),
+        *("/start_profile", "/stop_profile", "/sleep", "/wake_up", "/pause", "/resume", "/collective_rpc"),
+        *("/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/release_kv_cache_memory"),
+        *("/abort_requests", "/init_weight_transfer_engine", "/shutdown_weight_transfer_engine", "/update_weights"),
+        *("/start_weight_update", "/start_draft_weight_update", "/finish_weight_update", "/update_weight_version"),
+        *("/weight_checker", "/server_info"),
+    }
+)
 #: Anthropic's clients send the key in this header.
 KEY_HEADER: Final = "x-api-key"
 
@@ -36,11 +48,13 @@ class KeyMiddleware:
             await self.app(scope, receive, send)
             return
         settings = self.settings.current
-        key = _key_of(scope)
+        key, path = _key_of(scope), get_route_path(scope)
         caller = settings.caller(key)
-        if caller is None and _path(scope) in PROBES | settings.open_paths:
+        if caller is None and path in PROBES | settings.open_paths:
             caller = settings.stranger
-        if caller is not None:
+        if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
+            await _refuse_operator(scope, receive, send)
+        elif caller is not None:
             await self.app({**scope, _CALLER: caller}, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "an API key is needed"})
@@ -52,13 +66,12 @@ class KeyMiddleware:
             await response(scope, receive, send)
 
 
+async def _refuse_operator(scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
+    await response(scope, receive, send)
+
+
 def _key_of(scope: Scope) -> str | None:
     headers = Headers(scope=scope)
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else headers.get(KEY_HEADER)
-
-
-def _path(scope: Scope) -> str:
-    """The path that routing goes by: without the proxy's prefix, and as it was sent otherwise."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +27,7 @@ CONNECTED_PATHS: Final = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
 )
 BATCH_PATH: Final = "/v1/chat/completions/batch"
-PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat"})
+PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scoring", "/v1/systemone"})
 FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engine does
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 #: What vLLM's scheduler reads from the same place.
@@ -200,7 +201,7 @@ def generating_path(scope: Scope) -> str | None:
     """The path of a generation request, without the root path; None where a request generates nothing."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = get_route_path(scope)
     return path if path in CONNECTED_PATHS | PLAIN_PATHS else None
 
 

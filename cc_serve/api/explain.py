@@ -12,16 +12,18 @@ from starlette.responses import Response
 
 from cc_serve.api.connection import FIELD, Plan, RefusedError, route_request
 from cc_serve.api.errors import ErrorBody, error_response
-from cc_serve.routing import Router, UnknownConnectionError
+from cc_serve.api.fields import excess
+from cc_serve.routing import UnknownConnectionError
+from cc_serve.settings import Caller
 
 _GENERATION = "/v1/chat/completions"
 
 
-def explain_endpoint(router_of: Callable[[Request], Router]) -> APIRouter:
+def explain_endpoint(caller_of: Callable[[Request], Caller]) -> APIRouter:
     """The endpoint.
 
     Args:
-        router_of: by what the caller's requests are routed.
+        caller_of: by whose router and limits a request goes.
     """
     endpoint = APIRouter()
 
@@ -29,7 +31,10 @@ def explain_endpoint(router_of: Callable[[Request], Router]) -> APIRouter:
     async def route(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
         """Say how the body of a generation request would be routed: the text judged, the scores, the rule."""
         try:
-            plan = route_request(body, router_of(request), _GENERATION)
+            caller = caller_of(request)
+            if found := excess(body, caller.limits):
+                raise RefusedError(*found)
+            plan = route_request(body, caller.router, _GENERATION)
         except (RefusedError, UnknownConnectionError) as error:
             return error_response(str(error), param=getattr(error, "param", FIELD))
         # In ASCII, since the text may hold lone surrogates, which UTF-8 has no form for.

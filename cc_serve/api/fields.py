@@ -13,9 +13,12 @@ from cc_serve.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
 _OUTPUT_TOKENS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+# What may hold several prompts, each of which is routed.
+_PROMPTS: Final = ("prompt", "messages")
 # Where requests say what form an answer shall have, and the parts of it that take long to compile.
-_FORMS: Final = ("structured_outputs", "response_format", "text", "tools")
-_PATTERNS: Final = ("regex", "grammar", "pattern", "choice")
+_FORMS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
+_PATTERNS: Final = ("regex", "grammar", "pattern", "choice", "enum", "const")
+_PATTERN_NAMES: Final = "patternProperties"
 # Schemas that may also be sent as JSON within JSON.
 _SCHEMAS: Final = ("json", "structural_tag")
 
@@ -34,6 +37,12 @@ def excess(request: Mapping[str, Any], limits: Limits) -> tuple[str, str] | None
             if value is not None and value > most:
                 count_limit(limit)
                 return f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name
+    for name in _PROMPTS:
+        prompts = request.get(name)
+        # Token ids make up one prompt, and messages one conversation.
+        if isinstance(prompts, list) and len(prompts) > limits.sequences and isinstance(prompts[0], str | list):
+            count_limit("sequences")
+            return f"{name!r} has {len(prompts)} prompts; this server allows at most {limits.sequences}", name
     for name in _FORMS:
         size = sum(map(len, _patterns(request.get(name))))
         if size > limits.pattern_characters:
@@ -67,6 +76,8 @@ def _patterns(form: object) -> Iterator[str]:
                     yield from (
                         item for item in ([value] if isinstance(value, str) else value) if isinstance(item, str)
                     )
+                if name == _PATTERN_NAMES and isinstance(value, dict):
+                    yield from value
                 pending.append(_parsed(value) if name in _SCHEMAS and isinstance(value, str) else value)
 
 

@@ -19,6 +19,7 @@ from cc_serve.api.authentication import caller_of
 from cc_serve.api.body import BodyTooLargeError, read_body, replay
 from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
 from cc_serve.api.errors import error_response
+from cc_serve.api.http_protocol import abort
 from cc_serve.api.metrics import count_limit
 from cc_serve.api.rates import Allowance, Meter
 from cc_serve.api.stall import PatientSend, StalledClientError
@@ -118,6 +119,7 @@ class LimitsMiddleware:
             count_limit("client_seconds")
             if (observed := record.current.get()) is not None:
                 observed.left = True
+            abort(scope)
         except Exception as error:
             late = timeout.expired() or isinstance(error.__cause__, work.DeadlineError)
             if answer.streaming:

@@ -28,9 +28,7 @@ _OVERRIDES = Counter(
     "cc:overrides", "Generation requests that named their connection or language themselves.", ["connection"]
 )
 _LIMITS = Counter("cc:limits_hit", "Requests that a limit refused or cut short, by limit.", ["limit"])
-_DETECTION = Histogram(
-    "cc:detection_seconds", "Reading a request's body and choosing its connection.", buckets=_DETECTION_BUCKETS
-)
+_DETECTION = Histogram("cc:detection_seconds", "Choosing a request's connection.", buckets=_DETECTION_BUCKETS)
 _END_TO_END = Histogram(
     "cc:request_seconds",
     "From a generation request's headers to the last byte of its answer, where the outcome is ok.",

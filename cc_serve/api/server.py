@@ -32,6 +32,7 @@ from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
 from cc_serve.api.errors import http_error
 from cc_serve.api.explain import explain_endpoint
+from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.limits import LimitsMiddleware
 from cc_serve.api.observe import ObservingMiddleware
 from cc_serve.api.probes import probes
@@ -103,7 +104,7 @@ def add_connection_layer(
     """
     app.include_router(probes(drain))
     app.include_router(admin(settings))
-    app.include_router(explain_endpoint(lambda request: caller_of(request.scope).router))
+    app.include_router(explain_endpoint(lambda request: caller_of(request.scope)))
     app.include_router(
         languages_endpoint(lambda request: caller_of(request.scope).router, load_fit(Path(app.state.args.model)))
     )
@@ -162,6 +163,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: Callable[
 def _http_options(arguments: Namespace) -> dict[str, Any]:
     options: dict[str, Any] = {
         "enable_ssl_refresh": arguments.enable_ssl_refresh,
+        "http": BoundedHttpProtocol,
         "host": arguments.host,
         "port": arguments.port,
         "log_level": arguments.uvicorn_log_level,

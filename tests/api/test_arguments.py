@@ -81,7 +81,7 @@ def test_the_users_environment_stays(parse: Parse) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("--grpc",), ("--headless",), ("--api-server-count", "2")],
+    [("--grpc",), ("--headless",), ("--api-server-count", "2"), ("--enable-scale-out",), ("--tokens-only",)],
 )
 def test_front_ends_without_routing_are_refused(parse: Parse, flags: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=f"{flags[0]}.* without language routing"):

@@ -185,6 +185,26 @@ def test_a_websocket_needs_a_key_too() -> None:
     assert reached == ["websocket"]
 
 
+CLIENTS = {
+    *("/v1/chat/completions", "/v1/chat/completions/batch", "/v1/chat/completions/render", "/v1/completions"),
+    *("/v1/completions/render", "/v1/responses", "/v1/responses/render", "/v1/responses/{response_id}/cancel"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/messages/render", "/cohere/v2/chat", "/invocations"),
+    *("/generative_scoring", "/v1/systemone", "/tokenize", "/detokenize", "/ping", "/v1/route"),
+    *("/v1/chat/completions/derender", "/v1/completions/derender", "/is_scaling_elastic_ep"),
+}
+
+
+def test_what_changes_the_engine_needs_an_admins_key(app: FastAPI) -> None:
+    """Of all that vLLM can be asked to do: a call that a new version brings has to be sorted in."""
+    client = TestClient(app, raise_server_exceptions=False)  # there is no engine behind most of them
+    posts = {path for method, path in operations(app.routes) if method == "POST"}
+    user = {"Authorization": "Bearer user"}
+    refused = {path for path in posts if client.post(path, headers=user, json={}).status_code == 403}
+    assert posts - refused <= CLIENTS
+    assert {"/scale_elastic_ep", "/collective_rpc", "/sleep", "/admin/reload"} <= refused
+    assert client.post("/sleep", headers={"Authorization": "Bearer ops"}, json={}).status_code != 403
+
+
 def test_vllms_own_variable_becomes_a_key_and_is_not_inherited(tmp_path: Path) -> None:
     with mock.patch.dict(os.environ, VLLM_API_KEY="plain"):
         assert take_keys(parse_arguments([str(tmp_path)])) == {"api-key-1": hash_key("plain")}

@@ -151,11 +151,15 @@ def test_refusals_have_openais_shape(body: dict[str, Any], param: str, words: st
     assert words in error["message"]
 
 
-def test_a_root_path_is_taken_off() -> None:
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [("/models/cc", "/models/cc/v1/completions"), ("/", "/v1/completions"), ("/v", "/v1/completions")],
+)
+def test_a_root_path_is_taken_off_as_starlette_does(root: str, path: str) -> None:
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app, root_path="/models/cc")
+        transport = httpx.ASGITransport(app, root_path=root)
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-            return await client.post("/models/cc/v1/completions", json={"prompt": GERMAN})
+            return await client.post(path, json={"prompt": GERMAN})
 
     assert headers_of(asyncio.run(send())) == ("de", "de")
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from cc_serve.api.connection import RefusedError, connect_body
 from cc_serve.api.explain import explain_endpoint
 from cc_serve.routing import Router, UnknownConnectionError
+from cc_serve.settings import LiveSettings
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 
@@ -20,7 +21,8 @@ router = Router(["global", "de"], ["de", "fr"])
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     app = FastAPI()
-    app.include_router(explain_endpoint(lambda _request: router))
+    everybody = LiveSettings(None, router, {}).current.stranger
+    app.include_router(explain_endpoint(lambda _request: everybody))
     return TestClient(app)
 
 
@@ -67,6 +69,7 @@ def test_it_names_the_obstacle(client: TestClient) -> None:
         ({"cc_connection": "xx"}, "cc_connection"),
         ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs"),
         ({"messages": 5}, "messages"),
+        ({"prompt": ["a"] * 1025}, "prompt"),
     ],
 )
 def test_what_generating_would_refuse_is_refused(client: TestClient, more: dict[str, Any], param: str) -> None:

@@ -31,6 +31,20 @@ def test_too_many_tokens_are_told_by_field(name: str) -> None:
     assert excess({name: 10**9}, Limits()) is None, "no limit unless there is one"
 
 
+@pytest.mark.parametrize(
+    ("name", "item"), [("prompt", "a"), ("prompt", [1]), ("messages", [{"role": "user", "content": "a"}])]
+)
+def test_more_prompts_than_answers_are_told_before_any_is_routed(name: str, item: object) -> None:
+    limits = Limits(sequences=3)
+    assert excess({name: [item] * 4}, limits) == (f"{name!r} has 4 prompts; this server allows at most 3", name)
+    assert excess({name: [item] * 3}, limits) is None
+
+
+@pytest.mark.parametrize("body", [{"prompt": [1] * 4}, {"messages": [{"role": "user", "content": "a"}] * 4}])
+def test_a_long_prompt_is_one(body: dict[str, Any]) -> None:
+    assert excess(body, Limits(sequences=3)) is None
+
+
 @pytest.mark.parametrize("value", [None, 4, "4", -1, "x", [], {}, 4.5, float("nan"), float("inf"), True])
 def test_what_the_endpoint_refuses_itself_is_left_to_it(value: object) -> None:
     assert excess({"n": value}, LIMITS) is None
@@ -47,6 +61,9 @@ def test_what_the_endpoint_refuses_itself_is_left_to_it(value: object) -> None:
         {"structured_outputs": {"structural_tag": json.dumps({"format": {"regex": "x" * 11}})}},
         {"response_format": {"json_schema": {"schema": {"items": {"pattern": "x" * 6, "not": {"pattern": "x" * 6}}}}}},
         {"text": {"format": {"schema": {"pattern": "x" * 11}}}},
+        {"output_config": {"format": {"schema": {"pattern": "x" * 11}}}},
+        {"response_format": {"json_schema": {"schema": {"patternProperties": {"x" * 11: {}}}}}},
+        {"response_format": {"json_schema": {"schema": {"enum": ["abcd"] * 3}}}},
         {"tools": [{"function": {"parameters": {"pattern": "x" * 6}}}] * 2},
     ],
 )

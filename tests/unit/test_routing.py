@@ -144,6 +144,13 @@ def test_an_explanation_says_what_was_judged() -> None:
         ({"prompt": [GERMAN, FRENCH]}, None, "prompts-disagree"),
         ({"prompt": GERMAN}, "de", "classifier"),
         ({"messages": [{"role": "user", "content": FRENCH}]}, "fr", "classifier"),
+        ({"messages": [[{"role": "user", "content": FRENCH}]] * 2}, "fr", "classifier"),
+        (
+            {"messages": [[{"role": "user", "content": FRENCH}], [{"role": "user", "content": GERMAN}]]},
+            None,
+            "prompts-disagree",
+        ),
+        ({"messages": None, "input": None, "prompt": GERMAN}, "de", "classifier"),
         ({}, None, "undecided"),
     ],
 )
@@ -228,5 +235,5 @@ def test_routing_loads_neither_torch_nor_vllm() -> None:
 def test_prompts_of_one_request_are_connected_if_they_agree(
     prompts: list[str], override: str, expected: tuple[str | None, str]
 ) -> None:
-    route = default_router().route_together(prompts, override)
+    route = default_router().explain_together(prompts, override)
     assert (route.language, route.connection) == expected

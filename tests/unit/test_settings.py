@@ -101,6 +101,17 @@ def test_a_bad_file_leaves_everything_as_it_was(file: Path, text: str) -> None:
     assert live.current is before
 
 
+@pytest.mark.parametrize("text", ["", "limits: {choices: 4}", "keys: {}"])
+def test_a_file_that_lost_its_keys_opens_nothing(file: Path, text: str) -> None:
+    live = LiveSettings(file, router, {})
+    before = live.current
+    write(file, text)
+    with pytest.raises(ConfigurationError, match="has no keys any more"):
+        live.reload()
+    assert live.current is before
+    LiveSettings(file, router, {"env": hash_key("e")}).reload()
+
+
 def test_given_keys_survive_a_reload(file: Path) -> None:
     live = LiveSettings(file, router, {"one": hash_key("1")})
     live.give({"two": hash_key("2")})
