@@ -81,7 +81,18 @@ class MethodArguments:
     )
     gumbel_temperature: float = field(default=1.0, metadata={"help": "Temperature of the Gumbel-softmax gradient."})
     decision_learning_rate: float | None = field(
-        default=None, metadata={"help": "The Decision Maker's learning rate; the model's --learning-rate if not given."}
+        default=None,
+        metadata={
+            "help": "The learning rate of the Decision Maker and the projection; the model's --learning-rate if not "
+            "given."
+        },
+    )
+    connection_scale: float | None = field(
+        default=None,
+        metadata={
+            "help": "Project English activations away from what all prompts share, to this root mean square, and train "
+            "the projection on; it is folded into the Transform Matrices. Not given: as they are, as in the paper."
+        },
     )
     anchor_offset: int = field(
         default=-1, metadata={"help": "The anchor's position, counted from the prompt's end; -1 is its last token."}
@@ -274,6 +285,11 @@ def _check(config: RunConfig) -> None:
         ("--max-length", data.max_length < 8, "must be at least 8"),
         ("--max-rows", data.max_rows is not None and data.max_rows < 1, "must be at least 1"),
         ("--gumbel-temperature", not method.gumbel_temperature > 0, "must be above 0"),
+        (
+            "--connection-scale",
+            method.connection_scale is not None and not method.connection_scale > 0,
+            "must be above 0",
+        ),
         ("--anchor-offset", method.anchor_offset > -1, "must be -1 or less"),
         (
             "--eval-data",

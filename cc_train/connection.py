@@ -100,16 +100,44 @@ class DecisionMaker(nn.Module):
         hidden_size: H.
         normalize: divide ``d`` by its root mean square before ``W``, so that Gumbel noise of unit
             scale can still change the choice of a model whose activations are large.
+        projection: ``P``, ``[H, H]``, that all activations are multiplied by before anything else, and that is trained
+            on from there; None for none. The Transform Matrix takes it in, so serving knows nothing of it.
     """
 
-    def __init__(self, num_layers: int, hidden_size: int, *, normalize: bool = True) -> None:
+    initial_projection: Tensor | None
+
+    def __init__(
+        self, num_layers: int, hidden_size: int, *, normalize: bool = True, projection: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.normalize = normalize
+        self.register_buffer("initial_projection", projection)
+        # Trained as a factor, kept as its difference from one: entries of P are as uneven as those of the activations.
+        self.mixing = None if projection is None else nn.Parameter(torch.zeros(hidden_size, hidden_size))
         self.weight = nn.Parameter(torch.empty(num_layers, hidden_size, dtype=torch.float32))
         nn.init.normal_(self.weight, std=hidden_size**-0.5)
 
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> DecisionMaker:
+        """One on the CPU with the parameters of another's ``state_dict``."""
+        decision = cls(*state["weight"].shape, projection=state.get("initial_projection"))
+        decision.load_state_dict(state)
+        return decision.cpu()
+
+    @property
+    def projection(self) -> Tensor | None:
+        """``P`` as it is now, ``[H, H]``."""
+        if self.initial_projection is None or self.mixing is None:
+            return None
+        return self.initial_projection + self.initial_projection @ self.mixing
+
+    def project(self, activations: Tensor) -> Tensor:
+        """``a_l @ P``, ``[..., L, H]``: what is decided on and added."""
+        projection = self.projection
+        return activations if projection is None else activations.float() @ projection
+
     def forward(self, activations: Tensor, embedding: Tensor) -> Tensor:
-        """Logits ``[..., L]`` from ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""
+        """Logits ``[..., L]`` from projected ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""
         mean, embedding = activations.float().mean(dim=-2), embedding.float()
         if self.normalize:
             scale = (mean + embedding).square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-12)

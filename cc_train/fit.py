@@ -62,6 +62,7 @@ def fit_connection(
     batch_size: int,
     seed: int,
     scored: Sequence[Example] | None = None,
+    projection: Tensor | None = None,
     shows_progress: bool = True,
 ) -> Fitted:
     """Fit on a model as it is served, and score on pairs that the fit has not seen.
@@ -77,6 +78,7 @@ def fit_connection(
         batch_size: pairs in one forward pass.
         seed: of the choice of pairs.
         scored: pairs to score on, instead of some held out of ``examples``.
+        projection: ``P`` [H, H] that English activations went through in training; the matrices take it in.
         shows_progress: whether bars are drawn.
 
     Raises:
@@ -87,7 +89,9 @@ def fit_connection(
     scored = held_out if scored is None else [pair for pair in scored if pair.row.connected]
 
     def batches(pairs: Sequence[Example]) -> Any:
-        return capture_pairs(model, pairs, pad_id, batch_size=batch_size, anchor_offset=anchor_offset)
+        return capture_pairs(
+            model, pairs, pad_id, batch_size=batch_size, anchor_offset=anchor_offset, projection=projection
+        )
 
     with TemporaryDirectory(prefix=".activations-", dir=directory) as scratch:
         with progress("fitting", len(fitted), shown=shows_progress) as advance:

@@ -177,7 +177,8 @@ def _name(connection: Connection, language: str) -> str:
 def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
     """Activations [B, L, H] from which a connection may choose; ``global`` is not computed twice."""
     device = batch.source.device
-    given = {IDENTITY: batch.source, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
+    own = batch.source if batch.projected is None else batch.projected
+    given = {IDENTITY: own, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
     name = _name(connection, batch.lang)
     given[TRANSFORM] = given[GLOBAL] if name == GLOBAL else batch.source @ connection.transforms[name].to(device)
     return given | {ENGLISH: batch.target}

@@ -19,12 +19,16 @@ from cc_train.least_squares import FitError
 
 @dataclass(frozen=True)
 class PairBatch:
-    """B pairs of one language: ``source`` and ``target`` (English) [B, L, H], ``embedding`` [B, H], fp32."""
+    """B pairs of one language: ``source`` and ``target`` (English) [B, L, H], ``embedding`` [B, H], fp32.
+
+    Under a projection ``target`` is projected, as in training, and ``projected`` is what ``source`` becomes by it.
+    """
 
     pairs: list[Example]
     source: Tensor
     target: Tensor
     embedding: Tensor
+    projected: Tensor | None = None
 
     @property
     def lang(self) -> str:
@@ -82,8 +86,12 @@ def capture_pairs(
     *,
     batch_size: int = 8,
     anchor_offset: int = ANCHOR_OFFSET,
+    projection: Tensor | None = None,
 ) -> Iterator[PairBatch]:
     """Stream both prompts' activations at the anchor, one language a batch, similar lengths together.
+
+    Args:
+        projection: ``P`` [H, H] of the training, if it had one.
 
     Raises:
         FitError: an activation is not finite; the message names the pairs.
@@ -98,7 +106,10 @@ def capture_pairs(
             if not (torch.isfinite(source).all() and torch.isfinite(target).all()):
                 names = ", ".join(p.row.name for p in batch)
                 raise FitError(f"an activation is NaN or infinite in one of {names}; is the trained model broken?")
-            yield PairBatch(batch, source, target, embedding)
+            if projection is None:
+                yield PairBatch(batch, source, target, embedding)
+            else:
+                yield PairBatch(batch, source, target @ projection, embedding, source @ projection)
 
 
 def pair_counts(pairs: Iterable[Example]) -> dict[str, int]:

@@ -139,6 +139,7 @@ class ParallelModel(nn.Module):
         assert self.decision is not None
         embedding = self.language_model.get_input_embeddings()(anchor_ids[:, None]).squeeze(1)
         with torch.autocast(embedding.device.type, enabled=False):  # the connection is fp32 under mixed precision too
+            activations = self.decision.project(activations)
             logits = self.decision(activations, embedding)
             if self.training:
                 choice = sample_layer(logits, self.temperature)
@@ -195,7 +196,7 @@ class ParallelModel(nn.Module):
             return None, 0.0
         rows = connected.nonzero().squeeze(1)
         if not len(rows):  # every process of a parallel job must see a gradient for every parameter
-            return None, 0.0 * self.decision.weight.sum()
+            return None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         known = None if activations is None else activations[rows]
         given = self.english_activations(english_ids[rows], english_mask[rows]) if known is None else known
         chosen = self.choose(input_ids[rows, anchors[rows]], given)

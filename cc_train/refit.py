@@ -21,6 +21,7 @@ from cc_train.examples import load_examples
 from cc_train.fit import FIT_FILE, Fitted, fit_connection
 from cc_train.least_squares import FitError
 from cc_train.model_files import load_model
+from cc_train.projection import load_projection
 from cc_train.sources import DataError
 from cc_train.tables import score_table
 from cc_train.workspace import OutputError, Workspace
@@ -99,6 +100,10 @@ def refit(
 
     examples = load(options.data)
     scored = load(options.eval_data) if options.eval_data else None
+    try:
+        matrix = load_projection(checkpoint)
+    except ValueError as error:
+        raise CheckpointError(checkpoint, str(error)) from error
     directory = workspace.open()
     fitted = fit_connection(
         model,
@@ -111,6 +116,7 @@ def refit(
         batch_size=fit.fit_batch_size,
         seed=options.seed,
         scored=scored,
+        projection=None if matrix is None else matrix.to(device),
         shows_progress=not options.disable_tqdm,
     )
     _copy(checkpoint, directory, linked=output == checkpoint)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from cc_train.model_files import copy_notices, load_base, load_tuned, save_tuned
 from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
 from cc_train.progress import progress
+from cc_train.projection import PROMPTS, projection, save_projection
 from cc_train.rows import SkippedRow
 from cc_train.stopping import StopCallback
 from cc_train.trainer import ConnectionTrainer
@@ -117,11 +119,10 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
                 save_tuned(config, model, adapter, weights, directory)
                 tokenizer.save_pretrained(directory)
             copy_notices(Path(config.model.model), directory)
-            if decision is not None:
-                decision = decision.cpu()
+            if decision:
                 device = training.device
                 del trainer, model, weights  # the fit needs the room
-                fit = _fit(config, directory, decision, examples, encoder, device)
+                fit = _fit(config, directory, DecisionMaker.from_state(decision), examples, encoder, device)
             workspace.publish()
     return RunResult(
         workspace.output,
@@ -203,7 +204,10 @@ def _make_trainer(
     decision = None
     if method.method == "cc":
         decision = DecisionMaker(
-            model.config.num_hidden_layers, model.config.hidden_size, normalize=method.decision_normalize
+            model.config.num_hidden_layers,
+            model.config.hidden_size,
+            normalize=method.decision_normalize,
+            projection=_projection(config, model, examples, encoder),
         )
     parallel = ParallelModel(
         model,
@@ -222,10 +226,23 @@ def _make_trainer(
     )
 
 
+def _projection(
+    config: RunConfig, model: PreTrainedModel, examples: list[Example], encoder: ChatEncoder
+) -> Tensor | None:
+    """``P`` to begin with, from the English prompts of rows that every process and a resumed run draw alike."""
+    method = config.method
+    if method.connection_scale is None:
+        return None
+    connected = [example for example in examples if example.row.connected]
+    sample = Random(config.training.seed).sample(connected, min(len(connected), PROMPTS))
+    plain = ParallelModel(model, None, anchor_offset=method.anchor_offset).eval()
+    return projection(known_activations(plain, sample, encoder.pad_id), method.connection_scale)
+
+
 def _fit(
     config: RunConfig,
     directory: Path,
-    decision: torch.Tensor,
+    decision: DecisionMaker,
     examples: list[Example],
     encoder: ChatEncoder,
     device: torch.device,
@@ -235,9 +252,12 @@ def _fit(
     dtype = torch.float32 if device.type == "cpu" else config.save_dtype
     model = load_tuned(config, directory, dtype).eval()
     model.to(device)  # type: ignore[arg-type]
+    matrix = None if decision.projection is None else decision.projection.detach()
+    if matrix is not None:
+        save_projection(matrix, directory)
     fitted = fit_connection(
         model,
-        decision,
+        decision.weight.detach(),
         examples,
         encoder.pad_id,
         config.fit.settings(),
@@ -245,6 +265,7 @@ def _fit(
         anchor_offset=config.method.anchor_offset,
         batch_size=config.fit.fit_batch_size,
         seed=config.training.seed,
+        projection=None if matrix is None else matrix.to(device),
         shows_progress=not config.training.disable_tqdm,
     )
     details = {

@@ -23,7 +23,6 @@ from cc_train.sampling import EpochLengthSampler, cost
 from cc_train.workspace import flush, place
 
 STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
-_MODEL = "language_model."
 _ASIDE = ".saving"  # where a checkpoint is until it is whole
 _SHOWN_ROWS = 5
 
@@ -131,11 +130,11 @@ class ConnectionTrainer(Trainer):
         """Trainer's own; the Decision Maker, new beside a trained model, may get its own learning rate."""
         optimizer = super().create_optimizer(model)
         if self.model.decision is not None and self.decision_learning_rate is not None:
-            weight = self.model.decision.weight
+            own = list(self.model.decision.parameters())
             for group in optimizer.param_groups:
-                group["params"] = [p for p in group["params"] if p is not weight]
+                group["params"] = [p for p in group["params"] if all(p is not parameter for parameter in own)]
             optimizer.add_param_group(
-                {"params": [weight], "lr": self.decision_learning_rate, "weight_decay": self.args.weight_decay}
+                {"params": own, "lr": self.decision_learning_rate, "weight_decay": self.args.weight_decay}
             )
         return optimizer
 
@@ -149,9 +148,13 @@ class ConnectionTrainer(Trainer):
         if "loss" in logs and self._layers:  # for the report: no logging service takes a table
             self.state.log_history[-1][LAYERS] = self._layers.take()  # type: ignore[assignment]
 
-    def final_state(self) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The trained language model's weights by name, and ``W`` [L, H]; every process of a parallel job must ask."""
-        return _split(self.accelerator.get_state_dict(self.model_wrapped))
+    def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What was trained, by name: the language model's weights, and `DecisionMaker`'s, if there is one.
+
+        Every process of a parallel job must ask.
+        """
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        return _part(state, "language_model."), _part(state, "decision.")
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Trainer's own checkpoint, full precision, of what is trained: `_load_from_checkpoint` resumes from it."""
@@ -228,7 +231,6 @@ class ConnectionTrainer(Trainer):
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
 
 
-def _split(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """The language model's part of a `ParallelModel`'s state, and the Decision Maker's."""
-    weights = {name.removeprefix(_MODEL): value for name, value in state.items() if name.startswith(_MODEL)}
-    return weights, state.get("decision.weight")
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """What a `ParallelModel`'s state has under ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
