@@ -1,0 +1,114 @@
+"""Tables of what `experiments.score` wrote: losses, exact matches, and paired bootstraps between systems.
+
+    python -m experiments.compare docs/results/*.json
+
+A file's name is ``SYSTEM-SEED.json``. Differences are paired by dev row: rows are resampled, and seeds with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.score import CONDITIONS
+
+Scores = dict[str, list[dict[str, Any]]]
+RESAMPLES = 5000
+
+
+def read(paths: list[Path]) -> Scores:
+    """Scores by system, its seeds in order of their names."""
+    systems: Scores = defaultdict(list)
+    for path in sorted(paths):
+        systems[path.stem.rsplit("-", 1)[0]].append(json.loads(path.read_text("utf-8")))
+    return dict(systems)
+
+
+def matrix(seeds: list[dict[str, Any]], condition: str, key: str) -> np.ndarray:
+    """``key`` of ``condition`` by seed and row, ``[seeds, rows]``."""
+    return np.array([seed[condition][key] for seed in seeds if condition in seed], dtype=float)
+
+
+def per_token(values: np.ndarray, tokens: np.ndarray) -> float:
+    """Mean over seeds of the loss in nats per answer token."""
+    return float(values.sum(axis=-1).mean() / tokens.sum())
+
+
+def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray) -> tuple[float, float, float]:
+    """``first - second`` per token, and its 95 % interval over resampled seeds and rows, both ``[seeds, rows]``."""
+    generator = np.random.default_rng(0)
+    difference = first - second if len(first) == len(second) else first.mean(0, keepdims=True) - second.mean(0)
+    seeds, rows = difference.shape
+    found = []
+    for _ in range(RESAMPLES):
+        s, r = generator.integers(seeds, size=seeds), generator.integers(rows, size=rows)
+        found.append(difference[s][:, r].mean(0).sum() / tokens[r].sum())
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(difference.mean(0).sum() / tokens.sum()), float(low), float(high)
+
+
+def overview(systems: Scores) -> str:
+    """A row for each system and condition."""
+    lines = ["| system | given | seeds | loss | by seed | first token | exact match |", "|---|---|---|---|---|---|---|"]
+    for name, seeds in systems.items():
+        tokens = np.array(seeds[0]["tokens"])
+        for condition in [c for c in CONDITIONS if c in seeds[0]]:
+            loss = matrix(seeds, condition, "loss")
+            each = " ".join(f"{x.sum() / tokens.sum():.3f}" for x in loss)
+            right = (
+                f"{100 * matrix(seeds, condition, 'right').mean():.2f} %" if seeds[0][condition].get("right") else ""
+            )
+            lines.append(
+                f"| {name} | {condition} | {len(loss)} | {per_token(loss, tokens):.4f} | {each} "
+                f"| {matrix(seeds, condition, 'first').mean():.3f} | {right} |"
+            )
+    return "\n".join(lines)
+
+
+def by_language(systems: Scores, pairs: list[tuple[str, str]]) -> str:
+    """The loss of each ``(system, condition)`` by language."""
+    first = next(iter(systems.values()))[0]
+    languages = sorted(set(first["lang"]))
+    lines = ["| | " + " | ".join(languages) + " |", "|---" * (len(languages) + 1) + "|"]
+    for name, condition in pairs:
+        tokens, langs = np.array(systems[name][0]["tokens"]), np.array(systems[name][0]["lang"])
+        loss = matrix(systems[name], condition, "loss")
+        cells = [f"{per_token(loss[:, langs == lang], tokens[langs == lang]):.3f}" for lang in languages]
+        lines.append(f"| {name}, {condition} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def differences(systems: Scores, base: tuple[str, str]) -> str:
+    """Every system and condition against ``base``."""
+    reference, tokens = matrix(systems[base[0]], base[1], "loss"), np.array(systems[base[0]][0]["tokens"])
+    lines = [f"| against {base[0]}, {base[1]} | loss | 95 % | by seed |", "|---|---|---|---|"]
+    for name, seeds in systems.items():
+        for condition in [c for c in CONDITIONS if c in seeds[0]]:
+            loss = matrix(seeds, condition, "loss")
+            mean, low, high = paired(loss, reference, tokens)
+            each = ""
+            if len(loss) == len(reference):
+                each = " ".join(f"{x:+.3f}" for x in (loss - reference).sum(1) / tokens.sum())
+            lines.append(f"| {name}, {condition} | {mean:+.4f} | {low:+.4f} to {high:+.4f} | {each} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--against", default="sft", help="the system whose plain loss differences are taken from")
+    options = parser.parse_args()
+    systems = read(options.files)
+    print(overview(systems), end="\n\n")
+    print(differences(systems, (options.against, "plain")), end="\n\n")
+    best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
+    print(by_language(systems, best))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Everything that `docs/results.md` reports, made one after another; what is there already is not made again.
+
+    python -m experiments.plan --data DIR --jobs 2
+
+Stopped at any time, it goes on with the next missing file when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from experiments import rows
+
+WARM_STEPS = 80
+WORK = Path("outputs/evidence")
+RUNS = [
+    ("base", 0),
+    ("warm", 0),
+    *[(system, seed) for seed in range(3) for system in ("sft", "cc")],
+    ("cc_raw", 0),
+    ("connection", 0),
+    ("connection_raw", 0),
+    *[(system, seed) for seed in (1, 2) for system in ("cc_raw", "connection", "connection_raw")],
+    ("cc_fixed", 0),
+]
+"""In order of their weight for the question."""
+DEV_ROWS = 36
+"""Of each language."""
+
+
+def run(*command: str) -> subprocess.Popen[bytes]:
+    """Start a Python module, one thread: on a busy machine two processes of one thread outrun one of two."""
+    return subprocess.Popen([sys.executable, "-m", *command], env={"OMP_NUM_THREADS": "1", **os.environ})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="holds train.jsonl.gz and dev.jsonl.gz")
+    parser.add_argument("--model", type=Path, default=Path("models/gemma3-270m"))
+    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, 3.5 GB each")
+    options = parser.parse_args()
+    train, dev, warm = WORK / "train.jsonl", WORK / "dev.jsonl", WORK / "warm"
+    if not dev.exists():
+        rows.write(rows.select(options.data, "train"), train)
+        rows.write(rows.select(options.data, "dev", DEV_ROWS, english=False), dev)
+    if not warm.exists():
+        flags = {
+            "method": "sft",
+            "model": str(options.model),
+            "data": str(train),
+            "output": str(warm),
+            "freeze-embeddings": "true",
+            "max-steps": str(WARM_STEPS),
+            "per-device-train-batch-size": "8",
+            "learning-rate": "3e-5",
+            "train-sampling-strategy": "group_by_length",
+            "bf16": "true",
+            "save-dtype": "float32",
+            "seed": "100",
+            "data-seed": "100",
+        }
+        if run("cc_train.cli", "run", *(f"--{name}={value}" for name, value in flags.items())).wait():
+            sys.exit(f"{warm} could not be trained")
+    where = ["--train", str(train), "--dev", str(dev), "--output", str(options.results)]
+    probe = options.results / "probe" / "probe.json"
+    if not probe.exists():
+        run("experiments.probe", "--model", str(warm), "--dev", str(dev), "--output", str(probe)).wait()
+    missing = [(s, n) for s, n in RUNS if not (options.results / f"{s}-{n}.json").exists()]
+    running: list[subprocess.Popen[bytes]] = []
+    while missing or running:
+        running = [process for process in running if process.poll() is None]
+        if missing and len(running) < options.jobs:
+            system, seed = missing.pop(0)
+            print(f"{time.strftime('%T')} {system}-{seed}", flush=True)
+            start = options.model if system == "base" else warm
+            given = ["--system", system, "--seed", str(seed), "--from", str(start), *where]
+            running.append(run("experiments.train", *given))
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The rows of the experiments: which of the parallel data is trained and scored, the same for every system."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+
+from cc_train.chat import ChatEncoder
+from cc_train.data import Example, encode_rows, read_rows
+from cc_train.rows import ENGLISH
+
+TASKS = ("mgsm", "mkqa")
+"""Tasks short enough that a step costs seconds: MKQA's answers have six tokens, MGSM's three."""
+MAX_LENGTH = 160
+"""Tokens of prompt and answer; longer rows are left out, not cut."""
+
+
+def select(data: Path, split: str, limit: int | None = None, *, task: str = "mkqa", english: bool = True) -> list[str]:
+    """Lines of ``data/split.jsonl.gz`` of a task, ``limit`` of each language at most, the languages in turn."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    with gzip.open(data / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row["task"] in TASKS:
+                groups[row["task"], row["lang"]].append(line)
+    generator = random.Random(0)
+    for name in sorted(groups):
+        generator.shuffle(groups[name])
+    wanted = [groups[name] for name in sorted(groups) if name[0] == task and (english or name[1] != ENGLISH)]
+    turns = range(max(map(len, wanted)) if limit is None else limit)
+    return [lines[turn] for turn in turns for lines in wanted if turn < len(lines)]
+
+
+def write(lines: list[str], path: Path) -> Path:
+    """Write rows as JSONL, as ``cc-train run --data`` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), "utf-8")
+    return path
+
+
+def load(path: Path, encoder: ChatEncoder, *, english: bool = False) -> list[Example]:
+    """Encode a file of rows, those over `MAX_LENGTH` left out, English ones too unless ``english``."""
+    rows, _ = read_rows([str(path)])
+    examples, _ = encode_rows(rows, encoder, 1024)
+    return [
+        e
+        for e in examples
+        if len(e.prompt) + len(e.answer) <= MAX_LENGTH and len(e.english) <= MAX_LENGTH and (english or e.row.connected)
+    ]

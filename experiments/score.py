@@ -1,0 +1,101 @@
+"""Score a model on dev rows: the answers' loss, and greedy answers, by what the connection is given.
+
+Each row's numbers are kept, so that systems can be compared row by row (`experiments.compare`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from cc_train.chat import ChatEncoder
+from cc_train.connection import GLOBAL, Connection, decision_logits
+from cc_train.data import Example
+from experiments.tail import Tails, batches, generate, losses, run_prompts
+
+CONDITIONS = ("plain", "transform", "english", "shuffled", "identity", "random")
+ANSWERED = ("plain", "transform", "english")
+"""Conditions that also generate."""
+MAX_TOKENS = 40
+BATCH = 24
+
+
+def vector(
+    connection: Connection, tails: Tails, condition: str, noise: Tensor, projection: Tensor | None = None
+) -> tuple[Tensor, Tensor] | None:
+    """What ``condition`` injects ``[B, H]``, and the layer that it is from ``[B]``; None for ``plain``.
+
+    ``english`` is what training saw, the ceiling; ``shuffled`` is the English prompt of another row of the batch, and
+    ``identity`` the row's own activations in its place. All three go through ``projection`` ``[H, H]``, as in training.
+    """
+    if condition == "plain":
+        return None
+    names = [e.row.lang if e.row.lang in connection.names else GLOBAL for e in tails.examples]
+    if condition == "transform":
+        decision = connection.decide_each(names, tails.source, tails.embedding)
+        return decision.vector, decision.layer
+    given = {
+        "english": tails.english,
+        "shuffled": tails.english.roll(1, 0),
+        "identity": tails.source,
+        "random": tails.source @ noise,
+    }[condition]
+    if projection is not None and condition != "random":
+        given = given @ projection
+    layer = decision_logits(connection.decision, given.mean(1), tails.embedding).argmax(-1)
+    return given[range(len(given)), layer], layer
+
+
+@torch.no_grad()
+def score(
+    model: PreTrainedModel,
+    connection: Connection | None,
+    examples: list[Example],
+    encoder: ChatEncoder,
+    projection: Tensor | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    answered: Sequence[str] = ANSWERED,
+) -> dict[str, Any]:
+    """By condition, for each row: ``loss`` (summed, nats), ``first`` (of the first token), ``layer`` and ``answer``."""
+    conditions = conditions if connection else CONDITIONS[:1]
+    out: dict[str, Any] = {
+        "rows": [],
+        "lang": [],
+        "tokens": [],
+        **{c: {"loss": [], "first": [], "layer": [], "answer": [], "norm": []} for c in conditions},
+    }
+    noise = torch.empty(0)
+    if connection:
+        global_matrix = connection.transforms[GLOBAL]
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(global_matrix.shape, generator=generator)
+        noise *= global_matrix.norm() / noise.norm()
+    for group in batches(examples, BATCH):
+        tails = run_prompts(model, group, encoder.pad_id)
+        out["rows"] += [e.row.id for e in group]
+        out["lang"] += [e.row.lang for e in group]
+        out["tokens"] += [len(e.answer) for e in group]
+        for condition in conditions:
+            given = vector(connection, tails, condition, noise, projection) if connection else None
+            loss = losses(model, tails, given[0] if given else None)
+            found = out[condition]
+            found["loss"] += [round(x, 5) for x in loss.sum(1).tolist()]
+            found["first"] += [round(x, 5) for x in loss[:, 0].tolist()]
+            found["norm"] += [round(x, 3) for x in given[0].norm(dim=1).tolist()] if given else []
+            found["layer"] += given[1].tolist() if given else []
+            if condition in answered:
+                answers = generate(model, tails, given[0] if given else None, encoder.end, MAX_TOKENS)
+                found["answer"] += [str(encoder.tokenizer.decode(a, skip_special_tokens=True)).strip() for a in answers]
+    return out
+
+
+def normalized(text: str) -> str:
+    """For exact match: compatibility form, case folded, no punctuation, single spaces."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    return " ".join(kept.split())

@@ -1,0 +1,121 @@
+"""Answers scored from a prompt that is run once: only the anchor and what follows depend on the connection.
+
+Attention is causal, so the keys and values before the anchor serve every variant of it. The anchor (at offset −1) and
+the answer are the tail: a few tokens instead of the whole row, in training a connection on frozen weights too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from cc_train.activations import anchor_positions, capture_at, connected_at
+from cc_train.data import IGNORED, Example, pad_right
+
+
+@dataclass(frozen=True)
+class Tails:
+    """B rows whose prompts ran up to their anchors.
+
+    Args:
+        examples: the rows.
+        cache: keys and values ``[B, heads, P, head size]`` by layer, prompts padded on the left.
+        mask: which of the P are real, ``[B, P]``.
+        ids: anchor and answer but for its last token, ``[B, S]``.
+        targets: the answer, ``[B, S]``, padded with `IGNORED`.
+        source, english: the anchor's ``a_l``, own and of the English prompt, ``[B, L, H]``.
+        embedding: ``e``, ``[B, H]``.
+    """
+
+    examples: list[Example]
+    cache: list[tuple[Tensor, Tensor]]
+    mask: Tensor
+    ids: Tensor
+    targets: Tensor
+    source: Tensor
+    english: Tensor
+    embedding: Tensor
+
+
+@torch.no_grad()
+def run_prompts(model: PreTrainedModel, examples: Sequence[Example], pad_id: int) -> Tails:
+    """Run prompts and English prompts once."""
+    flipped, mask = pad_right([e.prompt[-2::-1].copy() for e in examples], pad_id)
+    prompts, mask = flipped.flip(1), mask.flip(1)
+    cache = DynamicCache()
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    model.model(input_ids=prompts, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
+    ids, tail_mask = pad_right([np.append(e.prompt[-1:], e.answer[:-1]) for e in examples], pad_id)
+    targets, _ = pad_right([e.answer for e in examples], pad_id)
+    english, english_mask = pad_right([e.english if len(e.english) else e.prompt for e in examples], pad_id)
+    with capture_at(model, anchor_positions(english_mask, -1)) as capture:
+        model.model(input_ids=english, attention_mask=english_mask, use_cache=False)
+    pairs: Any = [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr]
+    targets = targets.masked_fill(~tail_mask.bool(), IGNORED)
+    none = torch.empty(0)
+    tails = Tails(list(examples), pairs, mask, ids, targets, none, capture.activations, none)
+    with capture_at(model, torch.zeros(len(examples), dtype=torch.long)) as own:
+        losses(model, tails, tokens=1)
+    return replace(tails, source=own.activations, embedding=own.embedding)
+
+
+def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, tokens: int | None = None) -> Tensor:
+    """Cross-entropy of the answers' first ``tokens`` (all if None), ``vector`` ``[B, H]`` added: ``[B, S]``, nats."""
+    width = tails.ids.shape[1] if tokens is None else min(tokens, tails.ids.shape[1])
+    ids, targets = tails.ids[:, :width], tails.targets[:, :width]
+    offsets = torch.arange(width)
+    positions = tails.mask.sum(1, keepdim=True) + offsets
+    mask = torch.cat([tails.mask, torch.ones_like(ids)], dim=1)
+    anchors = torch.zeros(len(ids), dtype=torch.long)
+    with nullcontext() if vector is None else connected_at(model, anchors, vector):
+        hidden = model.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=DynamicCache(tails.cache),
+            use_cache=True,
+        ).last_hidden_state
+    real = targets != IGNORED
+    logits = model.get_output_embeddings()(hidden[real]).float()
+    out = torch.zeros(targets.shape, dtype=torch.float32)
+    return out.masked_scatter(real, F.cross_entropy(logits, targets[real], reduction="none"))
+
+
+def batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
+    """Rows of similar prompt length together."""
+    ordered = sorted(examples, key=lambda e: (len(e.prompt), len(e.answer), e.row.line))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def generate(
+    model: PreTrainedModel, tails: Tails, vector: Tensor | None, end: Sequence[int], max_tokens: int
+) -> list[list[int]]:
+    """Greedy answers, the token that ends a turn left out, with ``vector`` ``[B, H]`` added at the anchor."""
+    cache, mask = DynamicCache(tails.cache), tails.mask
+    ids = tails.ids[:, :1]
+    done = torch.zeros(len(ids), dtype=torch.bool)
+    answers: list[list[int]] = [[] for _ in ids]
+    for step in range(max_tokens):
+        positions = mask.sum(1, keepdim=True)
+        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        anchors = torch.zeros(len(ids), dtype=torch.long)
+        with nullcontext() if vector is None or step else connected_at(model, anchors, vector):
+            hidden = model.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            ).last_hidden_state
+        ids = model.get_output_embeddings()(hidden[:, -1:]).argmax(-1)
+        done |= ids[:, 0] == end[0]
+        if done.all():
+            break
+        for answer, token, finished in zip(answers, ids[:, 0].tolist(), done.tolist(), strict=True):
+            if not finished:
+                answer.append(token)
+    return answers

@@ -1,0 +1,210 @@
+"""Go on from one tuned model for some steps, plain or connected, and score the outcome: one JSON file.
+
+    python -m experiments.train --system cc --seed 0 --from DIR --train TRAIN.jsonl --dev DEV.jsonl --output DIR
+
+Every system sees the same rows in the same batches for the same number of steps; what differs is in `SYSTEMS`. A
+result that exists is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from cc_train.chat import ChatEncoder
+from cc_train.connection import GLOBAL, Connection, DecisionMaker
+from cc_train.data import Example, PairCollator, PairDataset
+from cc_train.least_squares import NormalEquations
+from cc_train.pairs import capture_pairs
+from cc_train.parallel import ParallelModel
+from cc_train.projection import projection
+from experiments import rows
+from experiments.score import CONDITIONS, score
+from experiments.tail import batches
+
+
+@dataclass(frozen=True)
+class System:
+    """How the steps are trained.
+
+    Args:
+        connected: with a connection.
+        scale: root mean square that English activations are brought to by the projection; None for no projection.
+        learns_projection: whether it is trained on.
+        frozen: only the connection is trained, on the model as it is.
+        trained: no steps are made otherwise: the model is scored that the others start from.
+    """
+
+    connected: bool
+    scale: float | None = None
+    learns_projection: bool = False
+    frozen: bool = False
+    trained: bool = True
+
+
+SYSTEMS = {
+    "base": System(False, trained=False),
+    "warm": System(False, trained=False),
+    "sft": System(False),
+    "cc_raw": System(True),
+    "cc": System(True, scale=0.3, learns_projection=True),
+    "cc_fixed": System(True, scale=0.3),
+    "connection_raw": System(True, frozen=True),
+    "connection": System(True, scale=0.3, learns_projection=True, frozen=True),
+}
+BATCH = 8
+FIT_PAIRS = 270
+PROJECTION_PAIRS = 96
+RIDGE = 1e-3
+
+
+def order(examples: list[Example], steps: int, seed: int) -> list[list[Example]]:
+    """Batches of rows of similar length, the same for every system of a seed."""
+    generator = random.Random(seed)
+    some = generator.sample(examples, steps * BATCH)
+    grouped = batches(some, BATCH)
+    generator.shuffle(grouped)
+    return grouped
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Warm-up over a tenth, then a cosine, as a share of the highest."""
+    return min(1.0, (step + 1) / max(1, steps // 10)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def train(
+    model: ParallelModel, grouped: list[list[Example]], encoder: ChatEncoder, rate: float, connection_rate: float
+) -> list[float]:
+    """Full fine-tuning with frozen embeddings; the loss of each step."""
+    weights = [p for p in model.language_model.parameters() if p.requires_grad]
+    own = [] if model.decision is None else [p for p in model.decision.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [{"params": p, "rate": r} for p, r in ((weights, rate), (own, connection_rate)) if p],
+        weight_decay=0.0,
+        fused=True,
+    )
+    collate = PairCollator(encoder.pad_id)
+    history = []
+    model.train()
+    for step, group in enumerate(grouped):
+        for settings in optimizer.param_groups:
+            settings["lr"] = settings["rate"] * learning_rate(step, len(grouped))
+        dataset = PairDataset(group)
+        batch = collate([dataset[i] for i in range(len(group))])
+        del batch["row"]
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**batch)["loss"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights + own, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        history.append(round(loss.item(), 4))
+        if step % 5 == 4:
+            print(f"step {step + 1}: {sum(history[-5:]) / 5:.3f}", time.strftime("%T"), flush=True)
+    return history
+
+
+@torch.no_grad()
+def fit(model: PreTrainedModel, decision: DecisionMaker, pairs: list[Example], pad_id: int) -> Connection:
+    """The one global matrix, onto what training saw: English activations after the projection, if there is one."""
+    equations: NormalEquations | None = None
+    for batch in capture_pairs(model, pairs, pad_id, batch_size=24):
+        equations = equations or NormalEquations(batch.source.shape[-1])
+        equations.add(batch.source, decision.project(batch.target))
+    assert equations is not None
+    return Connection(decision.weight, {GLOBAL: equations.solve(RIDGE * equations.scale())})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", choices=SYSTEMS, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--from", dest="start", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=Path("outputs/evidence/weights"))
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=2e-5)
+    parser.add_argument("--connection-rate", type=float, default=1e-3)
+    options = parser.parse_args(arguments)
+    result = options.output / f"{options.system}-{options.seed}.json"
+    if result.exists():
+        print(f"{result} is there")
+        return
+    system = SYSTEMS[options.system]
+    language_model = AutoModelForCausalLM.from_pretrained(options.start, dtype=torch.float32)
+    language_model.config.use_cache = False
+    language_model.get_input_embeddings().requires_grad_(False)
+    if system.frozen:
+        language_model.requires_grad_(False)
+    encoder = ChatEncoder(AutoTokenizer.from_pretrained(options.start), language_model.generation_config)
+    examples = rows.load(options.train, encoder, english=True)
+    connected = [e for e in examples if e.row.connected]
+    grouped = order(examples, options.steps if system.trained else 0, options.seed)
+
+    decision = None
+    torch.manual_seed(options.seed)
+    if system.connected:
+        matrix = None
+        if system.scale is not None:
+            sample = random.Random(options.seed).sample(connected, min(PROJECTION_PAIRS, len(connected)))
+            captured = [b.target for b in capture_pairs(language_model, sample, encoder.pad_id, batch_size=24)]
+            matrix = projection(torch.cat(captured), system.scale)
+        decision = DecisionMaker(
+            language_model.config.num_hidden_layers, language_model.config.hidden_size, projection=matrix
+        )
+        if decision.mixing is not None:
+            decision.mixing.requires_grad_(system.learns_projection)
+    model = ParallelModel(language_model, decision)
+    history = train(model, grouped, encoder, options.rate, options.connection_rate)
+    choices = model.take_choices()
+
+    language_model.eval()
+    language_model.config.use_cache = True
+    language_model.bfloat16()  # as it is saved and served
+    connection = None
+    if decision is not None:
+        pairs = random.Random(0).sample(connected, min(FIT_PAIRS, len(connected)))
+        connection = fit(language_model, decision, pairs, encoder.pad_id)
+    scores = score(
+        language_model,
+        connection,
+        rows.load(options.dev, encoder),
+        encoder,
+        None if decision is None else decision.projection,
+        conditions=CONDITIONS if options.seed == 0 else CONDITIONS[:4],
+        answered=(),
+    )
+    scores["training"] = {
+        "options": {k: v for k, v in vars(options).items() if k in ("steps", "rate", "connection_rate", "seed")},
+        "system": asdict(system),
+        "loss": history,
+        "choices": None if choices is None else choices.tolist(),
+    }
+    kept = options.weights / f"{options.system}-{options.seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    state = {n: p.detach().bfloat16() for n, p in language_model.named_parameters() if p.requires_grad}
+    save_file(state, kept / "trained.safetensors")
+    if connection is not None and decision is not None:
+        save_file(
+            {n: p.detach().contiguous() for n, p in connection.named_parameters()}, kept / "connection.safetensors"
+        )
+        if decision.projection is not None:
+            save_file({"projection": decision.projection.detach().contiguous()}, kept / "projection.safetensors")
+    options.output.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps(scores, ensure_ascii=False), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
