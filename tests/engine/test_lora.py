@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from cc_train.reference import Reference
+from cc_train.tuning import Adapter, TuningArguments, merged
 from tests.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, TALLY, Job, prompt, start_engine
 from tests.tiny import random_connection, save_checkpoint, tiny_llama
 
@@ -79,3 +80,32 @@ def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
         TALLY.tokens += len(expected)
         differing += expected != references[None].generate(job.prompt, job.connection, job.max_tokens).tokens
     assert differing > len(jobs) / 4  # the adapter does something
+
+
+def test_an_adapter_that_cc_train_keeps_beside_its_base(tmp_path: Path) -> None:
+    from vllm.lora.request import LoRARequest
+
+    connection = random_connection(["global"])
+    checkpoint = save_checkpoint(tmp_path / "base", tiny_llama(), connection, ["de"])
+    trained = tiny_llama()
+    adapter = Adapter(trained, TuningArguments(tuning="lora", lora_rank=RANK))
+    generator = torch.Generator().manual_seed(5)
+    for name, weight in trained.named_parameters():
+        if "lora_B" in name:  # an untrained one is zero
+            weight.data.normal_(std=0.1, generator=generator)
+    adapter.save(trained.state_dict(), tmp_path / "adapter")
+    reference = Reference(merged(tiny_llama(), tmp_path / "adapter"), connection)
+    jobs = [Job(prompt(900 + length, length), name) for length in LENGTHS[:3] for name in (None, "global")]
+    options = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8, "max_num_batched_tokens": CHUNK}
+    with start_engine(checkpoint, enforce_eager=True, **options) as engine:
+        outputs = engine.llm.generate(
+            [{"prompt_token_ids": list(job.prompt)} for job in jobs],
+            [job.parameters() for job in jobs],
+            lora_request=LoRARequest("adapter", 1, str(tmp_path / "adapter")),
+            use_tqdm=False,
+        )
+    plain = Reference(tiny_llama(), connection)
+    for job, output in zip(jobs, outputs, strict=True):
+        expected = reference.generate(job.prompt, job.connection, job.max_tokens).tokens
+        assert list(output.outputs[0].token_ids) == expected, (len(job.prompt), job.connection)
+        assert expected != plain.generate(job.prompt, job.connection, job.max_tokens).tokens, "it does something"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from cc_train.checkpoint import load_connection
 from cc_train.cli import main
+from cc_train.workspace import unfinished_checkpoints
 from tests.ports import free_port
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import WORDS, save_base, write_rows
@@ -51,13 +52,13 @@ def arguments(base: Path, rows: Path, output: Path, rows_at_once: int, *options:
     return ["run", *where, *course, "--per-device-train-batch-size", str(rows_at_once), *options]
 
 
-def in_processes(recipe: str, given: list[str]) -> subprocess.CompletedProcess[str]:
+def in_processes(recipe: str, given: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(RECIPES / recipe)]
     where = ["--num_processes", "2", "--main_process_port", str(free_port())]
     return subprocess.run(
         [*launcher, *where, "--module", "tests.training.worker", *given],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -90,11 +91,24 @@ def check_same(found: Path, expected: Path) -> None:
     assert torch.allclose(load_connection(found)[0].decision, load_connection(expected)[0].decision, atol=2e-3)
 
 
-@pytest.mark.parametrize("recipe", ["ddp.yaml", "fsdp.yaml"])
-def test_two_processes_train_as_one_with_twice_the_batch(
-    recipe: str, base: Path, rows: Path, one: Path, tmp_path: Path
+def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
+    base: Path, rows: Path, one: Path, tmp_path: Path
 ) -> None:
-    done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 4))
+    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4))
+    assert done.returncode == 0, done.stderr[-4000:]
+    check_same(tmp_path / "out", one)
+
+
+def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
+    base: Path, rows: Path, one: Path, tmp_path: Path
+) -> None:
+    given = arguments(base, rows, tmp_path / "out", 4)
+    stopped = in_processes("fsdp.yaml", given, STOP_AT="5")
+    assert stopped.returncode != 0
+    (saved,) = unfinished_checkpoints(tmp_path / "out")
+    assert saved.name == "checkpoint-5"
+    assert "stopped by SIGTERM; go on, with the same launcher, with: cc-train run " in stopped.stderr
+    done = in_processes("fsdp.yaml", [*given, "--resume-from-checkpoint", str(saved)])
     assert done.returncode == 0, done.stderr[-4000:]
     check_same(tmp_path / "out", one)
 
@@ -105,6 +119,16 @@ def test_micro_batches_train_as_one_batch(
     monkeypatch.setattr("cc_train.parallel.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "out", 2, "--gradient-accumulation-steps", "4")) == 0
     check_same(tmp_path / "out", one)
+
+
+def test_bf16_with_gradient_checkpointing_follows_fp32(
+    base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_train.parallel.sample_layer", without_noise)
+    options = ("--bf16", "true", "--gradient-checkpointing", "true")
+    assert main(arguments(base, rows, tmp_path / "out", 8, *options)) == 0
+    assert losses(tmp_path / "out") != losses(one)
+    assert losses(tmp_path / "out") == pytest.approx(losses(one), rel=0.1)
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.yaml")))

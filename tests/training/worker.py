@@ -2,17 +2,21 @@
 
 - The choice is made without noise: processes draw their own.
 - accelerate shards on accelerators only, though torch shards on a CPU too: it is told to.
+
+``STOP_AT`` names a step in which the last process, and no other, gets SIGTERM.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from transformers import Trainer
 
 import cc_train.parallel
 from cc_train.cli import main
@@ -36,9 +40,22 @@ def shard_on_the_cpu() -> None:
     AcceleratorState.__init__ = init
 
 
+def stop_at(step: int) -> None:
+    original = Trainer.training_step
+
+    def training_step(self: Trainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.state.global_step + 1 == step and self.args.process_index == self.args.world_size - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *args, **kwargs)
+
+    Trainer.training_step = training_step
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     cc_train.parallel.sample_layer = without_noise
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         shard_on_the_cpu()
+    if "STOP_AT" in os.environ:
+        stop_at(int(os.environ["STOP_AT"]))
     sys.exit(main(sys.argv[1:]))
