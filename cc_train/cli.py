@@ -28,6 +28,7 @@ COMMANDS = {
     "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
     "completion": ("print a shell's completion", "cc_train.cli:completion"),
     "fit": ("fit a checkpoint's Transform Matrices again", "cc_train.refit:main"),
+    "report": ("write a run's report again", "cc_train.report:main"),
     "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
 }
 BAD_INPUT = 2

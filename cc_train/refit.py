@@ -20,15 +20,18 @@ from cc_train.config import FitArguments, UsageError
 from cc_train.examples import load_examples
 from cc_train.fit import FIT_FILE, Fitted, fit_connection
 from cc_train.least_squares import FitError
+from cc_train.model_card import CARD_FILE
 from cc_train.model_files import load_model
 from cc_train.projection import load_projection
+from cc_train.report import PICTURES, REPORT_FILE, describe
+from cc_train.run_facts import RUN_FILE
 from cc_train.sources import DataError
 from cc_train.tables import score_table
 from cc_train.workspace import OutputError, Workspace
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-_WRITTEN = (CONNECTION_FILE, FIT_FILE)
+_WRITTEN = {CONNECTION_FILE, FIT_FILE, REPORT_FILE}
 
 
 @dataclass
@@ -126,16 +129,19 @@ def refit(
     languages = sorted({*entry.languages, *fitted.languages})
     save_connection(directory, fitted.connection, languages, details)
     fitted.write_facts(directory)
+    describe(directory, None, output.name, say)
     return fitted, workspace.publish()
 
 
 def _copy(checkpoint: Path, directory: Path, *, linked: bool) -> None:
     """Everything but what the fit writes; large files that stay the same are linked, where the old ones go away."""
+    # A card that no run wrote was written by hand.
+    written = _WRITTEN | ({CARD_FILE} if (checkpoint / RUN_FILE).exists() else set())
     for path in sorted(checkpoint.rglob("*")):
         target = directory / path.relative_to(checkpoint)
         if path.is_dir():
             target.mkdir(exist_ok=True)
-        elif path.name not in _WRITTEN:
+        elif path.name not in written and path.parent.name != PICTURES:
             if linked:
                 target.hardlink_to(path)
             else:

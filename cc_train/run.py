@@ -27,7 +27,9 @@ from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
 from cc_train.progress import progress
 from cc_train.projection import PROMPTS, projection, save_projection
+from cc_train.report import describe
 from cc_train.rows import SkippedRow
+from cc_train.run_facts import run_facts
 from cc_train.stopping import StopCallback
 from cc_train.trainer import ConnectionTrainer
 from cc_train.tuning import Adapter
@@ -123,6 +125,8 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
                 device = training.device
                 del trainer, model, weights  # the fit needs the room
                 fit = _fit(config, directory, DecisionMaker.from_state(decision), examples, encoder, device)
+            facts = run_facts(config, pair_counts(examples), len(skipped), loss)
+            describe(directory, facts, workspace.output.name, say)
             workspace.publish()
     return RunResult(
         workspace.output,

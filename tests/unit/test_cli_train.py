@@ -84,6 +84,9 @@ def test_the_output_is_what_a_server_loads(base: Path, rows: Path, tmp_path: Pat
     assert AutoModelForCausalLM.from_pretrained(output).generation_config.eos_token_id == [2, 6]
     assert AutoTokenizer.from_pretrained(output).chat_template == AutoTokenizer.from_pretrained(base).chat_template
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"], "nothing is left beside it"
+    assert "<h1>out</h1>" in (output / "report.html").read_text()
+    assert {"loss", "layers", "fit"} < {picture.stem for picture in (output / "report").iterdir()}
+    assert "# out\n" in (output / "README.md").read_text()
     assert not [p.name for p in output.iterdir() if p.suffix in (".bin", ".pt", ".partial")], "never pickle"
 
 
@@ -117,7 +120,11 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
     assert train(base, rows, output, *options, "--resume-from-checkpoint", str(halfway)) == 0
     assert contents(tmp_path / "whole") == contents(output)
     for directory in (tmp_path / "whole", output):
-        left = [p for p in directory.rglob("*") if p.is_dir() or p.suffix in (".bin", ".pt", ".pth", ".pkl")]
+        left = [
+            p
+            for p in directory.rglob("*")
+            if (p.is_dir() and p.name != "report") or p.suffix in (".bin", ".pt", ".pth", ".pkl")
+        ]
         assert not left, "Trainer's own checkpoints are for resuming only"
     assert not halfway.parent.exists()
 

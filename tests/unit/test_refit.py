@@ -21,6 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     details = {"base_model": "tiny", "fit": {"pairs": 1}}
     save_connection(directory, random_connection(["global", "de"]), ["de", "fr"], details)
     (directory / "NOTICE").write_text("terms")
+    (directory / "README.md").write_text("by hand")
     return directory
 
 
@@ -48,7 +49,7 @@ def fit(checkpoint: Path, data: Path, *options: str) -> int:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 def test_aligned_sentences_replace_the_matrices_and_nothing_else(
@@ -60,7 +61,8 @@ def test_aligned_sentences_replace_the_matrices_and_nothing_else(
     after = contents(checkpoint)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"cc_connection.safetensors", "config.json"}
-    assert set(after) - set(before) == {"cc_fit.json"}
+    assert set(after) - set(before) == {"cc_fit.json", "report.html"}
+    assert (checkpoint / "report" / "fit.png").exists()
     connection, entry = load_connection(checkpoint)
     assert torch.equal(connection.decision, old.decision)
     assert connection.names == ("global", "de", "sw")
