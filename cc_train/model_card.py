@@ -30,14 +30,15 @@ def write_card(directory: Path, name: str | None = None) -> Path:
     notices = sorted(path.name for path in directory.iterdir() if path.is_file() and NOTICES.search(path.name))
     licence = run.get("licence")
     # A name that the hub does not know needs a link to the text.
-    link = {"license_name": "base-model", "license_link": notices[0]} if not licence and notices else {}
+    unnamed = not licence and bool(notices)
     data = ModelCardData(
         base_model=run.get("base_model"),
         language=sorted(run.get("rows", {})) or sorted(fit.get("fitted_pairs", {})),
         library_name="transformers",
-        license=licence or ("other" if notices else None),
+        license="other" if unnamed else licence,
+        license_name="base-model" if unnamed else None,
+        license_link=notices[0] if unnamed else None,
         tags=["cc-tuning"],
-        **link,
     )
     text = render(
         _TEMPLATE,

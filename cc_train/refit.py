@@ -27,6 +27,7 @@ from cc_train.report import PICTURES, REPORT_FILE, describe
 from cc_train.run_facts import RUN_FILE
 from cc_train.sources import DataError
 from cc_train.tables import score_table
+from cc_train.tuning import ADAPTER_DIRECTORY, merged
 from cc_train.workspace import OutputError, Workspace
 
 BAD_INPUT = 2
@@ -82,11 +83,13 @@ def refit(
         # A CPU computes in fp32 what an accelerator computes in the saved type.
         model = load_model(
             checkpoint, torch.float32 if device.type == "cpu" else AutoConfig.from_pretrained(checkpoint).dtype
-        ).eval()
+        )
+        if (checkpoint / ADAPTER_DIRECTORY).is_dir():  # the connection was trained with it
+            model = merged(model, checkpoint / ADAPTER_DIRECTORY)
         encoder = ChatEncoder(AutoTokenizer.from_pretrained(checkpoint), model.generation_config)
     except (OSError, ValueError) as error:
         raise CheckpointError(checkpoint, f"cannot be loaded: {' '.join(str(error).split())}") from error
-    model.to(device)  # type: ignore[arg-type]
+    model.eval().to(device)  # type: ignore[arg-type]
 
     def load(given: list[str]) -> Any:
         return load_examples(

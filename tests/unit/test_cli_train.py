@@ -75,7 +75,22 @@ def test_only_the_connection_can_learn_what_only_the_english_prompt_says(
 
 def test_the_output_is_what_a_server_loads(base: Path, rows: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert train(base, rows, output, "--max-steps", "2", "--fit-min-pairs", "20", "--fit-shrinkage", "1") == 0
+    assert (
+        train(
+            base,
+            rows,
+            output,
+            "--max-steps",
+            "2",
+            "--logging-steps",
+            "1",
+            "--fit-min-pairs",
+            "20",
+            "--fit-shrinkage",
+            "1",
+        )
+        == 0
+    )
     connection, _ = load_connection(output)
     assert connection.names == ("global", "de", "fr")
     assert {t.dtype for t in load_file(output / "model.safetensors").values()} == {torch.bfloat16}
