@@ -27,6 +27,7 @@ from vllm.utils.system_utils import decorate_logs
 from cc_serve.api.admin import admin, reload_or_keep
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.authentication import KeyMiddleware, caller_of
+from cc_serve.api.begin import BeginningMiddleware
 from cc_serve.api.connection import ConnectionMiddleware
 from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
 from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
@@ -113,6 +114,7 @@ def add_connection_layer(
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware),
         Middleware(ConnectionMiddleware),
+        Middleware(BeginningMiddleware),
     ]
     app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
