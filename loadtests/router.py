@@ -1,9 +1,8 @@
 """Two replicas behind a router: what passes through it, and what is lost when a replica is killed or restarted.
 
     python -m loadtests.router CHECKPOINT
-    python -m loadtests.router CHECKPOINT --router haproxy
 
-The options after those are the servers'. The clients do not go elsewhere by themselves: what the router does not send
+The options that it does not know are the servers'. The clients do not go elsewhere by themselves: what the router does not send
 on is lost.
 """
 
@@ -24,7 +23,6 @@ import httpx
 from loadtests.replicas import BROKEN, FINISHED, Load, Replica, wait_until_ready
 from tests.ports import free_port
 
-HAPROXY: Final = Path(__file__).parents[1] / "deploy/haproxy.cfg"
 _CHAT: Final = "/v1/chat/completions"
 _GERMAN: Final = [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}]
 
@@ -46,18 +44,6 @@ def vllm_router(port: int, replicas: list[Replica]) -> list[str]:
         *("--cb-failure-threshold", "1", "--cb-success-threshold", "1", "--cb-timeout-duration-secs", "2"),
         *("--worker-startup-check-interval", "1", "--prometheus-port", str(free_port())),
     ]
-
-
-def haproxy(port: int, replicas: list[Replica], folder: Path) -> list[str]:
-    """The command of HAProxy with `deploy/haproxy.cfg`, for these addresses."""
-    servers = [
-        f"    server {number} {replica.address[len('http://') :]} check" for number, replica in enumerate(replicas)
-    ]
-    lines = HAPROXY.read_text("utf-8").splitlines()
-    kept = [line for line in lines if not line.strip().startswith(("server ", "bind "))]
-    kept.insert(next(n for n, line in enumerate(kept) if line.startswith("frontend")) + 1, f"    bind 127.0.0.1:{port}")
-    (folder / "haproxy.cfg").write_text("\n".join([*kept, *servers, ""]), "utf-8")
-    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
 
 
 @asynccontextmanager
@@ -120,7 +106,7 @@ async def measure(options: argparse.Namespace, flags: list[str], folder: Path) -
     port = free_port()
     address, model = f"http://127.0.0.1:{port}", options.checkpoint.resolve().name
     await asyncio.gather(*(replica.start() for replica in replicas))
-    command = haproxy(port, replicas, folder) if options.router == "haproxy" else vllm_router(port, replicas)
+    command = vllm_router(port, replicas)
 
     async def kill(_load: Load) -> None:
         await replicas[0].kill()
@@ -154,7 +140,6 @@ def main() -> int:
         "python -m loadtests.router", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--router", choices=("vllm-router", "haproxy"), default="vllm-router")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--settle", type=float, default=5, help="seconds until the router knows of a new replica")
     parser.add_argument("--log", type=Path, help="of the router")
