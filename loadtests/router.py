@@ -2,8 +2,8 @@
 
     python -m loadtests.router CHECKPOINT
 
-The options that it does not know are the servers'. The clients do not go elsewhere by themselves: what the router does not send
-on is lost.
+The options that it does not know are the servers'. The clients do not go elsewhere by themselves: what the router does
+not send on is lost.
 """
 
 from __future__ import annotations
