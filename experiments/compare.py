@@ -42,7 +42,7 @@ def per_token(values: np.ndarray, tokens: np.ndarray) -> float:
 def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray) -> tuple[float, float, float]:
     """``first - second`` per token, and its 95 % interval over resampled seeds and rows, both ``[seeds, rows]``."""
     generator = np.random.default_rng(0)
-    difference = first - second if len(first) == len(second) else first.mean(0, keepdims=True) - second.mean(0)
+    difference = first - second
     seeds, rows = difference.shape
     found = []
     for _ in range(RESAMPLES):
@@ -84,18 +84,26 @@ def by_language(systems: Scores, pairs: list[tuple[str, str]]) -> str:
 
 
 def differences(systems: Scores, base: tuple[str, str]) -> str:
-    """Every system and condition against ``base``."""
-    reference, tokens = matrix(systems[base[0]], base[1], "loss"), np.array(systems[base[0]][0]["tokens"])
+    """Every system and condition against ``base``, over the seeds that both have."""
+    tokens = np.array(systems[base[0]][0]["tokens"])
     lines = [f"| against {base[0]}, {base[1]} | loss | 95 % | by seed |", "|---|---|---|---|"]
     for name, seeds in systems.items():
         for condition in [c for c in CONDITIONS if c in seeds[0]]:
-            loss = matrix(seeds, condition, "loss")
+            references = {seed_of(scores): scores for scores in systems[base[0]]}
+            both = [s for s in seeds if condition in s and seed_of(s) in references]
+            if not both:
+                continue
+            loss = matrix(both, condition, "loss")
+            reference = matrix([references[seed_of(s)] for s in both], base[1], "loss")
             mean, low, high = paired(loss, reference, tokens)
-            each = ""
-            if len(loss) == len(reference):
-                each = " ".join(f"{x:+.3f}" for x in (loss - reference).sum(1) / tokens.sum())
+            each = " ".join(f"{x:+.3f}" for x in (loss - reference).sum(1) / tokens.sum())
             lines.append(f"| {name}, {condition} | {mean:+.4f} | {low:+.4f} to {high:+.4f} | {each} |")
     return "\n".join(lines)
+
+
+def seed_of(scores: dict[str, Any]) -> int:
+    """The seed that a result was trained with."""
+    return scores["training"]["options"]["seed"]
 
 
 def main() -> None:
