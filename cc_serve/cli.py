@@ -18,7 +18,10 @@ from cc_serve.keys import KEY_NAME, hash_key, new_key, take_environment_keys
 from cc_serve.logs import VERBOSE, set_up_logs
 from cc_serve.routing import Router, default_router
 from cc_serve.settings import LiveSettings
-from cc_serve.startup import CHECKPOINT, IMPORT, StartProgress, enter_phase, ready_message
+from cc_serve.startup import CHECKPOINT, IMPORT, StartProgress, collect_rarely, enter_phase, in_a_start, ready_message
+
+if in_a_start():
+    collect_rarely()  # one of the engine's processes, which begin with this module and import vLLM anew
 
 FAILURE = 1
 USAGE_ERROR = 2
@@ -64,6 +67,7 @@ def _serve(checkpoint: Path, flags: list[str]) -> int:
 
 def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: StartProgress) -> int:
     set_up_logs(verbose)
+    collect_rarely()
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument(CONFIGURATION_FLAG, dest="path", type=Path)
     try:

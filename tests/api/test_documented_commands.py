@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.api.conftest import MODEL, Server
+from tests.ports import free_port
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -86,6 +87,8 @@ def checkout(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_a_block_does_what_it_says(block: Block, checkout: Path, server: Server) -> None:
     code = block.code.replace("http://127.0.0.1:8000", server.address).replace('"demo"', f'"{MODEL}"')
+    # Whoever runs these tests may have a server of their own on the usual port.
+    code = code.replace("cc-serve doctor", f"cc-serve doctor --port {free_port()}")
     code = code.replace(".venv/bin/", "").replace("curl ", "curl --silent --show-error --fail-with-body ")
     command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", code]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from cc_serve.startup import ENGINE, IMPORT, WEIGHTS, Phase, StartProgress, enter_phase, ready_message
 
 
@@ -57,6 +59,21 @@ def test_nothing_is_said_or_left_after_the_start() -> None:
 def test_a_start_without_phases() -> None:
     with StartProgress(io.StringIO()) as progress:
         assert progress.finish() == []
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_garbage_is_collected_rarely_while_a_starting_servers_processes_import(starting: bool) -> None:
+    program = (
+        "import gc; usual = gc.get_threshold(); import cc_serve.cli; rarely = gc.get_threshold();"
+        "cc_serve.startup.collect_as_usual(); print(rarely[0] > usual[0], gc.get_threshold() == usual)"
+    )
+    command = [sys.executable, "-c", program]
+    if starting:
+        with StartProgress(io.StringIO()):
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+    else:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(starting), "True"]
 
 
 def test_the_last_message_says_where_what_and_for_whom() -> None:
