@@ -155,6 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="cc-train data",
         description="Look at rows before training. Exit code: 0 when all are used and none is suspicious, 1 when some "
         "are dropped, doubled or suspicious, 2 when they cannot be read or none can be used.",
+        epilog="example: cc-train data check PAIRS.jsonl.gz --model models/base",
     )
     check = parser.add_subparsers(required=True, metavar="check").add_parser("check", description=parser.description)
     check.add_argument("files", nargs="+", metavar="FILE", help="Sources, as cc-train run's --data takes them.")

@@ -88,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="cc-train report",
         description=f"Write {REPORT_FILE} and its pictures again, and {CARD_FILE} where there is none.",
+        epilog="example: cc-train report outputs/mine",
     )
     parser.add_argument("directory", type=Path, help="What cc-train run or fit wrote.")
     directory = parser.parse_args(arguments).directory

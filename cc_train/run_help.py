@@ -32,7 +32,7 @@ examples:
   cc-train run --model DIR --data PAIRS.jsonl.gz --output outputs/mine --num-train-epochs 3
   cc-train run --config recipes/demo.yaml --output outputs/again --seed 1
 
-exit codes: 0 done; 2 for you to correct; 130 or 143 stopped by Ctrl-C or SIGTERM, and says how to go on"""
+exit codes: 0 done; 2 for you to correct; 130 or 143 stopped by Ctrl-C or SIGTERM, with what to do"""
 
 
 def help_text(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str | None:

@@ -241,7 +241,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _default(value: Any) -> str:
     value = getattr(value, "value", value)
-    if value in (None, argparse.SUPPRESS, "") or hasattr(value, "model_fields") or value in ((), {}, []):
+    if value in (None, argparse.SUPPRESS, "") or isinstance(value, BaseModel) or value in ((), {}, []):
         return ""
     return f"`{value}`"
 
