@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format docs notebook lock loadtest deploy-tools image-test clean
+.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser image-test clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,11 @@ loadtest: $(INSTALLED)
 # What the tests of deployment run beside Python packages; without it they are skipped.
 deploy-tools:
 	bash tools/deploy_tools.sh
+
+# What the tests of the playground run; without it they are skipped. As root on Debian; the fonts are for its screenshots.
+browser:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-noto-core fonts-noto-cjk
 
 # Build the CPU image and run it; as root on Debian 12, without a daemon.
 image-test: $(INSTALLED)

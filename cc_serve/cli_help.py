@@ -24,6 +24,7 @@ this server's own:
   -v, --verbose         everything that vLLM logs, and a line for each request (default: errors only)
   --cc-config FILE      routing, keys and limits; read again on SIGHUP (docs/operations.md)
   --request-log FILE    a JSON line for each request, without its text; - is standard output
+  --no-playground       without the page at /playground
 
 vLLM's, those that are wanted most often:
   --host HOST           (default: all interfaces)

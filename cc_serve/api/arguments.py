@@ -60,6 +60,9 @@ def make_parser() -> tuple[FlexibleArgumentParser, ArgumentParser]:
         metavar="FILE",
         help="Write one JSON line per generation request here, without its text; - is standard output.",
     )
+    serve.add_argument(
+        "--no-playground", dest="playground", action="store_false", help="Do not serve the page at /playground."
+    )
     # Read before vLLM is loaded; here for the help, and for the flags to be complete.
     serve.add_argument(CONFIGURATION_FLAG, metavar="FILE", help="Routing, keys and limits, see docs/operations.md.")
     return parser, serve

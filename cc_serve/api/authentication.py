@@ -1,4 +1,5 @@
-"""Who may call: every route needs a key once there are keys, but the probes and the paths opened by configuration."""
+"""Who may call: every route needs a key once there are keys, but the probes, the playground's page, and the paths that
+configuration opens."""
 
 from __future__ import annotations
 
@@ -37,11 +38,18 @@ def caller_of(scope: Scope) -> Caller:
 
 
 class KeyMiddleware:
-    """Lets nobody past without a key. Default-deny, so that no spelling of a path gets around it."""
+    """Lets nobody past without a key. Default-deny, so that no spelling of a path gets around it.
 
-    def __init__(self, app: ASGIApp, settings: LiveSettings) -> None:
+    Args:
+        app: the application behind.
+        settings: who has which key, and which further paths need none.
+        public: exact paths that never need one.
+    """
+
+    def __init__(self, app: ASGIApp, settings: LiveSettings, public: frozenset[str] = PROBES) -> None:
         self.app = app
         self.settings = settings
+        self.public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -50,7 +58,7 @@ class KeyMiddleware:
         settings = self.settings.current
         key, path = _key_of(scope), get_route_path(scope)
         caller = settings.caller(key)
-        if caller is None and path in PROBES | settings.open_paths:
+        if caller is None and path in self.public | settings.open_paths:
             caller = settings.stranger
         if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
             await _refuse_operator(scope, receive, send)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from cc_serve.routing import AUTO, GLOBAL, OFF, Router
 
@@ -27,11 +27,13 @@ class Agreement(BaseModel):
         r2: over all layers; null where the true ones do not vary.
         cosine: mean over the layers.
         agreement: how often the same layer is chosen.
+        cosine_by_layer: the cosine of each, which `GET /v1/layers` tells.
     """
 
     r2: float | None
     cosine: float
     agreement: float
+    cosine_by_layer: list[float] = Field(default=[], exclude=True)
 
 
 class Fit(BaseModel):

@@ -5,6 +5,8 @@ Every label has few values: languages and connections are the checkpoint's, outc
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -52,7 +54,7 @@ _GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.
 _LAYERS = Counter(
     "cc:connection_layer",
     "Connected prompts whose answer is over, by the layer that was chosen.",
-    ["connection", "layer"],
+    ["language", "connection", "layer"],
 )
 _CAPTURES = Counter(
     "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
@@ -87,10 +89,19 @@ def count_tokens(connection: str, prompt: int, generated: int) -> None:
     _GENERATED_TOKENS.labels(connection).inc(generated)
 
 
-def count_connection(report: Mapping[str, Any]) -> None:
-    """Count what the engine reports of a connected prompt."""
-    _LAYERS.labels(report["name"], report["layer"]).inc()
+def count_connection(language: str | None, report: Mapping[str, Any]) -> None:
+    """Count what the engine reports of a connected prompt; ``language`` is what it was routed for."""
+    _LAYERS.labels(language or UNROUTED, report["name"], report["layer"]).inc()
     _CAPTURES.inc(report["captures"])
+
+
+def chosen_layers() -> dict[str, dict[int, int]]:
+    """By language and layer, for how many connected prompts it was chosen since the start."""
+    chosen: defaultdict[str, Counts[int]] = defaultdict(Counts)
+    for sample in next(iter(_LAYERS.collect())).samples:
+        if sample.name.endswith("_total"):
+            chosen[sample.labels["language"]][int(sample.labels["layer"])] += int(sample.value)
+    return {language: dict(counts) for language, counts in chosen.items()}
 
 
 def observe_token_times(connection: str, first: float, between: float | None) -> None:

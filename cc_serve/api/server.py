@@ -26,7 +26,7 @@ from vllm.utils.system_utils import decorate_logs
 
 from cc_serve.api.admin import admin, reload_or_keep
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.authentication import KeyMiddleware, caller_of
+from cc_serve.api.authentication import PROBES, KeyMiddleware, caller_of
 from cc_serve.api.begin import BeginningMiddleware
 from cc_serve.api.connection import ConnectionMiddleware
 from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
@@ -34,8 +34,10 @@ from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
 from cc_serve.api.errors import http_error
 from cc_serve.api.explain import explain_endpoint
 from cc_serve.api.http_protocol import BoundedHttpProtocol
+from cc_serve.api.layers import layers_endpoint
 from cc_serve.api.limits import LimitsMiddleware
 from cc_serve.api.observe import ObservingMiddleware
+from cc_serve.api.playground import page_files, playground
 from cc_serve.api.probes import probes
 from cc_serve.api.record import RequestRecord
 from cc_serve.api.request_log import request_log
@@ -106,11 +108,13 @@ def add_connection_layer(
     app.include_router(probes(drain))
     app.include_router(admin(settings))
     app.include_router(explain_endpoint(lambda request: caller_of(request.scope)))
-    app.include_router(
-        languages_endpoint(lambda request: caller_of(request.scope).router, load_fit(Path(app.state.args.model)))
-    )
+    fit = load_fit(Path(app.state.args.model))
+    app.include_router(languages_endpoint(lambda request: caller_of(request.scope).router, fit))
+    app.include_router(layers_endpoint(lambda request: caller_of(request.scope).router, fit))
+    page = page_files() if app.state.args.playground else {}
+    app.include_router(playground(page))
     app.user_middleware += [
-        Middleware(KeyMiddleware, settings=settings),
+        Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware),
         Middleware(ConnectionMiddleware),

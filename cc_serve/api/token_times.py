@@ -89,7 +89,7 @@ class _Tally:
         prompt = len(output.prompt_token_ids or ())
         count_tokens(self.connection, prompt, self.generated)
         if self.report is not None:
-            count_connection(self.report)
+            count_connection(record.language if record else None, self.report)
         if record is not None:
             record.connections += [self.report] if self.report else []
             record.prompt_tokens += prompt

@@ -17,6 +17,7 @@ from starlette.types import Message, Scope
 
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.authentication import KeyMiddleware
+from cc_serve.api.playground import page_files
 from cc_serve.keys import hash_key
 from cc_serve.routing import default_router
 from cc_serve.settings import LiveSettings
@@ -71,7 +72,7 @@ def test_every_route_but_the_probes_needs_a_key(app: FastAPI, client: TestClient
     assert {path for _, path in found} > expected | PROBES
     assert len(found) > 40
     open_to_all = {(method, path) for method, path in found if client.request(method, path, json={}).status_code != 401}
-    assert {path for _, path in open_to_all} == PROBES | {"/metrics"}
+    assert {path for _, path in open_to_all} == PROBES | {"/metrics"} | page_files().keys()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "PUT", "TRACE", "XYZ"])

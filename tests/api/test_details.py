@@ -98,7 +98,7 @@ def test_the_layer_is_the_references(server: Server, reference: Reference) -> No
         "prompts": [{"name": "de", "layer": layer, "captures": 1}],
     }
     metrics = server.http.get("/metrics").text
-    assert f'cc:connection_layer_total{{connection="de",layer="{layer}"}}' in metrics
+    assert f'cc:connection_layer_total{{connection="de",language="de",layer="{layer}"}}' in metrics
     assert "cc:connection_captures_total" in metrics
 
 

@@ -65,6 +65,7 @@ CALLABLES = {
 
 # The same for the server (`cc_serve.api`), which composes vLLM's own.
 SERVER_CALLABLES = {
+    "vllm.config:ModelConfig.get_total_num_hidden_layers": ("self",),
     "vllm.entrypoints.cli.serve:ServeSubcommand.subparser_init": ("self", "subparsers"),
     "vllm.entrypoints.cli.serve:ServeSubcommand.validate": ("self", "args"),
     "vllm.entrypoints.launchers.api_server.app_state:init_app_state": (

@@ -1,0 +1,65 @@
+"""``GET /v1/layers``: by language, how well the connection fits each of the model's layers, and which were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from cc_serve.api.describe import Fit, languages_of
+from cc_serve.api.metrics import chosen_layers
+from cc_serve.routing import Router
+
+
+class LanguageLayers(BaseModel):
+    """One language's layers.
+
+    Args:
+        language: ISO 639-1, or ``und`` for prompts whose language could not be told.
+        cosine: by layer, of the transformed activations with the true English ones, on held-out pairs; null where
+            the checkpoint came without it.
+        chosen: by layer, how many prompts it was chosen for since the server started.
+    """
+
+    language: str
+    cosine: list[float] | None
+    chosen: list[int]
+
+
+class Layers(BaseModel):
+    """The layers of all languages; ``layers`` is how many the model has, counted from 0."""
+
+    object: str = "list"
+    layers: int
+    data: list[LanguageLayers]
+
+
+def layers_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit]) -> APIRouter:
+    """The endpoint.
+
+    Args:
+        router_of: by what the caller's requests are routed.
+        fit: from `cc_serve.api.describe.load_fit`.
+    """
+    endpoint = APIRouter()
+
+    @endpoint.get("/v1/layers")
+    async def layers(request: Request) -> Layers:
+        """The model's layers by language: how well the connection fits each, and which were chosen so far."""
+        count = request.app.state.vllm_config.model_config.get_total_num_hidden_layers()
+        return layers_of(router_of(request), fit, count)
+
+    return endpoint
+
+
+def layers_of(router: Router, fit: dict[str, Fit], count: int) -> Layers:
+    """What ``GET /v1/layers`` answers for a model of ``count`` layers."""
+    chosen = chosen_layers()
+    served = [item.language for item in languages_of(router, fit).data]
+    data = []
+    for language in dict.fromkeys([*served, *sorted(chosen)]):
+        cosine = fit[language].transform.cosine_by_layer if language in fit else []
+        counts = [chosen.get(language, {}).get(layer, 0) for layer in range(count)]
+        data.append(LanguageLayers(language=language, cosine=cosine or None, chosen=counts))
+    return Layers(layers=count, data=data)

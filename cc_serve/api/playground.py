@@ -1,0 +1,91 @@
+"""``GET /playground``: a page that asks the served model in any of its languages, connected and plain, side by side.
+
+The page needs no key, since it holds nothing that is not in this package; everything that it asks for does. Its files
+are read once, and each is a route of its own: no part of a path ever reaches the disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import PurePath
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+PATH: Final = "/playground"
+#: Questions of a language that are offered.
+QUESTIONS: Final = 6
+_KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_ROWS: Final = "questions.jsonl"
+# Scripts, styles and calls from and to this server only, nothing inline, no HTML made from strings, and no framing.
+_POLICY: Final = "; ".join(
+    [
+        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"),
+        *("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
+        *("require-trusted-types-for 'script'", "trusted-types 'none'"),
+    ]
+)
+HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A part of the page."""
+
+    content: bytes
+    media_type: str
+
+
+def page_files() -> dict[str, File]:
+    """The page and what it loads, by path."""
+    found = {}
+    for source in (resources.files("cc_serve") / "playground").iterdir():
+        if kind := _KINDS.get(PurePath(source.name).suffix):
+            found[f"{PATH}/{source.name}"] = File(source.read_bytes(), kind)
+    found[PATH] = found.pop(f"{PATH}/index.html")
+    found[f"{PATH}/questions.json"] = File(json.dumps(sample_questions()).encode(), "application/json")
+    return found
+
+
+def sample_questions() -> dict[str, list[dict[str, str]]]:
+    """By language, some questions of the training sample, and of a list for the languages that it lacks.
+
+    Each has its ``text``, what it says in ``english``, and the ``answer`` that is right.
+    """
+    chosen: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for source in (
+        resources.files("cc_train") / "data/sample.jsonl",
+        resources.files("cc_serve") / "playground" / _ROWS,
+    ):
+        for line in source.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            if len(questions := chosen[row["lang"]]) < QUESTIONS:
+                texts = {"text": row["instruction"], "english": row["instruction_en"], "answer": row["output"]}
+                questions.append(texts)
+    return dict(sorted(chosen.items()))
+
+
+def playground(files: dict[str, File]) -> APIRouter:
+    """The routes of ``files``, from `page_files`."""
+    router = APIRouter()
+    for path, file in files.items():
+        router.add_api_route(path, _serving(file), include_in_schema=False)
+    return router
+
+
+def _serving(file: File) -> Callable[[], Awaitable[Response]]:
+    async def serve() -> Response:
+        return Response(file.content, media_type=file.media_type, headers=HEADERS)
+
+    return serve
