@@ -14,6 +14,16 @@ VERBOSE: Final = ("-v", "--verbose")
 _QUIET: Final = {"VLLM_LOGGING_LEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
 
 
+# It warns that there is no Triton, which a CPU has no use for.
+_NEEDLESS: Final = "torch._library.triton"
+
+
+def quieten_libraries() -> None:
+    """In each process that is not to be verbose: what libraries log that no environment variable stops."""
+    if os.environ.get("VLLM_LOGGING_LEVEL") == _QUIET["VLLM_LOGGING_LEVEL"]:
+        logging.getLogger(_NEEDLESS).setLevel(logging.ERROR)
+
+
 def set_up_logs(verbose: bool) -> None:
     """Of vLLM's logs show errors only, unless ``verbose`` or the environment says otherwise; and this server's own.
 

@@ -62,20 +62,22 @@ def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
         text=True,
         env={**os.environ, "VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")},
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if match := PHASE.match(line):
-            result.begins[match[2]] = int(match[1])
-        if line.startswith("cc-serve: ready"):
-            break
-    else:
-        raise SystemExit(f"the server did not start; exit code {process.wait()}")
-    result.ready = time.monotonic() - begin
-    body = {"model": "model", "messages": [{"role": "user", "content": "Habari ya leo?"}], "max_tokens": 1}
-    httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=120).raise_for_status()
-    result.answered = time.monotonic() - begin
-    process.terminate()
-    process.wait()
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if match := PHASE.match(line):
+                result.begins[match[2]] = int(match[1])
+            if line.startswith("cc-serve: ready"):
+                break
+        else:
+            raise SystemExit(f"the server did not start; exit code {process.wait()}")
+        result.ready = time.monotonic() - begin
+        body = {"model": "model", "messages": [{"role": "user", "content": "Habari ya leo?"}], "max_tokens": 1}
+        httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=120).raise_for_status()
+        result.answered = time.monotonic() - begin
+    finally:
+        process.terminate()
+        process.wait()
     result.processor = _processor_seconds() - before
     return result
 

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import threading
 
+from cc_serve.logs import quieten_libraries
 from cc_serve.startup import collect_as_usual
 from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
@@ -14,6 +15,7 @@ def register() -> None:
     vLLM only logs a plugin that fails to load; the model class is then unknown, which vLLM refuses by name.
     """
     _leave_interrupts_to_the_parent()
+    quieten_libraries()
     collect_as_usual()  # what there is to import has been imported
 
     from vllm.model_executor.models import ModelRegistry
