@@ -23,7 +23,6 @@ from cc_train.architectures import UnsupportedArchitectureError, base_architectu
 from cc_train.checkpoint import (
     CONFIG_FILE,
     CONNECTION_FILE,
-    INDEX_FILE,
     CheckpointError,
     ConnectionConfig,
     architecture_named,
@@ -163,21 +162,11 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
             if path.is_file() and path.name not in (CONNECTION_FILE, ENTRY_FILE):
                 shutil.copyfile(path, directory / path.name)
         shutil.copyfile(connection / TEMPLATE_FILE, directory / TEMPLATE_FILE)
-        _forget_connection(directory)
         details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
         save_connection(directory, trained, list(entry.languages), details)
     except OSError as error:
         raise OutputError(f"--output {output}: cannot be written ({error.strerror or error})") from error
     return workspace.publish()
-
-
-def _forget_connection(directory: Path) -> None:
-    """A sharded checkpoint's index must not name the tensors of the connection that is replaced."""
-    path = directory / INDEX_FILE
-    if path.is_file():
-        index = read_json(path)
-        index["weight_map"] = {k: v for k, v in index["weight_map"].items() if v != CONNECTION_FILE}
-        replace_file(path, json_bytes(index))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.authentication import caller_of
+from cc_serve.api.authentication import admin_refusal, caller_of
 from cc_serve.api.errors import ErrorBody, error_response
 from cc_serve.configuration import ConfigurationError
 from cc_serve.settings import LiveSettings
@@ -31,9 +31,9 @@ def admin(settings: LiveSettings) -> APIRouter:
     router = APIRouter()
 
     @router.post("/admin/reload", responses={status: {"model": ErrorBody} for status in (400, 401, 403)})
-    async def reload(request: Request) -> JSONResponse:
+    async def reload(request: Request) -> Response:
         if not caller_of(request.scope).admin:
-            return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
+            return admin_refusal()
         problem = reload_or_keep(settings)
         return JSONResponse({"status": "reloaded"}) if problem is None else error_response(problem)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
@@ -61,7 +62,7 @@ class KeyMiddleware:
         if caller is None and path in self.public | settings.open_paths:
             caller = settings.stranger
         if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
-            await _refuse_operator(scope, receive, send)
+            await admin_refusal()(scope, receive, send)
         elif caller is not None:
             await self.app({**scope, _CALLER: caller}, receive, send)
         elif scope["type"] == "websocket":
@@ -74,9 +75,9 @@ class KeyMiddleware:
             await response(scope, receive, send)
 
 
-async def _refuse_operator(scope: Scope, receive: Receive, send: Send) -> None:
-    response = error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
-    await response(scope, receive, send)
+def admin_refusal() -> Response:
+    """What a caller without an admin's key gets for an operator's call."""
+    return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
 
 
 def _key_of(scope: Scope) -> str | None:
