@@ -13,11 +13,14 @@ from tests.api.conftest import Server
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-SHORT = ("--languages", "de,fr,en", "--examples", "0,1", "--turns", "1,2", "--output-tokens", "4,8")
-CLOSED = ("-u", "2", "-r", "2", "-t", "8s", "--think-seconds", "0.05")
+SHORT = ("--languages", "de,fr,en", "--output-tokens", "4,8")
+# Examples before two turns of the longest questions would not fit into the 512 tokens that the model reads.
+TURNS = ("--turns", "1,2", "--examples", "0")
+EXAMPLES = ("--turns", "1", "--examples", "0,1")
+CLOSED = ("-u", "2", "-r", "2", "-t", "8s", "--think-seconds", "0.05", *TURNS)
 RUNS = {
     "closed": CLOSED,
-    "open": ("-u", "2", "-r", "2", "-t", "8s", "--arrivals-per-second", "2", "--processes", "2"),
+    "open": ("-u", "2", "-r", "2", "-t", "8s", "--arrivals-per-second", "2", "--processes", "2", *EXAMPLES),
     "misrouted": (*CLOSED, "--languages", "fr", "--connection", "de", "--most-failed", "1"),
     "slow": (
         *CLOSED,

@@ -275,10 +275,8 @@ def test_ctrl_c_lets_a_stream_finish(guarded: Server) -> None:
 
 def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path) -> None:
     with started(checkpoint, tmp_path / "server.log") as server:
-        streams = [ask(server, stream=True, n=2) for _ in range(2)]
-        for stream in streams:
-            next(stream)
         failures: list[openai.APIError] = []
+        readiness: list[int] = []
 
         def load() -> None:
             while server.process.poll() is None:
@@ -289,18 +287,27 @@ def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path)
                 except openai.APIError as error:
                     failures.append(error)
 
-        threads = [threading.Thread(target=load) for _ in range(3)]
+        def probe() -> None:
+            with httpx.Client(base_url=server.address) as prober, suppress(httpx.TransportError):
+                while True:
+                    readiness.append(prober.get("/ready").status_code)
+
+        threads = [threading.Thread(target=target) for target in (probe, load, load, load)]
         for thread in threads:
             thread.start()
-        engine_of(server).kill()
+        engine = engine_of(server)
+        streams = [ask(server, stream=True, n=2) for _ in range(2)]
+        for stream in streams:
+            next(stream)
+        engine.kill()
         for stream in streams:
             with pytest.raises(openai.APIError, match=r"EngineCore|[Ii]nternal") as caught:
                 list(stream)
             assert not isinstance(caught.value, openai.APIConnectionError)
-        with suppress(httpx.TransportError):
-            assert server.http.get("/ready").status_code == 503
         for thread in threads:
             thread.join(60)
+        assert sorted(set(readiness)) == [200, 503]
+        assert readiness == sorted(readiness), "not ready from then on"
         assert failures
         assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
         assert all(error.body for error in failures), "each in OpenAI's shape"
