@@ -39,6 +39,7 @@ def test_defaults(parse: Parse) -> None:
     assert parsed.shutdown_timeout == 30
     assert parsed.port == 8000
     assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+    assert os.environ["VLLM_USE_AOT_COMPILE"] == "0"
 
 
 def test_flags_override_the_defaults(parse: Parse) -> None:
@@ -71,6 +72,7 @@ def test_a_gpu_keeps_vllms_defaults(parse: Parse) -> None:
     with mock.patch.object(cc_serve.api.defaults, "current_platform", mock.Mock(is_cpu=lambda: False)):
         parsed = parse()
     assert (parsed.dtype, parsed.kv_cache_memory_bytes) == ("auto", None)
+    assert "VLLM_USE_AOT_COMPILE" not in os.environ
 
 
 def test_the_users_environment_stays(parse: Parse) -> None:
