@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 MOST_STEPS: Final = 12
+_UNDER_WAY_SHARE: Final = 0.2
+
+
+def piles_up(begun: int, ended: int) -> bool:
+    """Whether more of what began in a step was left at its end than a fifth of it and chance explain.
+
+    Some is always under way; by how much that differs between a step's start and its end is chance, of the order of the
+    square root of what comes.
+    """
+    return begun - ended > _UNDER_WAY_SHARE * begun + 2 * math.sqrt(begun)
 
 
 def find_knee(holds: Callable[[float], bool], first: float, precision: float) -> float:

@@ -18,12 +18,10 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 from loadtests.chat_user import ChatUser
-from loadtests.knee import find_knee
+from loadtests.knee import find_knee, piles_up
 from loadtests.windows import Generator, Window, add_traffic, traffic
 
 _ALLOWED_SHARE: Final = 0.01  # the objective is for 99 % of requests
-# Of what comes in a step, some is always under way at its end; where it is more, requests pile up.
-_KEPT_UP_SHARE: Final = 0.8
 
 
 class RampUser(ChatUser):
@@ -37,6 +35,7 @@ class Step:
     Args:
         rate: that was meant.
         begun: that came by chance.
+        kept_up: whether about as many ended as began.
     """
 
     rate: float
@@ -48,6 +47,7 @@ class Step:
     tokens_per_second: float
     first_token_p50: float
     first_token_p99: float
+    kept_up: bool
 
     @classmethod
     def of(cls, rate: float, window: Window, objective: float) -> Self:
@@ -62,14 +62,14 @@ class Step:
             window.tokens_per_second,
             window.first_token(0.5),
             window.first_token(0.99),
+            not piles_up(window.begun, len(window.answers) + window.refused + len(window.failed)),
         )
 
     def holds(self, objective: float) -> bool:
         """Whether the objective is kept, also for those that were refused, and nearly all that came were answered."""
         turned_away = self.refused + self.failed
-        kept_up = self.answered + turned_away >= _KEPT_UP_SHARE * self.begun
         few = turned_away <= _ALLOWED_SHARE * (self.answered + turned_away)
-        return self.first_token_p99 <= objective and few and kept_up
+        return self.first_token_p99 <= objective and few and self.kept_up
 
     def __str__(self) -> str:
         rates = f"{self.rate:8.2f}{self.answered:10.2f}{self.good:8.2f}{self.refused:9.2f}{self.failed:8.2f}"

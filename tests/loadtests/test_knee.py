@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.knee import MOST_STEPS, find_knee
+from loadtests.knee import MOST_STEPS, find_knee, piles_up
 
 
 @pytest.mark.parametrize("first", [0.1, 1.0, 7.0, 60.0])
@@ -32,3 +32,11 @@ def test_a_search_without_end_is_given_up(always: bool) -> None:
     with pytest.raises(RuntimeError, match="no knee"):
         find_knee(holds, 1.0, 0.2)
     assert len(tried) == MOST_STEPS
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "expected"),
+    [(16, 12, False), (16, 8, False), (200, 170, False), (400, 270, True), (400, 340, False), (16, 0, True)],
+)
+def test_chance_is_no_pile(begun: int, ended: int, expected: bool) -> None:
+    assert piles_up(begun, ended) is expected
