@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shutil
@@ -26,15 +25,15 @@ from cc_train.checkpoint import (
     CheckpointError,
     ConnectionConfig,
     architecture_named,
-    check_tensors,
-    describe_connection,
     json_bytes,
     read_connection,
     read_json,
     replace_file,
     save_connection,
+    write_connection,
 )
 from cc_train.connection import Connection
+from cc_train.usage import SuggestingParser
 from cc_train.workspace import OutputError, Workspace
 
 ENTRY_FILE = "cc_connection.json"
@@ -112,10 +111,8 @@ def save_alone(
         template: the chat template that it was trained with.
     """
     base = describe_base(model).model_dump()
-    tensors, payload, entry = describe_connection(connection, languages, {**details, "base": base})
-    check_tensors(directory, tensors, base)
+    entry = write_connection(directory, connection, base, languages, {**details, "base": base})
     (directory / TEMPLATE_FILE).write_text(template, "utf-8")
-    replace_file(directory / CONNECTION_FILE, payload)
     replace_file(directory / ENTRY_FILE, json_bytes(entry.model_dump(mode="json")))
 
 
@@ -169,9 +166,9 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
     return workspace.publish()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train attach``."""
-    parser = argparse.ArgumentParser(
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train attach``."""
+    parser = SuggestingParser(
         prog="cc-train attach",
         description="Put a connection from `cc-train run --tuning connection` on the base model that it was trained "
         "on: a checkpoint to serve.",
@@ -181,7 +178,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--connection", type=Path, required=True, help="Directory of the connection.")
     parser.add_argument("--output", type=Path, required=True, help="Directory of the checkpoint; must not hold any.")
     parser.add_argument("--overwrite", action="store_true", help="Replace what --output holds.")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train attach``."""
+    options = make_parser().parse_args(arguments)
     try:
         output = attach(options.model, options.connection, options.output, overwrite=options.overwrite)
     except (CheckpointError, OutputError) as error:

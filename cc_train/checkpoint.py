@@ -13,13 +13,15 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cc_train.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
@@ -85,37 +87,49 @@ def save_connection(
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
     base = base_architecture(architecture_named(directory / CONFIG_FILE, config))
-    tensors, payload, entry = describe_connection(connection, languages, details or {})
-    check_tensors(directory, tensors, config)
+    entry = write_connection(directory, connection, config, languages, details or {})
     config["architectures"] = [CC_PREFIX + base]
     config[CONFIG_KEY] = entry.model_dump(mode="json")
-    replace_file(directory / CONNECTION_FILE, payload)
     if (directory / INDEX_FILE).exists():
         # vLLM reads only the files that a sharded checkpoint's index names.
         index = read_json(directory / INDEX_FILE)
         weights = {name: file for name, file in index["weight_map"].items() if file != CONNECTION_FILE}
-        index["weight_map"] = weights | dict.fromkeys(tensors, CONNECTION_FILE)
+        index["weight_map"] = weights | dict.fromkeys(_tensors(connection), CONNECTION_FILE)
         replace_file(directory / INDEX_FILE, json_bytes(index))
     replace_file(directory / CONFIG_FILE, json_bytes(config))
 
 
-def describe_connection(
-    connection: Connection, languages: list[str], details: dict[str, Any]
-) -> tuple[dict[str, Tensor], bytes, ConnectionConfig]:
-    """A connection's tensors, the bytes of their file, and the entry that describes them."""
-    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
-    tensors |= {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
-    payload = save(tensors)
-    entry = ConnectionConfig.model_validate(
+def write_connection(
+    directory: Path, connection: Connection, config: dict[str, Any], languages: list[str], details: dict[str, Any]
+) -> ConnectionConfig:
+    """Write ``cc_connection.safetensors``, aside and then renamed, and return the entry that describes it.
+
+    The tensors are written from where they are, so that the matrices of a large model may be mapped files.
+    """
+    tensors = _tensors(connection)
+    check_tensors(directory, tensors, config)
+    with replacing(directory / CONNECTION_FILE) as aside:
+        save_file(tensors, aside)
+        digest = _sha256(aside)
+    return ConnectionConfig.model_validate(
         {
             **details,
             "version": 1,
             "anchor_offset": connection.anchor_offset,
             "languages": languages,
-            "sha256": hashlib.sha256(payload).hexdigest(),
+            "sha256": digest,
         }
     )
-    return tensors, payload, entry
+
+
+def _tensors(connection: Connection) -> dict[str, Tensor]:
+    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
+    return tensors | {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
@@ -145,12 +159,11 @@ def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, 
     """
     path = directory / CONNECTION_FILE
     try:
-        payload = path.read_bytes()
+        digest = _sha256(path)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read ({error.strerror}); copy the whole checkpoint again") from error
-    digest = hashlib.sha256(payload).hexdigest()
     try:
-        tensors = load(payload)
+        tensors = load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
     check_tensors(directory, tensors, config)
@@ -213,14 +226,20 @@ def check_tensors(directory: Path, tensors: dict[str, Tensor], config: dict[str,
             raise CheckpointError(path, f"tensor {name!r} holds NaN or infinite values; train or fit it again")
 
 
-def replace_file(path: Path, payload: bytes) -> None:
-    """Write ``payload`` aside and rename it into place, so that a crash leaves the old file or the new one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file aside, renamed to ``path`` once it is written, so that a crash leaves the old file or the new one."""
     aside = path.with_name(path.name + ".partial")
-    with aside.open("wb") as file:
-        file.write(payload)
-        file.flush()
+    yield aside
+    with aside.open("rb+") as file:
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def replace_file(path: Path, payload: bytes) -> None:
+    """Write ``payload`` as `replacing` does."""
+    with replacing(path) as aside:
+        aside.write_bytes(payload)
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:

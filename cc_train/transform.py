@@ -56,7 +56,7 @@ class FitSettings:
 
 
 class Transforms(Mapping[str, Tensor]):
-    """``T`` [H, H] fp32 by name, ``global`` first; each is read from its file when asked for.
+    """``T`` [H, H] fp32 by name, ``global`` first; each is its file, mapped into memory, also once that is unlinked.
 
     Args:
         directory: holds the files.
@@ -73,7 +73,7 @@ class Transforms(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return torch.from_numpy(np.load(self._path(name)))
+        return torch.from_numpy(np.load(self._path(name), mmap_mode="c"))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
