@@ -6,7 +6,6 @@ tokenizer that adds the first token itself, a chat template, and the ids that en
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
+
+from cc_train.usage import SuggestingParser
 
 DEFAULT = "gemma3-270m"
 
@@ -138,16 +139,21 @@ def _package_file(package: str, name: str) -> Path:
     return Path(str(distribution(package).locate_file(name)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``cc-train base``; 0 when the checkpoint is there, 2 when it cannot be made, with one line on stderr."""
-    parser = argparse.ArgumentParser(
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train base``."""
+    parser = SuggestingParser(
         prog="cc-train base",
         description="Make a small base model from an installed package: an ordinary Hugging Face checkpoint, bf16.",
         epilog=f"example: cc-train base --output models/{DEFAULT}",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the checkpoint's directory")
     parser.add_argument("--name", choices=sorted(SOURCES), default=DEFAULT, help=f"which model (default: {DEFAULT})")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``cc-train base``; 0 when the checkpoint is there, 2 when it cannot be made, with one line on stderr."""
+    options = make_parser().parse_args(arguments)
     logging.disable_progress_bar()
     try:
         made = make_base(options.name, options.output)

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,31 @@ from cc_train.run_help import help_text
 from cc_train.tables import score_table
 from cc_train.usage import SuggestingParser, suggestion
 
-# Command: what it does, and where its function is. Imported when called, so that --help is instant.
+
+@dataclass(frozen=True)
+class Command:
+    """What a command does, and where: its module is imported when it is called, so that --help is instant."""
+
+    text: str
+    module: str
+    run: str = "main"
+    parser: str = "make_parser"
+
+    def function(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.module), name)
+
+
+_EVALUATION = "cc_train.evaluation.command"
 COMMANDS = {
-    "attach": ("put a connection that was trained alone on its base model", "cc_train.attach:main"),
-    "base": ("make a small base model from an installed package", "cc_train.base_model:main"),
-    "compare": ("compare two evaluations on the same rows", "cc_train.evaluation.command:compare_command"),
-    "data": ("check rows before training: data check FILES", "cc_train.data_check:main"),
-    "eval": ("evaluate a served model or a checkpoint", "cc_train.evaluation.command:evaluate_command"),
-    "completion": ("print a shell's completion", "cc_train.cli:completion"),
-    "fit": ("fit a checkpoint's Transform Matrices again", "cc_train.refit:main"),
-    "report": ("write a run's report again", "cc_train.report:main"),
-    "run": ("train a model with the connection and fit it", "cc_train.cli:run_command"),
+    "attach": Command("put a connection that was trained alone on its base model", "cc_train.attach"),
+    "base": Command("make a small base model from an installed package", "cc_train.base_model"),
+    "compare": Command("compare two evaluations on the same rows", _EVALUATION, "compare_command", "comparison_parser"),
+    "data": Command("check rows before training: data check FILES", "cc_train.data_check"),
+    "eval": Command("evaluate a served model or a checkpoint", _EVALUATION, "evaluate_command", "evaluation_parser"),
+    "completion": Command("print a shell's completion", "cc_train.cli", "completion", "completion_parser"),
+    "fit": Command("fit a checkpoint's Transform Matrices again", "cc_train.refit"),
+    "report": Command("write a run's report again", "cc_train.report"),
+    "run": Command("train a model with the connection and fit it", "cc_train.cli", "run_command", "run_parser"),
 }
 BAD_INPUT = 2
 SHELLS = ("bash", "zsh")
@@ -38,8 +53,9 @@ _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
 _EPILOG = """
 cc-train COMMAND --help lists a command's options.
 
-exit codes: 0 done; 2 for you to correct, with one line that says what; 130 or 143 stopped by
-Ctrl-C or SIGTERM, with the command that goes on
+exit codes: 0 done; 1 `data check` found something, or the endpoint of `eval` gave up; 2 for you to
+correct, with one line that says what; 130 or 143 stopped by Ctrl-C or SIGTERM, with the command
+that goes on
 
 example:
   cc-train base --output models/base
@@ -51,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 for bad input, with one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(_USAGE + "".join(f"  {name:<12} {text}\n" for name, (text, _) in COMMANDS.items()), end="")
+        print(_USAGE + "".join(f"  {name:<12} {command.text}\n" for name, command in COMMANDS.items()), end="")
         print(_EPILOG, end="")
         return 0 if given else BAD_INPUT
     name, *rest = given
@@ -59,8 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = suggestion(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
         print(f"cc-train: unknown command {name!r}{hint}", file=sys.stderr)
         return BAD_INPUT
-    module, function = COMMANDS[name][1].split(":")
-    return getattr(importlib.import_module(module), function)(rest)
+    command = COMMANDS[name]
+    return command.function(command.run)(rest)
+
+
+def run_parser() -> Any:
+    """The parser of ``cc-train run``."""
+    from cc_train.config import make_parser
+
+    return make_parser()
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -116,24 +139,28 @@ def run_command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def completion(arguments: Sequence[str]) -> int:
-    """``cc-train completion``; of the commands' options, those of ``run``."""
+def completion_parser() -> SuggestingParser:
+    """The parser of ``cc-train completion``."""
     parser = SuggestingParser(
         "cc-train completion",
         description="Print the completion of this command for a shell.",
         epilog="example: cc-train completion bash > ~/.local/share/bash-completion/completions/cc-train",
     )
     parser.add_argument("shell", choices=SHELLS, help="which shell")
-    shell = parser.parse_args(arguments).shell
+    return parser
+
+
+def completion(arguments: Sequence[str]) -> int:
+    """``cc-train completion``."""
+    shell = completion_parser().parse_args(arguments).shell
 
     import shtab
 
-    from cc_train.config import make_parser
-
     whole = argparse.ArgumentParser("cc-train")
     commands = whole.add_subparsers()
-    for name, (text, _) in COMMANDS.items():
-        commands.add_parser(name, help=text, parents=[make_parser()] if name == "run" else [], add_help=name != "run")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.text)
+        commands.choices[name] = command.function(command.parser)()
     print(shtab.complete(whole, shell))
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from transformers.trainer_utils import IntervalStrategy
 from cc_train.run_arguments import RunArguments
 from cc_train.transform import FitSettings
 from cc_train.tuning import LEARNING_RATES, TuningArguments
+from cc_train.usage import suggestion, unknown_option
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -222,10 +222,8 @@ def parse_run(arguments: Sequence[str]) -> RunConfig:
     recipe = first.parse_known_args([a for a in given if a not in ("-h", "--help")])[0].config
     if recipe is not None:
         given = [*recipe_arguments(recipe, parser), *given]
-    known = [option for action in parser._actions for option in action.option_strings]
-    for option in (a.split("=", 1)[0] for a in given if a.startswith("--")):
-        if option not in known:
-            raise UsageError(f"unknown option {option}{_suggestion(option, known)}")
+    if problem := unknown_option(parser, given):
+        raise UsageError(problem)
     try:
         model, tuning, data, method, fit, training, *_ = parser.parse_args_into_dataclasses(
             given, look_for_args_file=False
@@ -257,7 +255,7 @@ def recipe_arguments(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     arguments: list[str] = []
     for key, value in content.items():
         if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r}{_suggestion(str(key), known)}")
+            raise UsageError(f"{path}: unknown key {key!r}{suggestion(str(key), known)}")
         if value is None:
             continue
         values = value if isinstance(value, list) else [value]
@@ -299,8 +297,3 @@ def _check(config: RunConfig) -> None:
     ):
         if wrong:
             raise UsageError(f"{option} {rule}")
-
-
-def _suggestion(option: str, known: Any) -> str:
-    close = difflib.get_close_matches(option, sorted(set(known) - {"-h", "--help"}), n=1)
-    return f"; did you mean {close[0]}?" if close else ""

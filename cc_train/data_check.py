@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter, defaultdict
@@ -20,6 +19,7 @@ from cc_train.data import encode_rows, read_rows
 from cc_train.rows import Row, SkippedRow
 from cc_train.sources import DataError, parse_columns, parse_sources
 from cc_train.tables import plain_table
+from cc_train.usage import SuggestingParser
 
 FINDINGS = 1
 BAD_INPUT = 2
@@ -149,22 +149,28 @@ def _suspects(rows: Sequence[Row]) -> dict[str, list[str]]:
     return dict(found)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train data``; 0 where every row is used and none is suspicious, 1 where not, 2 where none can be."""
-    parser = argparse.ArgumentParser(
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train data``."""
+    parser = SuggestingParser(
         prog="cc-train data",
         description="Look at rows before training. Exit code: 0 when all are used and none is suspicious, 1 when some "
         "are dropped, doubled or suspicious, 2 when they cannot be read or none can be used.",
         epilog="example: cc-train data check PAIRS.jsonl.gz --model models/base",
     )
-    check = parser.add_subparsers(required=True, metavar="check").add_parser("check", description=parser.description)
+    commands = parser.add_subparsers(required=True, metavar="check")
+    check = commands.add_parser("check", help="look at rows before training", description=parser.description)
     check.add_argument("files", nargs="+", metavar="FILE", help="Sources, as cc-train run's --data takes them.")
     check.add_argument("--columns", help="Columns under another name: lang=language,instruction=question.")
     check.add_argument("--model", help="Directory of the model to train: lengths are then in its tokens.")
     check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
     check.add_argument("--no-answers", action="store_true", help="Rows need no answer, as for cc-train fit.")
     check.add_argument("--json", action="store_true", help="Print everything as one JSON object.")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train data``; 0 where every row is used and none is suspicious, 1 where not, 2 where none can be."""
+    options = make_parser().parse_args(arguments)
     try:
         encoder = _encoder(options.model) if options.model else None
         sources = [source.name for source in parse_sources(options.files)]

@@ -28,6 +28,7 @@ from cc_train.run_facts import RUN_FILE
 from cc_train.sources import DataError
 from cc_train.tables import score_table
 from cc_train.tuning import ADAPTER_DIRECTORY, merged
+from cc_train.usage import unknown_option
 from cc_train.workspace import OutputError, Workspace
 
 BAD_INPUT = 2
@@ -158,8 +159,8 @@ class _Parser(HfArgumentParser):
         raise UsageError(message)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train fit``."""
+def make_parser() -> HfArgumentParser:
+    """The parser of ``cc-train fit``."""
     groups: list[Any] = [RefitArguments, FitArguments]
     parser = _Parser(
         groups,
@@ -170,9 +171,14 @@ def main(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=Path, help="Directory of a CC-Tuned checkpoint.")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train fit``."""
     console = Console(stderr=True)
     try:
-        options, fit, rest = _parse(parser, arguments)
+        options, fit, rest = _parse(make_parser(), arguments)
         fitted, output = refit(rest.checkpoint, options, fit, lambda line: console.print(escape(line), highlight=False))
     except (UsageError, CheckpointError, DataError, ChatError, OutputError, FitError) as error:
         print(f"cc-train fit: {error}", file=sys.stderr)
@@ -190,6 +196,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(parser: HfArgumentParser, arguments: Sequence[str]) -> tuple[RefitArguments, FitArguments, Any]:
+    if problem := unknown_option(parser, arguments):
+        raise UsageError(problem)
     try:
         options, fit, rest = parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
     except (ValueError, TypeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
@@ -18,6 +17,7 @@ from cc_train.fit import FIT_FILE
 from cc_train.model_card import CARD_FILE, write_card
 from cc_train.rendering import render
 from cc_train.run_facts import RUN_FILE, write_run_facts
+from cc_train.usage import SuggestingParser
 
 REPORT_FILE = "report.html"
 PICTURES = "report"
@@ -83,15 +83,20 @@ def describe(directory: Path, facts: dict[str, Any] | None, name: str, say: Call
         say(f"The report is not complete ({type(error).__name__}: {error}); cc-train report writes it again.")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train report``."""
-    parser = argparse.ArgumentParser(
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train report``."""
+    parser = SuggestingParser(
         prog="cc-train report",
         description=f"Write {REPORT_FILE} and its pictures again, and {CARD_FILE} where there is none.",
         epilog="example: cc-train report outputs/mine",
     )
     parser.add_argument("directory", type=Path, help="What cc-train run or fit wrote.")
-    directory = parser.parse_args(arguments).directory
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train report``."""
+    directory = make_parser().parse_args(arguments).directory
     try:
         print(write_report(directory))
         if (directory / RUN_FILE).exists() and not (directory / CARD_FILE).exists():

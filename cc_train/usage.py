@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
-from typing import NoReturn
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)")
 _UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
@@ -18,14 +19,34 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str | None:
+    """What to say of the first of ``given`` that looks like an option and is none of ``parser``'s; None of none."""
+    known = option_strings(parser)
+    for option in (argument.split("=")[0] for argument in given if argument.startswith("--") and argument != "--"):
+        if option not in known:
+            return f"unknown option {option}{suggestion(option, known)}"
+    return None
+
+
 class SuggestingParser(argparse.ArgumentParser):
-    """Names the option or the command that was probably meant, in itself and in its subcommands."""
+    """Names the option or the command that was probably meant, its subcommands' too; takes no abbreviations."""
+
+    _given: Sequence[str] = ()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         if match := _UNKNOWN_OPTION.search(message):
             message += suggestion(match[1].split("=")[0], option_strings(self))
         elif match := _UNKNOWN_CHOICE.search(message):
             message += suggestion(match[1], [choice.strip(" '") for choice in match[2].split(",")])
+        elif "required" in message:  # what is missing may be there, misspelled
+            message = unknown_option(self, self._given) or message
         super().error(message)
 
 

@@ -22,6 +22,7 @@ from cc_train.evaluation.report import comparison_json, comparison_markdown, fig
 from cc_train.evaluation.rows import EvaluationError, EvaluationRow, choose_rows, read_rows
 from cc_train.evaluation.scores import by_task, cells, load_scores, save_scores, score_rows
 from cc_train.evaluation.tasks import TASKS
+from cc_train.usage import SuggestingParser
 
 INCOMPLETE = 1
 BAD_INPUT = 2
@@ -39,7 +40,7 @@ class Backend(Protocol):
 
 def evaluate_command(arguments: Sequence[str]) -> int:
     """``cc-train eval``: 0 when done, 1 when the endpoint stopped answering, 2 for bad input, 130 when interrupted."""
-    options = _evaluation_parser().parse_args(arguments)
+    options = evaluation_parser().parse_args(arguments)
     answers: AnswerFile | None = None
     rows: list[EvaluationRow] = []
     try:
@@ -63,7 +64,7 @@ def evaluate_command(arguments: Sequence[str]) -> int:
 
 def compare_command(arguments: Sequence[str]) -> int:
     """``cc-train compare``: 0 when done, 2 for bad input."""
-    options = _comparison_parser().parse_args(arguments)
+    options = comparison_parser().parse_args(arguments)
     try:
         comparison = compare(load_scores(options.first), load_scores(options.second), options.seed)
         systems = {
@@ -81,8 +82,9 @@ def compare_command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _evaluation_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def evaluation_parser() -> SuggestingParser:
+    """The parser of ``cc-train eval``."""
+    parser = SuggestingParser(
         "cc-train eval",
         description="Ask a model every prompt of the data, greedily, and score the answers: docs/evaluation.md.",
         epilog="An interrupted evaluation goes on where it stopped when the same command is given again.\n"
@@ -129,8 +131,9 @@ def _evaluation_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _comparison_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def comparison_parser() -> SuggestingParser:
+    """The parser of ``cc-train compare``."""
+    parser = SuggestingParser(
         "cc-train compare",
         description="Compare two evaluations on the rows that both have: docs/evaluation.md.",
         epilog="example: cc-train compare outputs/plain outputs/connected --output outputs/comparison",

@@ -36,6 +36,13 @@ def output_of(capsys: pytest.CaptureFixture[str], main: object, *arguments: str)
         (cc_train.cli.main, ["rnu"], "run"),
         (cc_train.cli.main, ["run", "--learnign-rate", "1"], "--learning-rate"),
         (cc_train.cli.main, ["completion", "zhs"], "zsh"),
+        (cc_train.cli.main, ["attach", "--modl", "x"], "--model"),
+        (cc_train.cli.main, ["base", "--ouptut", "x"], "--output"),
+        (cc_train.cli.main, ["compare", "a", "b", "--sede", "1"], "--seed"),
+        (cc_train.cli.main, ["data", "chekc", "x"], "check"),
+        (cc_train.cli.main, ["data", "check", "x", "--colums", "a=b"], "--columns"),
+        (cc_train.cli.main, ["eval", "--data", "x", "--ouptut", "y"], "--output"),
+        (cc_train.cli.main, ["fit", "x", "--data", "y", "--fit-rigde", "1"], "--fit-ridge"),
     ],
 )
 def test_a_misspelled_word(capsys: pytest.CaptureFixture[str], main: object, arguments: list[str], meant: str) -> None:
@@ -96,4 +103,6 @@ def test_the_essential_options_exist() -> None:
 def test_completion_knows_the_options(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     status, script = output_of(capsys, cc_train.cli.main, "completion", shell)
     assert status == 0
-    assert "--fit-ridge" in script.replace("\\", "")
+    script = script.replace("\\", "")
+    for option in ("--fit-ridge", "--learning-rate", "--task-of-rows", "--connection", "--no-answers", "--eval-data"):
+        assert option in script
