@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -62,17 +63,21 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
         configuration: the file of ``--cc-config``, if there is one.
     """
     yield check_python()
-    yield check_cpu()
     yield check_torch()
-    yield check_vllm()
-    yield check_runner()
-    yield check_compiler()
+    torch_works = _imports("torch")
+    if torch_works:
+        yield check_cpu()
+        yield check_vllm()
+        yield check_runner()
+        yield check_compiler()
     yield check_port(host, port)
     if configuration is not None:
         yield check_configuration(configuration)
-    if checkpoint is not None:
-        yield check_checkpoint(checkpoint)
-        yield check_memory(checkpoint)
+    if checkpoint is not None and torch_works:
+        found = check_checkpoint(checkpoint)
+        yield found
+        if found.status is not Status.FAILED:
+            yield check_memory(checkpoint)
 
 
 def check_python() -> Check:
@@ -105,8 +110,12 @@ def check_cpu() -> Check:
 
 def check_torch() -> Check:
     """The build of torch, and packages beside it that do not match it."""
-    import torch
-
+    try:
+        import torch
+    except Exception as error:
+        return Check(
+            "torch", Status.FAILED, f"cannot be imported: {error}", "install anew: rm -rf .venv && make install"
+        )
     broken = [name for name in _TRAPS if not _imports(name)]
     found = torch.__version__
     if broken:
@@ -152,13 +161,16 @@ def check_compiler() -> Check:
 def check_port(host: str, port: int) -> Check:
     """Whether the port is free."""
     name, place = "port", f"{host}:{port}"
+    if not 0 < port < 1 << 16:
+        return Check(name, Status.FAILED, place, "ports are from 1 to 65535, and free ones above 1023: --port 8000")
     try:
         kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        return Check(name, Status.FAILED, f"{place}: {error.strerror}", f"choose another one: --port {port + 1}")
+        other = 8000 if error.errno == errno.EACCES else port + 1
+        return Check(name, Status.FAILED, f"{place}: {error.strerror}", f"choose another one: --port {other}")
     return Check(name, Status.OK, f"{place} is free")
 
 

@@ -43,7 +43,7 @@ def test_a_machine_that_can_serve(checkpoint: Path, tmp_path: Path, capsys: pyte
     status = main(["doctor", str(checkpoint), "--port", str(free_port()), "--cc-config", str(configuration)])
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.lstrip().startswith("->")]
     assert status == 0
-    names = ["python", "processor", "torch", "vllm", "runner", "compiler", "port", "configuration", "checkpoint"]
+    names = ["python", "torch", "processor", "vllm", "runner", "compiler", "port", "configuration", "checkpoint"]
     assert [line.split()[1] for line in lines] == [*names, "memory"]
     assert {line.split()[0] for line in lines} <= {"ok", "warning"}
     assert "connections global, de; languages de fr" in lines[-2]
@@ -68,6 +68,25 @@ def test_a_package_that_does_not_match_torch(tmp_path: Path, monkeypatch: pytest
     check = doctor.check_torch()
     assert check.status == Status.FAILED
     assert "pip uninstall torchaudio" in check.advice
+
+
+def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    program = Path(sys.executable).with_name("cc-serve")
+    command = [str(program), "doctor", str(tmp_path), "--json", "--port", str(free_port())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1, done.stderr
+    failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failed"]
+    assert [check["name"] for check in failed] == ["torch"]
+    assert "libgomp.so.1" in failed[0]["found"]
+
+
+@pytest.mark.parametrize("port", [0, 70000])
+def test_a_port_that_is_none(port: int) -> None:
+    check = doctor.check_port("127.0.0.1", port)
+    assert (check.status, "from 1 to 65535" in check.advice) == (Status.FAILED, True)
 
 
 def test_another_release_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
