@@ -83,8 +83,8 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
     enter_phase(IMPORT)
     from cc_serve.api.server import EngineFailedError, StartError, serve
 
-    def on_ready(address: str, model: str, router: Router) -> None:
-        message = ready_message(address, model, router.connected, progress.finish())
+    def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
+        message = ready_message(address, model, router.connected, progress.finish(), playground=playground)
         print(message, file=sys.stderr, flush=True)
 
     try:

@@ -148,7 +148,9 @@ class StartProgress:
         self._stream.flush()
 
 
-def ready_message(address: str, model: str, connected: Mapping[str, str], phases: list[Phase]) -> str:
+def ready_message(
+    address: str, model: str, connected: Mapping[str, str], phases: list[Phase], *, playground: bool
+) -> str:
     """What a person wants to know of a server that has just become ready.
 
     Args:
@@ -156,6 +158,7 @@ def ready_message(address: str, model: str, connected: Mapping[str, str], phases
         model: what clients call it.
         connected: the connection by language, for the languages that are connected.
         phases: of the start.
+        playground: whether there is one.
     """
     total = sum(phase.seconds for phase in phases)
     slowest = [f"{p.name} ({p.seconds:.0f} s)" for p in sorted(phases, key=lambda phase: -phase.seconds)[:3]]
@@ -167,6 +170,7 @@ def ready_message(address: str, model: str, connected: Mapping[str, str], phases
         [
             f"cc-serve: ready after {total:.0f} s, most of them {', '.join(slowest)}",
             f"  address      {address}/v1",
+            *([f"  playground   {address}/playground"] if playground else []),
             f"  model        {model}",
             f"  connections  {'; '.join(connections) or 'none'}",
             "  plain        en, and prompts whose language cannot be told",

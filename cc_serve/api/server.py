@@ -60,13 +60,16 @@ class EngineFailedError(RuntimeError):
     """The engine has died, and the server with it."""
 
 
+OnReady = Callable[[str, str, Router, bool], object]
+
+
 def serve(
     checkpoint: Path,
     settings: LiveSettings,
     flags: Sequence[str],
     *,
     verbose: bool = False,
-    on_ready: Callable[[str, str, Router], object] = lambda _address, _model, _router: None,
+    on_ready: OnReady = lambda _address, _model, _router, _playground: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; on SIGHUP read the configuration file again.
 
@@ -75,7 +78,8 @@ def serve(
         settings: its routing, and keys and limits.
         flags: vLLM's flags.
         verbose: whether to log what is no error.
-        on_ready: called once with the address, the model's name and its router, when requests are answered.
+        on_ready: called once when requests are answered, with the address, the model's name, its router, and whether
+            there is a playground.
 
     Raises:
         StartError: the flags are at odds with each other, with the connection, or with the machine.
@@ -129,7 +133,7 @@ def _leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-async def _run(arguments: Namespace, settings: LiveSettings, on_ready: Callable[[str, str, Router], object]) -> None:
+async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) -> None:
     decorate_logs("APIServer", skip_if_decorated=True)
     try:
         listen_address, sock = setup_server(arguments, reuse_port=False)
@@ -156,7 +160,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: Callable[
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             sock.listen()  # whoever comes before uvicorn's loop turns waits, and is not refused
-            on_ready(listen_address, arguments.served_model_name[0], router)
+            on_ready(listen_address, arguments.served_model_name[0], router, arguments.playground)
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.
         await closed

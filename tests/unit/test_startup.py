@@ -78,8 +78,10 @@ def test_garbage_is_collected_rarely_while_a_starting_servers_processes_import(s
 
 def test_the_last_message_says_where_what_and_for_whom() -> None:
     phases = [Phase(IMPORT, 9.0), Phase(ENGINE, 11.4), Phase(WEIGHTS, 0.2)]
-    message = ready_message("http://h:1", "demo", {"sw": "global", "de": "de", "fr": "global"}, phases)
+    connected = {"sw": "global", "de": "de", "fr": "global"}
+    message = ready_message("http://h:1", "demo", connected, phases, playground=True)
     assert "ready after 21 s" in message
     assert f"{ENGINE} (11 s), {IMPORT} (9 s)" in message
-    for expected in ("http://h:1/v1", "demo", "de for de", "global for fr sw", "en"):
+    for expected in ("http://h:1/v1", "demo", "de for de", "global for fr sw", "en", "http://h:1/playground"):
         assert expected in message
+    assert "playground" not in ready_message("http://h:1", "demo", connected, phases, playground=False)
