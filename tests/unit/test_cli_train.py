@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.checkpoint import load_connection
@@ -191,6 +192,25 @@ def test_evaluation_uses_the_connection(base: Path, rows: Path, tmp_path: Path) 
     assert train(base, rows, tmp_path / "out", *options) == 0
     history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in history if "eval_loss" in entry] == [2]
+
+
+def test_tensorboard_shows_loss_learning_rate_and_layers(base: Path, rows: Path, tmp_path: Path) -> None:
+    options = ("--report-to", "tensorboard", "--max-steps", "2", "--logging-steps", "1")
+    assert train(base, rows, tmp_path / "out", *options) == 0
+    (file,) = (tmp_path / "out").rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(file)).Reload()
+    for figure in ("train/loss", "train/learning_rate", "train/layers_in_use"):
+        assert [event.step for event in events.Scalars(figure)][:2] == [1, 2]
+
+
+def test_rows_of_english_alone_are_refused_before_anything_is_trained(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    english = [{**row, "lang": "en", "instruction": row["instruction_en"]} for row in word_rows()]
+    data = write_rows(tmp_path / "english.jsonl", english)
+    assert train(base, data, tmp_path / "out", "--max-steps", "1") == 2
+    assert "rows are in English, and a connection is for other languages" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_tuned_checkpoint_can_be_trained_again(base: Path, rows: Path, tmp_path: Path) -> None:
