@@ -13,6 +13,8 @@ install: $(INSTALLED)
 # The mark is newer than the locks when they are what is installed. --no-deps: see the locks' first lines.
 $(INSTALLED): $(LOCKS) pyproject.toml
 	@echo "1/4 Installing into .venv (minutes the first time; pip keeps what it downloads)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "The locks are for Python 3.11, and $(PYTHON) is another: make install PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --no-deps $(addprefix -r ,$(LOCKS)) || { \
 	    echo "If pip found no torch with '+cpu' in its version, see 'The CPU build of torch' in docs/contributing.md."; exit 1; }

@@ -165,12 +165,16 @@ def ready_message(
     by_connection: dict[str, list[str]] = {}
     for language, connection in sorted(connected.items()):
         by_connection.setdefault(connection, []).append(language)
+    # What a server listens on is no address to open: some systems refuse it, and browsers keep its pages from the
+    # clipboard.
+    here = address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+    everywhere = "" if here == address else " (and this machine's other addresses)"
     connections = [f"{name} for {' '.join(languages)}" for name, languages in by_connection.items()]
     return "\n".join(
         [
             f"cc-serve: ready after {total:.0f} s, most of them {', '.join(slowest)}",
-            f"  address      {address}/v1",
-            *([f"  playground   {address}/playground"] if playground else []),
+            f"  address      {here}/v1{everywhere}",
+            *([f"  playground   {here}/playground"] if playground else []),
             f"  model        {model}",
             f"  connections  {'; '.join(connections) or 'none'}",
             "  plain        en, and prompts whose language cannot be told",

@@ -30,7 +30,10 @@ def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["install", "run", "test", "lint", "format", "docs", "notebook", "lock", "deploy-tools", "image-test", "clean"],
+    [
+        *("install", "run", "test", "lint", "format", "docs", "notebook", "lock", "loadtest", "deploy-tools", "browser"),
+        *("image-test", "clean"),
+    ],
 )
 def test_every_make_target_is_explained(target: str) -> None:
     assert f"\n{target}:" in (ROOT / "Makefile").read_text("utf-8")

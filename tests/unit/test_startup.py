@@ -84,4 +84,7 @@ def test_the_last_message_says_where_what_and_for_whom() -> None:
     assert f"{ENGINE} (11 s), {IMPORT} (9 s)" in message
     for expected in ("http://h:1/v1", "demo", "de for de", "global for fr sw", "en", "http://h:1/playground"):
         assert expected in message
+    everywhere = ready_message("http://0.0.0.0:1", "demo", connected, phases, playground=True)
+    assert "http://127.0.0.1:1/v1 (and this machine's other addresses)" in everywhere
+    assert "http://127.0.0.1:1/playground" in everywhere
     assert "playground" not in ready_message("http://h:1", "demo", connected, phases, playground=False)
