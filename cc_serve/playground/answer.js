@@ -41,7 +41,7 @@ export async function stream(request, signal, onChange) {
     if (last > first) answer.rate = ((answer.tokens - 1) * 1000) / (last - first);
     onChange(answer);
   }
-  throw new ApiError(0, "the answer ended early");
+  throw new ApiError(0, "the answer ended early", { begun: true });
 }
 
 const withReports = (request) => ({ ...request, stream: true, stream_options: { include_usage: true }, cc_details: true });
@@ -51,6 +51,6 @@ async function* readable(response) {
     yield* events(response);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, String(error.message)); // a connection that broke
+    throw new ApiError(0, String(error.message), { begun: true }); // a connection that broke
   }
 }

@@ -8,13 +8,14 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-/** An error that the server answered, or the network's, which has status 0. */
+/** An error that the server answered, or the network's, which has status 0; `begun` tells one amid an answer. */
 export class ApiError extends Error {
-  constructor(status, message, { param = null, retryAfter = null } = {}) {
+  constructor(status, message, { param = null, retryAfter = null, begun = false } = {}) {
     super(message);
     this.status = status;
     this.param = param;
     this.retryAfter = retryAfter;
+    this.begun = begun;
   }
 
   /** From an error object in OpenAI's shape; `status` where it names none. */

@@ -11,15 +11,21 @@ import { offerExamples } from "./examples.js";
 
 const THEME = "cc-serve-theme";
 const TABS = ["ask", "checkpoint"];
+const KEY_WANTED = "For servers that ask for one. It stays in this tab, and is forgotten when you close it.";
+const KEY_REFUSED = "That key is not valid. Enter another, or ask whoever runs this server.";
 
-const conversation = new Conversation({ onBusy: (busy) => composer.busy(busy), onKeyNeeded: askForKey });
+const conversation = new Conversation({
+  onBusy: (busy) => composer.busy(busy),
+  onEdit: (text, sample) => composer.edit(text, sample),
+  onKeyNeeded: askForKey,
+});
 const composer = new Composer(new Detector(), conversation);
-const questions = await getJson("playground/questions.json").catch(() => ({}));
+const questions = getJson("playground/questions.json").catch(() => ({}));
 
 setUpTheme();
 setUpTabs();
 setUpKey();
-offerExamples(questions, null, (sample) => composer.pick(sample));
+offerExamples(await questions, null, (sample) => composer.pick(sample));
 await connect();
 
 /** Learn what is served. Without an answer the page stays as it is, and says why. */
@@ -30,7 +36,8 @@ async function connect() {
     conversation.model = models.data[0].id;
     byId("model").textContent = conversation.model;
     composer.offerConnections(languages);
-    offerExamples(questions, languages.data.map(({ language }) => language), (sample) => composer.pick(sample));
+    const served = languages.data.map(({ language }) => language);
+    offerExamples(await questions, served, (sample) => composer.pick(sample));
     conversation.layers = (await getJson("v1/layers")).layers;
     problem.replaceChildren();
   } catch (error) {
@@ -42,7 +49,13 @@ async function connect() {
   composer.refresh();
 }
 
+/** Ask for a key, after the server asked for one or refused this tab's. */
 function askForKey() {
+  openKeyDialog(key.get() ? KEY_REFUSED : KEY_WANTED);
+}
+
+function openKeyDialog(reason) {
+  byId("key-reason").textContent = reason;
   byId("key-value").value = key.get() ?? "";
   byId("key-dialog").returnValue = "cancel"; // what Escape leaves
   byId("key-dialog").showModal();
@@ -50,7 +63,7 @@ function askForKey() {
 
 function setUpKey() {
   const dialog = byId("key-dialog");
-  byId("key").addEventListener("click", askForKey);
+  byId("key").addEventListener("click", () => openKeyDialog(KEY_WANTED));
   byId("key-value").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return; // which would press the form's first button
     event.preventDefault();

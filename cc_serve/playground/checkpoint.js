@@ -3,14 +3,17 @@
 import { getJson } from "./api.js";
 import { byId, create } from "./dom.js";
 import { notice } from "./errors.js";
-import { connectionName, englishName, percent } from "./languages.js";
+import { byName, connectionName, englishName, percent } from "./languages.js";
 
 /** Show the checkpoint as it is now. */
 export async function showCheckpoint(onKeyNeeded) {
   const view = byId("checkpoint");
   try {
     const [languages, layers] = await Promise.all([getJson("v1/languages"), getJson("v1/layers")]);
-    view.replaceChildren(
+    languages.data.sort(byName);
+    layers.data.sort(byName);
+    fill(
+      view,
       summary(languages, layers),
       section("Languages", languageTable(languages)),
       section("How well the matrices fit", fitMap(layers)),
@@ -18,20 +21,29 @@ export async function showCheckpoint(onKeyNeeded) {
     );
   } catch (error) {
     const again = { label: "Try again", act: () => showCheckpoint(onKeyNeeded) };
-    view.replaceChildren(notice(error, error.status === 401 ? [{ label: "Enter a key", act: onKeyNeeded }, again] : [again]));
+    fill(view, notice(error, error.status === 401 ? [{ label: "Enter a key", act: onKeyNeeded }, again] : [again]));
   }
+}
+
+/** Replace what a view shows; a button that was pressed in it gives its focus to the one that takes its place. */
+function fill(view, ...content) {
+  const pressed = document.activeElement.matches("#checkpoint button");
+  view.replaceChildren(...content);
+  if (pressed) view.querySelector("button").focus({ preventScroll: true });
 }
 
 const refreshButton = (onKeyNeeded) =>
   create("button.ghost", { type: "button", textContent: "Refresh", onclick: () => showCheckpoint(onKeyNeeded) });
 
-const section = (title, ...content) => create("section.panel", {}, create("h2", { textContent: title }), ...content);
+const section = (title, content, ...tools) =>
+  create("section.panel", {}, create("div.row", {}, create("h2", { textContent: title }), ...tools), content);
 
 function summary({ connections, data, fit }, { layers }) {
   const tile = (value, words) => create("div.tile", {}, create("b", { textContent: value }), create("span", { textContent: words }));
   const tiles = [tile(layers, "layers"), tile(data.length, "languages"), tile(connections.length, connections.length === 1 ? "matrix" : "matrices")];
   if (fit) {
-    tiles.push(tile(percent(fit.transform.agreement), "same layer as English"));
+    const pairs = `${fit.pairs} ${fit.pairs === 1 ? "pair" : "pairs"}`;
+    tiles.push(tile(percent(fit.transform.agreement), `same layer as English, of ${pairs}`));
     tiles.push(tile(fit.transform.cosine.toFixed(3), "cosine with English"));
   }
   return create("div.tiles", {}, ...tiles);
@@ -104,7 +116,9 @@ function heatMap(label, layers, rows, last) {
   const columns = Array.from({ length: layers }, (_, layer) => create("th", { scope: "col", textContent: layer }));
   const head = create("tr", {}, create("th", { scope: "col", textContent: "Layer" }), ...columns, create("th", { scope: "col", textContent: last }));
   const body = rows.map(([name, cells, end]) => create("tr", {}, rowHead(name), ...cells, create("td", { textContent: end })));
-  return scrolling(label, create("table.heat", {}, create("thead", {}, head), create("tbody", {}, ...body)));
+  const table = create("table.heat", {}, create("thead", {}, head), create("tbody", {}, ...body));
+  table.style.setProperty("--layers", layers);
+  return scrolling(label, table);
 }
 
 function cell(share, words) {

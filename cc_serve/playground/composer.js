@@ -3,7 +3,7 @@
 import { describe } from "./detector.js";
 import { byId, create } from "./dom.js";
 import { explain } from "./errors.js";
-import { connectionName, englishName } from "./languages.js";
+import { byName, connectionName, englishName } from "./languages.js";
 
 const PAUSE = 250; // ms without typing, before the server is asked for the language
 
@@ -28,6 +28,8 @@ export class Composer {
       event.preventDefault();
       this.#ask();
     });
+    // The browser says what is wrong with a field only where the field can be seen.
+    byId("composer").addEventListener("invalid", () => toggle("options", true), true);
     byId("stop").addEventListener("click", () => conversation.stop());
     byId("options-toggle").addEventListener("click", () => toggle("options"));
     byId("examples-toggle").addEventListener("click", () => toggle("examples"));
@@ -37,7 +39,12 @@ export class Composer {
 
   /** Write a sample question into the field, ready to be asked. */
   pick(sample) {
-    this.text.value = sample.text;
+    this.edit(sample.text, sample);
+  }
+
+  /** Put a question that was asked back into the field, with the sample that it is, if any. */
+  edit(text, sample) {
+    this.text.value = text;
     this.#sample = sample;
     this.#changed(0);
     this.text.focus();
@@ -45,7 +52,7 @@ export class Composer {
 
   /** What "cc_connection" may say here: the checkpoint's languages, and "global" where it is. */
   offerConnections({ connections, data }) {
-    const others = data.filter(({ language }) => language !== "en");
+    const others = data.filter(({ language }) => language !== "en").sort(byName);
     const option = (value, text) => create("option", { value, textContent: text });
     const languages = others.map(({ language, connection }) =>
       option(language, `as ${englishName(language)}${connection === language ? " (own matrix)" : ""}`),
@@ -61,8 +68,8 @@ export class Composer {
     byId("stop").hidden = !busy;
     byId("reset").hidden = this.conversation.empty;
     byId("examples-toggle").hidden = this.conversation.empty;
-    // The focus goes with the button's place.
-    if (focused === byId(busy ? "send" : "stop")) byId(busy ? "stop" : "send").focus();
+    // The focus goes with the button's place, and the reader stays with the answer.
+    if (focused === byId(busy ? "send" : "stop")) byId(busy ? "stop" : "send").focus({ preventScroll: true });
   }
 
   /** Look at the question again, now that the server may answer. */
@@ -94,7 +101,8 @@ export class Composer {
       const { badge, sure, then } = describe(await this.#plan());
       shown = [create("bdi.pill", { textContent: badge }), ` ${sure} → ${then}`];
     } catch (error) {
-      shown = [explain(error).title];
+      const { title, said, advice } = explain(error);
+      shown = [`${title}. ${advice || said}`];
     }
     return look === this.#look && this.#show(...shown);
   }

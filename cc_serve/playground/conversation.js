@@ -11,7 +11,8 @@ export class Conversation {
   #running = new Set();
 
   /**
-   * @param {object} hooks `onBusy(busy)` when answers begin and are over; `onKeyNeeded()` when the reader asks to enter one.
+   * @param {object} hooks `onBusy(busy)` when answers begin and are over; `onEdit(text, sample)` and `onKeyNeeded()` when the
+   *   reader asks to change a question or to enter a key.
    */
   constructor(hooks) {
     this.hooks = hooks;
@@ -87,8 +88,9 @@ export class Conversation {
       if (error.name !== "AbortError") {
         const again = { label: "Try again", act: () => this.#answer(turn, text, settings, [side]) };
         const enter = { label: "Enter a key", act: this.hooks.onKeyNeeded };
-        const hopeless = error.status >= 400 && error.status < 500 && ![401, 408, 429].includes(error.status);
-        card.fail(error, error.status === 401 ? [enter, again] : hopeless ? [] : [again]);
+        const edit = { label: "Edit the question", act: () => this.hooks.onEdit(text, turn.sample) };
+        const remedies = { 400: [edit], 401: [enter, again], 403: [], 404: [], 413: [edit], 422: [edit] };
+        card.fail(error, remedies[error.status] ?? [again]);
         return;
       }
       card.end(answer, "stopped");

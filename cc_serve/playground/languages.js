@@ -18,7 +18,17 @@ export function ownName(code) {
   return name.charAt(0).toLocaleUpperCase(code) + name.slice(1);
 }
 
+/** By the name that is shown. */
+export const byName = (one, other) => englishName(one.language).localeCompare(englishName(other.language), "en");
+
 export const direction = (code) => (FROM_THE_RIGHT.has(code) ? "rtl" : "ltr");
+
+/** The `dir` of a text: from the right if most of its letters are, since an Arabic text may well begin with a Latin name. */
+export function directionOf(text) {
+  const letters = text.match(/\p{L}/gu) ?? [];
+  const fromTheRight = letters.filter((letter) => /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(letter));
+  return 2 * fromTheRight.length > letters.length ? "rtl" : "auto";
+}
 
 /** What a connection is called: "global matrix", "German matrix". */
 export function connectionName(connection) {

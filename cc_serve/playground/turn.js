@@ -3,7 +3,7 @@
 import { announce, byId, create } from "./dom.js";
 import { describe } from "./detector.js";
 import { notice } from "./errors.js";
-import { connectionName, englishName } from "./languages.js";
+import { connectionName, directionOf, englishName } from "./languages.js";
 import * as snippets from "./snippets.js";
 import { layerStrip } from "./strip.js";
 
@@ -13,16 +13,20 @@ const TITLES = { connected: "Connected", plain: "Plain" };
 export class Turn {
   /**
    * @param {string} text of the question.
-   * @param {object|null} sample it came from, with its `english` and right `answer`.
+   * @param {object|null} sample it came from, with its `english` and the `answer` of its data set.
    * @param {number|null} layers how many the model has.
    */
   constructor(text, sample, layers) {
+    this.sample = sample;
     this.badge = create("p.badge", { hidden: true });
+    this.foreign = paragraphs(text, sample);
     this.cards = { connected: new Card("connected", layers), plain: new Card("plain", layers) };
-    const question = create("div.question", {}, ...paragraphs(text, sample), this.badge);
+    const question = create("div.question", {}, ...this.foreign, this.badge);
     if (sample) {
       question.append(create("p.quiet", { textContent: `In English: ${core(sample.english)}` }));
-      question.append(create("p.quiet", {}, "Right answer: ", create("bdi", { textContent: sample.answer })));
+      const reference = create("bdi", { textContent: sample.answer });
+      question.append(create("p.quiet", {}, "Reference answer (data set): ", reference));
+      this.foreign.push(reference);
     }
     this.tools = create("div.row.end", { hidden: true });
     const sides = create("div.sides", {}, this.cards.connected.element, this.cards.plain.element);
@@ -34,6 +38,7 @@ export class Turn {
     const { badge, sure, then } = describe(plan);
     this.badge.replaceChildren(create("bdi.pill", { textContent: badge }), ` ${sure} → ${then}`);
     this.badge.hidden = false;
+    for (const element of this.foreign) speak(element, plan.language);
   }
 
   /** Let the reader copy the request. */
@@ -73,6 +78,8 @@ class Card {
 
   show(answer) {
     this.text.textContent = answer.text;
+    this.text.dir = directionOf(answer.text);
+    speak(this.text, answer.language);
     this.facts.replaceChildren(...facts(answer));
     if (this.side === "plain") return;
     this.via.textContent = answer.connection ? connectionName(answer.connection) : "";
@@ -88,7 +95,9 @@ class Card {
     }
     const ending = how || (answer.finish === "length" ? "cut at the longest answer" : answer.text ? "" : "an empty answer");
     if (ending) this.facts.append(create("span.ending", { textContent: ending }));
-    announce(`${TITLES[this.side]} answer ${how || "complete"}: ${answer.text}`);
+    const text = create("span", { textContent: answer.text });
+    speak(text, answer.language);
+    announce(`${TITLES[this.side]} answer ${how || "complete"}: `, text);
   }
 
   fail(error, actions) {
@@ -98,6 +107,11 @@ class Card {
     this.strip.show(null, "");
     announce(`${TITLES[this.side]} answer failed. ${shown.innerText}`);
   }
+}
+
+/** Give a text the voice of its language; without one it is read as the page's English. */
+function speak(element, language) {
+  if (language && language !== "und") element.lang = language;
 }
 
 function layerWords({ connection, language, layer }) {
@@ -120,7 +134,7 @@ const milliseconds = (time) => (time < 1000 ? `${Math.round(time)} ms` : `${(tim
 function paragraphs(text, sample) {
   const main = sample && core(text);
   const parts = sample ? text.split("\n\n") : [text];
-  return parts.map((part) => create(sample && part !== main ? "p.quiet" : "p.text", { dir: "auto", textContent: part }));
+  return parts.map((part) => create(sample && part !== main ? "p.quiet" : "p.text", { dir: directionOf(part), textContent: part }));
 }
 
 /** A question of the sample without the frame that MKQA's have, in paragraphs of their own. */

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from playwright.sync_api import Request, Route, expect
+import pytest
+from playwright.sync_api import Locator, Request, Route, expect
 
 from tests.api.conftest import MODEL, Server
 from tests.api.playground.conftest import Playground
@@ -13,6 +14,7 @@ from tests.tiny import LAYERS
 GERMAN = "Wer hat das Buch Faust geschrieben?"
 ARABIC = "من كتب كتاب فاوست؟"
 LONG = 400
+STREAM = {"Content-Type": "text/event-stream", "X-CC-Language": "ar"}
 
 
 def test_two_answers_stream_side_by_side(playground: Playground, server: Server) -> None:
@@ -83,8 +85,8 @@ def test_typing_asks_the_server_only_in_pauses(playground: Playground) -> None:
 def test_the_connection_can_be_chosen(playground: Playground, server: Server) -> None:
     menu = playground.page.get_by_label("Connection")
     assert menu.locator("option").evaluate_all("options => options.map(option => option.value)") == [
-        *("auto", "global", "de", "fr")
-    ]
+        *("auto", "global", "fr", "de")
+    ], "by the name that is shown"
     menu.select_option("fr")
     turn = playground.ask(GERMAN)
     expect(turn.locator(".via")).to_have_text(["global matrix", ""])
@@ -106,15 +108,70 @@ def test_arabic_runs_from_the_right(playground: Playground) -> None:
     turn = playground.ask(ARABIC, tokens=2)
     assert turn.locator(".question .text").evaluate("element => getComputedStyle(element).direction") == "rtl"
     expect(turn.locator(".badge .pill")).to_have_text("العربية · Arabic")
-    words = turn.locator(".question .text").evaluate(
+    assert sides(turn.locator(".question .text")) == ["right"]
+
+
+def sides(text: Locator) -> list[str]:
+    """At which side of its box each line of a text begins."""
+    return text.evaluate(
         """element => {
             const range = document.createRange();
             range.selectNodeContents(element);
-            const [words, box] = [range.getBoundingClientRect(), element.getBoundingClientRect()];
-            return { fromLeft: words.left - box.left, fromRight: box.right - words.right };
+            const box = element.getBoundingClientRect();
+            const lines = [...range.getClientRects()].filter(({ width }) => width > 0);
+            const tops = [...new Set(lines.map(({ top }) => top))].sort((one, other) => one - other);
+            return tops.map((top) => {
+                const line = lines.filter((part) => part.top === top);
+                const left = Math.min(...line.map((part) => part.left));
+                const right = Math.max(...line.map((part) => part.right));
+                return left - box.left < box.right - right ? "left" : "right";
+            });
         }"""
     )
-    assert words["fromRight"] < 1 < words["fromLeft"]
+
+
+def said(answer: str) -> str:
+    """The events of a streamed answer."""
+    return f"data: {json.dumps({'choices': [{'delta': {'content': answer}}]})}\n\ndata: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Goethe كتب هذا الكتاب.\nFaust هو اسم الكتاب.", ["right", "right"]),
+        ("The book is called فاوست.\nالكتاب", ["left", "right"]),
+        ("Das Buch\nist alt.", ["left", "left"]),
+    ],
+    ids=["Arabic that begins with a name", "each its own", "German"],
+)
+def test_an_answer_runs_as_its_script_does(playground: Playground, answer: str, expected: list[str]) -> None:
+    playground.page.route("**/v1/chat/completions", lambda route: route.fulfill(headers=STREAM, body=said(answer)))
+    turn = playground.ask(ARABIC)
+    assert sides(turn.locator(".answer.plain .text")) == expected
+
+
+def test_screen_readers_are_told_the_language(playground: Playground) -> None:
+    page = playground.page
+    turn = playground.ask(GERMAN, tokens=2)
+    expect(turn.locator(".question .text")).to_have_attribute("lang", "de")
+    for card in turn.locator(".answer .text").all():
+        expect(card).to_have_attribute("lang", "de")
+    expect(page.get_by_role("log").locator("span[lang=de]")).to_have_count(2)
+    page.get_by_role("button", name="New conversation").click()
+    undetermined = playground.ask("12345", tokens=2)
+    expect(undetermined.locator(".badge")).to_contain_text("Undetermined")
+    expect(undetermined.locator("[lang]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("tokens", ["0", ""])
+def test_a_setting_that_cannot_be_is_shown_and_nothing_sent(playground: Playground, tokens: str) -> None:
+    page = playground.page
+    page.locator("#max-tokens").evaluate("(field, tokens) => (field.value = tokens)", tokens)
+    page.get_by_label("Question", exact=True).fill(GERMAN)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Longest answer")).to_be_focused()
+    expect(page.get_by_role("button", name="Options")).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".turn")).to_have_count(0)
 
 
 def test_a_sample_is_asked_as_it_is_and_its_answer_shown(playground: Playground) -> None:
@@ -126,7 +183,7 @@ def test_a_sample_is_asked_as_it_is_and_its_answer_shown(playground: Playground)
     page.keyboard.press("Enter")
     turn = page.locator(".turn")
     assert turn.locator(".question > [dir]").all_text_contents() == text.split("\n\n")
-    expect(turn).to_contain_text("Right answer: Idaho")
+    expect(turn).to_contain_text("Reference answer (data set): Idaho")
     expect(page.locator("#examples")).to_be_hidden()
 
 
@@ -134,7 +191,7 @@ def test_each_side_goes_on_from_its_own_answers(playground: Playground) -> None:
     page = playground.page
     page.get_by_role("button", name="Options").click()
     page.get_by_label("System prompt").fill("Kurz!")
-    page.get_by_label("Temperature").fill("0.5")
+    page.get_by_label("Temperature").fill("0.15")
     first = playground.ask(GERMAN, tokens=6)
     said = {side: first.locator(f".answer.{side} .text").text_content() for side in ("connected", "plain")}
     sent: list[dict[str, object]] = []
@@ -153,7 +210,7 @@ def test_each_side_goes_on_from_its_own_answers(playground: Playground) -> None:
             {"role": "assistant", "content": said[side]},
             {"role": "user", "content": "Und wann?"},
         ]
-        assert (body["temperature"], body["max_tokens"], body["cc_details"]) == (0.5, 6, True)
+        assert (body["temperature"], body["max_tokens"], body["cc_details"]) == (0.15, 6, True)
     assert len(bodies) == 2
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".turn")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ def test_a_bad_request_names_the_field(playground: Playground) -> None:
     expect(problem).to_contain_text("The server cannot use")
     expect(problem).to_contain_text("100000")
     expect(problem).to_contain_text("Change it and ask again.")
+    expect(playground.page.locator("#text")).to_be_empty()
+    problem.get_by_role("button", name="Edit the question").click()
+    expect(playground.page.locator("#text")).to_have_value(GERMAN)
+    expect(playground.page.locator("#text")).to_be_focused()
 
 
 def test_a_server_that_cannot_be_reached_is_asked_again(playground: Playground) -> None:
@@ -51,7 +56,7 @@ FAILURE = 'event: error\ndata: {"type": "error", "error": {"message": "took long
 
 
 @pytest.mark.parametrize(
-    ("body", "words"), [(EVENT, "cannot be reached"), (EVENT + FAILURE, "That took too long")], ids=["cut", "error"]
+    ("body", "words"), [(EVENT, "The answer broke off"), (EVENT + FAILURE, "That took too long")], ids=["cut", "error"]
 )
 def test_an_answer_that_breaks_off_is_an_error(playground: Playground, body: str, words: str) -> None:
     headers = {"Content-Type": "text/event-stream"}
@@ -62,21 +67,30 @@ def test_an_answer_that_breaks_off_is_an_error(playground: Playground, body: str
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "words", "actions"),
     [
-        (403, "This key may not do that"),
-        (404, "does not have this"),
-        (413, "too long"),
-        (500, "its log says more"),
-        (503, "busy or stopping"),
+        (403, "Ask whoever runs this server for a key that may.", []),
+        (404, "does not have this", []),
+        (413, "too long", ["Edit the question"]),
+        (422, "cannot use this request", ["Edit the question"]),
+        (500, "its log says more", ["Try again"]),
+        (503, "busy or stopping", ["Try again"]),
     ],
 )
-def test_every_status_has_words(playground: Playground, status: int, words: str) -> None:
+def test_every_status_has_words(playground: Playground, status: int, words: str, actions: list[str]) -> None:
     body = '{"error": {"message": "because"}}'
     playground.page.route("**/v1/chat/completions", lambda route: route.fulfill(status=status, body=body))
     turn = playground.ask(GERMAN)
     expect(turn.locator(".answer.plain .notice")).to_contain_text(words)
     expect(turn.locator(".answer.plain .notice")).to_contain_text("because")
+    expect(turn.locator(".answer.plain .notice button")).to_have_text(actions)
+
+
+def test_the_field_tells_what_to_do_too(playground: Playground) -> None:
+    answer = {"status": 503, "headers": {"Retry-After": "7"}, "body": "{}"}
+    playground.page.route("**/v1/route", lambda route: route.fulfill(**answer))  # type: ignore[arg-type]
+    playground.page.get_by_label("Question", exact=True).fill(GERMAN)
+    expect(playground.page.locator("#detected")).to_have_text("The server is busy or stopping. Try again in 7 s.")
 
 
 @pytest.fixture
@@ -125,6 +139,7 @@ def test_the_key_is_asked_for_kept_in_the_tab_and_forgotten(locked: Playground) 
     enter(page, "wrong")
     expect(page.locator("#start-problem")).to_contain_text("The API key is not valid")
     expect(dialog).to_be_visible()
+    expect(dialog).to_have_accessible_description(re.compile("That key is not valid"))
     enter(page, KEY)
     expect(page.locator("#start-problem")).to_be_empty()
     expect(page.locator("#model")).to_have_text("tiny")
@@ -134,6 +149,7 @@ def test_the_key_is_asked_for_kept_in_the_tab_and_forgotten(locked: Playground) 
     expect(page.locator("#model")).to_have_text("tiny")
     expect(dialog).to_be_hidden()
     page.get_by_role("button", name="API key").click()
+    expect(dialog).to_have_accessible_description(re.compile("It stays in this tab"))
     page.get_by_role("button", name="Forget it").click()
     expect(page.locator("#start-problem")).to_contain_text("This server needs an API key")
     assert page.evaluate(kept) == [[], [], ""]
@@ -147,7 +163,7 @@ def test_a_rate_that_is_used_up_says_when_to_try_again(locked: Playground) -> No
     for text in ("Wer war das?", "Wer ist das?", "Wo ist das Haus?", "Wann war das?"):
         question.fill(text)
         page.wait_for_timeout(400)
-    expect(page.locator("#detected")).to_have_text("Too many requests with this key")
+    expect(page.locator("#detected")).to_contain_text("Too many requests with this key. The server says: this key")
     turn = locked.ask("Wann ist das?")
     problem = turn.locator(".answer.connected .notice")
     expect(problem).to_contain_text("this key may use 3 requests a minute; try again in")

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.api.conftest import Server
 from tests.api.playground.conftest import Playground, opened
@@ -20,6 +20,8 @@ NARROW = {"width": 375, "height": 740}
 WIDE = {"width": 1280, "height": 800}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 SERIOUS = ("serious", "critical")
+STREAM = {"Content-Type": "text/event-stream"}
+LONG = 'data: {"choices": [{"delta": {"content": "' + "Goethe \\n" * 20 + '"}}]}\n\ndata: [DONE]\n\n'
 
 
 def findings(page: Page) -> list[dict[str, Any]]:
@@ -127,6 +129,89 @@ def test_the_checkpoints_tab(playground: Playground, server: Server) -> None:
     shown = [int((text or "").split()[0]) for text in cells.all_text_contents()]
     assert shown == counts
     assert sum(counts) > 0
+
+
+def test_a_button_of_the_checkpoint_keeps_the_focus(playground: Playground) -> None:
+    page = playground.page
+    page.get_by_role("tab", name="Checkpoint").click()
+    refresh, again = (page.get_by_role("button", name=name) for name in ("Refresh", "Try again"))
+    before = refresh.element_handle()
+    refresh.press("Enter")
+    page.wait_for_function("before => !before.isConnected", arg=before)
+    expect(refresh).to_be_focused()
+    page.context.set_offline(True)
+    refresh.press("Enter")
+    expect(again).to_be_focused()
+    page.context.set_offline(False)
+    again.press("Enter")
+    expect(refresh).to_be_focused()
+
+
+def test_both_maps_have_the_same_columns_and_languages_are_in_order(playground: Playground) -> None:
+    page = playground.page
+    names = {"sw": "Swahili", "de": "German", "zh": "Chinese"}
+    layers = [
+        {"language": code, "cosine": [0.5] * LAYERS, "chosen": [0, count] + [0] * (LAYERS - 2)}
+        for code, count in zip(names, (1, 10_000, 0), strict=True)
+    ]
+    page.route("**/v1/layers", lambda route: route.fulfill(json={"layers": LAYERS, "data": layers}))
+    page.get_by_role("tab", name="Checkpoint").click()
+    fit = page.get_by_role("region", name="Fit by language and layer")
+    chosen = page.get_by_role("region", name="Chosen layers by language")
+    expect(fit.locator("tbody th")).to_have_text(["Chinese", "German", "Swahili"])
+    expect(chosen.locator("tbody th")).to_have_text(["German", "Swahili"])
+    expect(page.get_by_role("region", name="Languages").locator("tbody th")).to_have_text(
+        ["English", "French", "German"]
+    )
+    places = (
+        "cells => cells.map(cell => { const { left, right } = cell.getBoundingClientRect(); return [left, right]; })"
+    )
+    first, second = (table.locator("thead th").evaluate_all(places) for table in (fit, chosen))
+    assert first == second
+
+
+def test_how_many_pairs_the_share_is_of(playground: Playground) -> None:
+    figures = {"pairs": 3, "transform": {"r2": 0.9, "cosine": 0.8, "agreement": 1 / 3}, "answer_loss": {}}
+    answer = {"connections": ["global"], "data": [], "fit": figures}
+    playground.page.route("**/v1/languages", lambda route: route.fulfill(json=answer))
+    playground.page.get_by_role("tab", name="Checkpoint").click()
+    expect(playground.page.locator(".tile").nth(3)).to_have_text("33\u202f%same layer as English, of 3 pairs")
+
+
+def test_the_page_can_be_used_before_its_questions_are_there(playground: Playground) -> None:
+    page = playground.page
+    held: list[Route] = []
+    page.route("**/questions.json", lambda route: held.append(route))
+    page.reload(wait_until="commit")
+    page.get_by_role("button", name="Dark", exact=True).click()
+    expect(page.get_by_role("button", name="Light", exact=True)).to_be_visible()
+    page.get_by_role("tab", name="Checkpoint").click()
+    expect(page.locator("#checkpoint")).to_be_visible()
+    page.get_by_role("button", name="API key").click()
+    expect(page.locator("#key-dialog")).to_be_visible()
+    expect(page.locator("#questions li")).to_have_count(0)
+    held[0].continue_()
+    expect(page.locator("#questions li")).not_to_have_count(0)
+
+
+@pytest.mark.parametrize("viewport", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_the_composer_hides_no_answer_and_no_focus(browser: Browser, server: Server, viewport: dict[str, int]) -> None:
+    for playground in opened(browser, server.address, viewport=viewport):
+        page = playground.page
+        page.route("**/v1/chat/completions", lambda route: route.fulfill(headers=STREAM, body=LONG))
+        turn = playground.ask(GERMAN)
+        if viewport is NARROW:
+            top = page.locator("#composer").evaluate("composer => composer.getBoundingClientRect().top")
+            bottom = turn.locator(".answer.plain").evaluate("card => card.getBoundingClientRect().bottom")
+            assert bottom <= top
+        copy = turn.get_by_role("button", name="Copy as curl")
+        copy.evaluate("button => scrollBy(0, button.getBoundingClientRect().bottom - innerHeight)")
+        copy.evaluate("button => button.focus()")
+        free = """button => {
+            const { left, top, width, height } = button.getBoundingClientRect();
+            return document.elementFromPoint(left + width / 2, top + height / 2) === button;
+        }"""
+        assert copy.evaluate(free)
 
 
 @pytest.mark.parametrize("kind", ["curl", "Python"])
