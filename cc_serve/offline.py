@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cc_serve.engine.marks import CONNECTION_ARGUMENT
 from cc_serve.policy import OFF
 from cc_serve.routing import Route
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
-
-_KEY = "cc_connection"
 
 
 def connected(parameters: SamplingParams, connection: Route | str) -> SamplingParams:
@@ -22,8 +21,8 @@ def connected(parameters: SamplingParams, connection: Route | str) -> SamplingPa
     """
     name = connection.connection if isinstance(connection, Route) else connection
     copy = parameters.clone()
-    others = {key: value for key, value in (copy.extra_args or {}).items() if key != _KEY}
-    copy.extra_args = others if name == OFF else {**others, _KEY: name}
+    others = {key: value for key, value in (copy.extra_args or {}).items() if key != CONNECTION_ARGUMENT}
+    copy.extra_args = others if name == OFF else {**others, CONNECTION_ARGUMENT: name}
     return copy
 
 
@@ -32,4 +31,4 @@ def connection_of(output: RequestOutput) -> dict[str, Any] | None:
 
     ``layer`` is the one that the Decision Maker chose; ``captures`` counts one, and one more for each preemption.
     """
-    return (output.kv_transfer_params or {}).get(_KEY)
+    return (output.kv_transfer_params or {}).get(CONNECTION_ARGUMENT)

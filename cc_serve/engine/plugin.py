@@ -5,7 +5,7 @@ import signal
 import threading
 
 from cc_serve.logs import quieten_libraries
-from cc_serve.startup import collect_as_usual
+from cc_serve.startup import collect_as_usual, in_a_start
 from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
 
@@ -14,9 +14,10 @@ def register() -> None:
 
     vLLM only logs a plugin that fails to load; the model class is then unknown, which vLLM refuses by name.
     """
-    _leave_interrupts_to_the_parent()
+    if in_a_start():  # of cc-serve; any other process that imports vLLM keeps its own ways
+        _leave_interrupts_to_the_parent()
+        collect_as_usual()  # what there is to import has been imported
     quieten_libraries()
-    collect_as_usual()  # what there is to import has been imported
 
     from vllm.model_executor.models import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
@@ -31,7 +32,7 @@ def register() -> None:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    """Ignore SIGINT in the engine's processes.
+    """Ignore SIGINT in the processes of a server's engine.
 
     Ctrl-C reaches every process of the terminal's group. vLLM's workers would end on it while the server still
     finishes the running responses; it tells them itself when to end, by SIGTERM.

@@ -30,6 +30,10 @@ from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMa
 logger = init_logger(__name__)
 
 SESSION_REFUSAL = "a streaming-input session cannot be connected"
+NOT_FINITE_REFUSAL = (
+    "connection '{}' came out infinite or NaN for this prompt; turn it off for this request, or serve with "
+    "--dtype float32"
+)
 
 
 class Phase(enum.Enum):
@@ -187,7 +191,7 @@ class ConnectionSchedulerMixin(Scheduler):
             if connected := self._connected.get(request_id):
                 connected.layer = layer
                 if layer == NOT_FINITE:
-                    self._refuse(self.requests[request_id], connected, "the connection is infinite or NaN")
+                    self._refuse(self.requests[request_id], connected, NOT_FINITE_REFUSAL.format(connected.name))
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         if self._connected or self._problems:
             for output in (output for client in outputs.values() for output in client.outputs):

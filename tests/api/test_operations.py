@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -244,8 +245,15 @@ def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, conf
         list(guarded.client.responses.create(stream=True, **responses))
     with pytest.raises(openai.APIError, match=r"deadline of 0\.1 s"):
         list(guarded.client.completions.create(model=MODEL, prompt="a", n=4, stream=True, **LONG))
+    body = {"model": MODEL, "max_tokens": 450, "messages": [{"role": "user", "content": GERMAN}], "ignore_eos": True}
+    said = guarded.http.post("/v1/messages", json={**body, "stream": True}).text
+    assert re.search(r"event: error\ndata: .*deadline of 0\.1 s", said)
+    batch = {**body, "messages": [body["messages"]] * 4}
+    answer = guarded.http.post("/v1/chat/completions/batch", json=batch)
+    assert answer.status_code == 504
+    assert "deadline of 0.1 s" in answer.json()["error"]["message"]
     until(lambda: running(guarded) == 0)
-    assert metric(guarded, "vllm:generation_tokens_total{") - before < 13 * 450
+    assert metric(guarded, "vllm:generation_tokens_total{") - before < 18 * 450
     reload(guarded, config, log, configuration(f"{BOUNDS}, choices: 4"), "Configuration reloaded")
 
 

@@ -11,14 +11,19 @@ from typing import Any
 import pytest
 import torch
 from vllm import EngineArgs
+from vllm.platforms.interface import Platform, PlatformEnum
+from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from cc_serve.engine.config import (
+    _WORKERS,
     MAX_SLOTS,
     ConnectionConfigHook,
     EngineConnection,
     UnsupportedConfigurationError,
     _num_slots,
+    _worker_name,
 )
+from cc_serve.engine.worker import ConnectedCPUWorker, ConnectedGPUWorker
 from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
 from tests.engine.conftest import start_engine
 
@@ -71,6 +76,32 @@ def test_slots_fit_in_a_megabyte_and_what_shared_matrices_leave(
 def test_options_that_cannot_be_honoured(tiny_checkpoint: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UnsupportedConfigurationError, match=named):
         configure(tiny_checkpoint, **options)
+
+
+def platform(kind: PlatformEnum) -> Platform:
+    """One of a kind; those of GPUs cannot be imported without their drivers."""
+    found = Platform()
+    found._enum, found.device_name = kind, kind.name.lower()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "worker"),
+    [
+        (PlatformEnum.CPU, ConnectedCPUWorker),
+        (PlatformEnum.CUDA, ConnectedGPUWorker),
+        (PlatformEnum.ROCM, ConnectedGPUWorker),
+    ],
+)
+def test_the_worker_is_the_platforms(kind: PlatformEnum, worker: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vllm.platforms.current_platform", platform(kind))
+    assert resolve_obj_by_qualname(_WORKERS + _worker_name()) is worker
+
+
+def test_another_platform_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vllm.platforms.current_platform", platform(PlatformEnum.TPU))
+    with pytest.raises(UnsupportedConfigurationError, match="on CPU and CUDA or ROCm GPUs, not on tpu"):
+        _worker_name()
 
 
 def test_a_name_that_is_no_directory() -> None:

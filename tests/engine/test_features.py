@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from vllm.sampling_params import StructuredOutputsParams
 
-from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_engine
+from tests.engine.conftest import (
+    BLOCK,
+    CHUNK,
+    CONNECTIONS,
+    LENGTHS,
+    TALLY,
+    Engine,
+    Job,
+    assert_async,
+    async_scheduling,
+    prompt,
+    start_engine,
+)
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import save_base, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Llama, eager, with a tokenizer."""
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Llama with a tokenizer."""
     from cc_train.checkpoint import save_connection
 
     directory = save_base(tmp_path_factory.mktemp("with-tokenizer"), tiny_llama())
     save_connection(directory, random_connection(["global", "sw"]), ["de", "sw"])
+    return directory
+
+
+@contextmanager
+def start(checkpoint: Path, **options: Any) -> Iterator[Engine]:
+    """Eager, with a tokenizer."""
     with start_engine(
-        directory,
+        checkpoint,
         skip_tokenizer_init=False,
         enforce_eager=True,
         block_size=BLOCK,
@@ -31,8 +51,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         max_num_batched_tokens=CHUNK,
         # A random model would write blanks until it has no tokens left.
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        **options,
     ) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module", params=["sync", "async"])
+def engine(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Engine]:
+    if request.param == "sync":
+        with start(checkpoint) as engine:
+            yield engine
+    else:
+        with async_scheduling(), start(checkpoint, async_scheduling=True) as engine:
+            assert_async(engine)
+            yield engine
 
 
 def test_logit_bias(engine: Engine) -> None:
@@ -51,6 +83,7 @@ def test_logit_bias(engine: Engine) -> None:
         handle.remove()
     assert expected != engine.expect(job).tokens
     assert list(engine.run([job], logit_bias=bias)[0].outputs[0].token_ids) == expected
+    TALLY.count(len(expected))
 
 
 def test_stop_token_ends_the_answer(engine: Engine) -> None:
@@ -60,6 +93,7 @@ def test_stop_token_ends_the_answer(engine: Engine) -> None:
     completion = engine.run([job], stop_token_ids=[stop])[0].outputs[0]
     assert list(completion.token_ids) == expected[: expected.index(stop) + 1]
     assert completion.stop_reason == stop
+    TALLY.count(len(completion.token_ids))
 
 
 def test_stop_string_ends_the_answer(engine: Engine) -> None:
@@ -120,6 +154,7 @@ def test_grammar_masks_the_connected_distribution(engine: Engine) -> None:
         for job, output in zip(jobs, outputs, strict=True):
             expected = engine.reference.generate(job.prompt, job.connection, job.max_tokens).tokens
             assert list(output.outputs[0].token_ids) == expected
+            TALLY.count(len(expected))
     finally:
         handle.remove()
 

@@ -76,8 +76,7 @@ def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
     for (job, lora), output in zip(jobs, outputs, strict=True):
         expected = references[lora].generate(job.prompt, job.connection, job.max_tokens).tokens
         assert list(output.outputs[0].token_ids) == expected, (len(job.prompt), job.connection, lora)
-        TALLY.requests += 1
-        TALLY.tokens += len(expected)
+        TALLY.count(len(expected))
         differing += expected != references[None].generate(job.prompt, job.connection, job.max_tokens).tokens
     assert differing > len(jobs) / 4  # the adapter does something
 

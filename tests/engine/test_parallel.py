@@ -58,5 +58,4 @@ def test_two_data_parallel_engines(tiny_checkpoint: Path, monkeypatch: pytest.Mo
     reference = Reference.from_checkpoint(tiny_checkpoint)
     for job, tokens in zip(JOBS, asyncio.run(answer_all()), strict=True):
         assert tokens == reference.generate(job.prompt, job.connection, job.max_tokens).tokens
-        TALLY.requests += 1
-        TALLY.tokens += len(tokens)
+        TALLY.count(len(tokens))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vllm import RequestOutput
+from vllm.v1.request import Request
 
-from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, TALLY, Engine, Job, prompt
+from cc_serve.engine.scheduler import Phase
+from tests.engine.conftest import BLOCK, BLOCKS, CHUNK, CONNECTIONS, Engine, Job, prompt
 
-# Steps after which a request of three chunks is in prefill, captured, connected, and decoding.
-STEPS = range(8)
+# In which phase a connected request of three chunks is after so many steps: it decodes from the fifth on.
+PHASES = [*[Phase.PREFILL] * 3, Phase.CAPTURED, *[Phase.CONNECTED] * 4]
+in_each_phase = pytest.mark.parametrize(("step", "phase"), list(enumerate(PHASES)))
 
 
 @dataclass(frozen=True)
@@ -33,26 +38,45 @@ class Limits:
     blocks_taken: int = 0
 
 
+@dataclass
+class Seen:
+    """What a schedule met: the phases of connected requests when they were preempted and aborted; what each captured.
+
+    ``captures`` by arrival, of those that ended by themselves.
+    """
+
+    preempted: list[Phase] = field(default_factory=list)
+    aborted: list[Phase] = field(default_factory=list)
+    captures: dict[int, int] = field(default_factory=dict)
+
+
 def play(
     engine: Engine,
     arrivals: list[Arrival],
     preempt_at: frozenset[int] = frozenset(),
     limits: Limits = Limits(),
-) -> None:
+) -> Seen:
     """Run step by step, preempting all that runs before the steps named; whatever ends must be the reference's."""
-    core = engine.llm.llm_engine
-    scheduler = core.engine_core.engine_core.scheduler
+    core, scheduler, seen = engine.llm.llm_engine, engine.scheduler, Seen()
+    preempt = scheduler._preempt_request
+
+    def preempt_and_tell(request: Request, *args: Any, **kwargs: Any) -> None:
+        if connected := scheduler._connected.get(request.request_id):
+            seen.preempted.append(connected.phase)
+        preempt(request, *args, **kwargs)
+
+    scheduler._preempt_request = preempt_and_tell
     scheduler.max_num_scheduled_tokens, scheduler.max_num_active_reqs = limits.tokens, limits.requests
     pool = scheduler.kv_cache_manager.block_pool
     taken = pool.get_new_blocks(limits.blocks_taken)
     waiting = {f"{index}-{id(arrivals)}": arrival for index, arrival in enumerate(arrivals)}
     started: dict[str, int] = {}
-    answers: dict[str, list[int]] = {}
+    answers: dict[str, RequestOutput] = {}
     step = 0
     while waiting or core.has_unfinished_requests():
         for name in [name for name, arrival in waiting.items() if arrival.step <= step]:
             job = waiting[name].job
-            core.add_request(name, {"prompt_token_ids": list(job.prompt)}, job.parameters())
+            core.add_request(name, {"prompt_token_ids": list(job.prompt)}, job.parameters(logprobs=0))
             started[name] = step
             del waiting[name]
         if step in preempt_at:
@@ -61,25 +85,29 @@ def play(
             taken = pool.get_new_blocks(limits.blocks_taken)
         for output in core.step():
             if output.finished:
-                answers[output.request_id] = list(output.outputs[0].token_ids)
+                answers[output.request_id] = output
         step += 1
         for index, arrival in enumerate(arrivals):
             name = f"{index}-{id(arrivals)}"
             if arrival.aborted_after is not None and started.get(name, step) + arrival.aborted_after == step:
+                # By vLLM's own id, which begins with ours.
+                seen.aborted += [c.phase for id_, c in scheduler._connected.items() if id_.startswith(name)]
                 core.abort_request([name])
     pool.free_blocks(taken)
+    scheduler._preempt_request = preempt
     scheduler.max_num_scheduled_tokens, scheduler.max_num_active_reqs = Limits.tokens, Limits.requests
     for index, arrival in enumerate(arrivals):
-        tokens = answers.get(f"{index}-{id(arrivals)}")
-        if tokens is None or (arrival.aborted_after is not None and len(tokens) < arrival.job.max_tokens):
+        output = answers.get(f"{index}-{id(arrivals)}")
+        if output is None or output.outputs[0].finish_reason == "abort":
             assert arrival.aborted_after is not None
             continue
-        assert tokens == engine.expect(arrival.job).tokens, arrival
-        TALLY.requests += 1
-        TALLY.tokens += len(tokens)
+        assert engine.check(arrival.job, output) < 1e-3
+        if arrival.job.connection:
+            seen.captures[index] = output.kv_transfer_params["cc_connection"]["captures"]
     assert not scheduler._connected
     assert not scheduler._problems
     assert sorted(scheduler._free_slots) == [0, 1]
+    return seen
 
 
 def test_every_chunk_remainder(engine: Engine) -> None:
@@ -88,17 +116,35 @@ def test_every_chunk_remainder(engine: Engine) -> None:
         assert engine.compare([job]) < 1e-3
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_preemption_in_each_phase(engine: Engine, step: int) -> None:
+@in_each_phase
+def test_preemption_in_each_phase(engine: Engine, step: int, phase: Phase) -> None:
     jobs = [Job(prompt(2000 + i, 2 * CHUNK + 5), name) for i, name in enumerate(CONNECTIONS)]
-    play(engine, [Arrival(jobs[2])], frozenset({step}))
+    engine.llm.reset_prefix_cache()  # or the prompt would not be three chunks
+    alone = play(engine, [Arrival(jobs[2])], frozenset({step}))
+    assert alone.preempted == ([phase] if step else [])  # before the first step, nothing runs
+    assert alone.captures == {0: 1 if phase is Phase.PREFILL else 2}
     play(engine, [Arrival(job) for job in jobs], frozenset({step, step + 1, step + 3}))
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_abort_in_each_phase(engine: Engine, step: int) -> None:
+@in_each_phase
+def test_abort_in_each_phase(engine: Engine, step: int, phase: Phase) -> None:
     jobs = [Job(prompt(3000 + i, 2 * CHUNK + 5), name) for i, name in enumerate(CONNECTIONS)]
-    play(engine, [Arrival(jobs[2], aborted_after=step + 1), *(Arrival(job) for job in jobs[:2])])
+    engine.llm.reset_prefix_cache()
+    seen = play(engine, [Arrival(jobs[2], aborted_after=step), *(Arrival(job) for job in jobs[:2])])
+    assert seen.aborted == ([phase] if step else [])  # after no step at all, it has not been aborted
+
+
+# One block fewer than two requests need: the first to arrive takes its second block in the fourth step.
+TIGHT = Limits(blocks_taken=BLOCKS - 1 - 2)
+for_want_of_memory = pytest.mark.parametrize(("arrival", "phase"), [(1, Phase.CONNECTED), (2, Phase.CAPTURED)])
+
+
+@for_want_of_memory
+def test_preemption_for_want_of_memory(engine: Engine, arrival: int, phase: Phase) -> None:
+    first, second = Job(prompt(2100, BLOCK - 2), None), Job(prompt(2101, 15), "sw")
+    seen = play(engine, [Arrival(first), Arrival(second, arrival)], limits=TIGHT)
+    assert seen.preempted == [phase]
+    assert seen.captures == {1: 2}
 
 
 def test_cached_up_to_the_anchor_and_no_further(engine: Engine) -> None:

@@ -22,6 +22,8 @@ PINNED = "0.32"
 # Where it lives, and the parameters that we pass, receive or override by name or place.
 CALLABLES = {
     "vllm.config:SchedulerConfig.get_scheduler_cls": ("self",),
+    "vllm.model_executor.models:ModelRegistry.register_model": ("model_arch", "model_cls"),
+    "vllm.model_executor.models:ModelRegistry.get_supported_archs": (),
     "vllm.config:VllmConfig.try_verify_and_update_config": ("self",),
     "vllm.model_executor.models.config:VerifyAndUpdateConfig.verify_and_update_config": ("vllm_config",),
     "vllm.utils.torch_utils:async_tensor_h2d": ("data", "device", "dtype", "out"),
@@ -123,7 +125,25 @@ ATTRIBUTES = {
     ),
     "vllm.exceptions:VLLMClientError": ("class VLLMClientError(",),
     "vllm.exceptions:GracefulHTTPError": ("class GracefulHTTPError(",),
-    "vllm.config:VllmConfig": ("additional_config", "def use_v2_model_runner"),
+    "vllm.config:VllmConfig": (
+        *("additional_config", "def use_v2_model_runner", "model_config: ModelConfig", "cache_config: CacheConfig"),
+        *("parallel_config: ParallelConfig", "scheduler_config: SchedulerConfig", "speculative_config: Spec"),
+        "kv_transfer_config: KVTransferConfig",
+    ),
+    "vllm.config:ModelConfig": ("model: str", "self.dtype: torch.dtype", "runner_type: ", "logits_processors: list"),
+    "vllm.config:CacheConfig": ("kv_offloading_size: float", "kv_sharing_fast_prefill: bool"),
+    "vllm.config:SpeculativeConfig": ("method: ",),
+    "vllm.config:ParallelConfig": (
+        *("pipeline_parallel_size: int", "decode_context_parallel_size: int", "def use_ubatching"),
+        "worker_cls: str",
+    ),
+    "vllm.config:SchedulerConfig": ("scheduler_cls: str", "max_num_seqs: int", "async_scheduling: bool"),
+    "vllm.v1.core.sched.output:SchedulerOutput": ("num_scheduled_tokens: dict[str, int]", "finished_req_ids: set[str]"),
+    "vllm.v1.engine:EngineCoreOutputs": ("outputs: list[EngineCoreOutput]",),
+    "vllm.v1.engine:EngineCoreOutput": (
+        *("request_id: str", "stop_reason: int | str | None", "kv_transfer_params: dict[str, Any] | None"),
+    ),
+    "vllm.platforms.interface:Platform": ("def is_cpu(", "def is_cuda_alike(", "device_name: str"),
 }
 
 
@@ -185,6 +205,12 @@ def test_family(base: str) -> None:
     assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
     sources = {inspect.getsource(inspect.getmodule(c)) for c in model.__mro__ if c.__module__.startswith("vllm.")}  # type: ignore[arg-type]
     assert any(f"hidden_states = self.{FFN_OUTPUT_MODULE[base]}(hidden_states)" in source for source in sources)
+    # What the embedding's hook takes from a decoder layer's arguments, by place.
+    modules = {inspect.getmodule(c) for c in model.__mro__ if c.__module__.startswith("vllm.")}
+    layers = [c for m in modules for name, c in inspect.getmembers(m, inspect.isclass) if name.endswith("DecoderLayer")]
+    assert layers
+    for layer in layers:
+        assert list(inspect.signature(layer.forward).parameters)[:3] == ["self", "positions", "hidden_states"]
 
 
 def test_outputs_are_processed_as_the_engine_expects() -> None:

@@ -31,7 +31,19 @@ def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        *("install", "run", "test", "lint", "format", "docs", "notebook", "lock", "loadtest", "deploy-tools", "browser"),
+        *(
+            "install",
+            "run",
+            "test",
+            "lint",
+            "format",
+            "docs",
+            "notebook",
+            "lock",
+            "loadtest",
+            "deploy-tools",
+            "browser",
+        ),
         *("image-test", "clean"),
     ],
 )

@@ -1,0 +1,48 @@
+"""The plugin is loaded in every process that uses vLLM, and changes the ways of cc-serve's own alone."""
+
+from __future__ import annotations
+
+import gc
+import io
+import multiprocessing
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from cc_serve.engine.plugin import register
+from cc_serve.startup import StartProgress, collect_as_usual, collect_rarely
+
+OF_THE_USER = (1234, 12, 13)
+
+
+@pytest.fixture(autouse=True)
+def _a_child_process_with_its_own_ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+    collect_as_usual()
+
+
+def test_elsewhere_ctrl_c_and_the_garbage_collector_stay_as_they_are() -> None:
+    gc.set_threshold(*OF_THE_USER)
+    register()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert gc.get_threshold() == OF_THE_USER
+
+
+def test_an_engine_of_cc_serve_leaves_ctrl_c_to_the_server_and_collects_garbage_again() -> None:
+    usual = gc.get_threshold()
+    collect_rarely()
+    with StartProgress(io.StringIO()):
+        register()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert gc.get_threshold() == usual
+
+
+def test_the_server_itself_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
+    with StartProgress(io.StringIO()):
+        register()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
