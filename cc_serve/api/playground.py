@@ -39,6 +39,10 @@ HEADERS: Final = {
 }
 
 
+# Questions of MKQA for the newest film, the last impeachment and the present governor, as of 2019.
+_DATED: Final = ("-524", "-318", "-785")
+
+
 @dataclass(frozen=True)
 class File:
     """A part of the page."""
@@ -70,6 +74,8 @@ def sample_questions() -> dict[str, list[dict[str, str]]]:
     ):
         for line in source.read_text("utf-8").splitlines():
             row = json.loads(line)
+            if row.get("id", "").endswith(_DATED):
+                continue
             if len(questions := chosen[row["lang"]]) < QUESTIONS:
                 texts = {"text": row["instruction"], "english": row["instruction_en"], "answer": row["output"]}
                 questions.append(texts)

@@ -84,7 +84,9 @@ def test_bad_input_is_told(server: Server, data: Path, tmp_path: Path, capsys: p
 
 def test_ctrl_c_keeps_what_is_done(server: Server, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    arguments = command(server, data, output, "--concurrency", "1", "--max-tokens", "100")
+    rows = [{**row, "id": f"{row['id']}-{number}"} for number in range(4) for row in ROWS]
+    many = write_rows(tmp_path / "many.jsonl", rows)
+    arguments = command(server, many, output, "--concurrency", "1", "--max-tokens", "100")
     process = subprocess.Popen(
         [sys.executable, "-m", "cc_train.cli", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
     )
@@ -95,7 +97,7 @@ def test_ctrl_c_keeps_what_is_done(server: Server, data: Path, tmp_path: Path) -
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
     done = len(answers(output))
-    assert 1 < done < len(ROWS)
-    assert f"interrupted; {done} of {len(ROWS)} answers are in" in printed
+    assert 1 < done < len(rows)
+    assert f"interrupted; {done} of {len(rows)} answers are in" in printed
     assert main(arguments) == 0
-    assert len(answers(output)) == len(ROWS)
+    assert len(answers(output)) == len(rows)
