@@ -14,8 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-PROJECTION_FILE = "cc_projection.safetensors"
-"""Beside a checkpoint, for ``cc-train fit`` only: the matrices of another fit must take in the same projection."""
+PROJECTION_FILE = "training/cc_projection.safetensors"
+"""For ``cc-train fit`` only: the matrices of another fit must take in the same projection.
+
+In a directory of its own, since vLLM takes every safetensors file beside the weights for weights.
+"""
 PROMPTS = 256
 """How many English prompts tell the means and the size."""
 _NAME = "projection"
@@ -42,7 +45,9 @@ def projection(activations: Tensor, scale: float) -> Tensor:
 
 def save_projection(projection: Tensor, directory: Path) -> None:
     """Write `PROJECTION_FILE`."""
-    save_file({_NAME: projection.float().cpu().contiguous()}, directory / PROJECTION_FILE)
+    path = directory / PROJECTION_FILE
+    path.parent.mkdir(exist_ok=True)
+    save_file({_NAME: projection.float().cpu().contiguous()}, path)
 
 
 def load_projection(directory: Path) -> Tensor | None:

@@ -19,6 +19,8 @@ TABLET: Final = {"width": 800, "height": 1000}
 TELEPHONE: Final = {"width": 375, "height": 845}
 ANSWER_SECONDS: Final = 120
 TOKENS: Final = 24
+#: One that the demo's model answers in a word.
+QUESTION: Final = "¿Cuál es la capital de España?"
 
 
 def main() -> None:
@@ -37,7 +39,8 @@ def take(browser: Browser, url: str, output: Path) -> None:
     """Every state and width that docs/playground.md shows."""
     output.mkdir(parents=True, exist_ok=True)
     with opened(browser, url, viewport=DESKTOP, color_scheme="light") as page:
-        ask(page, "Kiswahili")
+        page.get_by_label("Question", exact=True).fill(QUESTION)
+        send(page)
         save(page, output / "playground-light.png")
         page.get_by_role("button", name="New conversation").click()
         for language in ("ไทย", "Türkçe", "Deutsch", "Русский"):
@@ -69,6 +72,11 @@ def ask(page: Page, language: str) -> None:
     """Ask a language's second question, and wait for both answers."""
     page.get_by_role("radio", name=language).check()
     page.locator("#questions button").nth(1).click()
+    send(page)
+
+
+def send(page: Page) -> None:
+    """Ask what is in the field, and wait for both answers."""
     page.locator("#max-tokens").evaluate("(field, tokens) => (field.value = tokens)", TOKENS)
     page.get_by_role("button", name="Ask", exact=True).click()
     turn = page.locator(".turn").last

@@ -83,6 +83,8 @@ def test_a_run_keeps_its_projection_for_another_fit(tmp_path: Path) -> None:
     scale = ["--connection-scale", "0.01", "--fit-ridge", "1e-6", "--fit-shrinkage", "inf"]
     output = tmp_path / "out"
     assert main(["run", *given, *scale, "--output", str(output)]) == 0
+    weights = {path.name for path in output.glob("*.safetensors")}
+    assert weights == {"model.safetensors", "cc_connection.safetensors"}, "vLLM loads all of them into the model"
     before = load_connection(output)[0].transforms["global"]
     matrix = load_projection(output)
     assert matrix is not None
