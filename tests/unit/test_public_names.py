@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,6 +34,12 @@ def test_every_name_is_there_and_documented(package: object) -> None:
         assert found.__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = package.nonsense  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("package", [cc_serve, cc_train], ids=["cc_serve", "cc_train"])
+def test_type_checkers_are_told_that_there_are_types(package: ModuleType) -> None:
+    assert (Path(str(package.__file__)).parent / "py.typed").is_file()
+    assert '"py.typed"' in (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
 
 
 def test_a_submodule_is_still_a_submodule() -> None:
