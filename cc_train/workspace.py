@@ -108,6 +108,10 @@ class Workspace:
         """Put the finished directory in its place, without Trainer's own checkpoints, which hold pickles."""
         for path in unfinished_checkpoints(self.output):
             shutil.rmtree(path)
+        usual = self.directory.stat().st_mode & 0o666
+        for path in self.directory.rglob("*"):
+            if path.is_file():
+                path.chmod(usual)  # safetensors writes for its own user alone, and a server is often another
         flush(self.directory)
         place(self.directory, self._place)
         return self.output

@@ -51,6 +51,15 @@ def test_neighbours_of_similar_names_are_left_alone(tmp_path: Path, name: str) -
     assert contents(tmp_path) == {"out/note": "new", f"{name}/note": "old"}
 
 
+def test_another_user_may_read_what_a_library_wrote_for_its_own_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out")
+    inner = workspace.open() / "training"
+    inner.mkdir()
+    (inner / "weights").touch(mode=0o600)
+    (plain := tmp_path / "plain").touch()
+    assert (workspace.publish() / "training" / "weights").stat().st_mode == plain.stat().st_mode
+
+
 def test_an_output_is_named_from_where_the_run_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
