@@ -182,7 +182,7 @@ def test_the_page_can_be_used_before_its_questions_are_there(playground: Playgro
     page = playground.page
     held: list[Route] = []
     page.route("**/questions.json", lambda route: held.append(route))
-    page.reload(wait_until="commit")
+    page.reload(wait_until="domcontentloaded")
     page.get_by_role("button", name="Dark", exact=True).click()
     expect(page.get_by_role("button", name="Light", exact=True)).to_be_visible()
     page.get_by_role("tab", name="Checkpoint").click()
