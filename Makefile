@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser image-test clean
+.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser deepspeed image-test clean
 
 install: $(INSTALLED)
 
@@ -66,6 +66,11 @@ deploy-tools:
 browser:
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-noto-core fonts-noto-cjk
+
+# What the test of the DeepSpeed recipe runs; without it, it is skipped. Apart from .venv: transformers and accelerate do
+# otherwise where they find it. Built here, against the torch that is installed.
+deepspeed: $(INSTALLED)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target .tools/deepspeed deepspeed==0.19.8 hjson==3.1.0
 
 # Build the CPU image and run it; as root on Debian 12, without a daemon.
 image-test: $(INSTALLED)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, set_seed
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_train.attach import save_alone
 from cc_train.chat import ChatEncoder
@@ -254,6 +255,7 @@ def _fit(
     """Fit on the model as it was saved, write the connection, and report on held-out pairs."""
     # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
     dtype = torch.float32 if device.type == "cpu" else config.save_dtype
+    unset_hf_deepspeed_config()  # or the model would be spread over all processes, of which only the main one is here
     model = load_tuned(config, directory, dtype).eval()
     model.to(device)  # type: ignore[arg-type]
     matrix = None if decision.projection is None else decision.projection.detach()

@@ -151,9 +151,9 @@ class ConnectionTrainer(Trainer):
     def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What was trained, by name: the language model's weights, and `DecisionMaker`'s, if there is one.
 
-        Every process of a parallel job must ask.
+        Every process of a parallel job must ask; DeepSpeed answers the main one only, and here the others get nothing.
         """
-        state = self.accelerator.get_state_dict(self.model_wrapped)
+        state = self.accelerator.get_state_dict(self.model_wrapped) or {}
         return _part(state, "language_model."), _part(state, "decision.")
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:

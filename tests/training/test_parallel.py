@@ -22,6 +22,7 @@ from tests.training.worker import without_noise
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes" / "parallel"
+DEEPSPEED = ROOT / ".tools" / "deepspeed"
 STEPS = 12
 
 
@@ -55,6 +56,9 @@ def arguments(base: Path, rows: Path, output: Path, rows_at_once: int, *options:
 def in_processes(recipe: str, given: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(RECIPES / recipe)]
     where = ["--num_processes", "2", "--main_process_port", str(free_port())]
+    if recipe == "zero3.yaml":
+        where += ["--mixed_precision", "no"]
+        environment |= {"PYTHONPATH": str(DEEPSPEED), "DS_ACCELERATOR": "cpu"}
     return subprocess.run(
         [*launcher, *where, "--module", "tests.training.worker", *given],
         cwd=ROOT,
@@ -99,16 +103,19 @@ def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
     check_same(tmp_path / "out", one)
 
 
+@pytest.mark.parametrize("recipe", ["fsdp.yaml", "zero3.yaml"])
 def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
-    base: Path, rows: Path, one: Path, tmp_path: Path
+    recipe: str, base: Path, rows: Path, one: Path, tmp_path: Path
 ) -> None:
+    if recipe == "zero3.yaml" and not DEEPSPEED.exists():
+        pytest.skip("`make deepspeed` has not fetched DeepSpeed")
     given = arguments(base, rows, tmp_path / "out", 4)
-    stopped = in_processes("fsdp.yaml", given, STOP_AT="5")
+    stopped = in_processes(recipe, given, STOP_AT="5")
     assert stopped.returncode != 0
     (saved,) = unfinished_checkpoints(tmp_path / "out")
     assert saved.name == "checkpoint-5"
     assert "stopped by SIGTERM; go on, with the same launcher, with: cc-train run " in stopped.stderr
-    done = in_processes("fsdp.yaml", [*given, "--resume-from-checkpoint", str(saved)])
+    done = in_processes(recipe, [*given, "--resume-from-checkpoint", str(saved)])
     assert done.returncode == 0, done.stderr[-4000:]
     check_same(tmp_path / "out", one)
 
