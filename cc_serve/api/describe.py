@@ -116,15 +116,16 @@ def languages_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fi
     return endpoint
 
 
-def describe_models(models: Any, router: Router) -> None:
+def describe_models(models: Any, router: Router, sha256: str) -> None:
     """Let each card of ``/v1/models`` say that the model is connected.
 
     Args:
         models: vLLM's `OpenAIServingModels`.
         router: of the checkpoint.
+        sha256: of its connection, which tells whether it is still the one of another day.
     """
     show = models.show_available_models
-    connected = {"connections": connections_of(router), "languages": sorted(router.languages)}
+    connected = {"connections": connections_of(router), "languages": sorted(router.languages), "sha256": sha256}
 
     async def shown() -> Any:
         cards = await show()

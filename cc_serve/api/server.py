@@ -43,7 +43,7 @@ from cc_serve.api.record import RequestRecord
 from cc_serve.api.request_log import request_log
 from cc_serve.api.token_times import observe_engine
 from cc_serve.api.work import BoundedEngine
-from cc_serve.engine.config import UnsupportedConfigurationError
+from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
 from cc_serve.routing import Router
 from cc_serve.settings import LiveSettings
 from cc_serve.startup import API, ENGINE, enter_phase
@@ -155,7 +155,8 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             bounded: Any = BoundedEngine(engine)
             await init_app_state(bounded, app.state, arguments, tasks)
             app.state.engine_client = DrainingEngine(bounded, drain)
-            describe_models(app.state.openai_serving_models, router)
+            connection = EngineConnection.of(engine.vllm_config)
+            describe_models(app.state.openai_serving_models, router, connection.sha256)
             add_connection_layer(app, settings, drain, log)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)

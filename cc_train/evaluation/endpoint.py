@@ -88,12 +88,14 @@ class Endpoint:
                 raise self._gone(error) from error
         if self.model not in cards:
             raise EndpointError(f"{self.url} serves no model {self.model!r}; it serves: {', '.join(cards)}")
+        card = cards[self.model].model_dump()
         return {
             "backend": "endpoint",
             "model": self.model,
             "connection": self.connection or "auto",
             "max_tokens": self.max_tokens,
-            "checkpoint": cards[self.model].model_dump().get("root"),  # vLLM's: where the server loaded it from
+            "checkpoint": card.get("root"),  # vLLM's: where the server loaded it from
+            "connection_sha256": (card.get("cc_connection") or {}).get("sha256"),  # ours: another one may be there now
         }
 
     async def _answer(self, rows: list[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None:

@@ -56,7 +56,10 @@ def test_connected_and_plain_are_compared(server: Server, data: Path, tmp_path: 
     assert {a["connection"] for key, a in connected.items() if "/de/" in key} == {"de"}
     assert {a["connection"] for a in plain.values()} == {"off"}
     assert all((connected[key]["text"] == plain[key]["text"]) == ("/en/" in key) for key in plain)
-    assert json.loads((auto / "figures.json").read_text())["system"]["checkpoint"] == str(server.checkpoint)
+    system = json.loads((auto / "figures.json").read_text())["system"]
+    assert system["checkpoint"] == str(server.checkpoint)
+    known = json.loads((server.checkpoint / "config.json").read_text())["cc_connection"]["sha256"]
+    assert system["connection_sha256"] == known
     assert main(["compare", str(off), str(auto), "--output", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "comparison.json").read_text())["overall"]["rows"] == len(ROWS)
 

@@ -51,7 +51,10 @@ class Server:
         if request.headers["authorization"] != f"Bearer {KEY}":
             return error(401, "wrong key")
         card = {"id": "tiny", "object": "model", "created": 0, "owned_by": "test", "root": ROOT}
-        return JSONResponse({"object": "list", "data": [card, {**card, "id": "other", "root": None}]})
+        card["cc_connection"] = {"sha256": "0f"}
+        return JSONResponse(
+            {"object": "list", "data": [card, {**card, "id": "other", "root": None, "cc_connection": None}]}
+        )
 
     async def chat(self, request: Request) -> Response:
         self.running += 1
@@ -176,10 +179,12 @@ def test_a_connection_that_nobody_applies_is_refused(server: Server) -> None:
 
 
 def test_the_system_is_the_model_and_not_the_address(server: Server) -> None:
-    expected = {"backend": "endpoint", "model": "tiny", "connection": "auto", "max_tokens": 40, "checkpoint": ROOT}
+    asked = {"backend": "endpoint", "model": "tiny", "connection": "auto", "max_tokens": 40}
+    expected = {**asked, "checkpoint": ROOT, "connection_sha256": "0f"}
     assert at(server).system() == expected
     assert at(server, url=f"{server.url}/v1/", concurrency=1).system() == expected
-    assert at(server, model="other").system()["checkpoint"] is None
+    nothing_known = {"checkpoint": None, "connection_sha256": None}
+    assert at(server, model="other").system() == {**asked, "model": "other", **nothing_known}
 
 
 def test_a_wrong_start_is_told_before_anything_is_asked(server: Server) -> None:
