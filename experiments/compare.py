@@ -54,18 +54,21 @@ def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray) -> tuple[f
 
 def overview(systems: Scores) -> str:
     """A row for each system and condition."""
-    lines = ["| system | given | seeds | loss | by seed | first token | exact match |", "|---|---|---|---|---|---|---|"]
+    measures = {"first": "first token", "exact_match": "exact match", "f1": "F1"}
+    lines = [
+        f"| system | given | seeds | loss | by seed | {' | '.join(measures.values())} |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, seeds in systems.items():
         tokens = np.array(seeds[0]["tokens"])
         for condition in [c for c in CONDITIONS if c in seeds[0]]:
             loss = matrix(seeds, condition, "loss")
             each = " ".join(f"{x.sum() / tokens.sum():.3f}" for x in loss)
-            right = (
-                f"{100 * matrix(seeds, condition, 'right').mean():.2f} %" if seeds[0][condition].get("right") else ""
-            )
+            means = [
+                f"{matrix(seeds, condition, key).mean():.3f}" if key in seeds[0][condition] else "" for key in measures
+            ]
             lines.append(
-                f"| {name} | {condition} | {len(loss)} | {per_token(loss, tokens):.4f} | {each} "
-                f"| {matrix(seeds, condition, 'first').mean():.3f} | {right} |"
+                f"| {name} | {condition} | {len(loss)} | {per_token(loss, tokens):.4f} | {each} | {' | '.join(means)} |"
             )
     return "\n".join(lines)
 

@@ -19,18 +19,23 @@ from experiments import rows
 WARM_STEPS = 80
 WORK = Path("outputs/evidence")
 RUNS = [
+    *[(system, seed) for seed in range(3) for system in ("sft", "cc")],
+    ("both", 0),
     ("base", 0),
     ("warm", 0),
-    *[(system, seed) for seed in range(3) for system in ("sft", "cc")],
     ("cc_raw", 0),
     ("connection", 0),
     ("connection_raw", 0),
-    *[(system, seed) for seed in (1, 2) for system in ("cc_raw", "connection", "connection_raw")],
     ("cc_fixed", 0),
 ]
 """In order of their weight for the question."""
 DEV_ROWS = 36
 """Of each language."""
+
+
+def both(path: Path) -> Path:
+    """Where the rows of a file are whose prompts hold the English one too."""
+    return path.with_name(f"both-{path.name}")
 
 
 def run(*command: str) -> subprocess.Popen[bytes]:
@@ -47,8 +52,12 @@ def main() -> None:
     options = parser.parse_args()
     train, dev, warm = WORK / "train.jsonl", WORK / "dev.jsonl", WORK / "warm"
     if not dev.exists():
-        rows.write(rows.select(options.data, "train"), train)
-        rows.write(rows.select(options.data, "dev", DEV_ROWS, english=False), dev)
+        for path, lines in (
+            (train, rows.select(options.data, "train")),
+            (dev, rows.select(options.data, "dev", DEV_ROWS, english=False)),
+        ):
+            rows.write(rows.with_english(lines), both(path))
+            rows.write(lines, path)
     if not warm.exists():
         flags = {
             "method": "sft",
@@ -67,7 +76,6 @@ def main() -> None:
         }
         if run("cc_train.cli", "run", *(f"--{name}={value}" for name, value in flags.items())).wait():
             sys.exit(f"{warm} could not be trained")
-    where = ["--train", str(train), "--dev", str(dev), "--output", str(options.results)]
     probe = options.results / "probe" / "probe.json"
     if not probe.exists():
         run("experiments.probe", "--model", str(warm), "--dev", str(dev), "--output", str(probe)).wait()
@@ -79,8 +87,20 @@ def main() -> None:
             system, seed = missing.pop(0)
             print(f"{time.strftime('%T')} {system}-{seed}", flush=True)
             start = options.model if system == "base" else warm
-            given = ["--system", system, "--seed", str(seed), "--from", str(start), *where]
-            running.append(run("experiments.train", *given))
+            data = [str(both(path) if system == "both" else path) for path in (train, dev)]
+            given = [
+                "--system",
+                system,
+                "--seed",
+                str(seed),
+                "--from",
+                str(start),
+                "--train",
+                data[0],
+                "--dev",
+                data[1],
+            ]
+            running.append(run("experiments.train", *given, "--output", str(options.results)))
         time.sleep(1)
 
 

@@ -34,6 +34,23 @@ def select(data: Path, split: str, limit: int | None = None, *, task: str = "mkq
     return [lines[turn] for turn in turns for lines in wanted if turn < len(lines)]
 
 
+def with_english(lines: list[str]) -> list[str]:
+    """Rows whose prompt is the English one and then their own: all that English could say, in plain text."""
+    out = []
+    for line in lines:
+        row = json.loads(line)
+        if row["lang"] != ENGLISH:
+            row["instruction"] = f"{row['instruction_en']}\n{row['instruction']}"
+        out.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return out
+
+
+def accepted(path: Path) -> dict[str, list[str]]:
+    """The answers accepted for each row of a file, by its id."""
+    rows = map(json.loads, path.read_text("utf-8").splitlines())
+    return {row.get("id", ""): row.get("answers") or [row["output"]] for row in rows}
+
+
 def write(lines: list[str], path: Path) -> Path:
     """Write rows as JSONL, as ``cc-train run --data`` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)

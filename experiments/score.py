@@ -5,8 +5,7 @@ Each row's numbers are kept, so that systems can be compared row by row (`experi
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 from cc_train.chat import ChatEncoder
 from cc_train.connection import GLOBAL, Connection, decision_logits
 from cc_train.data import Example
+from cc_train.evaluation.questions import score_question
 from experiments.tail import Tails, batches, generate, losses, run_prompts
 
 CONDITIONS = ("plain", "transform", "english", "shuffled", "identity", "random")
@@ -59,15 +59,18 @@ def score(
     encoder: ChatEncoder,
     projection: Tensor | None = None,
     conditions: Sequence[str] = CONDITIONS,
-    answered: Sequence[str] = ANSWERED,
+    accepted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """By condition, for each row: ``loss`` (summed, nats), ``first`` (of the first token), ``layer`` and ``answer``."""
+    """By condition, for each row: ``loss`` (summed, nats), ``first`` (of the first token), ``layer`` and its ``norm``.
+
+    With ``accepted`` answers by row id, those in `ANSWERED` also have ``answer``, its ``exact_match`` and its ``f1``.
+    """
     conditions = conditions if connection else CONDITIONS[:1]
     out: dict[str, Any] = {
         "rows": [],
         "lang": [],
         "tokens": [],
-        **{c: {"loss": [], "first": [], "layer": [], "answer": [], "norm": []} for c in conditions},
+        **{c: {"loss": [], "first": [], "layer": [], "norm": []} for c in conditions},
     }
     noise = torch.empty(0)
     if connection:
@@ -88,14 +91,13 @@ def score(
             found["first"] += [round(x, 5) for x in loss[:, 0].tolist()]
             found["norm"] += [round(x, 3) for x in given[0].norm(dim=1).tolist()] if given else []
             found["layer"] += given[1].tolist() if given else []
-            if condition in answered:
-                answers = generate(model, tails, given[0] if given else None, encoder.end, MAX_TOKENS)
-                found["answer"] += [str(encoder.tokenizer.decode(a, skip_special_tokens=True)).strip() for a in answers]
+            if accepted is None or condition not in ANSWERED:
+                continue
+            ids = generate(model, tails, given[0] if given else None, encoder.end, MAX_TOKENS)
+            for example, answer in zip(group, ids, strict=True):
+                text = str(encoder.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+                measures = score_question(text, accepted[example.row.id], example.row.lang)
+                found.setdefault("answer", []).append(text)
+                for name in ("exact_match", "f1"):
+                    found.setdefault(name, []).append(round(measures[name], 4))
     return out
-
-
-def normalized(text: str) -> str:
-    """For exact match: compatibility form, case folded, no punctuation, single spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
-    return " ".join(kept.split())

@@ -56,23 +56,24 @@ SYSTEMS = {
     "base": System(False, trained=False),
     "warm": System(False, trained=False),
     "sft": System(False),
+    "both": System(False),
     "cc_raw": System(True),
     "cc": System(True, scale=0.3, learns_projection=True),
+    "cc_1": System(True, scale=1.0, learns_projection=True),
     "cc_fixed": System(True, scale=0.3),
     "connection_raw": System(True, frozen=True),
     "connection": System(True, scale=0.3, learns_projection=True, frozen=True),
 }
-BATCH = 8
 FIT_PAIRS = 270
 PROJECTION_PAIRS = 96
 RIDGE = 1e-3
 
 
-def order(examples: list[Example], steps: int, seed: int) -> list[list[Example]]:
+def order(examples: list[Example], steps: int, size: int, seed: int) -> list[list[Example]]:
     """Batches of rows of similar length, the same for every system of a seed."""
     generator = random.Random(seed)
-    some = generator.sample(examples, steps * BATCH)
-    grouped = batches(some, BATCH)
+    some = generator.sample(examples, steps * size)
+    grouped = batches(some, size)
     generator.shuffle(grouped)
     return grouped
 
@@ -134,8 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=Path("outputs/evidence/weights"))
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=2e-5)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--batch", type=int, default=16, help="rows a step")
+    parser.add_argument("--rate", type=float, default=3e-5)
     parser.add_argument("--connection-rate", type=float, default=1e-3)
     options = parser.parse_args(arguments)
     result = options.output / f"{options.system}-{options.seed}.json"
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder = ChatEncoder(AutoTokenizer.from_pretrained(options.start), language_model.generation_config)
     examples = rows.load(options.train, encoder, english=True)
     connected = [e for e in examples if e.row.connected]
-    grouped = order(examples, options.steps if system.trained else 0, options.seed)
+    grouped = order(examples, options.steps if system.trained else 0, options.batch, options.seed)
 
     decision = None
     torch.manual_seed(options.seed)
@@ -183,11 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.load(options.dev, encoder),
         encoder,
         None if decision is None else decision.projection,
-        conditions=CONDITIONS if options.seed == 0 else CONDITIONS[:4],
-        answered=(),
+        conditions=CONDITIONS,
+        accepted=rows.accepted(options.dev),
     )
     scores["training"] = {
-        "options": {k: v for k, v in vars(options).items() if k in ("steps", "rate", "connection_rate", "seed")},
+        "options": {name: getattr(options, name) for name in ("steps", "batch", "rate", "connection_rate", "seed")},
         "system": asdict(system),
         "loss": history,
         "choices": None if choices is None else choices.tolist(),

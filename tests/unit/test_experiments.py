@@ -19,7 +19,8 @@ from cc_train.parallel import ParallelModel
 from cc_train.reference import Reference
 from cc_train.rows import Row
 from experiments.compare import overview, paired
-from experiments.score import CONDITIONS, normalized, score, vector
+from experiments.rows import with_english
+from experiments.score import CONDITIONS, score, vector
 from experiments.tail import Tails, generate, losses, run_prompts
 from experiments.train import main as train
 from tests.tiny import HIDDEN, LAYERS, tiny_gemma3, tiny_llama
@@ -118,7 +119,7 @@ def test_a_system_is_trained_and_scored_once(system: str, tmp_path: Path) -> Non
     result = tmp_path / "results" / f"{system}-0.json"
     scores = json.loads(result.read_text("utf-8"))
     assert len(scores["training"]["loss"]) == 2
-    assert len(scores["plain"]["loss"]) == len(scores["tokens"]) > 0
+    assert len(scores["plain"]["loss"]) == len(scores["plain"]["f1"]) == len(scores["tokens"]) > 0
     assert ("transform" in scores) == (system != "sft")
     assert overview({system: [scores]}).count("\n") == len([c for c in CONDITIONS if c in scores]) + 1
     written = result.stat().st_mtime_ns
@@ -126,10 +127,10 @@ def test_a_system_is_trained_and_scored_once(system: str, tmp_path: Path) -> Non
     assert result.stat().st_mtime_ns == written
 
 
-def test_exact_match_ignores_case_punctuation_and_form() -> None:
-    assert normalized(" The  Beatles!") == normalized("the beatles")
-    assert normalized("１９９９年") == "1999年"
-    assert normalized("no") != normalized("yes")
+def test_a_prompt_with_english_in_it_holds_both() -> None:
+    lines = [json.dumps({"lang": lang, "instruction": "own", "instruction_en": "English"}) for lang in ("de", "en")]
+    given = [json.loads(line)["instruction"] for line in with_english(lines)]
+    assert given == ["English\nown", "own"]
 
 
 def test_a_paired_difference_is_as_certain_as_its_rows_agree() -> None:
