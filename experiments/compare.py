@@ -89,18 +89,25 @@ def by_language(systems: Scores, pairs: list[tuple[str, str]]) -> str:
 def differences(systems: Scores, base: tuple[str, str]) -> str:
     """Every system and condition against ``base``, over the seeds that both have."""
     tokens = np.array(systems[base[0]][0]["tokens"])
-    lines = [f"| against {base[0]}, {base[1]} | loss | 95 % | by seed |", "|---|---|---|---|"]
+    lines = [
+        f"| against {base[0]}, {base[1]} | seeds | loss | 95 % | by seed | first token | 95 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, seeds in systems.items():
         for condition in [c for c in CONDITIONS if c in seeds[0]]:
             references = {seed_of(scores): scores for scores in systems[base[0]]}
             both = [s for s in seeds if condition in s and seed_of(s) in references]
             if not both:
                 continue
-            loss = matrix(both, condition, "loss")
-            reference = matrix([references[seed_of(s)] for s in both], base[1], "loss")
-            mean, low, high = paired(loss, reference, tokens)
-            each = " ".join(f"{x:+.3f}" for x in (loss - reference).sum(1) / tokens.sum())
-            lines.append(f"| {name}, {condition} | {mean:+.4f} | {low:+.4f} to {high:+.4f} | {each} |")
+            cells = []
+            for key, weights in (("loss", tokens), ("first", np.ones_like(tokens))):
+                ours = matrix(both, condition, key)
+                theirs = matrix([references[seed_of(s)] for s in both], base[1], key)
+                mean, low, high = paired(ours, theirs, weights)
+                cells += [f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}"]
+                if key == "loss":
+                    cells.append(" ".join(f"{x:+.3f}" for x in (ours - theirs).sum(1) / tokens.sum()))
+            lines.append(f"| {name}, {condition} | {len(both)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

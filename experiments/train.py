@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_train.chat import ChatEncoder
@@ -41,6 +42,7 @@ class System:
         connected: with a connection.
         scale: root mean square that English activations are brought to by the projection; None for no projection.
         learns_projection: whether it is trained on.
+        layer: the Decision Maker is held at choosing this one, so that it cannot turn to layers that say nothing.
         frozen: only the connection is trained, on the model as it is.
         trained: no steps are made otherwise: the model is scored that the others start from.
     """
@@ -48,6 +50,7 @@ class System:
     connected: bool
     scale: float | None = None
     learns_projection: bool = False
+    layer: int | None = None
     frozen: bool = False
     trained: bool = True
 
@@ -59,7 +62,7 @@ SYSTEMS = {
     "both": System(False),
     "cc_raw": System(True),
     "cc": System(True, scale=0.3, learns_projection=True),
-    "cc_1": System(True, scale=1.0, learns_projection=True),
+    "cc_held": System(True, scale=0.3, learns_projection=True, layer=14),
     "cc_fixed": System(True, scale=0.3),
     "connection_raw": System(True, frozen=True),
     "connection": System(True, scale=0.3, learns_projection=True, frozen=True),
@@ -116,6 +119,13 @@ def train(
 
 
 @torch.no_grad()
+def hold(decision: DecisionMaker, layer: int, embedding: Tensor) -> None:
+    """Let ``decision`` choose ``layer`` for every prompt: ``e`` [H] is the same for all, since all end alike."""
+    decision.weight.requires_grad_(False).zero_()
+    decision.weight[layer] = 10 * embedding / embedding.norm()  # noise of unit scale does not change it
+
+
+@torch.no_grad()
 def fit(model: PreTrainedModel, decision: DecisionMaker, pairs: list[Example], pad_id: int) -> Connection:
     """The one global matrix, onto what training saw: English activations after the projection, if there is one."""
     equations: NormalEquations | None = None
@@ -168,6 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         if decision.mixing is not None:
             decision.mixing.requires_grad_(system.learns_projection)
+        if system.layer is not None:
+            (first,) = {int(e.prompt[-1]) for e in connected}
+            hold(decision, system.layer, language_model.get_input_embeddings()(torch.tensor(first)))
     model = ParallelModel(language_model, decision)
     history = train(model, grouped, encoder, options.rate, options.connection_rate)
     choices = model.take_choices()

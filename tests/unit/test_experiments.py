@@ -13,7 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from cc_train.activations import connected_at
 from cc_train.chat import ChatEncoder
-from cc_train.connection import Connection
+from cc_train.connection import Connection, DecisionMaker, sample_layer
 from cc_train.data import IGNORED, Example, PairCollator, PairDataset, encode_rows
 from cc_train.parallel import ParallelModel
 from cc_train.reference import Reference
@@ -22,6 +22,7 @@ from experiments.compare import overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector
 from experiments.tail import Tails, generate, losses, run_prompts
+from experiments.train import hold
 from experiments.train import main as train
 from tests.tiny import HIDDEN, LAYERS, tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import END, save_base, tiny_tokenizer, word_rows, write_rows
@@ -131,6 +132,14 @@ def test_a_prompt_with_english_in_it_holds_both() -> None:
     lines = [json.dumps({"lang": lang, "instruction": "own", "instruction_en": "English"}) for lang in ("de", "en")]
     given = [json.loads(line)["instruction"] for line in with_english(lines)]
     assert given == ["English\nown", "own"]
+
+
+def test_a_held_decision_maker_chooses_its_layer_whatever_the_prompt_and_the_noise() -> None:
+    decision, embedding = DecisionMaker(LAYERS, HIDDEN, projection=torch.eye(HIDDEN)), torch.randn(HIDDEN)
+    hold(decision, 2, embedding)
+    activations = 0.3 * torch.randn(64, LAYERS, HIDDEN)
+    chosen = sample_layer(decision(activations, embedding.expand(64, -1)), 1.0)
+    assert (chosen.argmax(-1) == 2).all()
 
 
 def test_a_paired_difference_is_as_certain_as_its_rows_agree() -> None:
