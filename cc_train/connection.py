@@ -113,9 +113,12 @@ class DecisionMaker(nn.Module):
         self.normalize = normalize
         self.register_buffer("initial_projection", projection)
         # Trained as a factor, kept as its difference from one: entries of P are as uneven as those of the activations.
-        self.mixing = None if projection is None else nn.Parameter(torch.zeros(hidden_size, hidden_size))
+        # A module of its own, since DeepSpeed gathers a weight only for the module that it is called through.
+        self.mixing = None if projection is None else nn.Linear(hidden_size, hidden_size, bias=False)
         self.weight = nn.Parameter(torch.empty(num_layers, hidden_size, dtype=torch.float32))
         nn.init.normal_(self.weight, std=hidden_size**-0.5)
+        if self.mixing is not None:
+            nn.init.zeros_(self.mixing.weight)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> DecisionMaker:
@@ -129,12 +132,14 @@ class DecisionMaker(nn.Module):
         """``P`` as it is now, ``[H, H]``."""
         if self.initial_projection is None or self.mixing is None:
             return None
-        return self.initial_projection + self.initial_projection @ self.mixing
+        return self.initial_projection + self.initial_projection @ self.mixing.weight.T
 
     def project(self, activations: Tensor) -> Tensor:
         """``a_l @ P``, ``[..., L, H]``: what is decided on and added."""
-        projection = self.projection
-        return activations if projection is None else activations.float() @ projection
+        if self.initial_projection is None or self.mixing is None:
+            return activations
+        projected = activations.float() @ self.initial_projection
+        return projected + self.mixing(projected)
 
     def forward(self, activations: Tensor, embedding: Tensor) -> Tensor:
         """Logits ``[..., L]`` from projected ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,13 +36,24 @@ def known_activations(
     device = model.language_model.device
     found: Tensor | None = None
     order = sorted(range(len(examples)), key=lambda index: len(examples[index].english))
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        ids, mask = (t.to(device) for t in pad_right([examples[index].english for index in batch], pad_id))
-        activations = model.english_activations(ids, mask).cpu()
-        if found is None:
-            found = activations.new_empty(len(examples), *activations.shape[1:])
-        found[batch] = activations
-        on_batch(len(batch))
+    with _whole(model):
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            ids, mask = (t.to(device) for t in pad_right([examples[index].english for index in batch], pad_id))
+            activations = model.english_activations(ids, mask).cpu()
+            if found is None:
+                found = activations.new_empty(len(examples), *activations.shape[1:])
+            found[batch] = activations
+            on_batch(len(batch))
     assert found is not None, "there is no row"
     return found
+
+
+def _whole(model: ParallelModel) -> AbstractContextManager[Any]:
+    """Under DeepSpeed's ZeRO-3 transformers loads a share of every weight: outside training nobody gathers them."""
+    shares = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_id")]
+    if not shares:
+        return nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(shares)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from cc_train.activations import anchor_positions, capture_at, connected_at
@@ -195,13 +195,24 @@ class ParallelModel(nn.Module):
         if self.decision is None:
             return None, 0.0
         rows = connected.nonzero().squeeze(1)
-        if not len(rows):  # every process of a parallel job must see a gradient for every parameter
-            return None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
+        if not len(rows):
+            return None, self._unused(input_ids, activations) if _in_parallel() else 0.0
         known = None if activations is None else activations[rows]
         given = self.english_activations(english_ids[rows], english_mask[rows]) if known is None else known
         chosen = self.choose(input_ids[rows, anchors[rows]], given)
         # A zero vector leaves a plain row's hidden state exactly as it was.
         return chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen), 0.0
+
+    def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
+        """A zero that the connection has gone into, for a batch without connected rows in one process of several.
+
+        The processes gather weights and reduce gradients together, so each has to make every pass that others make.
+        """
+        counts, ids = self.choices, input_ids[:1, : -self.anchor_offset]
+        given = self.english_activations(ids, torch.ones_like(ids)) if activations is None else activations[:1]
+        unused = 0.0 * self.choose(ids[:, 0], given).sum()
+        self.chosen, self.choices = None, counts
+        return unused
 
     @contextmanager
     def _pass(self, hooks: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
@@ -211,3 +222,7 @@ class ParallelModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
+
+
+def _in_parallel() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -45,7 +45,7 @@ def test_serving_the_projection_as_a_transform_matrix_is_what_training_did(activ
     torch.manual_seed(0)
     decision = DecisionMaker(LAYERS, HIDDEN, projection=projection(activations, 0.5))
     assert decision.mixing is not None
-    torch.nn.init.normal_(decision.mixing, std=0.1)  # as if trained
+    torch.nn.init.normal_(decision.mixing.weight, std=0.1)  # as if trained
     embedding = torch.randn(len(activations), HIDDEN)
     trained = decision.project(activations)
     layer = decision(trained, embedding).argmax(dim=-1)
@@ -63,8 +63,8 @@ def test_the_projection_is_trained(activations: torch.Tensor) -> None:
     decision = DecisionMaker(LAYERS, HIDDEN, projection=projection(activations, 0.5))
     decision.project(activations).sum().backward()
     assert decision.mixing is not None
-    assert decision.mixing.grad is not None
-    assert decision.mixing.grad.abs().sum() > 0
+    assert decision.mixing.weight.grad is not None
+    assert decision.mixing.weight.grad.abs().sum() > 0
 
 
 def test_a_fit_is_onto_projected_english_activations() -> None:
