@@ -51,7 +51,7 @@ class ActivationStore:
         for pair, activations in zip(batch.pairs, both, strict=True):
             fold = self._fold_of.setdefault(pair.english.tobytes(), len(self._fold_of) % self.folds)
             with self._file(batch.lang, fold).open("ab") as file:
-                activations.tofile(file)
+                file.write(activations.tobytes())  # numpy's own tofile does not tell of a disk that is full
         self.pairs[batch.lang] += len(batch.pairs)
 
     def equations(

@@ -33,6 +33,7 @@ from cc_train.checkpoint import (
     write_connection,
 )
 from cc_train.connection import Connection
+from cc_train.projection import PROJECTION_FILE
 from cc_train.usage import SuggestingParser
 from cc_train.workspace import OutputError, Workspace
 
@@ -154,16 +155,17 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
             )
     workspace = Workspace(output, overwrite=overwrite)
     directory = workspace.open()
-    try:
+    with workspace.writing():
         for path in sorted(model.iterdir()):
             if path.is_file() and path.name not in (CONNECTION_FILE, ENTRY_FILE):
                 shutil.copyfile(path, directory / path.name)
         shutil.copyfile(connection / TEMPLATE_FILE, directory / TEMPLATE_FILE)
         details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
         save_connection(directory, trained, list(entry.languages), details)
-    except OSError as error:
-        raise OutputError(f"--output {output}: cannot be written ({error.strerror or error})") from error
-    return workspace.publish()
+        if (connection / PROJECTION_FILE).is_file():  # for `cc-train fit`
+            (directory / PROJECTION_FILE).parent.mkdir()
+            shutil.copyfile(connection / PROJECTION_FILE, directory / PROJECTION_FILE)
+        return workspace.publish()
 
 
 def make_parser() -> SuggestingParser:

@@ -117,11 +117,10 @@ def run_command(arguments: Sequence[str]) -> int:
         ChatError,
         CheckpointError,
         UnsupportedArchitectureError,
-        FitError,
     ) as error:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
-    except TrainingError as error:
+    except (TrainingError, FitError) as error:
         print(f"cc-train run: {error}{_left(output, arguments)}", file=sys.stderr)
         return BAD_INPUT
     except Stopped as stopped:

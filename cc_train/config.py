@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 import torch
 import yaml
 from transformers import HfArgumentParser
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from cc_train.run_arguments import RunArguments
 from cc_train.transform import FitSettings
@@ -289,6 +289,15 @@ def _check(config: RunConfig) -> None:
             "must be above 0",
         ),
         ("--anchor-offset", method.anchor_offset > -1, "must be -1 or less"),
+        ("--learning-rate", (training.learning_rate or 0.0) < 0, "must be at least 0"),
+        ("--decision-learning-rate", (method.decision_learning_rate or 0.0) < 0, "must be at least 0"),
+        ("--per-device-train-batch-size", training.per_device_train_batch_size < 1, "must be at least 1"),
+        ("--gradient-accumulation-steps", training.gradient_accumulation_steps < 1, "must be at least 1"),
+        (
+            "--save-strategy best",
+            training.save_strategy == SaveStrategy.BEST and not training.metric_for_best_model,
+            "goes with --metric-for-best-model",
+        ),
         (
             "--eval-data",
             bool(data.eval_data) != (training.eval_strategy != IntervalStrategy.NO),

@@ -18,7 +18,7 @@ from cc_train.activations import architecture_of
 from cc_train.architectures import base_architecture
 from cc_train.checkpoint import CONFIG_FILE, CONFIG_KEY, json_bytes, replace_file
 from cc_train.config import RunConfig, UsageError
-from cc_train.tuning import ADAPTER_DIRECTORY, Adapter, merged
+from cc_train.tuning import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
@@ -53,10 +53,11 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
 
 
 def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A causal language model, with the attention that computes what its family needs."""
+    """A causal language model, with the attention that computes what its family needs, and its adapter merged."""
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
     capped = getattr(AutoConfig.from_pretrained(path), "attn_logit_softcapping", None)
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="eager" if capped else None)
+    attention = "eager" if capped else None
+    return with_adapter(AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention), path)
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:
@@ -95,8 +96,7 @@ def load_tuned(config: RunConfig, directory: Path, dtype: torch.dtype) -> PreTra
     """The trained model as it will be served."""
     if config.tuning.tuning == "connection":
         return load_model(config.model.model, dtype)
-    model, adapter = load_model(directory, dtype), directory / ADAPTER_DIRECTORY
-    return merged(model, adapter) if adapter.is_dir() else model
+    return load_model(directory, dtype)
 
 
 def copy_notices(model: Path, directory: Path) -> None:

@@ -12,22 +12,23 @@ from typing import Any, NoReturn
 import torch
 from rich.console import Console
 from rich.markup import escape
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser
 
 from cc_train.chat import ChatEncoder, ChatError
 from cc_train.checkpoint import CONNECTION_FILE, CheckpointError, ConnectionConfig, load_connection, save_connection
 from cc_train.config import FitArguments, UsageError
+from cc_train.data import Example
 from cc_train.examples import load_examples
 from cc_train.fit import FIT_FILE, Fitted, fit_connection
 from cc_train.least_squares import FitError
 from cc_train.model_card import CARD_FILE
 from cc_train.model_files import load_model
-from cc_train.projection import load_projection
+from cc_train.projection import PROJECTION_FILE, load_projection
 from cc_train.report import PICTURES, REPORT_FILE, describe
 from cc_train.run_facts import RUN_FILE
 from cc_train.sources import DataError
 from cc_train.tables import score_table
-from cc_train.tuning import ADAPTER_DIRECTORY, merged
 from cc_train.usage import unknown_option
 from cc_train.workspace import OutputError, Workspace
 
@@ -85,10 +86,8 @@ def refit(
         model = load_model(
             checkpoint, torch.float32 if device.type == "cpu" else AutoConfig.from_pretrained(checkpoint).dtype
         )
-        if (checkpoint / ADAPTER_DIRECTORY).is_dir():  # the connection was trained with it
-            model = merged(model, checkpoint / ADAPTER_DIRECTORY)
         encoder = ChatEncoder(AutoTokenizer.from_pretrained(checkpoint), model.generation_config)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(checkpoint, f"cannot be loaded: {' '.join(str(error).split())}") from error
     model.eval().to(device)  # type: ignore[arg-type]
 
@@ -107,34 +106,52 @@ def refit(
 
     examples = load(options.data)
     scored = load(options.eval_data) if options.eval_data else None
+    if scored is not None:
+        examples = _unseen(examples, scored, say)
     try:
         matrix = load_projection(checkpoint)
     except ValueError as error:
         raise CheckpointError(checkpoint, str(error)) from error
+    if matrix is None and (entry.model_extra or {}).get("projected"):
+        raise CheckpointError(
+            checkpoint, f"has no {PROJECTION_FILE}, which its connection was trained with; copy it again"
+        )
     directory = workspace.open()
-    fitted = fit_connection(
-        model,
-        connection.decision,
-        examples,
-        encoder.pad_id,
-        fit.settings(),
-        directory=directory,
-        anchor_offset=entry.anchor_offset,
-        batch_size=fit.fit_batch_size,
-        seed=options.seed,
-        scored=scored,
-        projection=None if matrix is None else matrix.to(device),
-        shows_progress=not options.disable_tqdm,
-    )
-    _copy(checkpoint, directory, linked=output == checkpoint)
-    details = entry.model_dump(exclude=set(ConnectionConfig.model_fields)) | {
-        "fit": {"data": [Path(source).name for source in options.data], **fitted.details()}
-    }
-    languages = sorted({*entry.languages, *fitted.languages})
-    save_connection(directory, fitted.connection, languages, details)
-    fitted.write_facts(directory)
-    describe(directory, None, output.name, say)
-    return fitted, workspace.publish()
+    with workspace.writing():
+        fitted = fit_connection(
+            model,
+            connection.decision,
+            examples,
+            encoder.pad_id,
+            fit.settings(),
+            directory=directory,
+            anchor_offset=entry.anchor_offset,
+            batch_size=fit.fit_batch_size,
+            seed=options.seed,
+            scored=scored,
+            projection=None if matrix is None else matrix.to(device),
+            shows_progress=not options.disable_tqdm,
+        )
+        _copy(checkpoint, directory, linked=output == checkpoint)
+        details = entry.model_dump(exclude=set(ConnectionConfig.model_fields)) | {
+            "fit": {"data": [Path(source).name for source in options.data], **fitted.details()}
+        }
+        languages = sorted({*entry.languages, *fitted.languages})
+        save_connection(directory, fitted.connection, languages, details)
+        fitted.write_facts(directory)
+        describe(directory, None, output.name, say)
+        return fitted, workspace.publish()
+
+
+def _unseen(examples: list[Example], scored: list[Example], say: Callable[[str], object]) -> list[Example]:
+    """``examples`` without the English prompts that are scored, which would say little of a matrix that knows them."""
+    prompts = {example.english.tobytes() for example in scored if example.row.connected}
+    left = [example for example in examples if example.english.tobytes() not in prompts]
+    if not any(example.row.connected for example in left):
+        raise DataError("--eval-data: has every English prompt of --data, so that nothing is left to fit on")
+    if len(left) < len(examples):
+        say(f"{len(examples) - len(left)} rows of --data are left out: --eval-data has their English prompts")
+    return left
 
 
 def _copy(checkpoint: Path, directory: Path, *, linked: bool) -> None:
@@ -180,12 +197,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options, fit, rest = _parse(make_parser(), arguments)
         fitted, output = refit(rest.checkpoint, options, fit, lambda line: console.print(escape(line), highlight=False))
-    except (UsageError, CheckpointError, DataError, ChatError, OutputError, FitError) as error:
+    except (UsageError, CheckpointError, DataError, ChatError) as error:
         print(f"cc-train fit: {error}", file=sys.stderr)
         return BAD_INPUT
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"cc-train fit: {where}{error.strerror or error}; the checkpoint is as it was", file=sys.stderr)
+    except (OutputError, FitError) as error:
+        print(f"cc-train fit: {error}; the checkpoint is as it was", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("cc-train fit: interrupted; the checkpoint is as it was", file=sys.stderr)

@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from cc_train.attach import save_alone
+from cc_train.attach import describe_base, save_alone
 from cc_train.chat import ChatEncoder
 from cc_train.checkpoint import save_connection
-from cc_train.config import RunConfig
+from cc_train.config import RunConfig, UsageError
 from cc_train.connection import DecisionMaker
-from cc_train.data import Example, PairCollator, PairDataset
+from cc_train.data import DataError, Example, PairCollator, PairDataset
 from cc_train.english import MOST_BYTES, bytes_needed, known_activations
 from cc_train.examples import load_examples, require_connected
 from cc_train.fit import fit_connection
@@ -32,7 +32,7 @@ from cc_train.report import describe
 from cc_train.rows import SkippedRow
 from cc_train.run_facts import run_facts
 from cc_train.stopping import StopCallback
-from cc_train.trainer import ConnectionTrainer
+from cc_train.trainer import ConnectionTrainer, TrainingError
 from cc_train.tuning import Adapter
 from cc_train.workspace import Workspace
 
@@ -90,7 +90,10 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
     examples, skipped = _load(config.data.data, config, encoder, say)
     if config.method.method == "cc":
         require_connected(examples)
+    if config.fit.fit_rank is not None and config.fit.fit_rank > model.config.hidden_size:
+        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {model.config.hidden_size}")
     if config.tuning.tuning == "connection":
+        describe_base(Path(config.model.model))  # what the connection will be kept with, before hours of training
         examples = _without_english(examples, say)
     evaluation: list[Example] = []
     if config.data.eval_data:
@@ -100,7 +103,8 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
     directory = workspace.directory
     if training.should_save:
         workspace.open()
-        _write_skipped(directory, skipped)
+        with workspace.writing():
+            _write_skipped(directory, skipped)
     training.output_dir = str(directory)
     if training.data_seed is None:
         training.data_seed = training.seed  # every process has to draw the same order of rows
@@ -110,7 +114,14 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
         trainer.english = _english(config, trainer.model, examples, encoder, say)
     trainer.add_callback(stop)
     set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
-    outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    try:
+        outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    except ImportError as error:
+        raise UsageError(_one_line(error)) from error
+    try:
+        trainer.save_last()
+    except TrainingError as error:
+        say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
     weights, decision = trainer.final_state()
     loss = _mean_loss(trainer.state.log_history, outcome.training_loss)
@@ -221,14 +232,17 @@ def _make_trainer(
         anchor_offset=method.anchor_offset,
         label_smoothing=config.training.label_smoothing_factor,
     )
-    return ConnectionTrainer(
-        parallel,
-        config.training,
-        PairDataset(examples),
-        PairCollator(encoder.pad_id, method.anchor_offset),
-        eval_dataset=PairDataset(evaluation) if evaluation else None,
-        decision_learning_rate=method.decision_learning_rate,
-    )
+    try:
+        return ConnectionTrainer(
+            parallel,
+            config.training,
+            PairDataset(examples),
+            PairCollator(encoder.pad_id, method.anchor_offset),
+            eval_dataset=PairDataset(evaluation) if evaluation else None,
+            decision_learning_rate=method.decision_learning_rate,
+        )
+    except (ImportError, RuntimeError, ValueError) as error:  # options that transformers checks only now
+        raise UsageError(_one_line(error)) from error
 
 
 def _projection(
@@ -241,7 +255,10 @@ def _projection(
     connected = [example for example in examples if example.row.connected]
     sample = Random(config.training.seed).sample(connected, min(len(connected), PROMPTS))
     plain = ParallelModel(model, None, anchor_offset=method.anchor_offset).eval()
-    return projection(known_activations(plain, sample, encoder.pad_id), method.connection_scale)
+    try:
+        return projection(known_activations(plain, sample, encoder.pad_id), method.connection_scale)
+    except ValueError as error:
+        raise DataError(f"--connection-scale: {error}") from error
 
 
 def _fit(
@@ -279,6 +296,7 @@ def _fit(
         "tuning": config.tuning.tuning,
         "base_model": Path(config.model.model).name,
         "seed": config.training.seed,
+        **({} if matrix is None else {"projected": True}),
         "fit": fitted.details(),
     }
     if config.tuning.tuning == "connection":
@@ -288,6 +306,10 @@ def _fit(
         save_connection(directory, fitted.connection, fitted.languages, details)
     fitted.write_facts(directory)
     return fitted.facts["scores"]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:

@@ -54,7 +54,7 @@ def parse_sources(given: Iterable[str | Path]) -> list[Source]:
     sources: list[Source] = []
     for text in map(str, given):
         if text.startswith("{"):
-            sources += [_weighted(str(name), weight) for name, weight in json.loads(text).items()]
+            sources += [_weighted(str(name), weight) for name, weight in _object("--data", text).items()]
         elif "=" in text and not Path(text).exists():
             sources.append(_weighted(*text.rsplit("=", 1)))
         else:
@@ -71,11 +71,18 @@ def parse_columns(given: str | None) -> dict[str, str]:
     if not given:
         return {}
     if given.startswith("{"):
-        return {str(field): str(column) for field, column in json.loads(given).items()}
+        return {str(field): str(column) for field, column in _object("--columns", given).items()}
     pairs = [part.strip().partition("=") for part in given.split(",")]
     if not all(field and equals and column for field, equals, column in pairs):
         raise DataError(f"--columns {given}: is not FIELD=COLUMN,FIELD=COLUMN")
     return {field.strip(): column.strip() for field, _, column in pairs}
+
+
+def _object(option: str, text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{option} {text}: is not a JSON object ({error})") from error
 
 
 def read_records(name: str) -> Iterator[tuple[str, Record]]:

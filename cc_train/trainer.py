@@ -156,6 +156,21 @@ class ConnectionTrainer(Trainer):
         state = self.accelerator.get_state_dict(self.model_wrapped) or {}
         return _part(state, "language_model."), _part(state, "decision.")
 
+    def save_last(self) -> None:
+        """A checkpoint of the last step, unless there is one: what comes after training goes on from it when it fails.
+
+        Every process of a parallel job must ask. It has no optimiser's state, which no further step needs, but for FSDP
+        and DeepSpeed, which only read all of it or nothing.
+        """
+        if (Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}").exists():
+            return
+        kept = self.args.save_only_model
+        self.args.save_only_model = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        try:
+            self._save_checkpoint(self.model, trial=None)
+        finally:
+            self.args.save_only_model = kept
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Trainer's own checkpoint, full precision, of what is trained: `_load_from_checkpoint` resumes from it."""
         directory = Path(output_dir or str(self.args.output_dir))

@@ -78,6 +78,12 @@ class Adapter:
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, directory / _ADAPTER_WEIGHTS)
 
 
+def with_adapter(base: PreTrainedModel, directory: str | Path) -> PreTrainedModel:
+    """``base`` with the adapter beside its weights in ``directory``, if there is one."""
+    adapter = Path(directory) / ADAPTER_DIRECTORY
+    return merged(base, adapter) if adapter.is_dir() else base
+
+
 def merged(base: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     """``base`` with the adapter that is saved at ``adapter`` added to its weights."""
     from peft import PeftModel

@@ -92,16 +92,21 @@ class Workspace:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """What cannot be written inside is told in one line, with where to go on from; raises `OutputError`."""
+        """What cannot be written inside is told in one line, with where to go on from; raises `OutputError`.
+
+        Without a checkpoint to go on from, what was written is removed: it fills the disk, and is of no use.
+        """
         try:
             yield
         except (OSError, SafetensorError) as error:
             free = shutil.disk_usage(self.directory).free / 1e6
             saved = unfinished_checkpoints(self.output)
-            left = f"add --resume-from-checkpoint {saved[-1]} to go on" if saved else "no checkpoint was saved before"
+            if not saved:
+                shutil.rmtree(self.directory, ignore_errors=True)
             raise OutputError(
                 f"--output {self.output}: cannot be written ({' '.join(str(error).split())}); "
-                f"{free:.0f} MB are free there: make room; {left}"
+                f"{free:.0f} MB are free there: make room"
+                + (f"; add --resume-from-checkpoint {saved[-1]} to go on" if saved else "")
             ) from error
 
     def publish(self) -> Path:

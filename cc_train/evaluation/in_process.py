@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -19,6 +20,7 @@ from cc_train.checkpoint import ConnectionConfig, PlainModelError, load_connecti
 from cc_train.connection import GLOBAL, Connection
 from cc_train.evaluation.answers import Answer
 from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.tuning import ADAPTER_DIRECTORY, with_adapter
 
 AUTO = "auto"
 OFF = "off"
@@ -64,12 +66,18 @@ class InProcess:
         self._check(connection)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
-        model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+        try:
+            base = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+            model: Any = with_adapter(base, directory)
+            tokenizer = AutoTokenizer.from_pretrained(directory)
+            self.encoder = ChatEncoder(tokenizer, model.generation_config)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise EvaluationError(
+                f"--checkpoint {directory}: cannot be loaded ({' '.join(str(error).split())}); copy it again"
+            ) from error
         self.model: PreTrainedModel = model.to(device).eval()
         if self._connection is not None:
             self._connection = self._connection.to(device)
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-        self.encoder = ChatEncoder(tokenizer, model.generation_config)
         self.stops = stop_ids(tokenizer, model.generation_config)
         longest = getattr(model.config, "max_position_embeddings", None)
         self._prompt_limit = (longest or 2**31) - max_tokens
@@ -77,7 +85,8 @@ class InProcess:
     def system(self) -> dict[str, Any]:
         """What the answers depend on, with a digest of the weights."""
         weights = hashlib.sha256()
-        for path in sorted(self.directory.glob("*.safetensors")):
+        adapter = self.directory / ADAPTER_DIRECTORY
+        for path in [*sorted(self.directory.glob("*.safetensors")), *sorted(adapter.glob("*.safetensors"))]:
             with path.open("rb") as file:
                 weights.update(hashlib.file_digest(file, "sha256").digest())
         return {

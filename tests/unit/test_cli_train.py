@@ -280,3 +280,25 @@ def test_a_broken_base_model_is_one_line(base: Path, rows: Path, tmp_path: Path,
         assert (
             capsys.readouterr().err.splitlines()[-1].startswith(f"cc-train run: --model {tmp_path / name}: {message}")
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--report-to", "foo"], "foo is not supported"),
+        (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--columns", "{bad"], "--columns {bad: is not a JSON object"),
+        (["--data", "{bad"], "--data {bad: is not a JSON object"),
+        (["--fit-rank", "65"], "--fit-rank 65 is above the hidden size, 64"),
+        (["--connection-scale", "1", "--max-rows", "1"], "--connection-scale: 1 prompts do not differ"),
+    ],
+)
+def test_an_option_that_turns_out_wrong_is_one_line(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    rows = write_rows(tmp_path / "rows.jsonl", word_rows(["de"], copies=1))
+    assert train(base, rows, tmp_path / "out", "--max-steps", "1", *options) == 2
+    error = " ".join(capsys.readouterr().err.splitlines()[-1].split())
+    assert error.startswith("cc-train run: ")
+    assert message in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,14 @@ def test_an_unknown_connection_is_refused(checkpoint: Path) -> None:
 def test_a_directory_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"no config\.json there"):
         InProcess(tmp_path, "auto", TOKENS, 4)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_damaged_checkpoint_is_named(name: str, checkpoint: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(checkpoint, tmp_path / "mine"))
+    (mine / name).write_bytes((mine / name).read_bytes()[:500])
+    with pytest.raises(EvaluationError, match=r"--checkpoint .*mine: cannot be loaded \(.*\); copy it again"):
+        InProcess(mine, "auto", TOKENS, 4)
 
 
 def test_rows_that_cannot_be_answered(checkpoint: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from cc_train.checkpoint import load_connection, save_connection
 from cc_train.cli import main
+from cc_train.projection import save_projection
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import WORDS, save_base, word_rows, write_rows
 
@@ -90,6 +92,55 @@ def test_another_output_leaves_the_checkpoint_alone(
     assert facts["held_out_pairs"] == {"de": 8, "fr": 8}
     assert set(facts["scores"]["all"]["answer_loss"]) == {"plain", "identity", "global", "transform", "english"}
     load_connection(output)
+
+
+def test_pairs_that_are_scored_are_not_fitted(
+    checkpoint: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    some = write_rows(tmp_path / "some.jsonl", word_rows(copies=1)[:4])
+    assert fit(checkpoint, rows, "--eval-data", str(some)) == 0
+    facts = json.loads((checkpoint / "cc_fit.json").read_text())
+    known = {row["instruction_en"] for row in word_rows(copies=1)[:4]}
+    kept = [row for row in word_rows(copies=1) if row["lang"] != "en" and row["instruction_en"] not in known]
+    assert sum(facts["fitted_pairs"].values()) == len(kept) < 16
+    left = len(word_rows(copies=1)) - sum(row["instruction_en"] not in known for row in word_rows(copies=1))
+    assert f"{left} rows of --data are left out" in " ".join(capsys.readouterr().err.split())
+    assert fit(checkpoint, rows, "--eval-data", str(rows)) == 2
+    assert "--eval-data: has every English prompt of --data" in capsys.readouterr().err
+
+
+def test_a_connection_that_was_projected_needs_its_projection(
+    checkpoint: Path, rows: Path, capsys: pytest.CaptureFixture
+) -> None:
+    save_connection(checkpoint, random_connection(["global"]), ["de"], {"projected": True})
+    assert fit(checkpoint, rows) == 2
+    assert "has no training/cc_projection.safetensors, which its connection was trained with" in capsys.readouterr().err
+    save_projection(torch.eye(64), checkpoint)
+    assert fit(checkpoint, rows) == 0
+
+
+def test_a_damaged_model_is_named(checkpoint: Path, rows: Path, capsys: pytest.CaptureFixture) -> None:
+    path = checkpoint / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert fit(checkpoint, rows) == 2
+    assert f"{checkpoint}: cannot be loaded" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_checkpoint_as_it_was(
+    checkpoint: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before, limit = contents(checkpoint), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (2_000, 30_000):  # for activations, and for the matrices
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
+        try:
+            assert fit(checkpoint, rows, "--output", str(tmp_path / "out")) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert f"--output {tmp_path / 'out'}: cannot be written (" in message
+        assert message.endswith("MB are free there: make room; the checkpoint is as it was")
+        assert contents(checkpoint) == before
+        assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name], "what fills the disk is removed"
 
 
 def test_a_fit_that_fails_leaves_the_checkpoint_as_it_was(

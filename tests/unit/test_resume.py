@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from cc_train.cli import main
+from cc_train.least_squares import FitError
 from cc_train.stopping import StopCallback, Stopped
 from cc_train.workspace import unfinished_checkpoints
 from tests.tiny import tiny_llama
@@ -184,8 +185,36 @@ def test_a_disk_that_is_full_at_the_end_is_told(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"--output {tmp_path / 'out'}: cannot be written (" in message
-    assert message.endswith("no checkpoint was saved before")
-    assert not (tmp_path / "out").exists()
+    assert message.endswith("MB are free there: make room")
+    assert not list(tmp_path.iterdir()), "what fills the disk is removed"
+
+
+@pytest.mark.parametrize("failure", [FitError("nothing determines it"), signal.SIGTERM], ids=["error", "signal"])
+def test_what_fails_after_the_last_step_goes_on_from_there(
+    failure: FitError | int,
+    base: Path,
+    rows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert main(arguments(base, rows, tmp_path / "whole", "--max-steps", "4")) == 0
+
+    def fail(*_args: object, **_options: object) -> None:
+        if isinstance(failure, FitError):
+            raise failure
+        os.kill(os.getpid(), failure)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cc_train.run.fit_connection", fail)
+        code = main(arguments(base, rows, tmp_path / "out", "--max-steps", "4"))
+    assert code == (2 if isinstance(failure, FitError) else 143)
+    message = capsys.readouterr().err.splitlines()[-1]
+    command = shlex.split(message.partition(" with: cc-train ")[2])
+    assert command[-1].endswith("checkpoint-4")
+    assert main(command) == 0
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob("checkpoint-*"))
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(

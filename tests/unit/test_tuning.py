@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cc_train.attach import weights_digest
 from cc_train.checkpoint import load_connection
 from cc_train.cli import main
+from cc_train.evaluation.in_process import InProcess
+from cc_train.projection import load_projection
 from cc_train.tuning import merged
 from tests.tiny import tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
@@ -68,6 +71,44 @@ def test_attached_it_is_the_base_with_the_connection(base: Path, alone: Path, tm
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config.eos_token_id == [2, 6]
     assert attach(base, alone, tmp_path / "out") == 2, "it is not replaced unasked"
     assert attach(tmp_path / "out", alone, tmp_path / "again") == 0, "a connected model's weights are the base's"
+
+
+def test_the_projection_it_was_trained_with_comes_along(base: Path, rows: Path, tmp_path: Path) -> None:
+    options = ("--max-steps", "1", "--tuning", "connection", "--connection-scale", "0.3")
+    assert train(base, rows, tmp_path / "alone", *options) == 0
+    assert attach(base, tmp_path / "alone", tmp_path / "out") == 0
+    mine, expected = (load_projection(tmp_path / name) for name in ("out", "alone"))
+    assert mine is not None
+    assert expected is not None
+    assert torch.equal(mine, expected)
+    _, entry = load_connection(tmp_path / "out")
+    assert (entry.model_extra or {})["projected"] is True
+
+
+def test_a_full_disk_is_told_and_nothing_left(
+    base: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert attach(base, alone, tmp_path / "out") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert f"--output {tmp_path / 'out'}: cannot be written (" in message
+    assert message.endswith("MB are free there: make room")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_base_that_no_connection_can_be_kept_for_is_refused_before_training(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mine = Path(shutil.copytree(base, tmp_path / "base"))
+    torch.save(load_file(mine / "model.safetensors"), mine / "pytorch_model.bin")
+    (mine / "model.safetensors").unlink()
+    assert train(mine, rows, tmp_path / "out", "--max-steps", "1", "--tuning", "connection") == 2
+    assert "holds no model*.safetensors" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path != mine], "nothing was begun"
 
 
 def test_the_template_it_was_trained_with_comes_along(rows: Path, tmp_path: Path) -> None:
@@ -190,6 +231,16 @@ def test_an_adapter_kept_beside_the_base_makes_the_merged_model(base: Path, rows
     assert all("lm_head" not in name for name in names)
     fits = [json.loads((tmp_path / name / "cc_fit.json").read_text()) for name in ("merged", "beside")]
     assert fits[0] == fits[1], "it is fitted on what is served"
+    evaluated = [InProcess(tmp_path / name, "off", 4, 4) for name in ("merged", "beside")]
+    for name, value in evaluated[1].model.state_dict().items():
+        assert torch.equal(value, evaluated[0].model.state_dict()[name]), f"{name} is evaluated without the adapter"
+    other = Path(shutil.copytree(tmp_path / "beside", tmp_path / "other"))
+    adapter = load_file(other / "adapter" / "adapter_model.safetensors")
+    save_file({name: 2 * value for name, value in adapter.items()}, other / "adapter" / "adapter_model.safetensors")
+    assert InProcess(other, "off", 4, 4).system()["checkpoint"] != evaluated[1].system()["checkpoint"]
+    assert train(tmp_path / "beside", rows, tmp_path / "again", "--max-steps", "1", "--learning-rate", "0") == 0
+    found = load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found), "it is trained without it"
 
 
 @pytest.mark.parametrize(
