@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -256,13 +256,18 @@ def recipe_arguments(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     for key, value in content.items():
         if key not in known:
             raise UsageError(f"{path}: unknown key {key!r}{suggestion(str(key), known)}")
-        if value is None:
-            continue
-        values = value if isinstance(value, list) else [value]
-        texts = [json.dumps(v) if isinstance(v, dict) else str(v) for v in values]
-        # "--key=value" keeps a negative number or a leading dash from being read as a flag.
-        arguments += [f"--{key}={texts[0]}"] if len(texts) == 1 else [f"--{key}", *texts]
+        arguments += option_arguments(key, value)
     return arguments
+
+
+def option_arguments(name: str, value: Any) -> list[str]:
+    """An option as it stands on the command line, a mapping as JSON; nothing where its value is None."""
+    if value is None:
+        return []
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    texts = [json.dumps({str(k): v[k] for k in v}) if isinstance(v, Mapping) else str(v) for v in values]
+    # "--key=value" keeps a negative number or a leading dash from being read as a flag.
+    return [f"--{name}={texts[0]}"] if len(texts) == 1 else [f"--{name}", *texts]
 
 
 def _check(config: RunConfig) -> None:

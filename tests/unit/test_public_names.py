@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,25 @@ def test_train_takes_the_options_of_the_command(tmp_path: Path) -> None:
     assert heard
     with pytest.raises(ValueError, match=r"unknown option --max-stesp; did you mean --max-steps\?"):
         train(model=base, data=rows, output=tmp_path / "other", max_stesp=1)
+
+
+def test_train_takes_dictionaries_where_a_recipe_has_mappings(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    rows = write_rows(
+        tmp_path / "rows.jsonl", ({**row, "lang": "", "language": row["lang"]} for row in word_rows(copies=1))
+    )
+    options = {
+        "columns": {"lang": "language"},
+        "lr_scheduler_type": "cosine_with_restarts",
+        "lr_scheduler_kwargs": {"num_cycles": 2},
+        "eval_data": {rows: 0.5},
+        "eval_strategy": "steps",
+    }
+    result = train(
+        model=base, data={rows: 2}, output=tmp_path / "out", max_steps=1, use_cpu=True, disable_tqdm=True, **options
+    )
+    assert result.examples == {"de": 16, "fr": 16}, "each row twice"
+    assert json.loads((result.directory / "cc_run.json").read_text())["data"] == ["rows.jsonl × 2"]
 
 
 def test_a_router_of_a_checkpoint(tmp_path: Path) -> None:
