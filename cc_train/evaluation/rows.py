@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cc_train.checkpoint import LANGUAGE_CODE
 from cc_train.evaluation.tasks import TASKS
+from cc_train.language_codes import code_problem
 
 _SHOWN_PROBLEMS = 5
 
@@ -144,8 +144,10 @@ def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
             )
         task = default_task
     language = content.get("lang")
-    if not isinstance(language, str) or not LANGUAGE_CODE.fullmatch(language):
-        raise ValueError(f"field 'lang' is not an ISO 639-1 code (found {language!r})")
+    if not isinstance(language, str):
+        raise ValueError(f"field 'lang' is not a string (found {language!r})")
+    if problem := code_problem(language):
+        raise ValueError(f"field 'lang': {problem}")
     prompt = content.get("instruction")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError("field 'instruction' is missing or empty")
