@@ -178,6 +178,8 @@ def _choose_shrinkage(store: ActivationStore, languages: list[str], ridge: float
         for part in (fitted, left_out):
             part.move_origin(origin)
         errors += held_out_errors(fitted, left_out, pulls).cpu()
+    if not total:  # with few pairs, all that are left out may be of languages without a matrix of their own
+        return math.inf, {}
     return _least(SHRINKAGES, errors / total)
 
 

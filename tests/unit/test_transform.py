@@ -136,6 +136,18 @@ def test_one_english_prompt_leaves_nothing_to_choose_by(fit: Any) -> None:
     assert fit([same])[1]["ridge"] == 1e-3
 
 
+def test_no_pair_left_out_of_a_language_of_its_own_leaves_nothing_to_choose_its_shrinkage_by(fit: Any) -> None:
+    """Of five prompts in five folds the first, which is left out, is of a language with too few pairs."""
+    batches = [next(batches_of({lang: matrix(seed)}, 1, seed)) for seed, lang in enumerate(("sw", "de", "fr"))]
+    some = [
+        PairBatch([pair(b.lang, n) for n in numbers], *(t[: len(numbers)] for t in (b.source, b.target, b.embedding)))
+        for b, numbers in zip(batches, ([0], [1, 2], [3, 4]), strict=True)
+    ]
+    fitted, facts = fit(some, min_pairs=2, ridge=1e-3)
+    assert list(fitted) == ["global"]
+    assert (facts["shrinkage"], facts["shrinkage_errors"]) == (None, {})
+
+
 def test_too_few_rows_without_a_ridge_are_refused(fit: Any) -> None:
     batch = next(batches_of({"de": matrix(0)}, 1))
     with pytest.raises(FitError, match=r"12 rows of activations do not determine a 16x16 .* more pairs, or raise the"):
