@@ -15,8 +15,16 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser
 
+from cc_train.attach import ENTRY_FILE
 from cc_train.chat import ChatEncoder, ChatError
-from cc_train.checkpoint import CONNECTION_FILE, CheckpointError, ConnectionConfig, load_connection, save_connection
+from cc_train.checkpoint import (
+    CONFIG_FILE,
+    CONNECTION_FILE,
+    CheckpointError,
+    ConnectionConfig,
+    load_connection,
+    save_connection,
+)
 from cc_train.config import FitArguments, UsageError
 from cc_train.data import Example
 from cc_train.examples import load_examples
@@ -72,9 +80,15 @@ def refit(
     """Fit, and write; the finished checkpoint appears at once, or takes the old one's place.
 
     Raises:
-        CheckpointError: ``checkpoint`` has no connection.
+        CheckpointError: ``checkpoint`` has no connection, or is one on its own.
         DataError, ChatError, OutputError, FitError: as in `cc_train.run.run`.
     """
+    if (checkpoint / ENTRY_FILE).is_file() and not (checkpoint / CONFIG_FILE).exists():
+        raise CheckpointError(
+            checkpoint,
+            "is a connection on its own; put it on its base first: "
+            f"cc-train attach --model BASE --connection {checkpoint} --output OUTPUT",
+        )
     connection, entry = load_connection(checkpoint)
     output = Path(options.output) if options.output else checkpoint
     workspace = Workspace(output, overwrite=options.overwrite or output == checkpoint)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cc_train.attach import save_alone
 from cc_train.checkpoint import load_connection, save_connection
 from cc_train.cli import main
 from cc_train.projection import save_projection
 from tests.tiny import random_connection, tiny_llama
-from tests.tiny_tokenizer import WORDS, save_base, word_rows, write_rows
+from tests.tiny_tokenizer import TEMPLATE, WORDS, save_base, word_rows, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,16 @@ def test_a_plain_model_has_nothing_to_fit(rows: Path, tmp_path: Path, capsys: py
     base = save_base(tmp_path / "plain", tiny_llama())
     assert fit(base, rows) == 2
     assert "not a CC-Tuned checkpoint" in capsys.readouterr().err
+
+
+def test_a_connection_on_its_own_is_put_on_its_base_first(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    save_alone(alone, base, random_connection(["global"]), ["de"], {}, TEMPLATE)
+    assert fit(alone, rows) == 2
+    assert f"{alone}: is a connection on its own; put it on its base first: cc-train attach" in capsys.readouterr().err
+    assert main(["attach", "--model", str(base), "--connection", str(alone), "--output", str(tmp_path / "out")]) == 0
+    assert fit(tmp_path / "out", rows) == 0
