@@ -84,6 +84,8 @@ def test_the_help_of_a_run_shows_defaults_and_leads_to_all_options() -> None:
     text = help_text(parser, ["--help"])
     assert text is not None
     assert "default: 1024" in text
+    for recommended in ("--decision-learning-rate ", "--connection-scale "):  # by docs/how-to/train.md
+        assert recommended in text
     every = help_text(parser, ["--help=all"])
     assert every is not None
     assert "--optim " in every
