@@ -48,7 +48,8 @@ class DataArguments:
     data: list[str] = field(
         metadata={
             "help": "Parallel rows: JSON lines (plain or gzipped), Parquet, a directory of them, a Hugging Face "
-            "dataset saved on disk, or its id on the hub. FILE=0.3 uses three rows in ten, FILE=2 each row twice."
+            "dataset saved on disk, or its id on the hub (ORG/NAME:CONFIGURATION#SPLIT). FILE=0.3 uses three rows in "
+            "ten, FILE=2 each row twice."
         }
     )
     columns: str | None = field(

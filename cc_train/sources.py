@@ -37,7 +37,7 @@ class Source:
     """Where to read, as it was given.
 
     Args:
-        name: a file, a directory, or a dataset's id, with ``#split`` if it has several splits.
+        name: a file, a directory, or a dataset's id, with ``:configuration`` and ``#split`` if it has several.
         weight: how often each row is used; 0.3 a sample of three in ten, 2 each row twice.
     """
 
@@ -175,8 +175,11 @@ def _dataset(name: str) -> Iterable[Mapping[str, Any]]:
 
     place, _, split = name.partition("#")
     try:
-        local = Path(place).is_dir()
-        found: Any = datasets.load_from_disk(place) if local else datasets.load_dataset(place)
+        if Path(place).is_dir():
+            found: Any = datasets.load_from_disk(place)
+        else:
+            dataset, _, configuration = place.partition(":")
+            found = datasets.load_dataset(dataset, configuration or None)
     except Exception as error:  # whatever the hub, a script of the dataset or its files raise
         what = "a saved dataset that" if Path(place).is_dir() else "no such file, and a dataset of this id"
         raise DataError(f"{place}: {what} cannot be loaded: {_one_line(error)}") from error

@@ -58,17 +58,21 @@ def test_a_dataset_saved_on_disk(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_a_dataset_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub itself is out of reach of tests."""
-    asked: list[str] = []
+    asked: list[tuple[str, str | None]] = []
 
-    def load_dataset(name: str) -> datasets.DatasetDict:
-        asked.append(name)
+    def load_dataset(name: str, configuration: str | None = None) -> datasets.DatasetDict:
+        asked.append((name, configuration))
         if name == "someone/none":
             raise datasets.exceptions.DatasetNotFoundError("Dataset 'someone/none' doesn't exist\non the Hub")
-        return datasets.DatasetDict({"validation": datasets.Dataset.from_list(ROWS)})
+        rows = datasets.Dataset.from_list(ROWS)
+        return datasets.DatasetDict({"validation": rows, **({"test": rows.select([4])} if configuration else {})})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert texts("someone/pairs") == EXPECTED
-    assert asked == ["someone/pairs"]
+    assert texts("someone/pairs:en-sw#test") == EXPECTED[4:5]
+    assert asked == [("someone/pairs", None), ("someone/pairs", "en-sw")]
+    with pytest.raises(DataError, match=r"has the splits validation, test; name one with someone/pairs:en-sw#SPLIT"):
+        read_rows(["someone/pairs:en-sw"])
     with pytest.raises(
         DataError, match=r"someone/none: no such file, and a dataset of this id cannot be loaded: .*Hub"
     ):
@@ -95,7 +99,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     ("given", "expected"),
     [
         (["a.jsonl"], [("a.jsonl", 1.0)]),
-        (["a.jsonl=0.3", "b/c#train=2"], [("a.jsonl", 0.3), ("b/c#train", 2.0)]),
+        (["a.jsonl=0.3", "b/c:d#train=2"], [("a.jsonl", 0.3), ("b/c:d#train", 2.0)]),
         (['{"a.jsonl": 0.3, "b.jsonl": 1}'], [("a.jsonl", 0.3), ("b.jsonl", 1.0)]),
     ],
 )
