@@ -34,7 +34,7 @@ from cc_train.model_card import CARD_FILE
 from cc_train.model_files import load_model
 from cc_train.projection import PROJECTION_FILE, load_projection
 from cc_train.report import PICTURES, REPORT_FILE, describe
-from cc_train.run_facts import RUN_FILE
+from cc_train.run_facts import RUN_FILE, named_sources
 from cc_train.sources import DataError
 from cc_train.tables import score_table
 from cc_train.usage import unknown_option
@@ -148,7 +148,7 @@ def refit(
         )
         _copy(checkpoint, directory, linked=output == checkpoint)
         details = entry.model_dump(exclude=set(ConnectionConfig.model_fields)) | {
-            "fit": {"data": [Path(source).name for source in options.data], **fitted.details()}
+            "fit": {"data": named_sources(options.data), **fitted.details()}
         }
         languages = sorted({*entry.languages, *fitted.languages})
         save_connection(directory, fitted.connection, languages, details)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from yaml import YAMLError
 
 from cc_train.config import RunConfig
-from cc_train.sources import parse_sources
+from cc_train.sources import of_hub, parse_sources
 
 RUN_FILE = "cc_run.json"
 # Said elsewhere, or of the machine and not of the run.
@@ -30,7 +30,7 @@ _LEFT_OUT = {
 
 
 def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: float) -> dict[str, Any]:
-    """What was trained on what: names of files and no paths, which say nothing elsewhere.
+    """What was trained on what: names of files and no paths, which say nothing elsewhere; a hub's id is kept whole.
 
     Args:
         config: of the run.
@@ -41,13 +41,20 @@ def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: fl
     return {
         "base_model": Path(config.model.model).name,
         "licence": base_licence(Path(config.model.model)),
-        "data": [_named(source.name, source.weight) for source in parse_sources(config.data.data)],
+        "data": named_sources(config.data.data),
         "rows": dict(rows),
         "skipped_rows": skipped,
         "training_loss": round(loss, 4),
         "options": _options(config),
         "versions": {name: version(name) for name in ("torch", "transformers")},
     }
+
+
+def named_sources(given: Sequence[str]) -> list[str]:
+    """Names of an option's sources, with their weights."""
+    sources = parse_sources(given)
+    names = [source.name if of_hub(source.name) else Path(source.name).name for source in sources]
+    return [n if s.weight == 1 else f"{n} × {s.weight:g}" for n, s in zip(names, sources, strict=True)]
 
 
 def base_licence(model: Path) -> str | None:
@@ -65,11 +72,6 @@ def base_licence(model: Path) -> str | None:
 def write_run_facts(directory: Path, facts: dict[str, Any]) -> None:
     """Write ``cc_run.json``."""
     (directory / RUN_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _named(source: str, weight: float) -> str:
-    name = Path(source).name
-    return name if weight == 1 else f"{name} × {weight:g}"
 
 
 def _options(config: RunConfig) -> dict[str, Any]:

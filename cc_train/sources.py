@@ -85,6 +85,12 @@ def _object(option: str, text: str) -> dict[str, Any]:
         raise DataError(f"{option} {text}: is not a JSON object ({error})") from error
 
 
+def of_hub(name: str) -> bool:
+    """Whether a source is a dataset of the hub rather than something on disk, be it missing there."""
+    places = (Path(name), Path(name.partition("#")[0]))
+    return not (name.endswith(_SUFFIXES) or any(place.is_absolute() or place.exists() for place in places))
+
+
 def read_records(name: str) -> Iterator[tuple[str, Record]]:
     """The records of a source, each with the file that it is in.
 

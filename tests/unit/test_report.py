@@ -15,7 +15,7 @@ from cc_train.cli import main
 from cc_train.config import parse_run
 from cc_train.model_card import write_card
 from cc_train.report import describe, write_report
-from cc_train.run_facts import run_facts, write_run_facts
+from cc_train.run_facts import named_sources, run_facts, write_run_facts
 
 LAYERS = 3
 HISTORY = [
@@ -89,6 +89,18 @@ def test_the_facts_name_what_was_chosen_and_no_path(facts: dict[str, Any], tmp_p
     assert (options["seed"], options["gumbel_temperature"], options["method"]) == (7, 0.5, "cc")
     assert "max_length" not in options, "it is at its default"
     assert str(tmp_path) not in json.dumps(facts)
+
+
+def test_a_dataset_of_the_hub_keeps_its_organisation(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    given = ["someone/pairs:en-sw#train", "someone/pairs=0.5", f"{tmp_path}/saved#test", "data/none.jsonl"]
+    assert named_sources(given) == ["someone/pairs:en-sw#train", "someone/pairs × 0.5", "saved#test", "none.jsonl"]
+
+
+def test_a_directory_under_the_working_one_is_none_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "someone" / "pairs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert named_sources(["someone/pairs", "someone/pairs#test"]) == ["pairs", "pairs#test"]
 
 
 def test_the_report_needs_no_other_file(facts: dict[str, Any], tmp_path: Path) -> None:
