@@ -2,7 +2,8 @@
 
 A row has ``lang`` (ISO 639-1), ``instruction`` in that language, ``instruction_en`` and ``output``; or, instead of the
 instructions, ``messages`` and ``messages_en``, conversations that end with a user's turn, or with the answer. ``id``
-and ``task`` are optional, other fields are ignored. English rows are trained plain, because English is served plain.
+and ``task`` are optional, other fields are ignored. English rows are trained plain, because English is served plain,
+and need no English parallel; for plain fine-tuning no row does.
 A sentence in many languages, one field each (``en`` among them), is a pair of user turns for each, without answers:
 the Transform Matrices can be fitted on it, and nothing trained.
 """
@@ -44,6 +45,7 @@ def read_rows(
     columns: Mapping[str, str] | None = None,
     *,
     answers: bool = True,
+    parallels: bool = True,
     seed: int = 0,
 ) -> tuple[list[Row], list[SkippedRow]]:
     """Read and check every row, each as often as its source's weight says.
@@ -52,6 +54,7 @@ def read_rows(
         sources: where to read.
         columns: the column that holds a field, for fields under another name.
         answers: whether a row needs one.
+        parallels: whether a row needs its English parallel.
         seed: of the rows that a weight picks.
 
     Raises:
@@ -66,7 +69,7 @@ def read_rows(
     skipped: list[SkippedRow] = []
     for source in sources:
         weighted = source if isinstance(source, Source) else Source(str(source))
-        found, unusable = _read_source(weighted.name, columns or {}, answers)
+        found, unusable = _read_source(weighted.name, columns or {}, answers, parallels)
         rows += _weighted(found, weighted, seed)
         skipped += unusable
     return rows, skipped
@@ -162,13 +165,15 @@ def pad_right(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Ten
     return ids, mask
 
 
-def _read_source(name: str, columns: Mapping[str, str], answers: bool) -> tuple[list[Row], list[SkippedRow]]:
+def _read_source(
+    name: str, columns: Mapping[str, str], answers: bool, parallels: bool
+) -> tuple[list[Row], list[SkippedRow]]:
     rows: list[Row] = []
     skipped: list[SkippedRow] = []
     missing = ""
     for file, record in read_records(name):
         try:
-            rows += rows_of(record, columns, file, answers=answers)
+            rows += rows_of(record, columns, file, answers=answers, parallels=parallels)
         except UnusableError as error:
             skipped.append(SkippedRow(file, record.number, str(error)))
             if isinstance(error, MissingFieldError) and isinstance(record.fields, Mapping):
@@ -191,10 +196,12 @@ def _encoded(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int
     if row.output and len(answer) == len(encoder.end):
         raise UnusableError(f"the answer {row.output[:20]!r} has no tokens")
     prompt = encoder.prompt(row.messages or row.instruction, max_length - len(answer))
-    english = encoder.prompt(row.messages_en or row.instruction_en, max_length) if row.connected else []
+    english: list[int] | None = []
+    if row.connected and row.instruction_en:
+        english = encoder.prompt(row.messages_en or row.instruction_en, max_length)
     if prompt is None or english is None:
         raise UnusableError(f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}")
-    shortest = min(len(prompt), len(english)) if row.connected else len(prompt)
+    shortest = min(len(prompt), len(english) or len(prompt))
     if shortest < -anchor_offset:
         raise UnusableError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
     return Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english)))

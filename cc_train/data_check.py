@@ -76,7 +76,8 @@ def check_rows(
         rows = _check_tokens(rows, encoder, max_length, findings, dropped)
     else:
         texts = {
-            name: [len(getattr(row, name)) for row in rows] for name in ("instruction", "instruction_en", "output")
+            name: [len(text) for row in rows if (text := getattr(row, name))]
+            for name in ("instruction", "instruction_en", "output")
         }
         findings.lengths = {name: _percentiles(lengths) for name, lengths in texts.items()}
     by_language: dict[str, Counter[str]] = defaultdict(Counter)
@@ -104,7 +105,7 @@ def _check_tokens(
             findings.truncated.append(example.row.name)
     lengths = {
         "instruction": [len(example.prompt) for example in whole],
-        "instruction_en": [len(example.english) for example in whole if example.row.connected],
+        "instruction_en": [len(example.english) for example in whole if len(example.english)],
         "output": [len(example.answer) for example in whole],
     }
     findings.lengths = {name: _percentiles(values) for name, values in lengths.items()}
@@ -144,7 +145,7 @@ def _suspects(rows: Sequence[Row]) -> dict[str, list[str]]:
                 found[f"lang is {row.lang}, and instruction looks like {language}"].append(row.name)
         if row.instruction_en not in english:
             english[row.instruction_en] = detector.detect(row.instruction_en).language
-        if english[row.instruction_en] not in (None, ENGLISH):
+        if row.instruction_en != row.instruction and english[row.instruction_en] not in (None, ENGLISH):
             found[f"instruction_en looks like {english[row.instruction_en]}"].append(row.name)
     return dict(found)
 
@@ -163,6 +164,9 @@ def make_parser() -> SuggestingParser:
     check.add_argument("--columns", help="Columns under another name: lang=language,instruction=question.")
     check.add_argument("--model", help="Directory of the model to train: lengths are then in its tokens.")
     check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
+    check.add_argument(
+        "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
+    )
     check.add_argument("--no-answers", action="store_true", help="Rows need no answer, as for cc-train fit.")
     check.add_argument("--json", action="store_true", help="Print everything as one JSON object.")
     return parser
@@ -174,7 +178,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         encoder = _encoder(options.model) if options.model else None
         sources = [source.name for source in parse_sources(options.files)]
-        rows, skipped = read_rows(sources, parse_columns(options.columns), answers=not options.no_answers)
+        rows, skipped = read_rows(
+            sources,
+            parse_columns(options.columns),
+            answers=not options.no_answers,
+            parallels=options.method == "cc",
+        )
     except (DataError, ChatError) as error:
         print(f"cc-train data check: {error}", file=sys.stderr)
         return BAD_INPUT

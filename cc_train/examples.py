@@ -25,6 +25,7 @@ def load_examples(
     anchor_offset: int = ANCHOR_OFFSET,
     seed: int = 0,
     answers: bool = True,
+    parallels: bool = True,
     say: Callable[[str], object] = lambda _line: None,
     shows_progress: bool = True,
 ) -> tuple[list[Example], list[SkippedRow]]:
@@ -39,6 +40,7 @@ def load_examples(
         anchor_offset: of the anchor, counted from a prompt's end.
         seed: of the samples.
         answers: whether a row needs one.
+        parallels: whether a row needs its English parallel.
         say: receives lines.
         shows_progress: whether a bar is drawn.
 
@@ -47,7 +49,7 @@ def load_examples(
     """
     sources = parse_sources(given)
     names = ", ".join(source.name for source in sources)
-    rows, skipped = read_rows(sources, parse_columns(columns), answers=answers, seed=seed)
+    rows, skipped = read_rows(sources, parse_columns(columns), answers=answers, parallels=parallels, seed=seed)
     rows = sample_rows(rows, max_rows, seed)
     with progress("encoding", len(rows), shown=shows_progress) as advance:
         examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset)

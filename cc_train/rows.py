@@ -32,7 +32,7 @@ class Row:
     """One parallel row, and where it came from: ``file`` is the path as it was given.
 
     Args:
-        instruction, instruction_en: the last user's turn.
+        instruction, instruction_en: the last user's turn; no English where none is needed.
         output: the answer; empty only where there is none to train on.
         messages, messages_en: the whole conversations, where the row had them.
     """
@@ -70,7 +70,9 @@ class SkippedRow:
         return f"{self.file}:{self.line}: {self.reason}"
 
 
-def rows_of(record: Record, columns: Mapping[str, str], file: str, *, answers: bool = True) -> list[Row]:
+def rows_of(
+    record: Record, columns: Mapping[str, str], file: str, *, answers: bool = True, parallels: bool = True
+) -> list[Row]:
     """The rows of a record: one, or one for each language of an aligned sentence.
 
     Args:
@@ -78,6 +80,7 @@ def rows_of(record: Record, columns: Mapping[str, str], file: str, *, answers: b
         columns: the column that holds a field, for fields under another name.
         file: where it came from.
         answers: whether a row needs one.
+        parallels: whether a row needs its English parallel, which is not read otherwise.
 
     Raises:
         UnusableError: the record is no row.
@@ -96,10 +99,15 @@ def rows_of(record: Record, columns: Mapping[str, str], file: str, *, answers: b
     answer = ""
     own: Conversation = ()
     english: Conversation = ()
-    if fields.has("messages"):
-        own, answer = fields.conversation("messages")
-        english, _ = fields.conversation("messages_en")
-    texts = (own[-1][1], english[-1][1]) if own else (fields.text("instruction"), fields.text("instruction_en"))
+    given = "messages" if fields.has("messages") else "instruction"
+    # An English row that names no parallel is its own.
+    parallel = given if lang == ENGLISH and not fields.get(f"{given}_en") else f"{given}_en"
+    if given == "messages":
+        own, answer = fields.conversation(given)
+        english = fields.conversation(parallel)[0] if parallels else ()
+        texts = (own[-1][1], english[-1][1] if english else "")
+    else:
+        texts = (fields.text(given), fields.text(parallel) if parallels else "")
     if not answer and (answers or fields.has("output")):
         answer = fields.text("output")
     optional = {name: str(fields.get(name)) for name in ("id", "task") if fields.has(name)}

@@ -204,6 +204,7 @@ def _load(
         max_rows=config.data.max_rows,
         anchor_offset=config.method.anchor_offset,
         seed=config.training.seed,
+        parallels=config.method.method == "cc",
         say=say,
         shows_progress=not config.training.disable_tqdm,
     )

@@ -219,6 +219,15 @@ def test_a_tuned_checkpoint_can_be_trained_again(base: Path, rows: Path, tmp_pat
     assert "cc_connection" not in json.loads((tmp_path / "plain" / "config.json").read_text())
 
 
+def test_plain_fine_tuning_needs_no_english(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    some = [{name: row[name] for name in ("lang", "instruction", "output")} for row in word_rows(["de", "en"], 1)]
+    data = write_rows(tmp_path / "rows.jsonl", some)
+    assert train(base, data, tmp_path / "sft", "--max-steps", "1", "--method", "sft") == 0
+    assert not (tmp_path / "sft" / "cc_skipped_rows.jsonl").exists()
+    assert train(base, data, tmp_path / "cc", "--max-steps", "1") == 2
+    assert "all 8 rows are in English" in capsys.readouterr().err
+
+
 def test_a_failing_fit_leaves_no_half_checkpoint(
     base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

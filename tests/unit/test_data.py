@@ -198,6 +198,11 @@ def test_a_prompt_too_short_for_the_anchor_is_named(lang: str, own: str, english
     assert not encode_rows(some, encoder(), 99, anchor_offset=-5)[1], "the first token is the last that can be one"
 
 
+def test_a_row_without_english_is_encoded_without_one() -> None:
+    examples, _ = encode_rows([row(instruction="a" * 9, instruction_en="")], encoder(), 99, anchor_offset=-6)
+    assert len(examples[0].english) == 0
+
+
 def test_an_english_rows_english_prompt_needs_no_anchor() -> None:
     examples, _ = encode_rows([row(lang="en", instruction="a" * 9, instruction_en="b")], encoder(), 99, -6)
     assert len(examples) == 1

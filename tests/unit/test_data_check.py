@@ -83,6 +83,25 @@ def test_sentences_need_no_answers_where_that_is_said(tmp_path: Path, capsys: py
     assert check(capsys, path, "--no-answers")[0] == 0
 
 
+def test_without_a_connection_no_row_needs_its_english(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    path = write_rows(tmp_path / "rows.jsonl", [{"lang": "de", "instruction": GERMAN, "output": "Berlin"}])
+    assert main(["data", "check", str(path)]) == 2
+    assert "field 'instruction_en' is missing" in capsys.readouterr().err
+    for options in ([], ["--model", base]):
+        code, found = check(capsys, path, "--method", "sft", *options)
+        assert (code, found["rows"]) == (0, {"de": {"": 1}})
+        assert found["lengths"]["instruction_en"] == {}
+
+
+def test_an_english_row_that_is_its_own_parallel_is_suspected_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    alone = {"lang": "en", "instruction": GERMAN, "output": "Berlin"}
+    path = write_rows(tmp_path / "rows.jsonl", [GOOD, alone])
+    assert check(capsys, path)[1]["suspects"] == {"lang is en, and instruction looks like de": [f"{path}:2"]}
+
+
 def test_the_report_for_people(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "check", str(write_rows(tmp_path / "rows.jsonl", [GOOD, *BAD]))]) == 1
     said = capsys.readouterr().out

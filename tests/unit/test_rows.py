@@ -52,6 +52,25 @@ def test_a_conversation_that_cannot_be_used(messages: Any, problem: str) -> None
         rows({"lang": "de", "messages": TURNS, "output": "beta"})
 
 
+def test_only_a_row_in_another_language_needs_its_english_parallel() -> None:
+    without = {"lang": "en", "instruction": "Word?", "output": "beta"}
+    for fields in (without, {**without, "instruction_en": None}, {**without, "instruction_en": ""}):
+        assert rows(fields)[0].instruction_en == "Word?"
+    assert rows({**without, "instruction_en": "Which?"})[0].instruction_en == "Which?"
+    (talk,) = rows({"lang": "en", "messages": [*TURNS, ANSWER]})
+    assert (talk.messages_en, talk.instruction_en) == (talk.messages, "Wort?")
+    with pytest.raises(UnusableError, match="field 'instruction_en' is missing"):
+        rows({**without, "lang": "de"})
+
+
+@pytest.mark.parametrize("english", [{}, {"instruction_en": " ", "messages_en": 3}])
+def test_without_a_connection_no_row_needs_one(english: dict[str, Any]) -> None:
+    (row,) = rows({"lang": "de", "instruction": "Wort?", "output": "beta", **english}, parallels=False)
+    assert (row.instruction, row.instruction_en) == ("Wort?", "")
+    (talk,) = rows({"lang": "de", "messages": [*TURNS, ANSWER], **english}, parallels=False)
+    assert (talk.instruction, talk.instruction_en, talk.messages_en) == ("Wort?", "", ())
+
+
 def test_an_aligned_sentence_is_a_pair_for_each_language() -> None:
     fields = {"id": "Satu dua", "en": "One", "de": "Eins", "sw": "Moja", "fr": None, "source": "news", "zz": "?"}
     found = rows(fields, answers=False)
