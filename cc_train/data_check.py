@@ -41,6 +41,7 @@ class Findings:
         dropped: names of the rows that are not used, by reason.
         duplicates: names of rows that another one equals.
         suspects: names of rows that do not look like a pair, by what is wrong.
+        unconnected: whether all rows are in English, on which a connection cannot be trained.
     """
 
     unit: str
@@ -50,15 +51,20 @@ class Findings:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     duplicates: list[str] = field(default_factory=list)
     suspects: dict[str, list[str]] = field(default_factory=dict)
+    unconnected: bool = False
 
     @property
     def clean(self) -> bool:
-        """Whether every row is used and none is suspicious; a truncated prompt is no finding."""
-        return not (self.dropped or self.duplicates or self.suspects)
+        """Whether every row is used, none is suspicious and some can be connected; a cut prompt is no finding."""
+        return not (self.dropped or self.duplicates or self.suspects or self.unconnected)
 
 
 def check_rows(
-    rows: Sequence[Row], skipped: Iterable[SkippedRow], encoder: ChatEncoder | None = None, max_length: int = 1024
+    rows: Sequence[Row],
+    skipped: Iterable[SkippedRow],
+    encoder: ChatEncoder | None = None,
+    max_length: int = 1024,
+    connects: bool = True,
 ) -> Findings:
     """Look at rows that could be read.
 
@@ -67,6 +73,7 @@ def check_rows(
         skipped: those that could not.
         encoder: of the model to train, to count tokens; None to count characters.
         max_length: most tokens of prompt and answer.
+        connects: whether a connection is trained on them.
     """
     findings = Findings("tokens" if encoder else "characters")
     dropped: dict[str, list[str]] = defaultdict(list)
@@ -86,6 +93,7 @@ def check_rows(
     findings.rows = {lang: dict(sorted(by_language[lang].items())) for lang in sorted(by_language)}
     findings.duplicates = _duplicates(rows)
     findings.suspects = _suspects(rows)
+    findings.unconnected = connects and bool(rows) and not any(row.connected for row in rows)
     findings.dropped = dict(dropped)
     return findings
 
@@ -155,7 +163,7 @@ def make_parser() -> SuggestingParser:
     parser = SuggestingParser(
         prog="cc-train data",
         description="Look at rows before training. Exit code: 0 when all are used and none is suspicious, 1 when some "
-        "are dropped, doubled or suspicious, 2 when they cannot be read or none can be used.",
+        "are dropped, doubled or suspicious, or all are in English, 2 when they cannot be read or none can be used.",
         epilog="example: cc-train data check PAIRS.jsonl.gz --model models/base",
     )
     commands = parser.add_subparsers(required=True, metavar="check")
@@ -173,7 +181,7 @@ def make_parser() -> SuggestingParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``cc-train data``; 0 where every row is used and none is suspicious, 1 where not, 2 where none can be."""
+    """``cc-train data``; 0 where nothing is found, 1 where something is, 2 where no row can be used."""
     options = make_parser().parse_args(arguments)
     try:
         encoder = _encoder(options.model) if options.model else None
@@ -187,7 +195,7 @@ def main(arguments: Sequence[str]) -> int:
     except (DataError, ChatError) as error:
         print(f"cc-train data check: {error}", file=sys.stderr)
         return BAD_INPUT
-    findings = check_rows(rows, skipped, encoder, options.max_length)
+    findings = check_rows(rows, skipped, encoder, options.max_length, options.method == "cc")
     if options.json:
         print(json.dumps(asdict(findings), ensure_ascii=False, indent=2))
     else:
@@ -231,5 +239,7 @@ def _print(findings: Findings, console: Console) -> None:
         more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
         console.print(f"{len(names):>7} {escape(what)}", highlight=False)
         console.print(f"        {escape(', '.join(names[:_EXAMPLES]))}{more}", highlight=False, style="dim")
-    if not problems:
+    if findings.unconnected:
+        console.print("All rows are in English, and a connection is for other languages: add rows in them.")
+    elif not problems:
         console.print("Every row is used, and none is suspicious.")

@@ -94,6 +94,24 @@ def test_without_a_connection_no_row_needs_its_english(tmp_path: Path, capsys: p
         assert found["lengths"]["instruction_en"] == {}
 
 
+def test_rows_that_are_all_in_english_train_no_connection(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    english = {"lang": "en", "instruction": ENGLISH, "output": "Berlin"}
+    alone = write_rows(tmp_path / "english.jsonl", [english])
+    mixed = write_rows(tmp_path / "mixed.jsonl", [english, GOOD])
+    for arguments, expected in (
+        ([alone], 1),
+        ([alone, "--no-answers"], 1),
+        ([mixed], 0),
+        ([alone, "--method", "sft"], 0),
+    ):
+        code, found = check(capsys, *arguments)
+        assert (code, found["unconnected"]) == (expected, bool(expected))
+    assert main(["data", "check", str(alone)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "All rows are in English, and a connection is for other languages" in said
+    assert "none is suspicious" not in said
+
+
 def test_an_english_row_that_is_its_own_parallel_is_suspected_once(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
