@@ -114,11 +114,12 @@ class DecisionMaker(nn.Module):
         self.register_buffer("initial_projection", projection)
         # Trained as a factor, kept as its difference from one: entries of P are as uneven as those of the activations.
         # A module of its own, since DeepSpeed gathers a weight only for the module that it is called through.
-        self.mixing = None if projection is None else nn.Linear(hidden_size, hidden_size, bias=False)
+        self.mixing = None
+        if projection is not None:
+            self.mixing = nn.utils.skip_init(nn.Linear, hidden_size, hidden_size, bias=False)
+            nn.init.zeros_(self.mixing.weight)
         self.weight = nn.Parameter(torch.empty(num_layers, hidden_size, dtype=torch.float32))
         nn.init.normal_(self.weight, std=hidden_size**-0.5)
-        if self.mixing is not None:
-            nn.init.zeros_(self.mixing.weight)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> DecisionMaker:
