@@ -14,18 +14,31 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-KINDS = {"sft": "SFT", "cc": "CC", "connection": "CC, frozen base", "sft-lora": "SFT, LoRA", "cc-lora": "CC, LoRA"}
-BASELINES = {"cc": "sft", "connection": "sft", "cc-lora": "sft-lora"}
+if TYPE_CHECKING:
+    from cc_train.parallel import ParallelModel
+
+KINDS = {
+    "sft": "SFT",
+    "cc": "CC",
+    "cc-whole": "CC, logits of every token",
+    "connection": "CC, frozen base",
+    "connection-again": "CC, frozen base, English every time",
+    "sft-lora": "SFT, LoRA",
+    "cc-lora": "CC, LoRA",
+}
+BASELINES = {"cc": "sft", "cc-whole": "sft", "connection": "sft", "connection-again": "sft", "cc-lora": "sft-lora"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     rows = [row for row in read_rows(options.data)[0] if row.connected]
     random.Random(0).shuffle(rows)
     examples = encode_rows(rows[: options.batch * (options.rounds + 1)], encoder, 1024)[0]
-    if kind == "connection":
+    if kind.startswith("connection"):
         model.requires_grad_(False)
     elif kind.endswith("lora"):
         Adapter(model, TuningArguments())
@@ -145,6 +158,8 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     if not kind.startswith("sft"):
         decision = DecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
     parallel = ParallelModel(model, decision).to(device).train()
+    if kind == "cc-whole":
+        _make_whole(parallel)
     known = known_activations(parallel, examples, encoder.pad_id) if kind == "connection" else None
     optimizer = torch.optim.AdamW([p for p in parallel.parameters() if p.requires_grad], lr=1e-5)
     dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
@@ -164,6 +179,26 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         _wait(device)
         pipe.send((time.perf_counter() - start, passes))
     pipe.send(_peak(device))
+
+
+def _make_whole(parallel: ParallelModel) -> None:
+    """Let both passes compute what a model does unasked: the logits of every token."""
+    from cc_train.activations import anchor_positions, capture_at
+    from cc_train.answers import answer_positions
+
+    def english(ids: Tensor, mask: Tensor) -> Tensor:
+        with capture_at(parallel.language_model, anchor_positions(mask, parallel.anchor_offset)) as capture:
+            parallel.language_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        return capture.activations
+
+    def answers(ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext) -> tuple[Tensor, Tensor]:
+        rows, columns = answer_positions(labels)
+        with hooks():
+            logits = parallel.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        return logits[rows, columns], labels[rows, columns + 1]
+
+    parallel.english_activations = english  # type: ignore[method-assign]
+    parallel.answer_logits = answers  # type: ignore[method-assign, assignment]
 
 
 def _wait(device: torch.device) -> None:

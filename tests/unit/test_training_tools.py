@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from cc_train.connection import DecisionMaker
+from cc_train.data import PairCollator, PairDataset
+from cc_train.parallel import ParallelModel
 from cc_train.sampling import EpochLengthSampler, cost
-from tests.tiny import tiny_llama
+from tests.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 from tests.unit.test_trainer import examples
 from tools import step_cost
@@ -45,9 +49,21 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     base = save_base(tmp_path / "base", tiny_llama())
     data = write_rows(tmp_path / "rows.jsonl", word_rows())
     given = ["--model", str(base), "--data", str(data), "--rounds", "2", "--json", str(tmp_path / "costs.json")]
-    assert step_cost.main([*given, "--kinds", "sft", "connection"]) == 0
+    assert step_cost.main([*given, "--kinds", "sft", "connection", "cc-whole"]) == 0
     assert "CC, frozen base" in capsys.readouterr().out
     costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
     assert costs["sft"]["ratio"] is None
     assert costs["connection"]["ratio"] > 0
     assert all(0 < cost["passes"] < cost["seconds"] and cost["peak"] > 100 for cost in costs.values())
+
+
+def test_logits_of_every_token_change_no_loss() -> None:
+    model, decision = tiny_llama(), DecisionMaker(LAYERS, HIDDEN)
+    some = examples([("de", "wo ist es", "where is it", "beta"), ("fr", "qui", "who", "no")])
+    dataset = PairDataset(some)
+    batch = PairCollator(0)([dataset[i] for i in range(len(some))])
+    del batch["row"]
+    ours = ParallelModel(model, decision).eval()
+    expected = ours(**batch)["loss"]
+    step_cost._make_whole(ours)
+    torch.testing.assert_close(ours(**batch)["loss"], expected)
