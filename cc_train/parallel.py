@@ -195,8 +195,10 @@ class ParallelModel(nn.Module):
         if self.decision is None:
             return None, 0.0
         rows = connected.nonzero().squeeze(1)
-        if not len(rows):
-            return None, self._unused(input_ids, activations) if _in_parallel() else 0.0
+        if not len(rows):  # every parameter gets a gradient in every step, be it zero
+            if _in_parallel():
+                return None, self._unused(input_ids, activations)
+            return None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         known = None if activations is None else activations[rows]
         given = self.english_activations(english_ids[rows], english_mask[rows]) if known is None else known
         chosen = self.choose(input_ids[rows, anchors[rows]], given)

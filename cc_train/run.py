@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_train.attach import describe_base, save_alone
@@ -26,7 +26,7 @@ from cc_train.fit import fit_connection
 from cc_train.model_files import copy_notices, load_base, load_tuned, save_tuned
 from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
-from cc_train.progress import progress
+from cc_train.progress import TrainingBar, progress
 from cc_train.projection import PROMPTS, projection, save_projection
 from cc_train.report import describe
 from cc_train.rows import SkippedRow
@@ -113,9 +113,14 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
     if trainer.model.frozen:
         trainer.english = _english(config, trainer.model, examples, encoder, say)
     trainer.add_callback(stop)
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
     set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
     try:
-        outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+        with TrainingBar() as bar:
+            if not training.disable_tqdm:
+                trainer.add_callback(bar)
+            outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     except ImportError as error:
         raise UsageError(_one_line(error)) from error
     try:

@@ -128,6 +128,7 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
         assert train(base, rows, output, *options) == 130
         last = halfway.with_name("checkpoint-12")
         assert f"--resume-from-checkpoint {last}\n" in capsys.readouterr().err
+        patched.setattr("cc_train.trainer.ConnectionTrainer.save_last", interrupt)
         assert train(base, rows, tmp_path / "nothing", "--max-steps", "1") == 130
         assert "stopped by SIGINT; no checkpoint was written\n" in capsys.readouterr().err
     assert train(base, rows, output, *options) == 2
@@ -235,7 +236,12 @@ def test_a_failing_fit_leaves_no_half_checkpoint(
     assert train(base, rows, output, "--max-steps", "1", "--fit-ridge", "0", "--fit-max-pairs", "4") == 2
     assert "do not determine a 64x64 Transform Matrix" in capsys.readouterr().err
     assert not output.exists()
-    assert train(base, rows, output, "--max-steps", "1") == 0, "what is left beside it is in nobody's way"
+    assert train(base, rows, output, "--max-steps", "1") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    saved = tmp_path / ".out.cc-train-partial" / "checkpoint-1"
+    assert f"pass --resume-from-checkpoint {saved} to go on, or --overwrite to start again" in message
+    assert train(base, rows, output, "--max-steps", "1", "--resume-from-checkpoint", str(saved)) == 0
+    assert not saved.exists()
 
 
 def test_an_output_in_use_is_refused_unless_told_to_replace_it(
@@ -311,3 +317,18 @@ def test_an_option_that_turns_out_wrong_is_one_line(
     error = " ".join(capsys.readouterr().err.splitlines()[-1].split())
     assert error.startswith("cc-train run: ")
     assert message in error
+
+
+def test_steps_are_shown_as_they_are_made(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    rows = str(write_rows(tmp_path / "rows.jsonl", word_rows(["de"], copies=1)))
+    given = ["--model", str(base), "--data", rows, "--output", str(tmp_path / "out"), "--use-cpu"]
+    evaluated = ["--eval-data", rows, "--eval-strategy", "steps", "--eval-steps", "2"]
+    assert main(["run", *given, "--max-steps", "2", "--logging-steps", "1", *evaluated]) == 0
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("step ")]
+    assert [line.partition(" ")[2].partition(" ")[0] for line in lines] == ["1:", "2:", "2:"]
+    assert "loss " in lines[0] and "learning rate " in lines[0]  # noqa: PT018
+    assert lines[2].startswith("step 2: evaluation loss ")
+    assert "training " in shown.err
+    assert "{'loss'" not in shown.out + shown.err
