@@ -22,11 +22,23 @@ RESAMPLES = 5000
 
 
 def read(paths: list[Path]) -> Scores:
-    """Scores by system, its seeds in order of their names."""
+    """Scores by system, its seeds in order of their names, and all rows in order of theirs."""
     systems: Scores = defaultdict(list)
     for path in sorted(paths):
-        systems[path.stem.rsplit("-", 1)[0]].append(json.loads(path.read_text("utf-8")))
+        systems[path.stem.rsplit("-", 1)[0]].append(by_row(json.loads(path.read_text("utf-8"))))
     return dict(systems)
+
+
+def by_row(scores: dict[str, Any]) -> dict[str, Any]:
+    """One system's scores with its rows in order of their ids: they were scored in order of their prompts' lengths."""
+    order = sorted(range(len(scores["rows"])), key=scores["rows"].__getitem__)
+
+    def ordered(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: ordered(each) for key, each in value.items()}
+        return [value[i] for i in order] if isinstance(value, list) and value else value
+
+    return {key: value if key == "training" else ordered(value) for key, value in scores.items()}
 
 
 def matrix(seeds: list[dict[str, Any]], condition: str, key: str) -> np.ndarray:
@@ -119,11 +131,13 @@ def seed_of(scores: dict[str, Any]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--against", default="sft", help="the system whose plain loss differences are taken from")
+    parser.add_argument(
+        "--against", default="sft,plain", metavar="SYSTEM,GIVEN", help="what differences are taken from"
+    )
     options = parser.parse_args()
     systems = read(options.files)
     print(overview(systems), end="\n\n")
-    print(differences(systems, (options.against, "plain")), end="\n\n")
+    print(differences(systems, tuple(options.against.split(","))), end="\n\n")
     best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
     print(by_language(systems, best))
 

@@ -26,6 +26,7 @@ RUNS = [
     ("cc_raw", 0),
     ("connection", 0),
     ("connection_raw", 0),
+    ("cc_held", 0),
     ("cc_fixed", 0),
 ]
 """In order of their weight for the question."""

@@ -18,7 +18,7 @@ from cc_train.data import IGNORED, Example, PairCollator, PairDataset, encode_ro
 from cc_train.parallel import ParallelModel
 from cc_train.reference import Reference
 from cc_train.rows import Row
-from experiments.compare import overview, paired
+from experiments.compare import by_row, overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector
 from experiments.tail import Tails, generate, losses, run_prompts
@@ -140,6 +140,22 @@ def test_a_held_decision_maker_chooses_its_layer_whatever_the_prompt_and_the_noi
     activations = 0.3 * torch.randn(64, LAYERS, HIDDEN)
     chosen = sample_layer(decision(activations, embedding.expand(64, -1)), 1.0)
     assert (chosen.argmax(-1) == 2).all()
+
+
+def test_rows_are_paired_by_their_ids() -> None:
+    scores = {
+        "rows": ["b", "a"],
+        "tokens": [2, 1],
+        "plain": {"loss": [5.0, 4.0], "layer": []},
+        "training": {"loss": [1]},
+    }
+    expected = {
+        "rows": ["a", "b"],
+        "tokens": [1, 2],
+        "plain": {"loss": [4.0, 5.0], "layer": []},
+        "training": {"loss": [1]},
+    }
+    assert by_row(scores) == expected
 
 
 def test_a_paired_difference_is_as_certain_as_its_rows_agree() -> None:
