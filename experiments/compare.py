@@ -85,15 +85,16 @@ def overview(systems: Scores) -> str:
     return "\n".join(lines)
 
 
-def by_language(systems: Scores, pairs: list[tuple[str, str]]) -> str:
-    """The loss of each ``(system, condition)`` by language."""
+def by_language(systems: Scores, pairs: list[tuple[str, str]], key: str) -> str:
+    """The loss, per token, or another measure, per row, of each ``(system, condition)`` by language."""
     first = next(iter(systems.values()))[0]
     languages = sorted(set(first["lang"]))
-    lines = ["| | " + " | ".join(languages) + " |", "|---" * (len(languages) + 1) + "|"]
+    lines = [f"| {key} | " + " | ".join(languages) + " |", "|---" * (len(languages) + 1) + "|"]
     for name, condition in pairs:
         tokens, langs = np.array(systems[name][0]["tokens"]), np.array(systems[name][0]["lang"])
-        loss = matrix(systems[name], condition, "loss")
-        cells = [f"{per_token(loss[:, langs == lang], tokens[langs == lang]):.3f}" for lang in languages]
+        values = matrix(systems[name], condition, key)
+        weights = tokens if key == "loss" else np.ones_like(tokens)
+        cells = [f"{per_token(values[:, langs == lang], weights[langs == lang]):.3f}" for lang in languages]
         lines.append(f"| {name}, {condition} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -139,7 +140,8 @@ def main() -> None:
     print(overview(systems), end="\n\n")
     print(differences(systems, tuple(options.against.split(","))), end="\n\n")
     best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
-    print(by_language(systems, best))
+    print(by_language(systems, best, "loss"), end="\n\n")
+    print(by_language(systems, best, "f1"))
 
 
 if __name__ == "__main__":
