@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -145,7 +146,8 @@ def test_the_model_has_the_directorys_name(server: Server) -> None:
 
 def test_the_checkpoint_is_described(server: Server) -> None:
     (card,) = server.client.models.list().model_dump()["data"]
-    assert card["cc_connection"] == {"connections": CONNECTIONS, "languages": LANGUAGES}
+    sha256 = json.loads((server.checkpoint / "config.json").read_text())["cc_connection"]["sha256"]
+    assert card["cc_connection"] == {"connections": CONNECTIONS, "languages": LANGUAGES, "sha256": sha256}
     languages = server.http.get("/v1/languages").json()
     assert languages["connections"] == CONNECTIONS
     assert {item["language"]: item["connection"] for item in languages["data"]} == {
