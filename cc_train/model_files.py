@@ -37,10 +37,10 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     except SafetensorError as error:
         raise UsageError(f"--model {name}: its weights are truncated or corrupt ({error}); copy it again") from error
     except RuntimeError as error:
-        raise UsageError(f"--model {name}: its weights do not fit its config.json: {_one_line(error)}") from error
+        raise UsageError(f"--model {name}: its weights do not fit its config.json: {one_line(error)}") from error
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
-        raise UsageError(f"--model {name}: {where}cannot be loaded: {_one_line(error)}") from error
+        raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
     if config.method.method == "cc":
         base_architecture(architecture_of(model))
     if hasattr(model.config, CONFIG_KEY):
@@ -117,5 +117,6 @@ def _rounded(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     return {name: done[value.data_ptr(), value.shape] for name, value in weights.items()}
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error's message without its line breaks."""
     return " ".join(str(error).split())

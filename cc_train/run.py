@@ -23,7 +23,7 @@ from cc_train.data import DataError, Example, PairCollator, PairDataset
 from cc_train.english import MOST_BYTES, bytes_needed, known_activations
 from cc_train.examples import load_examples, require_connected
 from cc_train.fit import fit_connection
-from cc_train.model_files import copy_notices, load_base, load_tuned, save_tuned
+from cc_train.model_files import copy_notices, load_base, load_tuned, one_line, save_tuned
 from cc_train.pairs import pair_counts
 from cc_train.parallel import ParallelModel
 from cc_train.progress import TrainingBar, progress
@@ -122,7 +122,7 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
                 trainer.add_callback(bar)
             outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     except ImportError as error:
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(one_line(error)) from error
     try:
         trainer.save_last()
     except TrainingError as error:
@@ -248,7 +248,7 @@ def _make_trainer(
             decision_learning_rate=method.decision_learning_rate,
         )
     except (ImportError, RuntimeError, ValueError) as error:  # options that transformers checks only now
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(one_line(error)) from error
 
 
 def _projection(
@@ -312,10 +312,6 @@ def _fit(
         save_connection(directory, fitted.connection, fitted.languages, details)
     fitted.write_facts(directory)
     return fitted.facts["scores"]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:
