@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cc_train.attach import save_alone
 from cc_train.checkpoint import load_connection, save_connection
 from cc_train.cli import main
 from cc_train.projection import save_projection
+from tests.disk import files_of_at_most
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import TEMPLATE, WORDS, save_base, word_rows, write_rows
 
@@ -130,13 +130,10 @@ def test_a_damaged_model_is_named(checkpoint: Path, rows: Path, capsys: pytest.C
 def test_a_full_disk_leaves_the_checkpoint_as_it_was(
     checkpoint: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    before, limit = contents(checkpoint), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = contents(checkpoint)
     for most in (2_000, 30_000):  # for activations, and for the matrices
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
-        try:
+        with files_of_at_most(most):
             assert fit(checkpoint, rows, "--output", str(tmp_path / "out")) == 2
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         message = capsys.readouterr().err.splitlines()[-1]
         assert f"--output {tmp_path / 'out'}: cannot be written (" in message
         assert message.endswith("MB are free there: make room; the checkpoint is as it was")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from cc_train.cli import main
 from cc_train.least_squares import FitError
 from cc_train.stopping import StopCallback, Stopped
 from cc_train.workspace import unfinished_checkpoints
+from tests.disk import files_of_at_most
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, tiny_tokenizer, word_rows, write_rows
 
@@ -177,12 +177,8 @@ def test_a_full_disk_is_told_and_the_last_good_checkpoint_kept(base: Path, rows:
 def test_a_disk_that_is_full_at_the_end_is_told(
     base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
+    with files_of_at_most(100_000):
         assert main(arguments(base, rows, tmp_path / "out", "--max-steps", "1")) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"--output {tmp_path / 'out'}: cannot be written (" in message
     assert message.endswith("MB are free there: make room")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from cc_train.cli import main
 from cc_train.evaluation.in_process import InProcess
 from cc_train.projection import load_projection
 from cc_train.tuning import merged
+from tests.disk import files_of_at_most
 from tests.tiny import tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 from tests.unit.test_cli_train import losses, train
@@ -88,12 +88,8 @@ def test_the_projection_it_was_trained_with_comes_along(base: Path, rows: Path, 
 def test_a_full_disk_is_told_and_nothing_left(
     base: Path, alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    try:
+    with files_of_at_most(20_000):
         assert attach(base, alone, tmp_path / "out") == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"--output {tmp_path / 'out'}: cannot be written (" in message
     assert message.endswith("MB are free there: make room")
