@@ -22,6 +22,7 @@ RUN pip install --no-cache-dir --no-compile --no-deps --require-hashes -r requir
 
 FROM cpu-packages AS cpu-build
 COPY pyproject.toml README.md LICENSE ./
+COPY cc_core cc_core
 COPY cc_train cc_train
 COPY cc_serve cc_serve
 # Apart from the packages, so that a change of the code is a layer of a megabyte and not of all of them.
@@ -46,6 +47,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/cuda.l
 
 FROM cuda-packages AS cuda-build
 COPY pyproject.toml README.md LICENSE ./
+COPY cc_core cc_core
 COPY cc_train cc_train
 COPY cc_serve cc_serve
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/app .

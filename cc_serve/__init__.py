@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cc_serve.languages import LanguageDetector as LanguageDetector
+    from cc_core.language.detector import LanguageDetector as LanguageDetector
     from cc_serve.offline import connected as connected
     from cc_serve.offline import connection_of as connection_of
     from cc_serve.policy import RoutingPolicy as RoutingPolicy
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from cc_serve.routing import Router as Router
 
 _MODULES = {
-    "LanguageDetector": "languages",
-    "Route": "routing",
-    "Router": "routing",
-    "RoutingPolicy": "policy",
-    "connected": "offline",
-    "connection_of": "offline",
+    "LanguageDetector": "cc_core.language.detector",
+    "Route": "cc_serve.routing",
+    "Router": "cc_serve.routing",
+    "RoutingPolicy": "cc_serve.policy",
+    "connected": "cc_serve.offline",
+    "connection_of": "cc_serve.offline",
 }
 __all__ = list(_MODULES)
 
@@ -32,4 +32,4 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from cc_core.terminal.usage import SuggestingParser
 from cc_serve.configuration import CONFIGURATION_FLAG
-from cc_train.usage import SuggestingParser
 
 ROUTE_FIELDS: Final = ("language", "confidence", "connection", "rule", "scores")
 SHELLS: Final = ("bash", "zsh")

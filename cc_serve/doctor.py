@@ -187,7 +187,7 @@ def check_configuration(path: Path) -> Check:
 
 def check_checkpoint(directory: Path) -> Check:
     """The connection as the server reads it, and that weights and tokenizer are beside it."""
-    from cc_train.checkpoint import CheckpointError, load_connection
+    from cc_core.checkpoint import CheckpointError, load_connection
 
     try:
         connection, config = load_connection(directory)
@@ -267,7 +267,7 @@ def _release() -> str | None:
 
 
 def _weights(directory: Path) -> list[Path]:
-    from cc_train.checkpoint import CONNECTION_FILE
+    from cc_core.checkpoint import CONNECTION_FILE
 
     return [path for path in directory.glob("*.safetensors") if path.name != CONNECTION_FILE]
 

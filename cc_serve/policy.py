@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cc_serve.languages import ENGLISH, THRESHOLD
+from cc_core.language.detector import ENGLISH, THRESHOLD
 
 AUTO: Final = "auto"
 OFF: Final = "off"
-# `cc_train.connection.GLOBAL`, spelt out here: routing must start without loading torch.
+# `cc_core.connection.GLOBAL`, spelt out here: routing must start without loading torch.
 GLOBAL: Final = "global"
 
 # YAML reads a bare ``off`` as false.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from cc_serve.languages import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
+from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
 from cc_serve.policy import AUTO, GLOBAL, OFF, RoutingPolicy
 
 # The kinds of content part that carry text, in chat and in responses.
@@ -86,7 +86,7 @@ class Router:
             CheckpointError: its connection cannot be used.
             PolicyError: as for a new router.
         """
-        from cc_train.checkpoint import load_connection  # here, since it imports torch
+        from cc_core.checkpoint import load_connection  # here, since it imports torch
 
         connection, config = load_connection(Path(checkpoint))
         return cls(connection.names, config.languages, policy)

@@ -11,22 +11,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cc_core.checkpoint import load_connection as load_connection
+    from cc_core.checkpoint import save_connection as save_connection
+    from cc_core.connection import Connection as Connection
     from cc_train.base_model import make_base as make_base
-    from cc_train.checkpoint import load_connection as load_connection
-    from cc_train.checkpoint import save_connection as save_connection
-    from cc_train.connection import Connection as Connection
     from cc_train.reference import Reference as Reference
     from cc_train.run import RunResult as RunResult
     from cc_train.training import train as train
 
 _MODULES = {
-    "Connection": "connection",
-    "Reference": "reference",
-    "RunResult": "run",
-    "load_connection": "checkpoint",
-    "make_base": "base_model",
-    "save_connection": "checkpoint",
-    "train": "training",
+    "Connection": "cc_core.connection",
+    "Reference": "cc_train.reference",
+    "RunResult": "cc_train.run",
+    "load_connection": "cc_core.checkpoint",
+    "make_base": "cc_train.base_model",
+    "save_connection": "cc_core.checkpoint",
+    "train": "cc_train.training",
 }
 __all__ = list(_MODULES)
 
@@ -34,4 +34,4 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

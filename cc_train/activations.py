@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_train.architectures import ffn_outputs, ffns
-from cc_train.connection import connect
+from cc_core.architectures import ffn_outputs, ffns
+from cc_core.connection import connect
 
 
 @dataclass

@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cc_train.architectures import UnsupportedArchitectureError, base_architecture
-from cc_train.checkpoint import (
+from cc_core.architectures import UnsupportedArchitectureError, base_architecture
+from cc_core.checkpoint import (
     CONFIG_FILE,
     CONNECTION_FILE,
     CheckpointError,
@@ -32,9 +32,9 @@ from cc_train.checkpoint import (
     save_connection,
     write_connection,
 )
-from cc_train.connection import Connection
+from cc_core.connection import Connection
+from cc_core.terminal.usage import SuggestingParser
 from cc_train.projection import PROJECTION_FILE
-from cc_train.usage import SuggestingParser
 from cc_train.workspace import OutputError, Workspace
 
 ENTRY_FILE = "cc_connection.json"
@@ -108,7 +108,7 @@ def save_alone(
     Args:
         directory: receives the files.
         model: the base model's directory.
-        connection, languages, details: as in `cc_train.checkpoint.save_connection`.
+        connection, languages, details: as in `cc_core.checkpoint.save_connection`.
         template: the chat template that it was trained with.
     """
     base = describe_base(model).model_dump()

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from cc_train.usage import SuggestingParser
+from cc_core.terminal.usage import SuggestingParser
 
 DEFAULT = "gemma3-270m"
 

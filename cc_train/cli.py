@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cc_core.terminal.usage import SuggestingParser, suggestion
 from cc_train.run_help import help_text
 from cc_train.tables import score_table
-from cc_train.usage import SuggestingParser, suggestion
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def run_parser() -> Any:
 
 def run_command(arguments: Sequence[str]) -> int:
     """``cc-train run``."""
-    from cc_train.architectures import UnsupportedArchitectureError
+    from cc_core.architectures import UnsupportedArchitectureError
+    from cc_core.checkpoint import CheckpointError
     from cc_train.chat import ChatError
-    from cc_train.checkpoint import CheckpointError
     from cc_train.config import UsageError, make_parser, parse_run
     from cc_train.data import DataError
     from cc_train.least_squares import FitError

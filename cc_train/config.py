@@ -15,10 +15,10 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from cc_core.terminal.usage import suggestion, unknown_option
 from cc_train.run_arguments import RunArguments
 from cc_train.transform import FitSettings
 from cc_train.tuning import LEARNING_RATES, TuningArguments
-from cc_train.usage import suggestion, unknown_option
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 

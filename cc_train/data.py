@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cc_core.connection import ANCHOR_OFFSET
 from cc_train.chat import ChatEncoder, ChatError
-from cc_train.connection import ANCHOR_OFFSET
 from cc_train.rows import FIELDS, MissingFieldError, Row, SkippedRow, UnusableError, rows_of
 from cc_train.sources import DataError, Source, read_records
 

@@ -13,13 +13,13 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from cc_serve.languages import ENGLISH, SERVED_LANGUAGES, LanguageDetector
+from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, LanguageDetector
+from cc_core.terminal.usage import SuggestingParser
 from cc_train.chat import ChatEncoder, ChatError
 from cc_train.data import encode_rows, read_rows
 from cc_train.rows import Row, SkippedRow
 from cc_train.sources import DataError, parse_columns, parse_sources
 from cc_train.tables import plain_table
-from cc_train.usage import SuggestingParser
 
 FINDINGS = 1
 BAD_INPUT = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from cc_core.connection import ANCHOR_OFFSET
 from cc_train.chat import ChatEncoder
-from cc_train.connection import ANCHOR_OFFSET
 from cc_train.data import Example, encode_rows, read_rows, sample_rows
 from cc_train.progress import progress
 from cc_train.rows import Row, SkippedRow

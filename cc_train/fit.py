@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cc_train.connection import Connection
+from cc_core.connection import Connection
 from cc_train.data import Example
 from cc_train.fit_report import brief, score_transforms
 from cc_train.pairs import capture_pairs, pair_counts, split_pairs

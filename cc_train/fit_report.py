@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cc_core.connection import GLOBAL, Connection, decision_logits
 from cc_train.activations import connected_at
-from cc_train.connection import GLOBAL, Connection, decision_logits
 from cc_train.data import IGNORED, PairCollator, PairDataset
 from cc_train.pairs import PairBatch
 from cc_train.parallel import ParallelModel

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from cc_train.checkpoint import CONFIG_FILE
+from cc_core.checkpoint import CONFIG_FILE
 from cc_train.fit import FIT_FILE
 from cc_train.model_files import NOTICES
 from cc_train.rendering import render

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from cc_core.architectures import base_architecture
+from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, json_bytes, replace_file
 from cc_train.activations import architecture_of
-from cc_train.architectures import base_architecture
-from cc_train.checkpoint import CONFIG_FILE, CONFIG_KEY, json_bytes, replace_file
 from cc_train.config import RunConfig, UsageError
 from cc_train.tuning import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cc_core.connection import ANCHOR_OFFSET
 from cc_train.activations import anchor_positions, capture_at
-from cc_train.connection import ANCHOR_OFFSET
 from cc_train.data import Example, pad_right
 from cc_train.least_squares import FitError
 

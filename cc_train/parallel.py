@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
+from cc_core.connection import ANCHOR_OFFSET, DecisionMaker, chosen_activation, sample_layer
 from cc_train.activations import anchor_positions, capture_at, connected_at
 from cc_train.answers import answer_positions, head_only_at
-from cc_train.connection import ANCHOR_OFFSET, DecisionMaker, chosen_activation, sample_layer
 from cc_train.frozen import frozen_answer_logits
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from cc_core.checkpoint import load_connection
+from cc_core.connection import Connection
 from cc_train.activations import Capture, anchor_positions, capture_at, connected_at
-from cc_train.checkpoint import load_connection
-from cc_train.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reference:
 
     @classmethod
     def from_checkpoint(cls, directory: Path, dtype: torch.dtype = torch.float32) -> Reference:
-        """Load a checkpoint directory; raises `cc_train.checkpoint.CheckpointError`."""
+        """Load a checkpoint directory; raises `cc_core.checkpoint.CheckpointError`."""
         connection, _ = load_connection(directory)
         # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")

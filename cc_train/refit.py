@@ -15,9 +15,7 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser
 
-from cc_train.attach import ENTRY_FILE
-from cc_train.chat import ChatEncoder, ChatError
-from cc_train.checkpoint import (
+from cc_core.checkpoint import (
     CONFIG_FILE,
     CONNECTION_FILE,
     CheckpointError,
@@ -25,6 +23,9 @@ from cc_train.checkpoint import (
     load_connection,
     save_connection,
 )
+from cc_core.terminal.usage import unknown_option
+from cc_train.attach import ENTRY_FILE
+from cc_train.chat import ChatEncoder, ChatError
 from cc_train.config import FitArguments, UsageError
 from cc_train.data import Example
 from cc_train.examples import load_examples
@@ -37,7 +38,6 @@ from cc_train.report import PICTURES, REPORT_FILE, describe
 from cc_train.run_facts import RUN_FILE, named_sources
 from cc_train.sources import DataError
 from cc_train.tables import score_table
-from cc_train.usage import unknown_option
 from cc_train.workspace import OutputError, Workspace
 
 BAD_INPUT = 2

@@ -12,12 +12,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from cc_core.terminal.usage import SuggestingParser
 from cc_train.charts import run_charts
 from cc_train.fit import FIT_FILE
 from cc_train.model_card import CARD_FILE, write_card
 from cc_train.rendering import render
 from cc_train.run_facts import RUN_FILE, write_run_facts
-from cc_train.usage import SuggestingParser
 
 REPORT_FILE = "report.html"
 PICTURES = "report"

@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from cc_core.checkpoint import save_connection
+from cc_core.connection import DecisionMaker
 from cc_train.attach import describe_base, save_alone
 from cc_train.chat import ChatEncoder
-from cc_train.checkpoint import save_connection
 from cc_train.config import RunConfig, UsageError
-from cc_train.connection import DecisionMaker
 from cc_train.data import DataError, Example, PairCollator, PairDataset
 from cc_train.english import MOST_BYTES, bytes_needed, known_activations
 from cc_train.examples import load_examples, require_connected

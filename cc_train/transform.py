@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cc_core.connection import GLOBAL
 from cc_train.activation_store import ActivationStore
-from cc_train.connection import GLOBAL
 from cc_train.least_squares import FitError, NormalEquations, held_out_errors, of_rank
 from cc_train.pairs import PairBatch
 

@@ -20,7 +20,7 @@ from typing import Final
 import httpx
 import yaml
 
-from cc_train.checkpoint import save_connection
+from cc_core.checkpoint import save_connection
 from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, started
 from tests.ports import free_port
 from tests.tiny import random_connection, tiny_llama

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from cc_core.connection import GLOBAL, Connection
 from cc_train.chat import ChatEncoder
-from cc_train.connection import GLOBAL, Connection
 from cc_train.least_squares import NormalEquations
 from cc_train.pairs import capture_pairs
 from experiments import rows

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cc_core.connection import GLOBAL, Connection, decision_logits
 from cc_train.chat import ChatEncoder
-from cc_train.connection import GLOBAL, Connection, decision_logits
 from cc_train.data import Example
 from cc_train.evaluation.questions import score_question
 from experiments.tail import Tails, batches, generate, losses, run_prompts

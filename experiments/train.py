@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from cc_core.connection import GLOBAL, Connection, DecisionMaker
 from cc_train.chat import ChatEncoder
-from cc_train.connection import GLOBAL, Connection, DecisionMaker
 from cc_train.data import Example, PairCollator, PairDataset
 from cc_train.least_squares import NormalEquations
 from cc_train.pairs import capture_pairs

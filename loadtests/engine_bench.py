@@ -26,8 +26,8 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from vllm.platforms import current_platform
 
-from cc_train.architectures import CC_PREFIX
-from cc_train.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
+from cc_core.architectures import CC_PREFIX
+from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
 from cc_train.reference import Reference
 from loadtests.engine_process import Batch, Engine, Measured
 from loadtests.machine import describe_machine

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cc_train.checkpoint import CONFIG_FILE, load_connection
+from cc_core.checkpoint import CONFIG_FILE, load_connection
 from loadtests.engine_bench import Batches, Load
 from loadtests.engine_process import parameters_of
 from loadtests.machine import describe_machine

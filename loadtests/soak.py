@@ -22,7 +22,7 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
-from cc_train.checkpoint import save_connection
+from cc_core.checkpoint import save_connection
 from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, started
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import save_base

@@ -20,7 +20,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from cc_train.connection import Connection
+from cc_core.connection import Connection
 
 VOCABULARY = 128
 LAYERS = 4
@@ -95,7 +95,7 @@ def random_connection(names: list[str], seed: int = 0, *, anchor_offset: int = -
 
 def save_checkpoint(directory: Path, model: PreTrainedModel, connection: Connection, languages: list[str]) -> Path:
     """Write a tiny deployable checkpoint without a tokenizer."""
-    from cc_train.checkpoint import save_connection
+    from cc_core.checkpoint import save_connection
 
     model.save_pretrained(directory)
     save_connection(directory, connection, languages)

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from cc_serve.languages import SERVED_LANGUAGES, LanguageDetector
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 from tools.routing_texts import Sample, samples
 
 Detect = Callable[[str], str | None]

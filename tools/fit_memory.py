@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cc_train.checkpoint import save_connection
-from cc_train.connection import Connection
+from cc_core.checkpoint import save_connection
+from cc_core.connection import Connection
 from cc_train.data import Example
 from cc_train.pairs import PairBatch
 from cc_train.rows import Row

@@ -1,4 +1,4 @@
-"""Make `cc_serve/data/words.npz`: how often the commonest words of each language are used, by script.
+"""Make `cc_core/language/data/words.npz`: how often the commonest words of each language are used, by script.
 
     pip install --no-deps wordfreq stopwordsiso msgpack
     python -m tools.make_words --data DIR
@@ -24,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from cc_serve.scripts import Script
-from cc_serve.words import FLOOR, SCRIPTS_WITH_WORDS, UNLISTED, WORDS_FILE, words_of
+from cc_core.language.scripts import Script
+from cc_core.language.words import FLOOR, SCRIPTS_WITH_WORDS, UNLISTED, WORDS_FILE, words_of
 
 # How many of the commonest words are kept of a language that is served, and of a neighbour.
 SERVED_WORDS: Final = 5_000

@@ -133,8 +133,8 @@ def metrics() -> str:
 
 def checkpoint() -> str:
     """The contract between training and serving."""
+    from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
     from cc_train import checkpoint as contract
-    from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
     fields = {
         "version": "of this contract",

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
-from cc_serve.languages import ENGLISH, SERVED_LANGUAGES
+from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES
 
 Half = Literal["tune", "held_out"]
 

@@ -132,8 +132,8 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     """One kind's process: a step for every number received, and the peak at the end."""
     from transformers import AutoTokenizer
 
+    from cc_core.connection import DecisionMaker
     from cc_train.chat import ChatEncoder
-    from cc_train.connection import DecisionMaker
     from cc_train.data import PairCollator, PairDataset, encode_rows, read_rows
     from cc_train.english import known_activations
     from cc_train.model_files import load_model

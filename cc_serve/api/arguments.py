@@ -14,10 +14,10 @@ from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from cc_core.terminal.usage import SuggestingParser
 from cc_serve.api.defaults import ServeDefaults, set_environment
 from cc_serve.configuration import CONFIGURATION_FLAG
 from cc_serve.keys import VLLM_ENVIRONMENT, hash_key
-from cc_train.usage import SuggestingParser
 
 _EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a flag with --help=max-model-len.\n"
 

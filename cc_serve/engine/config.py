@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
+from cc_core.checkpoint import load_connection
+from cc_core.connection import Connection
 from cc_serve.engine.admission import require_admission
-from cc_train.checkpoint import load_connection
-from cc_train.connection import Connection
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig

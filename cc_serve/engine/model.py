@@ -12,12 +12,12 @@ from vllm.config import VllmConfig
 from vllm.model_executor.models import ModelRegistry
 from vllm.utils.torch_utils import async_tensor_h2d
 
+from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
+from cc_core.checkpoint import CONNECTION_FILE, DECISION, TRANSFORM, CheckpointError
+from cc_core.connection import Connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layers import NOT_FINITE
 from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows
-from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
-from cc_train.checkpoint import CONNECTION_FILE, DECISION, TRANSFORM, CheckpointError
-from cc_train.connection import Connection
 
 
 def _capture_hook(module: nn.Module, _args: object, output: Tensor) -> None:

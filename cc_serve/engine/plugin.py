@@ -4,9 +4,9 @@ import multiprocessing
 import signal
 import threading
 
+from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 from cc_serve.logs import quieten_libraries
 from cc_serve.startup import collect_as_usual, in_a_start
-from cc_train.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
 
 def register() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from vllm.utils.torch_utils import async_tensor_h2d
 
-from cc_train.connection import connect
+from cc_core.connection import connect
 
 
 @dataclass(frozen=True)

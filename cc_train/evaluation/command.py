@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cc_train.checkpoint import CheckpointError
+from cc_core.checkpoint import CheckpointError
+from cc_core.terminal.usage import SuggestingParser
 from cc_train.evaluation.answers import Answer, AnswerFile
 from cc_train.evaluation.compare import compare
 from cc_train.evaluation.endpoint import Endpoint, EndpointError, OnAnswer, OnRefusal
@@ -22,7 +23,6 @@ from cc_train.evaluation.report import comparison_json, comparison_markdown, fig
 from cc_train.evaluation.rows import EvaluationError, EvaluationRow, choose_rows, read_rows
 from cc_train.evaluation.scores import by_task, cells, load_scores, save_scores, score_rows
 from cc_train.evaluation.tasks import TASKS
-from cc_train.usage import SuggestingParser
 
 INCOMPLETE = 1
 BAD_INPUT = 2

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
+from cc_core.connection import GLOBAL, Connection
 from cc_train.activations import Capture, anchor_positions, capture_at, connected_at
 from cc_train.chat import ChatEncoder, stop_ids
-from cc_train.checkpoint import ConnectionConfig, PlainModelError, load_connection
-from cc_train.connection import GLOBAL, Connection
 from cc_train.evaluation.answers import Answer
 from cc_train.evaluation.rows import EvaluationError, EvaluationRow
 from cc_train.tuning import ADAPTER_DIRECTORY, with_adapter
@@ -50,7 +50,7 @@ class InProcess:
 
     Raises:
         EvaluationError: the checkpoint has no such connection.
-        cc_train.checkpoint.CheckpointError: the checkpoint is damaged.
+        cc_core.checkpoint.CheckpointError: the checkpoint is damaged.
     """
 
     def __init__(

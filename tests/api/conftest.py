@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 
-from cc_train.checkpoint import save_connection
+from cc_core.checkpoint import save_connection
 from tests.ports import free_port
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import save_base

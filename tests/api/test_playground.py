@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, LanguageDetector
 from cc_serve.api.playground import PATH, QUESTIONS, page_files, sample_questions
-from cc_serve.languages import ENGLISH, SERVED_LANGUAGES, LanguageDetector
 from cc_serve.routing import default_router
 from cc_serve.settings import LiveSettings
 from tests.api.application import make_app, write_keys

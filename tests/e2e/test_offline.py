@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from cc_core.checkpoint import save_connection
+from cc_core.connection import GLOBAL, Connection
 from cc_train.base_model import make_base
-from cc_train.checkpoint import save_connection
-from cc_train.connection import GLOBAL, Connection
 from cc_train.reference import Reference
 from tests.engine.conftest import start_engine
 

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoTokenizer
 
 import cc_train
-from cc_train.checkpoint import load_connection
+from cc_core.checkpoint import load_connection
 from cc_train.reference import Reference
 from tests.ports import free_port
 from tools import demo

@@ -14,6 +14,7 @@ from vllm import EngineArgs
 from vllm.platforms.interface import Platform, PlatformEnum
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
+from cc_core.checkpoint import CONFIG_FILE, CONNECTION_FILE
 from cc_serve.engine.config import (
     _WORKERS,
     MAX_SLOTS,
@@ -24,7 +25,6 @@ from cc_serve.engine.config import (
     _worker_name,
 )
 from cc_serve.engine.worker import ConnectedCPUWorker, ConnectedGPUWorker
-from cc_train.checkpoint import CONFIG_FILE, CONNECTION_FILE
 from tests.engine.conftest import start_engine
 
 

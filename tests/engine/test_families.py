@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.architectures import FFN_OUTPUT_MODULE
+from cc_core.architectures import FFN_OUTPUT_MODULE
 from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Job, prompt, start_engine
 from tests.tiny import random_connection, save_checkpoint, tiny_model
 

@@ -32,7 +32,7 @@ from tests.tiny_tokenizer import save_base, tiny_tokenizer
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Llama with a tokenizer."""
-    from cc_train.checkpoint import save_connection
+    from cc_core.checkpoint import save_connection
 
     directory = save_base(tmp_path_factory.mktemp("with-tokenizer"), tiny_llama())
     save_connection(directory, random_connection(["global", "sw"]), ["de", "sw"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cc_core.connection import connect
 from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows
-from cc_train.connection import connect
 
 SLOTS, HIDDEN, TOKENS = 4, 8, 10
 

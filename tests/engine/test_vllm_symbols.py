@@ -15,7 +15,7 @@ import vllm
 from vllm.model_executor.models import ModelRegistry
 
 import cc_serve
-from cc_train.architectures import FFN_OUTPUT_MODULE
+from cc_core.architectures import FFN_OUTPUT_MODULE
 
 PINNED = "0.32"
 

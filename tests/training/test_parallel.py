@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cc_train.checkpoint import load_connection
+from cc_core.checkpoint import load_connection
 from cc_train.cli import main
 from cc_train.workspace import unfinished_checkpoints
 from tests.ports import free_port

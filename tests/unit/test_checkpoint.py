@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from cc_train.checkpoint import (
+from cc_core.checkpoint import (
     CONFIG_FILE,
     CONNECTION_FILE,
     INDEX_FILE,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.classifier import classifier
-from cc_serve.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, SCRIPTS, Script
+from cc_core.language.classifier import classifier
+from cc_core.language.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, SCRIPTS, Script
 
 
 def best(script: Script, text: str) -> str | None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cc_train.checkpoint import load_connection
+from cc_core.checkpoint import load_connection
 from cc_train.cli import main
 from cc_train.stopping import Stopped
 from tests.tiny import tiny_llama

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_train.connection import (
+from cc_core.connection import (
     Connection,
     DecisionMaker,
     chosen_activation,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cc_serve.languages import SERVED_LANGUAGES
+from cc_core.language.detector import SERVED_LANGUAGES
 from tools.evaluate_routing import accuracy, measure, tables, wrong
 from tools.routing_texts import PHRASES, Sample, samples
 

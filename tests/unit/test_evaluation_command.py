@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.checkpoint import save_connection
+from cc_core.checkpoint import save_connection
 from cc_train.cli import main
 from cc_train.evaluation import in_process
 from cc_train.evaluation.answers import ANSWERS_FILE

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from cc_core.checkpoint import save_connection
+from cc_core.connection import chosen_activation, decision_logits
 from cc_train.activations import connected_at
 from cc_train.chat import ChatEncoder
-from cc_train.checkpoint import save_connection
-from cc_train.connection import chosen_activation, decision_logits
 from cc_train.evaluation.answers import Answer
 from cc_train.evaluation.in_process import InProcess
 from cc_train.evaluation.rows import EvaluationError, EvaluationRow

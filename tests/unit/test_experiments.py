@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
+from cc_core.connection import Connection, DecisionMaker, sample_layer
 from cc_train.activations import connected_at
 from cc_train.chat import ChatEncoder
-from cc_train.connection import Connection, DecisionMaker, sample_layer
 from cc_train.data import IGNORED, Example, PairCollator, PairDataset, encode_rows
 from cc_train.parallel import ParallelModel
 from cc_train.reference import Reference

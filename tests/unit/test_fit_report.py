@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_train.connection import Connection
+from cc_core.connection import Connection
 from cc_train.data import Example
 from cc_train.fit_report import AnswerLoss, Score, brief, score_transforms
 from cc_train.pairs import PairBatch, capture_pairs, pair_counts, split_pairs

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from cc_train.connection import DecisionMaker
+from cc_core.connection import DecisionMaker
 from cc_train.english import known_activations
 from cc_train.parallel import ParallelModel
 from tests.tiny import HIDDEN, LAYERS, tiny_llama

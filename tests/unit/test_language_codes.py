@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_serve.languages import SERVED_LANGUAGES
+from cc_core.language.detector import SERVED_LANGUAGES
 from cc_train.language_codes import code_problem
 
 

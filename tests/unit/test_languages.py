@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.languages import SERVED_LANGUAGES, LanguageDetector
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 
 # The same sentence in every language, from the Universal Declaration of Human Rights, article 1.
 SERVED = {

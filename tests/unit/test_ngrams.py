@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from cc_serve.ngrams import UNKNOWN, NgramModel
+from cc_core.language.ngrams import UNKNOWN, NgramModel
 
 LANGUAGES = ("de", "en", "es", "id", "sw", "vi")
 

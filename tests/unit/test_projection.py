@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cc_train.checkpoint import load_connection
+from cc_core.checkpoint import load_connection
+from cc_core.connection import Connection, DecisionMaker, chosen_activation
 from cc_train.cli import main
-from cc_train.connection import Connection, DecisionMaker, chosen_activation
 from cc_train.pairs import capture_pairs
 from cc_train.projection import PROJECTION_FILE, load_projection, projection
 from tests.made_pairs import pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_serve.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
+from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
 
 
 @pytest.mark.parametrize(

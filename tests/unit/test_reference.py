@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from cc_core.connection import Connection
 from cc_train.activations import capture_at, connected_at
-from cc_train.connection import Connection
 from cc_train.reference import Reference
 from tests.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 

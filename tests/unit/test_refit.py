@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cc_core.checkpoint import load_connection, save_connection
 from cc_train.attach import save_alone
-from cc_train.checkpoint import load_connection, save_connection
 from cc_train.cli import main
 from cc_train.projection import save_projection
 from tests.disk import files_of_at_most

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.languages import SERVED_LANGUAGES
+from cc_core.language.detector import SERVED_LANGUAGES
 from cc_serve.policy import PolicyError, RoutingPolicy
 from cc_serve.routing import Route, Router, UnknownConnectionError, default_router, user_texts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_serve.scripts import LATIN, SCRIPTS, kana_share, only_letters_of, script_of
+from cc_core.language.scripts import LATIN, SCRIPTS, kana_share, only_letters_of, script_of
 
 
 @pytest.mark.parametrize(

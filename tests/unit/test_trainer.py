@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
+from cc_core.connection import DecisionMaker
 from cc_train.activations import capture_at, connected_at
 from cc_train.chat import ChatEncoder
 from cc_train.config import RunArguments
-from cc_train.connection import DecisionMaker
 from cc_train.data import Example, PairCollator, PairDataset, Row, encode_rows
 from cc_train.parallel import ParallelModel
 from cc_train.trainer import ConnectionTrainer, TrainingError

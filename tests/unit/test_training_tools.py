@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cc_train.connection import DecisionMaker
+from cc_core.connection import DecisionMaker
 from cc_train.data import PairCollator, PairDataset
 from cc_train.parallel import ParallelModel
 from cc_train.sampling import EpochLengthSampler, cost

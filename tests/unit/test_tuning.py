@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from cc_core.checkpoint import load_connection
 from cc_train.attach import weights_digest
-from cc_train.checkpoint import load_connection
 from cc_train.cli import main
 from cc_train.evaluation.in_process import InProcess
 from cc_train.projection import load_projection

@@ -8,9 +8,9 @@ import pytest
 
 import cc_serve.cli
 import cc_train.cli
+from cc_core.terminal.usage import SuggestingParser
 from cc_train.config import make_parser
 from cc_train.run_help import ESSENTIAL, help_text
-from cc_train.usage import SuggestingParser
 
 ROWS, COLUMNS = 60, 100
 SERVE_COMMANDS = ["", "serve", "doctor", "route", "key", "key new", "completion"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cc_serve.scripts import CYRILLIC, LATIN
-from cc_serve.words import SCRIPTS_WITH_WORDS, WORDS_FILE, word_table, words_of
+from cc_core.language.scripts import CYRILLIC, LATIN
+from cc_core.language.words import SCRIPTS_WITH_WORDS, WORDS_FILE, word_table, words_of
 
 LANGUAGES = ("de", "en", "fr", "vi", "sw")
 

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cc_serve.ngrams import NgramModel, ngram_model
-from cc_serve.scripts import LATIN, Script
-from cc_serve.words import SCRIPTS_WITH_WORDS, word_table, words_of
+from cc_core.language.ngrams import NgramModel, ngram_model
+from cc_core.language.scripts import LATIN, Script
+from cc_core.language.words import SCRIPTS_WITH_WORDS, word_table, words_of
 
 # Found on the tuning half of `tools/evaluate_routing.py`: how much n-grams and words count, in natural logarithms.
 NGRAM_WEIGHT: Final = 2.0

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cc_train.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
-from cc_train.connection import GLOBAL, Connection
+from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
+from cc_core.connection import GLOBAL, Connection
 
 CONFIG_FILE = "config.json"
 CONNECTION_FILE = "cc_connection.safetensors"

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from cc_serve.classifier import Ranking, classifier
-from cc_serve.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
-from cc_serve.scripts import EAST_ASIAN, SCRIPTS, kana_share, only_letters_of, script_of
+from cc_core.language.classifier import Ranking, classifier
+from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
+from cc_core.language.scripts import EAST_ASIAN, SCRIPTS, kana_share, only_letters_of, script_of
 
 SERVED_LANGUAGES: Final = (
     *("ar", "bn", "de", "el", "en", "es", "eu", "fr", "hi", "id", "ja"),

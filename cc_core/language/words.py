@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cc_serve.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
+from cc_core.language.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
 
 WORDS_FILE: Final = Path(__file__).parent / "data/words.npz"
 #: The scripts that have lists.
