@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from cc_core.checkpoint import load_connection as load_connection
     from cc_core.checkpoint import save_connection as save_connection
     from cc_core.connection import Connection as Connection
-    from cc_train.base_model import make_base as make_base
-    from cc_train.reference import Reference as Reference
-    from cc_train.run import RunResult as RunResult
-    from cc_train.training import train as train
+    from cc_train.model.base_models import make_base as make_base
+    from cc_train.model.reference import Reference as Reference
+    from cc_train.training.run import RunResult as RunResult
+    from cc_train.training.train import train as train
 
 _MODULES = {
     "Connection": "cc_core.connection",
-    "Reference": "cc_train.reference",
-    "RunResult": "cc_train.run",
+    "Reference": "cc_train.model.reference",
+    "RunResult": "cc_train.training.run",
     "load_connection": "cc_core.checkpoint",
-    "make_base": "cc_train.base_model",
+    "make_base": "cc_train.model.base_models",
     "save_connection": "cc_core.checkpoint",
-    "train": "cc_train.training",
+    "train": "cc_train.training.train",
 }
 __all__ = list(_MODULES)
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.connection import GLOBAL, Connection
-from cc_train.chat import ChatEncoder
-from cc_train.least_squares import NormalEquations
-from cc_train.pairs import capture_pairs
+from cc_train.data.chat import ChatEncoder
+from cc_train.fit.least_squares import NormalEquations
+from cc_train.fit.pairs import capture_pairs
 from experiments import rows
 from experiments.tail import batches, losses, run_prompts
 

@@ -75,7 +75,7 @@ def main() -> None:
             "seed": "100",
             "data-seed": "100",
         }
-        if run("cc_train.cli", "run", *(f"--{name}={value}" for name, value in flags.items())).wait():
+        if run("cc_train.commands.main", "run", *(f"--{name}={value}" for name, value in flags.items())).wait():
             sys.exit(f"{warm} could not be trained")
     probe = options.results / "probe" / "probe.json"
     if not probe.exists():

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cc_train.chat import ChatEncoder
-from cc_train.projection import projection
+from cc_train.data.chat import ChatEncoder
+from cc_train.training.projection import projection
 from experiments import rows
 from experiments.tail import Tails, batches, losses, run_prompts
 

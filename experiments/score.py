@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cc_core.connection import GLOBAL, Connection, decision_logits
-from cc_train.chat import ChatEncoder
-from cc_train.data import Example
-from cc_train.evaluation.questions import score_question
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import Example
+from cc_train.evaluation.measures.questions import score_question
 from experiments.tail import Tails, batches, generate, losses, run_prompts
 
 CONDITIONS = ("plain", "transform", "english", "shuffled", "identity", "random")

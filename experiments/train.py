@@ -23,12 +23,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.connection import GLOBAL, Connection, DecisionMaker
-from cc_train.chat import ChatEncoder
-from cc_train.data import Example, PairCollator, PairDataset
-from cc_train.least_squares import NormalEquations
-from cc_train.pairs import capture_pairs
-from cc_train.parallel import ParallelModel
-from cc_train.projection import projection
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import Example, PairCollator, PairDataset
+from cc_train.fit.least_squares import NormalEquations
+from cc_train.fit.pairs import capture_pairs
+from cc_train.training.projection import projection
+from cc_train.training.two_pass import ParallelModel
 from experiments import rows
 from experiments.score import CONDITIONS, score
 from experiments.tail import batches

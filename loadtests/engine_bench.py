@@ -28,7 +28,7 @@ from vllm.platforms import current_platform
 
 from cc_core.architectures import CC_PREFIX
 from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from loadtests.engine_process import Batch, Engine, Measured
 from loadtests.machine import describe_machine
 from loadtests.two_pass import two_pass_seconds

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from cc_train.activations import anchor_positions, connected_at
-from cc_train.reference import Reference
+from cc_train.model.activations import anchor_positions, connected_at
+from cc_train.model.reference import Reference
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.base_model import DEFAULT, make_base
+from cc_train.model.base_models import DEFAULT, make_base
 
 
 @pytest.fixture(scope="session")

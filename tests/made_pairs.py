@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from cc_train.data import Example, Row
-from cc_train.pairs import PairBatch
+from cc_train.data.dataset import Example, Row
+from cc_train.fit.pairs import PairBatch
 
 SIZE = 16
 

@@ -19,10 +19,10 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
-from cc_train.data import Example
-from cc_train.pairs import PairBatch
-from cc_train.rows import Row
-from cc_train.transform import FitSettings, fit_transforms
+from cc_train.data.dataset import Example
+from cc_train.data.rows import Row
+from cc_train.fit.pairs import PairBatch
+from cc_train.fit.transforms import FitSettings, fit_transforms
 
 CONFIG = (
     '{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": {0.hidden_size}, '

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from transformers import AutoTokenizer
 
-from cc_train.chat import ChatEncoder
-from cc_train.data import Example
-from cc_train.examples import load_examples
-from cc_train.sampling import EpochLengthSampler, cost
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import Example
+from cc_train.data.loading import load_examples
+from cc_train.training.sampling import EpochLengthSampler, cost
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

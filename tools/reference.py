@@ -21,10 +21,13 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 def commands() -> str:
     """Every command's own help."""
     import cc_serve.cli
-    import cc_train.cli
+    import cc_train.commands.main
 
     words = ["", "serve", "doctor", "route", "key new", "completion"]
-    pages = [("cc-serve", cc_serve.cli.main, words), ("cc-train", cc_train.cli.main, ["", *cc_train.cli.COMMANDS])]
+    pages = [
+        ("cc-serve", cc_serve.cli.main, words),
+        ("cc-train", cc_train.commands.main.main, ["", *cc_train.commands.main.COMMANDS]),
+    ]
     lines = ["# Commands", "", "What `--help` says of each, with its defaults, an example and its exit codes.", ""]
     for program, main, names in pages:
         for name in names:
@@ -34,7 +37,7 @@ def commands() -> str:
 
 def recipe() -> str:
     """Every option of ``cc-train run``, which are the keys of a recipe."""
-    from cc_train.config import make_parser
+    from cc_train.config.run import make_parser
 
     lines = [
         "# Training recipe",
@@ -133,8 +136,8 @@ def metrics() -> str:
 
 def checkpoint() -> str:
     """The contract between training and serving."""
+    from cc_core import checkpoint as contract
     from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
-    from cc_train import checkpoint as contract
 
     fields = {
         "version": "of this contract",

@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cc_train.parallel import ParallelModel
+    from cc_train.training.two_pass import ParallelModel
 
 KINDS = {
     "sft": "SFT",
@@ -133,12 +133,12 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     from transformers import AutoTokenizer
 
     from cc_core.connection import DecisionMaker
-    from cc_train.chat import ChatEncoder
-    from cc_train.data import PairCollator, PairDataset, encode_rows, read_rows
-    from cc_train.english import known_activations
-    from cc_train.model_files import load_model
-    from cc_train.parallel import ParallelModel
-    from cc_train.tuning import Adapter, TuningArguments
+    from cc_train.data.chat import ChatEncoder
+    from cc_train.data.dataset import PairCollator, PairDataset, encode_rows, read_rows
+    from cc_train.model.files import load_model
+    from cc_train.model.tuning import Adapter, TuningArguments
+    from cc_train.training.english import known_activations
+    from cc_train.training.two_pass import ParallelModel
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert device is not None
@@ -183,8 +183,8 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
 
 def _make_whole(parallel: ParallelModel) -> None:
     """Let both passes compute what a model does unasked: the logits of every token."""
-    from cc_train.activations import anchor_positions, capture_at
-    from cc_train.answers import answer_positions
+    from cc_train.model.activations import anchor_positions, capture_at
+    from cc_train.model.answer_head import answer_positions
 
     def english(ids: Tensor, mask: Tensor) -> Tensor:
         with capture_at(parallel.language_model, anchor_positions(mask, parallel.anchor_offset)) as capture:

@@ -15,7 +15,7 @@ from cc_serve.routing import AUTO, GLOBAL, OFF, Router
 
 logger = logging.getLogger(__name__)
 
-#: `cc_train.fit.FIT_FILE`, spelt out here: a server needs no trainer.
+#: `cc_train.fit.fitting.FIT_FILE`, spelt out here: a server needs no trainer.
 FIT_FILE: Final = "cc_fit.json"
 _ALL: Final = "all"
 

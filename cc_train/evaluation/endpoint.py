@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import openai
 
-from cc_train.evaluation.answers import Answer
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
 
 CONNECTION_HEADER = "X-CC-Connection"
 RETRIES = 10

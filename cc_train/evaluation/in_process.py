@@ -1,4 +1,4 @@
-"""Answers from a checkpoint in this process, on transformers: the two passes of `cc_train.reference`, in batches."""
+"""Answers from a checkpoint in this process: the two passes of `cc_train.model.reference`, in batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import GLOBAL, Connection
-from cc_train.activations import Capture, anchor_positions, capture_at, connected_at
-from cc_train.chat import ChatEncoder, stop_ids
-from cc_train.evaluation.answers import Answer
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
-from cc_train.tuning import ADAPTER_DIRECTORY, with_adapter
+from cc_train.data.chat import ChatEncoder, stop_ids
+from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
+from cc_train.model.tuning import ADAPTER_DIRECTORY, with_adapter
 
 AUTO = "auto"
 OFF = "off"

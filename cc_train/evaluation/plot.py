@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cc_train.evaluation.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison
-from cc_train.evaluation.report import Figures
+from cc_train.evaluation.output import Figures
 from cc_train.evaluation.tasks import TASKS
 
 _COLUMNS = 4

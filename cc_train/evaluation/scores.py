@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cc_train.evaluation.answers import Answer
+from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.tasks import TASKS
 
 ROWS_FILE = "rows.jsonl"

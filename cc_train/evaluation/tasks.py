@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cc_train.evaluation.choices import score_choice
-from cc_train.evaluation.numerals import score_number
-from cc_train.evaluation.questions import score_question
-from cc_train.evaluation.summaries import score_summary
+from cc_train.evaluation.measures.choices import score_choice
+from cc_train.evaluation.measures.numerals import score_number
+from cc_train.evaluation.measures.questions import score_question
+from cc_train.evaluation.measures.summaries import score_summary
 
 Score = Callable[[str, Sequence[str], str], dict[str, float]]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
 
-import cc_train.fit
+import cc_train.fit.fitting
 from cc_serve.api.describe import FIT_FILE, describe_models, languages_of, load_fit
 from cc_serve.policy import RoutingPolicy
 from cc_serve.routing import Router
@@ -32,7 +32,7 @@ def write(directory: Path, content: object) -> Path:
 
 
 def test_the_trainer_writes_the_file_that_is_read() -> None:
-    assert cc_train.fit.FIT_FILE == FIT_FILE
+    assert cc_train.fit.fitting.FIT_FILE == FIT_FILE
 
 
 def test_languages_with_their_connections_and_fit(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from starlette.types import Message
 from cc_serve.api.details import with_details
 from cc_serve.api.record import RequestRecord
 from cc_serve.routing import Route
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from tests.api.conftest import MODEL, Server
 
 GERMAN = "Wer hat das Buch Faust geschrieben?"

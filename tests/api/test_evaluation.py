@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.cli import main
+from cc_train.commands.main import main
 from tests.api.conftest import MODEL, Server
 from tests.tiny_tokenizer import write_rows
 
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_what_is_done(server: Server, data: Path, tmp_path: Path) -
     many = write_rows(tmp_path / "many.jsonl", rows)
     arguments = command(server, many, output, "--concurrency", "1", "--max-tokens", "100")
     process = subprocess.Popen(
-        [sys.executable, "-m", "cc_train.cli", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "cc_train.commands.main", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
     )
     end = time.monotonic() + 120
     while time.monotonic() < end and not ((output / "answers.jsonl").exists() and len(answers(output)) > 1):

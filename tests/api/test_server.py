@@ -12,7 +12,7 @@ import openai
 import pytest
 from transformers import AutoTokenizer
 
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, Server
 
 GERMAN = "Wo ist der Bahnhof, bitte?"

@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from tests.api.conftest import MODEL, Server, started_vllm
 
 LENGTH = 12

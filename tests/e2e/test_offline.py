@@ -12,8 +12,8 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import GLOBAL, Connection
-from cc_train.base_model import make_base
-from cc_train.reference import Reference
+from cc_train.model.base_models import make_base
+from cc_train.model.reference import Reference
 from tests.engine.conftest import start_engine
 
 if TYPE_CHECKING:

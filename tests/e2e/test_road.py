@@ -24,7 +24,7 @@ from transformers import AutoTokenizer
 
 import cc_train
 from cc_core.checkpoint import load_connection
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from tests.ports import free_port
 from tools import demo
 

@@ -16,7 +16,7 @@ from unittest import mock
 
 import pytest
 
-from cc_train.reference import Generation, Reference
+from cc_train.model.reference import Generation, Reference
 from tests.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_llama
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from cc_train.reference import Reference
-from cc_train.tuning import Adapter, TuningArguments, merged
+from cc_train.model.reference import Reference
+from cc_train.model.tuning import Adapter, TuningArguments, merged
 from tests.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, TALLY, Job, prompt, start_engine
 from tests.tiny import random_connection, save_checkpoint, tiny_llama
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cc_train.reference import Reference
+from cc_train.model.reference import Reference
 from tests.engine.conftest import BLOCK, CHUNK, CONNECTIONS, TALLY, Job, prompt, start_engine
 
 JOBS = [Job(prompt(800 + n, n), connection) for n in (1, BLOCK, CHUNK, 131) for connection in CONNECTIONS]

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from cc_core.checkpoint import load_connection
-from cc_train.cli import main
+from cc_train.commands.main import main
 from cc_train.workspace import unfinished_checkpoints
 from tests.ports import free_port
 from tests.tiny import tiny_llama
@@ -79,7 +79,7 @@ def one(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """What one process makes of 8 rows at once."""
     output = tmp_path_factory.mktemp("one") / "out"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cc_train.parallel.sample_layer", without_noise)
+        patched.setattr("cc_train.training.two_pass.sample_layer", without_noise)
         assert main(arguments(base, rows, output, 8)) == 0
     return output
 
@@ -128,7 +128,7 @@ def test_a_process_whose_rows_are_all_english_keeps_step(
         pytest.skip("`make deepspeed` has not fetched DeepSpeed")
     done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 1, "--connection-scale", "0.3"))
     assert done.returncode == 0, done.stderr[-4000:]
-    monkeypatch.setattr("cc_train.parallel.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "one", 2, "--connection-scale", "0.3")) == 0
     check_same(tmp_path / "out", tmp_path / "one")
 
@@ -136,7 +136,7 @@ def test_a_process_whose_rows_are_all_english_keeps_step(
 def test_micro_batches_train_as_one_batch(
     base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_train.parallel.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "out", 2, "--gradient-accumulation-steps", "4")) == 0
     check_same(tmp_path / "out", one)
 
@@ -144,7 +144,7 @@ def test_micro_batches_train_as_one_batch(
 def test_bf16_with_gradient_checkpointing_follows_fp32(
     base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_train.parallel.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
     options = ("--bf16", "true", "--gradient-checkpointing", "true")
     assert main(arguments(base, rows, tmp_path / "out", 8, *options)) == 0
     assert losses(tmp_path / "out") != losses(one)

@@ -18,8 +18,8 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from transformers import Trainer
 
-import cc_train.parallel
-from cc_train.cli import main
+import cc_train.training.two_pass
+from cc_train.commands.main import main
 
 
 def without_noise(logits: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -53,7 +53,7 @@ def stop_at(step: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cc_train.parallel.sample_layer = without_noise
+    cc_train.training.two_pass.sample_layer = without_noise
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         shard_on_the_cpu()
     if "STOP_AT" in os.environ:

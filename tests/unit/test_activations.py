@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
-from cc_train.activations import anchor_positions, capture_at, connected_at
-from cc_train.data import pad_right
+from cc_train.data.dataset import pad_right
+from cc_train.model.activations import anchor_positions, capture_at, connected_at
 from tests.tiny import HIDDEN, tiny_gemma3, tiny_llama
 
 FAMILIES = pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
-from cc_train import base_model as module
-from cc_train.base_model import DEFAULT, SOURCES, BaseModelError, make_base
+from cc_train.model import base_models as module
+from cc_train.model.base_models import DEFAULT, SOURCES, BaseModelError, make_base
 
 EOS, BOS, NEWLINE = 1, 2, 107
 TEXTS = [

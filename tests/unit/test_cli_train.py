@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.checkpoint import load_connection
-from cc_train.cli import main
-from cc_train.stopping import Stopped
+from cc_train.commands.main import main
+from cc_train.training.stopping import Stopped
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -124,11 +124,11 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_keeps_no_pickle(
 
     output, halfway = tmp_path / "resumed", tmp_path / ".resumed.cc-train-partial" / "checkpoint-8"
     with monkeypatch.context() as patched:
-        patched.setattr("cc_train.trainer.ConnectionTrainer.final_state", interrupt)
+        patched.setattr("cc_train.training.trainer.ConnectionTrainer.final_state", interrupt)
         assert train(base, rows, output, *options) == 130
         last = halfway.with_name("checkpoint-12")
         assert f"--resume-from-checkpoint {last}\n" in capsys.readouterr().err
-        patched.setattr("cc_train.trainer.ConnectionTrainer.save_last", interrupt)
+        patched.setattr("cc_train.training.trainer.ConnectionTrainer.save_last", interrupt)
         assert train(base, rows, tmp_path / "nothing", "--max-steps", "1") == 130
         assert "stopped by SIGINT; no checkpoint was written\n" in capsys.readouterr().err
     assert train(base, rows, output, *options) == 2

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import normalizers
 from transformers import GenerationConfig
 
-from cc_train.chat import ChatEncoder, ChatError
-from cc_train.data import (
+from cc_train.data.chat import ChatEncoder, ChatError
+from cc_train.data.dataset import (
     IGNORED,
     DataError,
     PairCollator,

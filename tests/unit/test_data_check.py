@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cc_train.cli import main
+from cc_train.commands.main import main
 from tests.tiny import tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 

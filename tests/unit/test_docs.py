@@ -10,8 +10,8 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
-from cc_train.cli import COMMANDS
-from cc_train.config import make_parser
+from cc_train.commands.main import COMMANDS
+from cc_train.config.run import make_parser
 from tools import reference
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.evaluation.answers import ANSWERS_FILE, Answer, AnswerFile
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.evaluation.answer_file import ANSWERS_FILE, Answer, AnswerFile
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
 
 SYSTEM = {"model": "tiny", "connection": "auto"}
 ROWS = [EvaluationRow(f"mkqa/de/{n}", "mkqa", "de", f"Wer {n}?", f"Who {n}?", ("Ray",)) for n in range(3)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_train.evaluation.choices import chosen_label, score_choice
+from cc_train.evaluation.measures.choices import chosen_label, score_choice
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cc_core.checkpoint import save_connection
-from cc_train.cli import main
+from cc_train.commands.main import main
 from cc_train.evaluation import in_process
-from cc_train.evaluation.answers import ANSWERS_FILE
+from cc_train.evaluation.answer_file import ANSWERS_FILE
 from tests.ports import free_port
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import save_base, write_rows

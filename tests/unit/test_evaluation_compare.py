@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cc_train.evaluation.compare import compare
-from cc_train.evaluation.rows import EvaluationError
+from cc_train.evaluation.items import EvaluationError
 from cc_train.evaluation.scores import RowScore
 
 

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cc_train.evaluation.answers import Answer
+from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.endpoint import Endpoint, EndpointError
-from cc_train.evaluation.rows import EvaluationRow
+from cc_train.evaluation.items import EvaluationRow
 from tests.ports import free_port
 
 KEY = "cc-secret"

@@ -10,12 +10,12 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import chosen_activation, decision_logits
-from cc_train.activations import connected_at
-from cc_train.chat import ChatEncoder
-from cc_train.evaluation.answers import Answer
+from cc_train.data.chat import ChatEncoder
+from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.in_process import InProcess
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
-from cc_train.reference import Reference
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.model.activations import connected_at
+from cc_train.model.reference import Reference
 from tests.tiny import random_connection, tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import END, save_base, tiny_tokenizer
 

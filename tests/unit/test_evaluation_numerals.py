@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from cc_train.evaluation.numerals import last_number, score_number
+from cc_train.evaluation.measures.numerals import last_number, score_number
 
 
 @pytest.mark.parametrize(

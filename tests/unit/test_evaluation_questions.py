@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_train.evaluation.questions import score_question, tokens
+from cc_train.evaluation.measures.questions import score_question, tokens
 
 
 @pytest.mark.parametrize(

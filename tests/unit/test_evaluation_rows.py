@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cc_train.evaluation.rows import EvaluationError, choose_rows, read_rows
+from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
 from tests.tiny_tokenizer import write_rows
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.evaluation.answers import Answer
-from cc_train.evaluation.rows import EvaluationError, EvaluationRow
+from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.scores import (
     ROWS_FILE,
     by_task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from cc_train.evaluation.summaries import Words, score_summary
+from cc_train.evaluation.measures.summaries import Words, score_summary
 
 
 @pytest.mark.parametrize(

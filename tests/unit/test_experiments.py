@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
 from cc_core.connection import Connection, DecisionMaker, sample_layer
-from cc_train.activations import connected_at
-from cc_train.chat import ChatEncoder
-from cc_train.data import IGNORED, Example, PairCollator, PairDataset, encode_rows
-from cc_train.parallel import ParallelModel
-from cc_train.reference import Reference
-from cc_train.rows import Row
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import IGNORED, Example, PairCollator, PairDataset, encode_rows
+from cc_train.data.rows import Row
+from cc_train.model.activations import connected_at
+from cc_train.model.reference import Reference
+from cc_train.training.two_pass import ParallelModel
 from experiments.compare import by_row, overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_core.connection import Connection
-from cc_train.data import Example
-from cc_train.fit_report import AnswerLoss, Score, brief, score_transforms
-from cc_train.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
-from cc_train.parallel import ParallelModel
-from cc_train.transform import FitSettings, fit_transforms
+from cc_train.data.dataset import Example
+from cc_train.fit.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
+from cc_train.fit.scores import AnswerLoss, Score, brief, score_transforms
+from cc_train.fit.transforms import FitSettings, fit_transforms
+from cc_train.training.two_pass import ParallelModel
 from tests.made_pairs import SIZE, pair
 from tests.tiny import HIDDEN, LAYERS, random_connection, tiny_llama
 

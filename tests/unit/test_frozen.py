@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from cc_core.connection import DecisionMaker
-from cc_train.english import known_activations
-from cc_train.parallel import ParallelModel
+from cc_train.training.english import known_activations
+from cc_train.training.two_pass import ParallelModel
 from tests.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.unit.test_trainer import FAMILIES, batch_of, examples
 

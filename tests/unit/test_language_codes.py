@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cc_core.language.detector import SERVED_LANGUAGES
-from cc_train.language_codes import code_problem
+from cc_train.data.language_codes import code_problem
 
 
 @pytest.mark.parametrize(

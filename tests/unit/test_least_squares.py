@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_train.least_squares import FitError, NormalEquations, held_out_errors, of_rank
+from cc_train.fit.least_squares import FitError, NormalEquations, held_out_errors, of_rank
 from tests.made_pairs import SIZE, matrix
 
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_train.activations import capture_at
-from cc_train.least_squares import FitError
-from cc_train.pairs import capture_pairs, pair_counts, split_pairs
-from cc_train.transform import FitSettings
+from cc_train.fit.least_squares import FitError
+from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
+from cc_train.fit.transforms import FitSettings
+from cc_train.model.activations import capture_at
 from tests.made_pairs import pair
 from tests.tiny import tiny_gemma3, tiny_llama
 

@@ -9,9 +9,9 @@ import torch
 
 from cc_core.checkpoint import load_connection
 from cc_core.connection import Connection, DecisionMaker, chosen_activation
-from cc_train.cli import main
-from cc_train.pairs import capture_pairs
-from cc_train.projection import PROJECTION_FILE, load_projection, projection
+from cc_train.commands.main import main
+from cc_train.fit.pairs import capture_pairs
+from cc_train.training.projection import PROJECTION_FILE, load_projection, projection
 from tests.made_pairs import pair
 from tests.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows

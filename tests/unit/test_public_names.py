@@ -44,7 +44,7 @@ def test_type_checkers_are_told_that_there_are_types(package: ModuleType) -> Non
 
 
 def test_a_submodule_is_still_a_submodule() -> None:
-    assert importlib.import_module("cc_train.run") is sys.modules["cc_train.run"]
+    assert importlib.import_module("cc_train.training.run") is sys.modules["cc_train.training.run"]
 
 
 def test_train_takes_the_options_of_the_command(tmp_path: Path) -> None:

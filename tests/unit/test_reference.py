@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from cc_core.connection import Connection
-from cc_train.activations import capture_at, connected_at
-from cc_train.reference import Reference
+from cc_train.model.activations import capture_at, connected_at
+from cc_train.model.reference import Reference
 from tests.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 
 PROMPT = [1, 9, 30, 41, 5, 77, 12, 88, 61, 23, 45, 67, 89, 11, 22, 33, 44, 55, 66, 77]

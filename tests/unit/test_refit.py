@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from cc_core.checkpoint import load_connection, save_connection
-from cc_train.attach import save_alone
-from cc_train.cli import main
-from cc_train.projection import save_projection
+from cc_train.commands.main import main
+from cc_train.model.standalone import save_alone
+from cc_train.training.projection import save_projection
 from tests.disk import files_of_at_most
 from tests.tiny import random_connection, tiny_llama
 from tests.tiny_tokenizer import TEMPLATE, WORDS, save_base, word_rows, write_rows
@@ -170,7 +170,7 @@ def test_a_crash_before_the_end_leaves_the_checkpoint_as_it_was(
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr("cc_train.refit.save_connection", fail)
+            patched.setattr("cc_train.fit.refit.save_connection", fail)
             assert fit(checkpoint, rows) in (2, 130)
         assert "the checkpoint is as it was" in capsys.readouterr().err
         assert contents(checkpoint) == before

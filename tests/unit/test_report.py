@@ -11,11 +11,11 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from cc_train.cli import main
-from cc_train.config import parse_run
-from cc_train.model_card import write_card
-from cc_train.report import describe, write_report
-from cc_train.run_facts import named_sources, run_facts, write_run_facts
+from cc_train.commands.main import main
+from cc_train.config.run import parse_run
+from cc_train.report.facts import named_sources, run_facts, write_run_facts
+from cc_train.report.model_card import write_card
+from cc_train.report.page import describe, write_report
 
 LAYERS = 3
 HISTORY = [

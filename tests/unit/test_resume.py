@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cc_train.cli import main
-from cc_train.least_squares import FitError
-from cc_train.stopping import StopCallback, Stopped
+from cc_train.commands.main import main
+from cc_train.fit.least_squares import FitError
+from cc_train.training.stopping import StopCallback, Stopped
 from cc_train.workspace import unfinished_checkpoints
 from tests.disk import files_of_at_most
 from tests.tiny import tiny_llama
@@ -122,8 +122,8 @@ def test_outside_of_training_a_signal_ends_the_run_at_once() -> None:
 
 KILLED_WHILE_SAVING = """
 import os, sys
-from cc_train.cli import main
-import cc_train.trainer as trainer
+from cc_train.commands.main import main
+import cc_train.training.trainer as trainer
 flush = trainer.flush
 
 def die(directory):  # everything is written, nothing is renamed
@@ -153,13 +153,13 @@ def test_a_full_disk_is_told_and_the_last_good_checkpoint_kept(base: Path, rows:
     options = ("--max-steps", "6", "--save-strategy", "steps", "--save-steps", "2")
     program = (
         "import resource, sys\n"
-        "import cc_train.trainer as trainer\n"
+        "import cc_train.training.trainer as trainer\n"
         "flush = trainer.flush\n"
         "def fill(directory):\n"
         "    flush(directory)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))\n"
         "trainer.flush = fill\n"
-        "from cc_train.cli import main\n"
+        "from cc_train.commands.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     given = arguments(base, rows, tmp_path / "out", *options)
@@ -202,7 +202,7 @@ def test_what_fails_after_the_last_step_goes_on_from_there(
         os.kill(os.getpid(), failure)
 
     with monkeypatch.context() as patched:
-        patched.setattr("cc_train.run.fit_connection", fail)
+        patched.setattr("cc_train.training.run.fit_connection", fail)
         code = main(arguments(base, rows, tmp_path / "out", "--max-steps", "4"))
     assert code == (2 if isinstance(failure, FitError) else 143)
     message = capsys.readouterr().err.splitlines()[-1]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cc_train.rows import UnusableError, rows_of
-from cc_train.sources import Record
+from cc_train.data.rows import UnusableError, rows_of
+from cc_train.data.sources import Record
 
 PAIR = {"lang": "de", "instruction": "Wort?", "instruction_en": "Word?", "output": "beta"}
 TURNS = [

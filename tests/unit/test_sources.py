@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cc_train.data import read_rows
-from cc_train.sources import DataError, Source, parse_columns, parse_sources
+from cc_train.data.dataset import read_rows
+from cc_train.data.sources import DataError, Source, parse_columns, parse_sources
 from tests.tiny_tokenizer import word_rows, write_rows
 
 ROWS = word_rows(["de", "sw"], copies=1)

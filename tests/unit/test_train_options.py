@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cc_train.cli import main
-from cc_train.config import UsageError, parse_run
+from cc_train.commands.main import main
+from cc_train.config.run import UsageError, parse_run
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
 from cc_core.connection import DecisionMaker
-from cc_train.activations import capture_at, connected_at
-from cc_train.chat import ChatEncoder
-from cc_train.config import RunArguments
-from cc_train.data import Example, PairCollator, PairDataset, Row, encode_rows
-from cc_train.parallel import ParallelModel
-from cc_train.trainer import ConnectionTrainer, TrainingError
+from cc_train.config.run import RunArguments
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import Example, PairCollator, PairDataset, Row, encode_rows
+from cc_train.model.activations import capture_at, connected_at
+from cc_train.training.trainer import ConnectionTrainer, TrainingError
+from cc_train.training.two_pass import ParallelModel
 from tests.tiny import CONFIGS, HIDDEN, LAYERS, VOCABULARY, tiny_gemma3, tiny_llama, tiny_model
 from tests.tiny_tokenizer import END, tiny_tokenizer
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cc_core.connection import DecisionMaker
-from cc_train.data import PairCollator, PairDataset
-from cc_train.parallel import ParallelModel
-from cc_train.sampling import EpochLengthSampler, cost
+from cc_train.data.dataset import PairCollator, PairDataset
+from cc_train.training.sampling import EpochLengthSampler, cost
+from cc_train.training.two_pass import ParallelModel
 from tests.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 from tests.unit.test_trainer import examples

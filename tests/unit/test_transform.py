@@ -13,9 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_train.least_squares import FitError
-from cc_train.pairs import PairBatch
-from cc_train.transform import FitSettings, Transforms, fit_transforms
+from cc_train.fit.least_squares import FitError
+from cc_train.fit.pairs import PairBatch
+from cc_train.fit.transforms import FitSettings, Transforms, fit_transforms
 from tests.made_pairs import batches_of, matrix, pair
 
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.checkpoint import load_connection
-from cc_train.attach import weights_digest
-from cc_train.cli import main
+from cc_train.commands.main import main
 from cc_train.evaluation.in_process import InProcess
-from cc_train.projection import load_projection
-from cc_train.tuning import merged
+from cc_train.model.standalone import weights_digest
+from cc_train.model.tuning import merged
+from cc_train.training.projection import load_projection
 from tests.disk import files_of_at_most
 from tests.tiny import tiny_gemma3, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows

@@ -7,10 +7,10 @@ import importlib
 import pytest
 
 import cc_serve.cli
-import cc_train.cli
+import cc_train.commands.main
 from cc_core.terminal.usage import SuggestingParser
-from cc_train.config import make_parser
-from cc_train.run_help import ESSENTIAL, help_text
+from cc_train.commands.run_help import ESSENTIAL, help_text
+from cc_train.config.run import make_parser
 
 ROWS, COLUMNS = 60, 100
 SERVE_COMMANDS = ["", "serve", "doctor", "route", "key", "key new", "completion"]
@@ -33,16 +33,16 @@ def output_of(capsys: pytest.CaptureFixture[str], main: object, *arguments: str)
         (cc_serve.cli.main, ["doctor", "--prot", "1"], "--port"),
         (cc_serve.cli.main, ["route", "--chekpoint=x"], "--checkpoint"),
         (cc_serve.cli.main, ["completion", "bsh"], "bash"),
-        (cc_train.cli.main, ["rnu"], "run"),
-        (cc_train.cli.main, ["run", "--learnign-rate", "1"], "--learning-rate"),
-        (cc_train.cli.main, ["completion", "zhs"], "zsh"),
-        (cc_train.cli.main, ["attach", "--modl", "x"], "--model"),
-        (cc_train.cli.main, ["base", "--ouptut", "x"], "--output"),
-        (cc_train.cli.main, ["compare", "a", "b", "--sede", "1"], "--seed"),
-        (cc_train.cli.main, ["data", "chekc", "x"], "check"),
-        (cc_train.cli.main, ["data", "check", "x", "--colums", "a=b"], "--columns"),
-        (cc_train.cli.main, ["eval", "--data", "x", "--ouptut", "y"], "--output"),
-        (cc_train.cli.main, ["fit", "x", "--data", "y", "--fit-rigde", "1"], "--fit-ridge"),
+        (cc_train.commands.main.main, ["rnu"], "run"),
+        (cc_train.commands.main.main, ["run", "--learnign-rate", "1"], "--learning-rate"),
+        (cc_train.commands.main.main, ["completion", "zhs"], "zsh"),
+        (cc_train.commands.main.main, ["attach", "--modl", "x"], "--model"),
+        (cc_train.commands.main.main, ["base", "--ouptut", "x"], "--output"),
+        (cc_train.commands.main.main, ["compare", "a", "b", "--sede", "1"], "--seed"),
+        (cc_train.commands.main.main, ["data", "chekc", "x"], "check"),
+        (cc_train.commands.main.main, ["data", "check", "x", "--colums", "a=b"], "--columns"),
+        (cc_train.commands.main.main, ["eval", "--data", "x", "--ouptut", "y"], "--output"),
+        (cc_train.commands.main.main, ["fit", "x", "--data", "y", "--fit-rigde", "1"], "--fit-ridge"),
     ],
 )
 def test_a_misspelled_word(capsys: pytest.CaptureFixture[str], main: object, arguments: list[str], meant: str) -> None:
@@ -63,7 +63,7 @@ def test_no_suggestion_where_none_is_close(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(
     ("program", "command"),
-    [("cc-serve", c) for c in SERVE_COMMANDS] + [("cc-train", c) for c in ["", *cc_train.cli.COMMANDS]],
+    [("cc-serve", c) for c in SERVE_COMMANDS] + [("cc-train", c) for c in ["", *cc_train.commands.main.COMMANDS]],
 )
 def test_every_help_fits_a_screen_and_has_an_example(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str, command: str
@@ -101,9 +101,9 @@ def test_the_essential_options_exist() -> None:
     assert {name for names in ESSENTIAL.values() for name in names} <= known
 
 
-@pytest.mark.parametrize("shell", cc_train.cli.SHELLS)
+@pytest.mark.parametrize("shell", cc_train.commands.main.SHELLS)
 def test_completion_knows_the_options(capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    status, script = output_of(capsys, cc_train.cli.main, "completion", shell)
+    status, script = output_of(capsys, cc_train.commands.main.main, "completion", shell)
     assert status == 0
     script = script.replace("\\", "")
     for option in ("--fit-ridge", "--learning-rate", "--task-of-rows", "--connection", "--no-answers", "--eval-data"):

@@ -1,0 +1,250 @@
+"""``cc-train eval`` and ``cc-train compare``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cc_core.checkpoint import CheckpointError
+from cc_core.terminal.usage import SuggestingParser
+from cc_train.evaluation.answer_file import Answer, AnswerFile
+from cc_train.evaluation.compare import compare
+from cc_train.evaluation.endpoint import Endpoint, EndpointError, OnAnswer, OnRefusal
+from cc_train.evaluation.items import EvaluationError, EvaluationRow, choose_rows, read_rows
+from cc_train.evaluation.output import comparison_json, comparison_markdown, figures_json, figures_markdown
+from cc_train.evaluation.plot import plot_comparison, plot_figures
+from cc_train.evaluation.scores import by_task, cells, load_scores, save_scores, score_rows
+from cc_train.evaluation.tasks import TASKS
+
+INCOMPLETE = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+FIGURES_FILE = "figures.json"
+
+
+class Backend(Protocol):
+    """What answers: an endpoint, or a checkpoint in this process."""
+
+    def system(self) -> dict[str, Any]: ...
+
+    def answer(self, rows: Sequence[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None: ...
+
+
+def evaluate_command(arguments: Sequence[str]) -> int:
+    """``cc-train eval``: 0 when done, 1 when the endpoint stopped answering, 2 for bad input, 130 when interrupted."""
+    options = evaluation_parser().parse_args(arguments)
+    answers: AnswerFile | None = None
+    rows: list[EvaluationRow] = []
+    try:
+        read = read_rows(options.data, options.task_of_rows)
+        rows = choose_rows(read, options.tasks, options.languages, options.limit, options.seed)
+        backend = _backend(options)
+        with AnswerFile(options.output, backend.system() if backend else None) as answers:
+            refusals = _ask(backend, rows, answers)
+            _report(options.output, rows, answers, refusals, options.seed)
+    except KeyboardInterrupt:
+        print(f"cc-train eval: interrupted; {_progress(rows, answers)}", file=sys.stderr)
+        return INTERRUPTED
+    except EndpointError as error:
+        print(f"cc-train eval: {error}" + (f"; {_progress(rows, answers)}" if answers else ""), file=sys.stderr)
+        return INCOMPLETE if answers else BAD_INPUT
+    except (EvaluationError, CheckpointError, OSError) as error:
+        print(f"cc-train eval: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def compare_command(arguments: Sequence[str]) -> int:
+    """``cc-train compare``: 0 when done, 2 for bad input."""
+    options = comparison_parser().parse_args(arguments)
+    try:
+        comparison = compare(load_scores(options.first), load_scores(options.second), options.seed)
+        systems = {
+            f"{order}, {path}": _system_of(path)
+            for order, path in (("first", options.first), ("second", options.second))
+        }
+        text = comparison_markdown(systems, comparison)
+        if options.output:
+            _write(options.output, "comparison", comparison_json(systems, comparison, options.seed), text)
+            plot_comparison(comparison, options.output / "comparison.png")
+    except (EvaluationError, OSError) as error:
+        print(f"cc-train compare: {error}", file=sys.stderr)
+        return BAD_INPUT
+    print(text, end="")
+    return 0
+
+
+def evaluation_parser() -> SuggestingParser:
+    """The parser of ``cc-train eval``."""
+    parser = SuggestingParser(
+        "cc-train eval",
+        description="Ask a model every prompt of the data, greedily, and score the answers: docs/evaluation.md.",
+        epilog="An interrupted evaluation goes on where it stopped when the same command is given again.\n"
+        "Without --endpoint and --checkpoint, answers that are all there are scored anew.\n"
+        "example: cc-train eval --checkpoint outputs/demo --data ROWS.jsonl --output outputs/eval --limit 20",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--endpoint", metavar="URL", help="an OpenAI endpoint; its key is read from OPENAI_API_KEY")
+    where.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="a checkpoint, run in this process on transformers"
+    )
+    parser.add_argument("--model", metavar="NAME", help="the name that the endpoint serves the model under")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="FILE", help="rows: JSONL, plain or gzipped"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where answers and figures go")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[], metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument(
+        "--languages", nargs="+", default=[], metavar="CODE", help="only these; all of the data's if not given"
+    )
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="at most N items of each task, each in all its languages"
+    )
+    parser.add_argument(
+        "--task-of-rows", choices=TASKS, metavar="TASK", help="what rows of no task, or of another, are scored as"
+    )
+    parser.add_argument(
+        "--connection",
+        metavar="NAME",
+        help="auto (the default), off, global or a language; in process also english: the true English activations",
+    )
+    parser.add_argument(
+        "--max-tokens", type=_positive, default=40, metavar="N", help="of an answer (default: 40, as in the paper)"
+    )
+    parser.add_argument(
+        "--concurrency", type=_positive, default=32, metavar="N", help="requests in flight (default: 32)"
+    )
+    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="of one request (default: 600)")
+    parser.add_argument(
+        "--batch-size", type=_positive, default=8, metavar="N", help="rows at once in process (default: 8)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of items and of the bootstrap (default: 0)")
+    return parser
+
+
+def comparison_parser() -> SuggestingParser:
+    """The parser of ``cc-train compare``."""
+    parser = SuggestingParser(
+        "cc-train compare",
+        description="Compare two evaluations on the rows that both have: docs/evaluation.md.",
+        epilog="example: cc-train compare outputs/plain outputs/connected --output outputs/comparison",
+    )
+    parser.add_argument("first", type=Path, metavar="FIRST", help="the --output of one cc-train eval: the baseline")
+    parser.add_argument("second", type=Path, metavar="SECOND", help="that of another; a gain is second minus first")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.json, .md and .png there")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    return parser
+
+
+def _backend(options: argparse.Namespace) -> Backend | None:
+    if options.endpoint is not None:
+        if not options.model:
+            raise EvaluationError("--endpoint needs --model, the name that the model is served under")
+        return Endpoint(
+            options.endpoint,
+            options.model,
+            os.environ.get("OPENAI_API_KEY") or "none",
+            options.connection,
+            options.max_tokens,
+            options.concurrency,
+            options.timeout,
+        )
+    if options.checkpoint is None:
+        return None
+    from transformers.utils import logging
+
+    from cc_train.evaluation.in_process import AUTO, InProcess
+
+    logging.disable_progress_bar()
+    return InProcess(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)
+
+
+def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:
+    """Have every missing row answered; the reasons for which rows were refused."""
+    missing = answers.missing(rows)
+    if missing and backend is None:
+        raise EvaluationError(
+            f"{answers.path}: {len(missing)} of {len(rows)} rows have no answer; "
+            "say with --endpoint or --checkpoint what is to answer"
+        )
+    refusals: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("answers", total=len(rows), completed=len(rows) - len(missing))
+
+        def on_answer(answer: Answer) -> None:
+            answers.add(answer)
+            progress.advance(bar)
+
+        def on_refusal(row: EvaluationRow, reason: str) -> None:
+            refusals.append(f"{row.key}: {reason}")
+            progress.advance(bar)
+
+        if missing and backend is not None:
+            backend.answer(missing, on_answer, on_refusal)
+    return refusals
+
+
+def _report(
+    output: Path,
+    rows: Sequence[EvaluationRow],
+    answers: AnswerFile,
+    refusals: Sequence[str],
+    seed: int,
+) -> None:
+    if len(refusals) == len(rows):
+        raise EvaluationError(f"every row was refused; the first: {refusals[0]}")
+    scores = score_rows(rows, answers.answers)
+    figures = {task: cells(found, seed) for task, found in by_task(scores).items()}
+    text = figures_markdown(answers.system, figures)
+    save_scores(output, scores)
+    _write(output, "figures", figures_json(answers.system, figures, seed), text)
+    plot_figures(figures, output / "figures.png")
+    print(text)
+    print(f"{output}: figures.md, figures.json, figures.png; answers in {answers.path.name}")
+    if refusals:
+        print(
+            f"cc-train eval: {len(refusals)} of {len(rows)} rows were refused and count as wrong; "
+            f"the first: {refusals[0]}",
+            file=sys.stderr,
+        )
+
+
+def _write(directory: Path, name: str, content: dict[str, Any], text: str) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (directory / f"{name}.md").write_text(text, "utf-8")
+    except OSError as error:
+        raise EvaluationError(f"{directory}: cannot be written ({error.strerror})") from error
+
+
+def _system_of(directory: Path) -> dict[str, Any]:
+    path = directory / FIGURES_FILE
+    try:
+        return json.loads(path.read_text("utf-8"))["system"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error}); run cc-train eval to its end first") from error
+
+
+def _progress(rows: Sequence[EvaluationRow], answers: AnswerFile | None) -> str:
+    if answers is None:
+        return "nothing was answered yet"
+    done = sum(row.key in answers.answers for row in rows)
+    return f"{done} of {len(rows)} answers are in {answers.path}; the same command goes on from there"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"{text} is below 1")
+    return value

@@ -1,0 +1,1 @@
+"""The options of a training run, as typed objects that never change."""

@@ -1,0 +1,62 @@
+"""transformers' `TrainingArguments` with this project's defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from transformers import SchedulerType, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
+
+from cc_train.model.tuning import LEARNING_RATES
+
+
+@dataclass
+class RunArguments(TrainingArguments):
+    """transformers' own options, each under its own name; only the defaults below differ."""
+
+    _argument_group_name = "output and training (transformers' TrainingArguments)"
+
+    output_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Directory of the finished checkpoint; appears only when it is complete.",
+            "aliases": ["--output"],
+        },
+    )
+    overwrite: bool = field(default=False, metadata={"help": "Replace what --output holds."})
+    save_dtype: Literal["bfloat16", "float16", "float32"] = field(
+        default="bfloat16",
+        metadata={"help": "Type of the saved weights, which is what the server loads; the matrices are fitted on it."},
+    )
+    learning_rate: float | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={
+            "help": "The initial learning rate; if not given, by --tuning: "
+            + ", ".join(f"{rate:g} for {tuning}" for tuning, rate in LEARNING_RATES.items())
+            + "."
+        },
+    )
+    lr_scheduler_type: SchedulerType | str = field(
+        default="cosine", metadata={"help": "The learning rate's course after the warm-up."}
+    )
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
+    logging_steps: float = field(
+        default=10, metadata={"help": "Steps between two log lines, or their share if below 1."}
+    )
+    save_strategy: SaveStrategy | str = field(
+        default="no",
+        metadata={
+            "help": "When Trainer saves checkpoints of its own, to resume from: no, steps, epoch or best. "
+            "A run that finishes removes them; their optimizer states are pickles, which no checkpoint to serve holds."
+        },
+    )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}
+    )
+
+    def __post_init__(self) -> None:
+        # Said outright, because Trainer refuses --bf16 on a machine that merely has no accelerator.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        super().__post_init__()

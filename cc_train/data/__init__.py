@@ -1,0 +1,1 @@
+"""Parallel rows: read, checked, encoded and batched."""

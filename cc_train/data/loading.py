@@ -1,0 +1,80 @@
+"""From the options about data to encoded examples, with what a person should read about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from cc_core.connection import ANCHOR_OFFSET
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.dataset import Example, encode_rows, read_rows, sample_rows
+from cc_train.data.rows import Row, SkippedRow
+from cc_train.data.sources import DataError, parse_columns, parse_sources
+from cc_train.training.progress import progress
+
+_SHOWN = 20
+
+
+def load_examples(
+    given: Sequence[str],
+    encoder: ChatEncoder,
+    *,
+    columns: str | None = None,
+    max_length: int = 1024,
+    max_rows: int | None = None,
+    anchor_offset: int = ANCHOR_OFFSET,
+    seed: int = 0,
+    answers: bool = True,
+    parallels: bool = True,
+    say: Callable[[str], object] = lambda _line: None,
+    shows_progress: bool = True,
+) -> tuple[list[Example], list[SkippedRow]]:
+    """Read, sample and encode rows; names on ``say`` those that cannot be used.
+
+    Args:
+        given: sources, as `cc_train.data.sources.parse_sources` takes them.
+        encoder: of the model.
+        columns: as `cc_train.data.sources.parse_columns` takes them.
+        max_length: most tokens of prompt and answer.
+        max_rows: most rows, sampled.
+        anchor_offset: of the anchor, counted from a prompt's end.
+        seed: of the samples.
+        answers: whether a row needs one.
+        parallels: whether a row needs its English parallel.
+        say: receives lines.
+        shows_progress: whether a bar is drawn.
+
+    Raises:
+        DataError: a source cannot be read, or no row can be used.
+    """
+    sources = parse_sources(given)
+    names = ", ".join(source.name for source in sources)
+    rows, skipped = read_rows(sources, parse_columns(columns), answers=answers, parallels=parallels, seed=seed)
+    rows = sample_rows(rows, max_rows, seed)
+    with progress("encoding", len(rows), shown=shows_progress) as advance:
+        examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset)
+    skipped += unusable
+    for row in skipped[:_SHOWN]:
+        say(f"skipped {row}")
+    if len(skipped) > _SHOWN:
+        say(f"skipped {len(skipped) - _SHOWN} more rows")
+    say(f"{len(examples)} rows used, {len(skipped)} skipped, from {names}")
+    if not examples:
+        reasons = Counter(row.reason for row in skipped).most_common(1)
+        raise DataError(f"no row of {names} can be used: {reasons[0][0] if reasons else 'there is none'}")
+    return examples, skipped
+
+
+def require_connected(examples: Sequence[Example]) -> None:
+    """Raise `DataError` if every row is English, which is served without a connection."""
+    if not any(example.row.connected for example in examples):
+        raise DataError(
+            f"all {len(examples)} rows are in English, and a connection is for other languages; "
+            "add rows in them, or train without a connection (--method sft)"
+        )
+
+
+def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        advance(1)

@@ -1,0 +1,170 @@
+"""The rows that are evaluated: read, checked and chosen."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import random
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cc_train.data.language_codes import code_problem
+from cc_train.evaluation.tasks import TASKS
+
+_SHOWN_PROBLEMS = 5
+
+
+class EvaluationError(ValueError):
+    """The evaluation cannot be made as asked for; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One prompt and the answers accepted for it.
+
+    Args:
+        key: names the row among all of an evaluation: task, language and the row's id.
+        english: the English parallel of ``prompt``; may be empty.
+    """
+
+    key: str
+    task: str
+    lang: str
+    prompt: str
+    english: str
+    references: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Tells whether an answer was given to this very prompt."""
+        return digest(self.prompt)
+
+    @property
+    def item(self) -> str:
+        """What parallel rows share; the row's own key where it has no English."""
+        return digest(self.english) if self.english else self.key
+
+
+def digest(text: str) -> str:
+    """Sixteen hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def read_rows(paths: Sequence[Path], task: str | None = None) -> list[EvaluationRow]:
+    """Read JSONL files, plain or gzipped: the rows of the benchmarks, or of training.
+
+    Fields are ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id`` and
+    ``instruction_en`` where there are.
+
+    Args:
+        paths: the files.
+        task: what rows of no task, or of none that is known, are scored as.
+
+    Raises:
+        EvaluationError: a file or any row cannot be used. Every row counts, so that none is left out silently.
+    """
+    rows: dict[str, EvaluationRow] = {}
+    problems: list[str] = []
+    for path in paths:
+        for line, payload in _lines(path):
+            try:
+                row = _row(payload, task)
+                if row.key in rows:
+                    raise ValueError(f"{row.key!r} is there twice; ids must differ within a task and language")
+                rows[row.key] = row
+            except ValueError as error:
+                problems.append(f"{path}:{line}: {error}")
+    if problems:
+        more = len(problems) - _SHOWN_PROBLEMS
+        shown = "\n  ".join(problems[:_SHOWN_PROBLEMS]) + (f"\n  and {more} more" if more > 0 else "")
+        raise EvaluationError(f"rows that cannot be evaluated:\n  {shown}")
+    if not rows:
+        raise EvaluationError(f"{', '.join(map(str, paths))}: no rows")
+    return list(rows.values())
+
+
+def choose_rows(
+    rows: Sequence[EvaluationRow],
+    tasks: Collection[str] = (),
+    languages: Collection[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
+) -> list[EvaluationRow]:
+    """Those of the tasks and languages that are named, all if none is, and of each task at most ``limit`` items.
+
+    An item is a prompt with its parallels in other languages, so that languages stay comparable.
+
+    Raises:
+        EvaluationError: a name that no row has.
+    """
+    for kind, named, there in (
+        ("task", tasks, {row.task for row in rows}),
+        ("language", languages, {row.lang for row in rows}),
+    ):
+        unknown = [name for name in named if name not in there]
+        if unknown:
+            raise EvaluationError(f"no row of {kind} {', '.join(unknown)}; the data has: {', '.join(sorted(there))}")
+    chosen = [r for r in rows if (not tasks or r.task in tasks) and (not languages or r.lang in languages)]
+    if not chosen:
+        raise EvaluationError("no row is of both a task and a language that were named")
+    if limit is None:
+        return chosen
+    kept: set[tuple[str, str]] = set()
+    for task in dict.fromkeys(row.task for row in chosen):
+        items = sorted({row.item for row in chosen if row.task == task})
+        kept.update((task, item) for item in random.Random(seed).sample(items, min(limit, len(items))))
+    return [row for row in chosen if (row.task, row.item) in kept]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            for number, payload in enumerate(file, start=1):
+                if payload.strip():
+                    yield number, payload
+    except (OSError, EOFError, zlib.error) as error:
+        raise EvaluationError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
+    content = json.loads(payload.decode("utf-8-sig"))
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    task = content.get("task")
+    if not isinstance(task, str) or task not in TASKS:
+        if default_task is None:
+            raise ValueError(
+                f"unknown task {task!r}; there are: {', '.join(TASKS)}; --task-of-rows names one for such rows"
+            )
+        task = default_task
+    language = content.get("lang")
+    if not isinstance(language, str):
+        raise ValueError(f"field 'lang' is not a string (found {language!r})")
+    if problem := code_problem(language):
+        raise ValueError(f"field 'lang': {problem}")
+    prompt = content.get("instruction")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError("field 'instruction' is missing or empty")
+    name = str(content.get("id") or digest(prompt))
+    english = content.get("instruction_en")
+    return EvaluationRow(
+        f"{task}/{language}/{name}",
+        task,
+        language,
+        prompt,
+        english if isinstance(english, str) else "",
+        _references(content),
+    )
+
+
+def _references(content: dict[str, Any]) -> tuple[str, ...]:
+    listed = content.get("answers") or [content.get("output")]
+    if not isinstance(listed, list) or not all(isinstance(a, str) and a.strip() for a in listed):
+        raise ValueError("neither 'answers' (a list of texts) nor 'output' (a text) says what is right")
+    return tuple(dict.fromkeys(listed))

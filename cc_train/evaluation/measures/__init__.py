@@ -1,0 +1,1 @@
+"""How well an answer matches, by kind of task."""

@@ -1,0 +1,1 @@
+"""The Transform Matrices: fitted on a trained model, and scored on pairs held out."""

@@ -1,0 +1,221 @@
+"""What the Transform Matrices are worth, on pairs held out of the fit.
+
+R² and cosine compare activations, by layer and over all layers; layers differ in norm by orders of magnitude, so the
+overall figure says little. What serving depends on is the agreement of the choice, and the answer's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cc_core.connection import GLOBAL, Connection, decision_logits
+from cc_train.data.dataset import IGNORED, PairCollator, PairDataset
+from cc_train.fit.pairs import PairBatch
+from cc_train.model.activations import connected_at
+from cc_train.training.two_pass import ParallelModel
+
+ALL = "all"
+TRANSFORM = "transform"
+IDENTITY = "identity"
+ENGLISH = "english"
+PLAIN = "plain"
+
+
+class Score:
+    """Agreement of predicted with true English activations, summed over pairs; constant in their number.
+
+    Args:
+        layers: L.
+        hidden_size: H.
+    """
+
+    def __init__(self, layers: int, hidden_size: int) -> None:
+        self.pairs = 0
+        self.error, self.cosine, self.square = torch.zeros(3, layers, dtype=torch.float64)
+        self.total = torch.zeros(layers, hidden_size, dtype=torch.float64)
+        self.chosen, self.wanted, self.agreed = torch.zeros(3, layers, dtype=torch.long)
+
+    def add(self, predicted: Tensor, target: Tensor, choice: Tensor, true_choice: Tensor) -> None:
+        """Add B pairs: ``predicted`` and ``target`` [B, L, H], and the layer that each chooses, ``[B]``."""
+        predicted, target = predicted.double().cpu(), target.double().cpu()
+        self.pairs += len(target)
+        self.error += (predicted - target).square().sum(dim=(0, 2))
+        self.cosine += F.cosine_similarity(predicted, target, dim=-1).sum(dim=0)
+        self.square += target.square().sum(dim=(0, 2))
+        self.total += target.sum(dim=0)
+        layers = len(self.error)
+        for counts, layer in (
+            (self.chosen, choice),
+            (self.wanted, true_choice),
+            (self.agreed, true_choice[choice == true_choice]),
+        ):
+            counts += layer.cpu().bincount(minlength=layers)
+
+    def summary(self) -> dict[str, Any]:
+        """``r2`` and ``cosine`` over all layers and by layer, and ``agreement`` of the choice, each at most 1.
+
+        R² is None where the true activations do not vary. ``agreement_by_layer`` is among the pairs for which the true
+        activations choose the layer, None where there is none; ``chosen_by_layer`` counts pairs.
+        """
+        layers = len(self.error)
+        variation = self.square - self.total.square().sum(dim=1) / self.pairs
+        overall = self.square.sum() - self.total.sum(dim=0).square().sum() / (self.pairs * layers)
+        cosine = self.cosine / self.pairs
+        return {
+            "r2": _r2(self.error.sum(), overall, self.square.sum()),
+            "cosine": _rounded(cosine.mean()),
+            "agreement": _rounded(self.agreed.sum() / self.pairs),
+            "r2_by_layer": [_r2(*values) for values in zip(self.error, variation, self.square, strict=True)],
+            "cosine_by_layer": [_rounded(c) for c in cosine],
+            "agreement_by_layer": _shares(self.agreed, self.wanted),
+            "chosen_by_layer": self.chosen.tolist(),
+        }
+
+
+class AnswerLoss:
+    """Cross-entropy of the answers in nats per token, by what the connection was given and the layer wanted.
+
+    Args:
+        layers: L.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.total: dict[str, Tensor] = {}
+        self.tokens = torch.zeros(layers, dtype=torch.float64)
+
+    def add(self, losses: dict[str, Tensor], tokens: Tensor, layer: Tensor) -> None:
+        """Add B pairs: summed losses ``[B]`` by name, answer ``tokens`` [B], and the layer of the true choice [B]."""
+        layer = layer.cpu()
+        self.tokens.index_add_(0, layer, tokens.double().cpu())
+        for name, loss in losses.items():
+            self.total.setdefault(name, torch.zeros_like(self.tokens)).index_add_(0, layer, loss.double().cpu())
+
+    def summary(self) -> dict[str, float]:
+        """Over all pairs; empty without answers."""
+        return {name: _rounded(total.sum() / self.tokens.sum()) for name, total in self.total.items()}
+
+    def by_layer(self) -> dict[str, list[float | None]]:
+        """By the layer that true English activations choose; None where they never do."""
+        return {name: _shares(total, self.tokens) for name, total in self.total.items()}
+
+
+def score_transforms(
+    model: ParallelModel,
+    connection: Connection,
+    batches: Iterable[PairBatch],
+    pad_id: int,
+    on_batch: Callable[[int], object] = lambda _pairs: None,
+) -> dict[str, dict[str, Any]]:
+    """Score every language's matrix, ``global`` and identity against true English activations.
+
+    Args:
+        model: the language model as served; its Decision Maker is not used.
+        connection: the fitted connection.
+        batches: held-out pairs.
+        pad_id: fills batches.
+        on_batch: called with the number of pairs done, for progress.
+
+    Returns:
+        By language, and ``all``: ``pairs``, ``matrix`` (the name served), `Score.summary` of ``transform``, ``global``
+        and ``identity``, ``english_by_layer`` (pairs by the layer that true English activations choose), and
+        ``answer_loss`` of ``plain``, ``identity``, ``global``, ``transform`` and ``english``, the bound; also by
+        layer. Losses are empty for pairs without answers.
+    """
+    shape = connection.decision.shape
+    collate = PairCollator(pad_id, connection.anchor_offset)
+    scores: dict[str, dict[str, Score]] = {}
+    losses: dict[str, AnswerLoss] = {}
+    with torch.inference_mode():
+        for batch in batches:
+            given = _given(connection, batch)
+            choices = {key: _choice(connection.decision, value, batch.embedding) for key, value in given.items()}
+            vectors = {key: value[range(len(value)), choices[key]] for key, value in given.items()}
+            tokens = torch.tensor([len(pair.answer) for pair in batch.pairs])
+            answers = _answer_losses(model, collate, batch, vectors) if tokens.all() else {}
+            for group in (batch.lang, ALL):
+                for key in (TRANSFORM, GLOBAL, IDENTITY):
+                    score = scores.setdefault(group, {}).setdefault(key, Score(*shape))
+                    score.add(given[key], batch.target, choices[key], choices[ENGLISH])
+                losses.setdefault(group, AnswerLoss(shape[0])).add(answers, tokens, choices[ENGLISH])
+            on_batch(len(batch.pairs))
+    return {
+        group: {
+            "pairs": scores[group][IDENTITY].pairs,
+            "matrix": None if group == ALL else _name(connection, group),
+            **{key: score.summary() for key, score in scores[group].items()},
+            "english_by_layer": scores[group][IDENTITY].wanted.tolist(),
+            "answer_loss": losses[group].summary(),
+            "answer_loss_by_layer": losses[group].by_layer(),
+        }
+        for group in [ALL, *sorted(set(scores) - {ALL})]
+        if group in scores
+    }
+
+
+def brief(report: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The overall figures of `score_transforms`, for ``config.json``."""
+    if ALL not in report:
+        return {}
+    whole = report[ALL]
+    figures = {
+        key: {name: whole[key][name] for name in ("r2", "cosine", "agreement")} for key in (TRANSFORM, GLOBAL, IDENTITY)
+    }
+    return {"held_out_pairs": whole["pairs"], **figures, "answer_loss": whole["answer_loss"]}
+
+
+def _name(connection: Connection, language: str) -> str:
+    """The Transform Matrix that the language is served with."""
+    return language if language in connection.transforms else GLOBAL
+
+
+def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
+    """Activations [B, L, H] from which a connection may choose; ``global`` is not computed twice."""
+    device = batch.source.device
+    own = batch.source if batch.projected is None else batch.projected
+    given = {IDENTITY: own, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
+    name = _name(connection, batch.lang)
+    given[TRANSFORM] = given[GLOBAL] if name == GLOBAL else batch.source @ connection.transforms[name].to(device)
+    return given | {ENGLISH: batch.target}
+
+
+def _choice(weight: Tensor, activations: Tensor, embedding: Tensor) -> Tensor:
+    """The chosen layer ``[B]``."""
+    return decision_logits(weight.to(embedding.device), activations.mean(dim=-2), embedding).argmax(dim=-1)
+
+
+def _answer_losses(
+    model: ParallelModel, collate: PairCollator, batch: PairBatch, vectors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Summed cross-entropy of each answer ``[B]``, plain and with each vector ``[B, H]``."""
+    dataset = PairDataset(batch.pairs)
+    inputs = {k: v.to(batch.source.device) for k, v in collate([dataset[i] for i in range(len(dataset))]).items()}
+    rows = (inputs["labels"][:, 1:] != IGNORED).nonzero()[:, 0]  # in the order of the logits
+    losses: dict[str, Tensor] = {}
+    for name, vector in [(PLAIN, None), *vectors.items()]:
+        if name == TRANSFORM and torch.equal(vectors[TRANSFORM], vectors[GLOBAL]):
+            losses[name] = losses[GLOBAL]
+            continue
+        given = () if vector is None else (partial(connected_at, model.language_model, inputs["anchors"], vector),)
+        logits, targets = model.answer_logits(inputs["input_ids"], inputs["attention_mask"], inputs["labels"], *given)
+        each = F.cross_entropy(logits.float(), targets, reduction="none")
+        losses[name] = each.new_zeros(len(batch.pairs)).index_add_(0, rows, each)
+    return losses
+
+
+def _r2(error: Tensor, variation: Tensor, square: Tensor) -> float | None:
+    # Differences of nearly equal sums: what is left of a constant is rounding.
+    return _rounded(1 - error / variation) if variation > 1e-9 * square else None
+
+
+def _shares(parts: Tensor, wholes: Tensor) -> list[float | None]:
+    return [_rounded(part / whole) if whole else None for part, whole in zip(parts, wholes, strict=True)]
+
+
+def _rounded(value: Tensor) -> float:
+    return round(value.item(), 4)

@@ -1,0 +1,93 @@
+"""Two-pass inference on transformers: slow, plain, and the oracle of every faster engine.
+
+Pass 1 runs the whole prompt and reads its activations at the anchor; pass 2 runs the whole prompt again
+with the connection, and decodes greedily from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from cc_core.checkpoint import load_connection
+from cc_core.connection import Connection
+from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Greedy tokens, the log-probability of each, and the chosen layer (None when plain)."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    layer: int | None
+
+
+class Reference:
+    """A transformers model with its connection.
+
+    Args:
+        model: the plain tuned model.
+        connection: ``W`` and the Transform Matrices; moved to the model's device.
+    """
+
+    def __init__(self, model: PreTrainedModel, connection: Connection) -> None:
+        self.model = model.eval()
+        self.connection = connection.to(model.device)
+
+    @classmethod
+    def from_checkpoint(cls, directory: Path, dtype: torch.dtype = torch.float32) -> Reference:
+        """Load a checkpoint directory; raises `cc_core.checkpoint.CheckpointError`."""
+        connection, _ = load_connection(directory)
+        # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+        return cls(model, connection)
+
+    @torch.inference_mode()
+    def capture(self, input_ids: Tensor, attention_mask: Tensor) -> Capture:
+        """Pass 1: the FFN contributions and the embedding at each prompt's anchor."""
+        positions = anchor_positions(attention_mask, self.connection.anchor_offset)
+        with capture_at(self.model, positions) as capture:
+            self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1)
+        return capture
+
+    @torch.inference_mode()
+    def generate(
+        self, prompt: Sequence[int], name: str | None, max_tokens: int, *, stop: Sequence[int] = ()
+    ) -> Generation:
+        """Greedy decoding of one prompt.
+
+        Args:
+            prompt: token ids.
+            name: which Transform Matrix, or None for the plain model.
+            max_tokens: how many tokens to generate at most.
+            stop: token ids that end the generation; the one met is the last token returned.
+        """
+        input_ids = torch.tensor([list(prompt)], device=self.model.device)
+        mask = torch.ones_like(input_ids)
+        layer: int | None = None
+        if name is None:
+            output = self.model(input_ids=input_ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+        else:
+            capture = self.capture(input_ids, mask)
+            decision = self.connection.decide(name, capture.activations, capture.embedding)
+            layer = int(decision.layer)
+            positions = anchor_positions(mask, self.connection.anchor_offset)
+            with connected_at(self.model, positions, decision.vector):
+                output = self.model(input_ids=input_ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        while True:
+            distribution = output.logits[0, -1].float().log_softmax(dim=-1)
+            token = int(distribution.argmax())
+            tokens.append(token)
+            logprobs.append(float(distribution[token]))
+            if len(tokens) == max_tokens or token in stop:
+                return Generation(tokens, logprobs, layer)
+            following = torch.tensor([[token]], device=self.model.device)
+            output = self.model(input_ids=following, past_key_values=output.past_key_values, use_cache=True)

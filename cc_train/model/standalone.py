@@ -1,0 +1,195 @@
+"""A connection on its own, as ``cc-train run --tuning connection`` writes it, and ``cc-train attach``.
+
+- ``cc_connection.safetensors``: as in a checkpoint.
+- ``cc_connection.json``: what ``cc_connection`` in a checkpoint's ``config.json`` will be, with ``base``: the model
+  that it was trained on, by architecture, L, H and a digest of the weights.
+- ``chat_template.jinja``: the template that it was trained with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cc_core.architectures import UnsupportedArchitectureError, base_architecture
+from cc_core.checkpoint import (
+    CONFIG_FILE,
+    CONNECTION_FILE,
+    CheckpointError,
+    ConnectionConfig,
+    architecture_named,
+    json_bytes,
+    read_connection,
+    read_json,
+    replace_file,
+    save_connection,
+    write_connection,
+)
+from cc_core.connection import Connection
+from cc_core.terminal.usage import SuggestingParser
+from cc_train.training.projection import PROJECTION_FILE
+from cc_train.workspace import OutputError, Workspace
+
+ENTRY_FILE = "cc_connection.json"
+TEMPLATE_FILE = "chat_template.jinja"
+BAD_INPUT = 2
+_WEIGHTS = "model*.safetensors"
+_HEADER_BYTES = 8  # a safetensors file begins with the length of its header
+_BLOCK = 1 << 24
+
+
+class Base(BaseModel):
+    """The model that a connection was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    num_hidden_layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Entry(ConnectionConfig):
+    base: Base
+
+
+def describe_base(directory: Path) -> Base:
+    """What identifies a model's directory; raises `CheckpointError` if it is none that can be connected."""
+    path = directory / CONFIG_FILE
+    config = read_json(path)
+    try:
+        architecture = base_architecture(architecture_named(path, config))
+        shape = {field: config.get(field) for field in ("num_hidden_layers", "hidden_size")}
+        return Base.model_validate({"architecture": architecture, **shape, "weights_sha256": weights_digest(directory)})
+    except UnsupportedArchitectureError as error:
+        raise CheckpointError(path, f"field 'architectures': {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CheckpointError(path, f"field {first['loc'][0]!r}: {first['msg']} (found {first['input']!r})") from error
+
+
+def weights_digest(directory: Path) -> str:
+    """SHA-256 of a model's weights by name, type and shape, however they are spread over safetensors files."""
+    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for path in sorted(directory.glob(_WEIGHTS)):
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(_HEADER_BYTES), "little")
+                header = json.loads(file.read(min(length, path.stat().st_size)))
+            header.pop("__metadata__", None)
+            tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+    if not tensors:
+        raise CheckpointError(directory, f"holds no {_WEIGHTS}; a connection belongs to weights in this format")
+    digest = hashlib.sha256()
+    for name, (path, start, about) in sorted(tensors.items()):
+        digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
+        first, end = about["data_offsets"]
+        with path.open("rb") as file:
+            file.seek(start + first)
+            for left in range(end - first, 0, -_BLOCK):
+                digest.update(file.read(min(_BLOCK, left)))
+    return digest.hexdigest()
+
+
+def save_alone(
+    directory: Path, model: Path, connection: Connection, languages: list[str], details: dict[str, Any], template: str
+) -> None:
+    """Write a connection for ``model`` into ``directory``, which exists.
+
+    Args:
+        directory: receives the files.
+        model: the base model's directory.
+        connection, languages, details: as in `cc_core.checkpoint.save_connection`.
+        template: the chat template that it was trained with.
+    """
+    base = describe_base(model).model_dump()
+    entry = write_connection(directory, connection, base, languages, {**details, "base": base})
+    (directory / TEMPLATE_FILE).write_text(template, "utf-8")
+    replace_file(directory / ENTRY_FILE, json_bytes(entry.model_dump(mode="json")))
+
+
+def load_alone(directory: Path) -> tuple[Connection, ConnectionConfig, Base]:
+    """Read and validate what `save_alone` wrote; raises `CheckpointError`."""
+    path = directory / ENTRY_FILE
+    if not path.is_file() and (directory / CONFIG_FILE).is_file():
+        raise CheckpointError(directory, f"is a whole model, not a connection on its own (no {ENTRY_FILE})")
+    try:
+        entry = _Entry.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
+    return read_connection(directory, entry, entry.base.model_dump(), f"{ENTRY_FILE} field 'sha256'"), entry, entry.base
+
+
+def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = False) -> Path:
+    """Copy a base model to ``output`` with a connection that was trained on it.
+
+    Raises:
+        CheckpointError: one of them cannot be read, or the connection was trained on another model.
+        OutputError: something is in the way at ``output``.
+    """
+    trained, entry, expected = load_alone(connection)
+    found = describe_base(model)
+    for field, what in (
+        ("architecture", "architecture"),
+        ("num_hidden_layers", "number of layers"),
+        ("hidden_size", "hidden size"),
+        ("weights_sha256", "weights' SHA-256"),
+    ):
+        if getattr(found, field) != getattr(expected, field):
+            raise CheckpointError(
+                connection / ENTRY_FILE,
+                f"was trained on another model: its {what} is {getattr(expected, field)}, that of {model} is "
+                f"{getattr(found, field)}; attach it to its own base, or train one with "
+                f"cc-train run --tuning connection --model {model}",
+            )
+    workspace = Workspace(output, overwrite=overwrite)
+    directory = workspace.open()
+    with workspace.writing():
+        for path in sorted(model.iterdir()):
+            if path.is_file() and path.name not in (CONNECTION_FILE, ENTRY_FILE):
+                shutil.copyfile(path, directory / path.name)
+        shutil.copyfile(connection / TEMPLATE_FILE, directory / TEMPLATE_FILE)
+        details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
+        save_connection(directory, trained, list(entry.languages), details)
+        if (connection / PROJECTION_FILE).is_file():  # for `cc-train fit`
+            (directory / PROJECTION_FILE).parent.mkdir()
+            shutil.copyfile(connection / PROJECTION_FILE, directory / PROJECTION_FILE)
+        return workspace.publish()
+
+
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train attach``."""
+    parser = SuggestingParser(
+        prog="cc-train attach",
+        description="Put a connection from `cc-train run --tuning connection` on the base model that it was trained "
+        "on: a checkpoint to serve.",
+        epilog="example: cc-train attach --model models/base --connection outputs/connection --output outputs/mine",
+    )
+    parser.add_argument("--model", type=Path, required=True, help="Directory of the base model.")
+    parser.add_argument("--connection", type=Path, required=True, help="Directory of the connection.")
+    parser.add_argument("--output", type=Path, required=True, help="Directory of the checkpoint; must not hold any.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace what --output holds.")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train attach``."""
+    options = make_parser().parse_args(arguments)
+    try:
+        output = attach(options.model, options.connection, options.output, overwrite=options.overwrite)
+    except (CheckpointError, OutputError) as error:
+        print(f"cc-train attach: {error}", file=sys.stderr)
+        return BAD_INPUT
+    print(f"checkpoint: {output}\nserve it:   cc-serve serve {output}")
+    return 0

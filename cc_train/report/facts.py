@@ -1,0 +1,90 @@
+"""What a run was told, as ``cc_run.json`` keeps it for the report and the model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard
+from yaml import YAMLError
+
+from cc_train.config.run import RunConfig
+from cc_train.data.sources import of_hub, parse_sources
+
+RUN_FILE = "cc_run.json"
+# Said elsewhere, or of the machine and not of the run.
+_LEFT_OUT = {
+    "model",
+    "data",
+    "eval_data",
+    "output_dir",
+    "logging_dir",
+    "resume_from_checkpoint",
+    "overwrite",
+    "use_cpu",
+}
+
+
+def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: float) -> dict[str, Any]:
+    """What was trained on what: names of files and no paths, which say nothing elsewhere; a hub's id is kept whole.
+
+    Args:
+        config: of the run.
+        rows: trained ones by language.
+        skipped: rows that were not used.
+        loss: mean training loss, nats per answer token.
+    """
+    return {
+        "base_model": Path(config.model.model).name,
+        "licence": base_licence(Path(config.model.model)),
+        "data": named_sources(config.data.data),
+        "rows": dict(rows),
+        "skipped_rows": skipped,
+        "training_loss": round(loss, 4),
+        "options": _options(config),
+        "versions": {name: version(name) for name in ("torch", "transformers")},
+    }
+
+
+def named_sources(given: Sequence[str]) -> list[str]:
+    """Names of an option's sources, with their weights."""
+    sources = parse_sources(given)
+    names = [source.name if of_hub(source.name) else Path(source.name).name for source in sources]
+    return [n if s.weight == 1 else f"{n} × {s.weight:g}" for n, s in zip(names, sources, strict=True)]
+
+
+def base_licence(model: Path) -> str | None:
+    """The licence that a base model's own card names, as the hub's identifier; None where it names none."""
+    card = model / "README.md"
+    if not card.is_file():
+        return None
+    try:
+        licence = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict().get("license")
+    except (OSError, ValueError, YAMLError):
+        return None
+    return licence if isinstance(licence, str) else None
+
+
+def write_run_facts(directory: Path, facts: dict[str, Any]) -> None:
+    """Write ``cc_run.json``."""
+    (directory / RUN_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _options(config: RunConfig) -> dict[str, Any]:
+    """The options that are not at their defaults, and the method's and learning rate's always."""
+    found: dict[str, Any] = {}
+    for group in fields(config):
+        arguments = getattr(config, group.name)
+        for option in fields(arguments):
+            value = getattr(arguments, option.name)
+            default = option.default if option.default_factory is MISSING else option.default_factory()
+            said = option.name in ("method", "tuning", "learning_rate", "num_train_epochs", "seed")
+            if option.init and option.name not in _LEFT_OUT and (said or value != default):
+                found[option.name] = (
+                    value if isinstance(value, int | float | list) else str(getattr(value, "value", value))
+                )
+    return found

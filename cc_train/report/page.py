@@ -1,0 +1,129 @@
+"""The report of a run: ``report.html``, which needs no other file, and its pictures in ``report/``."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from cc_core.terminal.usage import SuggestingParser
+from cc_train.fit.fitting import FIT_FILE
+from cc_train.report.charts import run_charts
+from cc_train.report.facts import RUN_FILE, write_run_facts
+from cc_train.report.model_card import CARD_FILE, write_card
+from cc_train.report.rendering import render
+
+REPORT_FILE = "report.html"
+PICTURES = "report"
+STATE_FILE = "trainer_state.json"
+BAD_INPUT = 2
+_TEMPLATE = "report.html.jinja"
+_TITLES = {
+    "loss": "Loss",
+    "learning_rate": "Learning rate",
+    "layers": "Layers chosen, by language",
+    "fit": "Fit of the Transform Matrices, on held-out pairs",
+    "answer_loss": "Loss of the answers, on held-out pairs",
+}
+
+
+class ReportError(ValueError):
+    """There is nothing to report on; the message says what is missing."""
+
+
+def write_report(directory: Path, name: str | None = None) -> Path:
+    """Write ``report.html`` and ``report/*.png`` from what a run left in its output directory.
+
+    Args:
+        directory: of the run.
+        name: of what it made, if that is not the directory's.
+
+    Raises:
+        ReportError: it left nothing, or a file of it cannot be understood.
+    """
+    history = _read(directory / STATE_FILE).get("log_history", [])
+    fit = _read(directory / FIT_FILE)
+    run = _read(directory / RUN_FILE)
+    if not (history or fit):
+        raise ReportError(f"{directory}: holds neither {STATE_FILE} nor {FIT_FILE}; is it the output of cc-train run?")
+    pictures = directory / PICTURES
+    pictures.mkdir(exist_ok=True)
+    charts = []
+    for chart, figure in run_charts(history, fit.get("scores", {})).items():
+        payload = _png(figure)
+        (pictures / f"{chart}.png").write_bytes(payload)
+        charts.append({"title": _TITLES[chart], "data": base64.b64encode(payload).decode()})
+    path = directory / REPORT_FILE
+    path.write_text(render(_TEMPLATE, html=True, name=name or directory.name, run=run, fit=fit, charts=charts), "utf-8")
+    return path
+
+
+def describe(directory: Path, facts: dict[str, Any] | None, name: str, say: Callable[[str], object]) -> None:
+    """Write ``cc_run.json``, the report and the model card; what goes wrong is said, and loses nobody a trained model.
+
+    Args:
+        directory: of the run.
+        facts: from `cc_train.report.facts.run_facts`; None keeps those that are there.
+        name: of what it made.
+        say: receives a line.
+    """
+    try:
+        if facts is not None:
+            write_run_facts(directory, facts)
+        write_report(directory, name)
+        if (directory / RUN_FILE).exists():
+            write_card(directory, name)
+    except Exception as error:  # a picture is not worth a training run
+        say(f"The report is not complete ({type(error).__name__}: {error}); cc-train report writes it again.")
+
+
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train report``."""
+    parser = SuggestingParser(
+        prog="cc-train report",
+        description=f"Write {REPORT_FILE} and its pictures again, and {CARD_FILE} where there is none.",
+        epilog="example: cc-train report outputs/mine",
+    )
+    parser.add_argument("directory", type=Path, help="What cc-train run or fit wrote.")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train report``."""
+    directory = make_parser().parse_args(arguments).directory
+    try:
+        print(write_report(directory))
+        if (directory / RUN_FILE).exists() and not (directory / CARD_FILE).exists():
+            print(write_card(directory))
+    except ReportError as error:
+        print(f"cc-train report: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        print(f"cc-train report: {directory}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of the run, empty where there is none."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: is not a JSON object")
+    return content

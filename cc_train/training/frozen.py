@@ -1,0 +1,58 @@
+"""The answer's pass of a model whose weights are frozen: what stands before the anchor needs no gradient.
+
+Attention is causal, so nothing before the anchor depends on the connection's vector. Those tokens run once without
+a gradient and leave keys and values; only the anchor and the answer run with one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from cc_train.data.dataset import IGNORED
+from cc_train.model.activations import connected_at
+from cc_train.model.answer_head import answer_positions, head_only_at
+
+
+def frozen_answer_logits(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+    anchors: Tensor,
+    vector: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
+
+    Args:
+        input_ids, attention_mask, labels: prompts and answers, padded on the right, ``[B, N]``.
+        anchors: ``[B]``.
+        vector: what is added at the anchors, ``[B, H]``; the gradient flows to it only.
+    """
+    lengths = attention_mask.sum(dim=1)
+    # The anchors are put into one column: a sliding window then counts the tokens between two columns as it should.
+    before = torch.arange(int(anchors.max()), device=anchors.device) - (anchors.max() - anchors)[:, None]
+    after = torch.arange(int((lengths - anchors).max()), device=anchors.device) + anchors[:, None]
+    is_before, is_after = before >= 0, after < lengths[:, None]
+    before, after = before.clamp_min(0), after.clamp_max(input_ids.shape[1] - 1)
+    cache = None
+    if before.shape[1]:
+        with torch.no_grad():
+            cache = model.model(
+                input_ids=input_ids.gather(1, before),
+                attention_mask=is_before.long(),
+                position_ids=before,
+                use_cache=True,
+            ).past_key_values
+    labels = labels.gather(1, after).masked_fill(~is_after, IGNORED)
+    rows, columns = answer_positions(labels)
+    with connected_at(model, torch.zeros_like(anchors), vector), head_only_at(model, rows, columns):
+        logits = model(
+            input_ids=input_ids.gather(1, after),
+            attention_mask=torch.cat([is_before, is_after], dim=1).long(),
+            position_ids=after,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).logits
+    return logits[0], labels[rows, columns + 1]

@@ -1,0 +1,251 @@
+"""Trainer for both methods: transformers' loop, with its own optimiser group, checks and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from cc_train.data.dataset import PairCollator, PairDataset
+from cc_train.training.layer_counts import LAYERS, LayerCounts
+from cc_train.training.sampling import EpochLengthSampler, cost
+from cc_train.training.two_pass import ParallelModel
+from cc_train.workspace import flush, place
+
+STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
+_ASIDE = ".saving"  # where a checkpoint is until it is whole
+_SHOWN_ROWS = 5
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message names the step and the rows."""
+
+
+class ConnectionTrainer(Trainer):
+    """Trains a `ParallelModel`, which computes the loss itself.
+
+    Args:
+        model: what to train.
+        args: every field keeps Trainer's meaning.
+        train_dataset, eval_dataset: encoded rows.
+        collator: batches them.
+        decision_learning_rate: of the Decision Maker; None for the same as the model's.
+        english: the training rows' English activations ``[R, L, H]``, where they are known because no weight changes.
+    """
+
+    model: ParallelModel
+
+    def __init__(
+        self,
+        model: ParallelModel,
+        args: TrainingArguments,
+        train_dataset: PairDataset,
+        collator: PairCollator,
+        *,
+        eval_dataset: PairDataset | None = None,
+        decision_learning_rate: float | None = None,
+        english: Tensor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args.remove_unused_columns = False  # the collator needs columns that are no argument of forward
+        args.prediction_loss_only = True  # logits exist at the answers' positions only
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=collator,
+            **kwargs,
+        )
+        self.decision_learning_rate = decision_learning_rate
+        self.english = english
+        self._layers = LayerCounts(model.config.num_hidden_layers)
+        self._rows: list[int] = []  # of the step that is running, on this process
+        self._aside: Path | None = None
+        self.label_smoother = None  # ParallelModel smooths, where the targets are
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Trainer's own, and a check that the loss is a number; raises `TrainingError` naming the batch's rows."""
+        rows = inputs["row"]
+        inputs = {name: value for name, value in inputs.items() if name != "row"}
+        if self.english is not None and model.training:
+            inputs["english_activations"] = self.english[rows.cpu()].to(rows.device)
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = result[0] if isinstance(result, tuple) else result
+        if model.training:
+            self._rows.extend(rows.tolist())
+        if not torch.isfinite(loss).all():
+            dataset = self.train_dataset if model.training else self.eval_dataset
+            raise self._broken(f"the loss is {loss.mean().item()}", rows.tolist(), dataset)
+        if model.training and self.model.chosen is not None:
+            examples = self.train_dataset.examples  # type: ignore[union-attr]
+            languages = [examples[i].row.lang for i in rows.tolist() if examples[i].row.connected]
+            self._layers.add(languages, self.model.chosen)
+        return result
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Trainer's own, before the weights change, which a gradient that is no number would spoil for good."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not self.args.fp16 and not math.isfinite(float(norm)):  # fp16 scales its loss down and tries again
+            raise self._broken(f"the gradient's norm is {float(norm)}", self._rows, self.train_dataset)
+        self._rows = []
+        return norm
+
+    def _broken(self, what: str, rows: list[int], dataset: Any) -> TrainingError:
+        names = [dataset.examples[i].row.name for i in rows]
+        more = f" and {len(names) - _SHOWN_ROWS} more" if len(names) > _SHOWN_ROWS else ""
+        return TrainingError(
+            f"{what} at step {self.state.global_step + 1}, on {', '.join(names[:_SHOWN_ROWS])}{more}; "
+            "lower --learning-rate, or look at these rows"
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Trainer's own; by length in an order that does not depend on what was drawn before."""
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        return EpochLengthSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            [cost(example) for example in dataset.examples],
+            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Trainer's own; the Decision Maker, new beside a trained model, may get its own learning rate."""
+        optimizer = super().create_optimizer(model)
+        if self.model.decision is not None and self.decision_learning_rate is not None:
+            own = list(self.model.decision.parameters())
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if all(p is not parameter for parameter in own)]
+            optimizer.add_param_group(
+                {"params": own, "lr": self.decision_learning_rate, "weight_decay": self.args.weight_decay}
+            )
+        return optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds ``layers_in_use``, the perplexity of the choice: 1 when it has settled on one layer, L when open."""
+        counts = self.model.take_choices()
+        if counts is not None and "loss" in logs:
+            share = counts / counts.sum()
+            logs["layers_in_use"] = round(math.exp(torch.special.entr(share).sum().item()), 2)
+        super().log(logs, start_time)
+        if "loss" in logs and self._layers:  # for the report: no logging service takes a table
+            self.state.log_history[-1][LAYERS] = self._layers.take()  # type: ignore[assignment]
+
+    def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What was trained, by name: the language model's weights, and `DecisionMaker`'s, if there is one.
+
+        Every process of a parallel job must ask; DeepSpeed answers the main one only, and here the others get nothing.
+        """
+        state = self.accelerator.get_state_dict(self.model_wrapped) or {}
+        return _part(state, "language_model."), _part(state, "decision.")
+
+    def save_last(self) -> None:
+        """A checkpoint of the last step, unless there is one: what comes after training goes on from it when it fails.
+
+        Every process of a parallel job must ask. It has no optimiser's state, which no further step needs, but for FSDP
+        and DeepSpeed, which only read all of it or nothing.
+        """
+        if (Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}").exists():
+            return
+        kept = self.args.save_only_model
+        self.args.save_only_model = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        try:
+            self._save_checkpoint(self.model, trial=None)
+        finally:
+            self.args.save_only_model = kept
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Trainer's own checkpoint, full precision, of what is trained: `_load_from_checkpoint` resumes from it."""
+        directory = Path(output_dir or str(self.args.output_dir))
+        directory.mkdir(parents=True, exist_ok=True)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / STATE_FILE)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's own, written aside and then renamed: what is called a checkpoint is a whole one."""
+        directory = Path(str(self.args.output_dir))
+        aside, name = directory / _ASIDE, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            if self.args.should_save:
+                shutil.rmtree(aside, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
+            self._aside = aside
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self._name_best(directory, aside / name)
+                flush(aside / name)
+                place(aside / name, directory / name)
+                aside.rmdir()
+                rotate_checkpoints(str(directory), self.args.save_total_limit, self.state.best_model_checkpoint)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            free = shutil.disk_usage(directory).free / 1e6
+            raise TrainingError(
+                f"{directory / name} cannot be saved ({' '.join(str(error).split())}); "
+                f"{free:.0f} MB are free there: make room, or save less often or less (--save-total-limit)"
+            ) from error
+        finally:
+            self._aside = None
+        self.accelerator.wait_for_everyone()
+
+    def _name_best(self, directory: Path, saved: Path) -> None:
+        """The best checkpoint's path, where it will be."""
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best) == saved:
+            self.state.best_model_checkpoint = str(directory / saved.name)
+            self.state.save_to_json(str(saved / TRAINER_STATE_NAME))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._aside is None else str(self._aside)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:  # each process has saved its share
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        target: Any = self.model if model is None else model
+        path = Path(resume_from_checkpoint) / STATE_FILE
+        try:
+            saved = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{path}: cannot be read ({error}), so nothing can be resumed from it") from error
+        trained = self._trained_names()
+        if saved.keys() != trained:
+            some = sorted(saved.keys() ^ trained)[0]
+            raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
+        target.load_state_dict(saved, strict=False)  # what is frozen is not in it
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
+        """Trainer's own; nothing after the last step, of which Trainer takes one more when it resumes there."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return [], None
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """What a `ParallelModel`'s state has under ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
