@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from cc_core.language.detector import LanguageDetector as LanguageDetector
     from cc_serve.offline import connected as connected
     from cc_serve.offline import connection_of as connection_of
-    from cc_serve.policy import RoutingPolicy as RoutingPolicy
-    from cc_serve.routing import Route as Route
-    from cc_serve.routing import Router as Router
+    from cc_serve.routing.policy import RoutingPolicy as RoutingPolicy
+    from cc_serve.routing.router import Route as Route
+    from cc_serve.routing.router import Router as Router
 
 _MODULES = {
     "LanguageDetector": "cc_core.language.detector",
-    "Route": "cc_serve.routing",
-    "Router": "cc_serve.routing",
-    "RoutingPolicy": "cc_serve.policy",
+    "Route": "cc_serve.routing.router",
+    "Router": "cc_serve.routing.router",
+    "RoutingPolicy": "cc_serve.routing.policy",
     "connected": "cc_serve.offline",
     "connection_of": "cc_serve.offline",
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.policy import OFF
-from cc_serve.routing import Route
+from cc_serve.routing.policy import OFF
+from cc_serve.routing.router import Route
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams

@@ -17,12 +17,12 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
 
 from cc_serve.api.arguments import parse_arguments
-from cc_serve.api.drain import Drain
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.server import add_connection_layer
-from cc_serve.api.token_times import observe_engine
+from cc_serve.api.telemetry.token_times import observe_engine
 from cc_serve.api.work import BoundedEngine
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 
 PATH = "/v1/chat/completions"
 CHUNKS = 16

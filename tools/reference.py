@@ -20,12 +20,12 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 def commands() -> str:
     """Every command's own help."""
-    import cc_serve.cli
+    import cc_serve.commands.main
     import cc_train.commands.main
 
     words = ["", "serve", "doctor", "route", "key new", "completion"]
     pages = [
-        ("cc-serve", cc_serve.cli.main, words),
+        ("cc-serve", cc_serve.commands.main.main, words),
         ("cc-train", cc_train.commands.main.main, ["", *cc_train.commands.main.COMMANDS]),
     ]
     lines = ["# Commands", "", "What `--help` says of each, with its defaults, an example and its exit codes.", ""]
@@ -58,8 +58,8 @@ def recipe() -> str:
 
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
-    from cc_serve.configuration import Configuration, Key, KeyLimits, Limits
-    from cc_serve.policy import RoutingPolicy
+    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.routing.policy import RoutingPolicy
 
     sections: list[tuple[str, type[BaseModel]]] = [
         ("The file", Configuration),
@@ -117,7 +117,7 @@ def metrics() -> str:
     """What the server adds to vLLM's metrics, as they are declared."""
     from prometheus_client import Counter, Histogram
 
-    module = importlib.import_module("cc_serve.api.metrics")
+    module = importlib.import_module("cc_serve.api.telemetry.metrics")
     lines = [
         "# Metrics, one by one",
         "",

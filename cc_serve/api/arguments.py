@@ -16,8 +16,8 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.api.defaults import ServeDefaults, set_environment
-from cc_serve.configuration import CONFIGURATION_FLAG
-from cc_serve.keys import VLLM_ENVIRONMENT, hash_key
+from cc_serve.config.configuration import CONFIGURATION_FLAG
+from cc_serve.config.keys import VLLM_ENVIRONMENT, hash_key
 
 _EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a flag with --help=max-model-len.\n"
 

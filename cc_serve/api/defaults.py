@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vllm.platforms import current_platform
 
-from cc_serve.cpu import KV_CACHE_BYTES, has_bfloat16
+from cc_serve.process.cpu import KV_CACHE_BYTES, has_bfloat16
 
 
 @dataclass(frozen=True)

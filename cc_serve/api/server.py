@@ -24,29 +24,29 @@ from vllm.entrypoints.launchers.launcher import serve_http, setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
 from vllm.utils.system_utils import decorate_logs
 
-from cc_serve.api.admin import admin, reload_or_keep
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.authentication import PROBES, KeyMiddleware, caller_of
-from cc_serve.api.begin import BeginningMiddleware
-from cc_serve.api.connection import ConnectionMiddleware
-from cc_serve.api.describe import describe_models, languages_endpoint, load_fit
-from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.endpoints.admin import admin, reload_or_keep
+from cc_serve.api.endpoints.languages import describe_models, languages_endpoint, load_fit
+from cc_serve.api.endpoints.layers import layers_endpoint
+from cc_serve.api.endpoints.playground import page_files, playground
+from cc_serve.api.endpoints.probes import probes
+from cc_serve.api.endpoints.route import explain_endpoint
 from cc_serve.api.errors import http_error
-from cc_serve.api.explain import explain_endpoint
 from cc_serve.api.http_protocol import BoundedHttpProtocol
-from cc_serve.api.layers import layers_endpoint
-from cc_serve.api.limits import LimitsMiddleware
-from cc_serve.api.observe import ObservingMiddleware
-from cc_serve.api.playground import page_files, playground
-from cc_serve.api.probes import probes
-from cc_serve.api.record import RequestRecord
-from cc_serve.api.request_log import request_log
-from cc_serve.api.token_times import observe_engine
+from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
+from cc_serve.api.middleware.begin import BeginningMiddleware
+from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.middleware.observe import ObservingMiddleware
+from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.api.telemetry.request_log import request_log
+from cc_serve.api.telemetry.token_times import observe_engine
 from cc_serve.api.work import BoundedEngine
+from cc_serve.config.settings import LiveSettings
 from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
-from cc_serve.routing import Router
-from cc_serve.settings import LiveSettings
-from cc_serve.startup import API, ENGINE, enter_phase
+from cc_serve.process.startup import API, ENGINE, enter_phase
+from cc_serve.routing.router import Router
 
 # After the engine has stopped, connections that still do not close get this long.
 CLOSE_SECONDS: Final = 5

@@ -17,8 +17,8 @@ from vllm.exceptions import GracefulHTTPError, VLLMValidationError
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-from cc_serve.api.metrics import count_limit
-from cc_serve.configuration import Limits
+from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.config.configuration import Limits
 
 
 class DeadlineError(GracefulHTTPError):

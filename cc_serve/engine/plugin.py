@@ -5,8 +5,8 @@ import signal
 import threading
 
 from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
-from cc_serve.logs import quieten_libraries
-from cc_serve.startup import collect_as_usual, in_a_start
+from cc_serve.process.logs import quieten_libraries
+from cc_serve.process.startup import collect_as_usual, in_a_start
 
 
 def register() -> None:

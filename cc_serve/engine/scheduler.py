@@ -24,7 +24,7 @@ from vllm.v1.request import Request
 
 from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
-from cc_serve.engine.layers import NOT_FINITE, chosen_layers
+from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMarks, InjectMark
 
 logger = init_logger(__name__)

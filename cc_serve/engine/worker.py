@@ -17,11 +17,11 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
 from cc_serve.engine.admission import drop_admission
-from cc_serve.engine.layers import AsyncOutputWithLayers, LayerChoices
+from cc_serve.engine.layer_choices import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.model import ConnectedModelMixin
 from cc_serve.engine.rows import Row
-from cc_serve.startup import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
+from cc_serve.process.startup import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
 
 
 class ConnectionRunnerMixin(GPUModelRunner):

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from vllm.entrypoints.launchers.app import build_app
 
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.drain import Drain
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.server import add_connection_layer
-from cc_serve.keys import hash_key
-from cc_serve.settings import LiveSettings
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
 
 
 def make_app(settings: LiveSettings, checkpoint: Path, *flags: str) -> FastAPI:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from cc_serve.keys import hash_key
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 from tests.api.application import make_app, write_keys
 
 

@@ -13,8 +13,8 @@ import pytest
 import cc_serve.api.defaults
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.server import StartError, serve
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 
 Parse = Callable[..., Namespace]
 

@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.authentication import KeyMiddleware
-from cc_serve.api.playground import page_files
-from cc_serve.keys import hash_key
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.api.endpoints.playground import page_files
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 from tests.api.application import make_app, write_keys
 
 PROBES = {"/live", "/ready", "/health"}

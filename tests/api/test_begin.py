@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from cc_serve.api.begin import BeginningMiddleware
+from cc_serve.api.middleware.begin import BeginningMiddleware
 
 SCOPE = {"type": "http", "method": "POST"}
 START = {"type": "http.response.start", "status": 200, "headers": []}

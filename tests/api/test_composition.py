@@ -13,10 +13,10 @@ from vllm.entrypoints.launchers.app import build_app
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.drain import Drain
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.server import add_connection_layer
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 
 UNKNOWN = {"prompt": "a", "cc_connection": "xx"}
 

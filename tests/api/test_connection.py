@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 
-from cc_serve.api.authentication import KeyMiddleware
-from cc_serve.api.connection import CONNECTED_PATHS, PLAIN_PATHS, ConnectionMiddleware, RefusedError, connect_body
-from cc_serve.routing import Router, UnknownConnectionError
-from cc_serve.settings import LiveSettings
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.connection import (
+    CONNECTED_PATHS,
+    PLAIN_PATHS,
+    ConnectionMiddleware,
+    RefusedError,
+    connect_body,
+)
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import Router, UnknownConnectionError
 from tests.api.echo import PIECES, client_of, echo_app
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"

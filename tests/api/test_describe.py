@@ -11,9 +11,9 @@ import pytest
 from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
 
 import cc_train.fit.fitting
-from cc_serve.api.describe import FIT_FILE, describe_models, languages_of, load_fit
-from cc_serve.policy import RoutingPolicy
-from cc_serve.routing import Router
+from cc_serve.api.endpoints.languages import FIT_FILE, describe_models, languages_of, load_fit
+from cc_serve.routing.policy import RoutingPolicy
+from cc_serve.routing.router import Router
 
 FIGURES: dict[str, Any] = {
     "pairs": 3,

@@ -11,9 +11,9 @@ import openai
 import pytest
 from starlette.types import Message
 
-from cc_serve.api.details import with_details
-from cc_serve.api.record import RequestRecord
-from cc_serve.routing import Route
+from cc_serve.api.middleware.details import with_details
+from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.routing.router import Route
 from cc_train.model.reference import Reference
 from tests.api.conftest import MODEL, Server
 

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from cc_serve.api.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.middleware.drain import Drain, DrainingEngine, DrainMiddleware
 from tests.api.echo import client_of, echo_app
 
 

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from cc_serve.api.connection import RefusedError, connect_body
-from cc_serve.api.explain import explain_endpoint
-from cc_serve.routing import Router, UnknownConnectionError
-from cc_serve.settings import LiveSettings
+from cc_serve.api.endpoints.route import explain_endpoint
+from cc_serve.api.middleware.connection import RefusedError, connect_body
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import Router, UnknownConnectionError
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 

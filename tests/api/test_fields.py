@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cc_serve.api.fields import excess
-from cc_serve.configuration import Limits
+from cc_serve.api.middleware.fields import excess
+from cc_serve.config.configuration import Limits
 
 LIMITS = Limits(choices=4, output_tokens=100, pattern_characters=10)
 

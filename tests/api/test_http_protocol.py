@@ -14,9 +14,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from cc_serve.api import http_protocol
-from cc_serve.api.body import read_body
 from cc_serve.api.http_protocol import BoundedHttpProtocol, abort
-from cc_serve.api.stall import PatientSend, StalledClientError
+from cc_serve.api.middleware.body import read_body
+from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from tests.ports import free_port
 
 MOST_BYTES = 2000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cc_serve.api import metrics
-from cc_serve.api.describe import FIT_FILE, load_fit
-from cc_serve.api.layers import layers_of
-from cc_serve.routing import Router
+from cc_serve.api.endpoints.languages import FIT_FILE, load_fit
+from cc_serve.api.endpoints.layers import layers_of
+from cc_serve.api.telemetry import metrics
+from cc_serve.routing.router import Router
 from tests.api.conftest import MODEL, Server
 from tests.tiny import LAYERS
 

@@ -18,11 +18,11 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from cc_serve.api import work
-from cc_serve.api.authentication import KeyMiddleware
-from cc_serve.api.limits import LimitsMiddleware
-from cc_serve.keys import hash_key
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 from tests.api.echo import client_of
 
 KEYS = f"keys: {{alice: {{sha256: {hash_key('alice')}}}, bob: {{sha256: {hash_key('bob')}}}}}\n"
@@ -222,7 +222,7 @@ def test_a_503_of_any_origin_says_when_to_come_back(serve: Callable[[str, Talk],
 def test_what_ignores_its_deadline_is_cut_off(
     serve: Callable[[str, Talk], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_serve.api.limits.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
 
     async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
         response = await client.post("/", json={"wait": True})

@@ -12,13 +12,13 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.authentication import KeyMiddleware
-from cc_serve.api.connection import ConnectionMiddleware
-from cc_serve.api.observe import ObservingMiddleware
-from cc_serve.api.record import RequestRecord, current
-from cc_serve.api.request_log import request_log
-from cc_serve.routing import Router
-from cc_serve.settings import LiveSettings
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.observe import ObservingMiddleware
+from cc_serve.api.telemetry.record import RequestRecord, current
+from cc_serve.api.telemetry.request_log import request_log
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import Router
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 PATH = "/v1/completions"

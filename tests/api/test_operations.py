@@ -19,7 +19,7 @@ import openai
 import psutil
 import pytest
 
-from cc_serve.keys import hash_key
+from cc_serve.config.keys import hash_key
 from tests.api.conftest import MODEL, Server, started
 from tests.api.traces import Collector, collecting
 

@@ -10,9 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, LanguageDetector
-from cc_serve.api.playground import PATH, QUESTIONS, page_files, sample_questions
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.api.endpoints.playground import PATH, QUESTIONS, page_files, sample_questions
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 from tests.api.application import make_app, write_keys
 
 FILES = page_files()

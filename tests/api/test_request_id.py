@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.api.request_id import with_request_id
+from cc_serve.api.middleware.request_id import with_request_id
 
 
 def named(*values: bytes) -> tuple[list[bytes], str]:

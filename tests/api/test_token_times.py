@@ -15,8 +15,8 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
 
-from cc_serve.api.record import RequestRecord, current
-from cc_serve.api.token_times import observe_engine
+from cc_serve.api.telemetry.record import RequestRecord, current
+from cc_serve.api.telemetry.token_times import observe_engine
 
 PROMPT = [1, 2, 3]
 

@@ -12,7 +12,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from cc_serve.api.work import BoundedEngine, DeadlineError, Work, current
-from cc_serve.configuration import Limits
+from cc_serve.config.configuration import Limits
 
 PROMPT = {"type": "token", "prompt_token_ids": [1, 2, 3]}
 

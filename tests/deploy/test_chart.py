@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cc_serve.configuration import load_configuration
+from cc_serve.config.configuration import load_configuration
 from tests.deploy.programs import DEPLOY, FETCHED, output_of, program
 
 CHART = DEPLOY / "helm"

@@ -10,7 +10,7 @@ import prometheus_client
 import pytest
 import yaml
 
-import cc_serve.api.metrics  # noqa: F401  registers its metrics
+import cc_serve.api.telemetry.metrics  # noqa: F401  registers its metrics
 from tests.deploy.programs import DEPLOY, output_of, program
 
 RULES = DEPLOY / "prometheus/rules.yml"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from cc_serve.engine.plugin import register
-from cc_serve.startup import StartProgress, collect_as_usual, collect_rarely
+from cc_serve.process.startup import StartProgress, collect_as_usual, collect_rarely
 
 OF_THE_USER = (1234, 12, 13)
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from cc_serve.routing import default_router
+from cc_serve.routing.router import default_router
 from loadtests.questions import Mix, Traffic, packaged_questions
 
 QUESTIONS = packaged_questions()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cc_serve.cli import main
+from cc_serve.commands.main import main
 from tests.tiny import random_connection, save_checkpoint, tiny_llama
 
 
@@ -68,7 +68,7 @@ def test_route_takes_any_string(run_route: Callable[..., tuple]) -> None:
 
 
 def test_route_without_a_checkpoint_starts_without_torch() -> None:
-    program = "import sys; from cc_serve.cli import main; main(['route']); sys.exit('torch' in sys.modules)"
+    program = "import sys; from cc_serve.commands.main import main; main(['route']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], input=b"", check=False).returncode == 0
 
 
@@ -123,7 +123,7 @@ def test_serve_refuses_a_bad_checkpoint_in_one_line(
 
 def test_serve_refuses_before_loading_vllm(tmp_path: Path) -> None:
     program = (
-        "import sys; from cc_serve.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from cc_serve.commands.main import main; status = main(sys.argv[1:]);"
         "sys.exit(status if 'vllm' not in sys.modules else 99)"
     )
     command = [sys.executable, "-c", program, "serve", str(tmp_path), "--port", "1"]
@@ -131,7 +131,11 @@ def test_serve_refuses_before_loading_vllm(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
-    program = [sys.executable, "-c", "import sys; from cc_serve.cli import main; sys.exit(main(sys.argv[1:]))"]
+    program = [
+        sys.executable,
+        "-c",
+        "import sys; from cc_serve.commands.main import main; sys.exit(main(sys.argv[1:]))",
+    ]
     with subprocess.Popen(
         [*program, "serve", str(checkpoint), "--port", "1"], stderr=subprocess.PIPE, text=True
     ) as process:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cc_serve.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
+from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
 
 A, B = "a" * 64, "b" * 64
 Load = Callable[[str], Configuration]
@@ -113,7 +113,7 @@ def test_serve_refuses_a_bad_file_before_loading_torch_or_vllm(tmp_path: Path) -
     path = tmp_path / "server.yaml"
     path.write_text("limits: {body_byte: 3}")
     program = (
-        "import sys; from cc_serve.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from cc_serve.commands.main import main; status = main(sys.argv[1:]);"
         "sys.exit(99 if {'vllm', 'torch'} & set(sys.modules) else status)"
     )
     command = [sys.executable, "-c", program, "serve", str(tmp_path), "--port", "1", "--cc-config", str(path)]

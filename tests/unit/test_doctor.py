@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import cc_serve.cpu
-from cc_serve import doctor
-from cc_serve.cli import main
-from cc_serve.doctor import Status
+import cc_serve.process.cpu
+from cc_serve.commands import doctor
+from cc_serve.commands.doctor import Status
+from cc_serve.commands.main import main
 from tests.ports import free_port
 from tests.tiny import random_connection, save_checkpoint, tiny_llama
 from tests.tiny_tokenizer import tiny_tokenizer
@@ -99,7 +99,7 @@ def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatc
     # In a process of its own, since this one may have imported vLLM already.
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    program = "from cc_serve.doctor import check_vllm; check = check_vllm(); print(check.status, check.found)"
+    program = "from cc_serve.commands.doctor import check_vllm; check = check_vllm(); print(check.status, check.found)"
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("failed ")
@@ -154,7 +154,7 @@ def test_weights_take_twice_as_much_in_float32(checkpoint: Path, monkeypatch: py
     monkeypatch.setattr(doctor, "_GIB", 1 << 10)  # tiny weights, in KiB
     found = []
     for capable in (True, False):
-        monkeypatch.setattr(cc_serve.cpu, "has_bfloat16", lambda capable=capable: capable)
+        monkeypatch.setattr(cc_serve.process.cpu, "has_bfloat16", lambda capable=capable: capable)
         found.append(float(doctor.check_memory(checkpoint).found.split(", ")[1].split()[0]))
     assert found[1] == pytest.approx(2 * found[0], rel=1e-3)
 

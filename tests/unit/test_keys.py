@@ -7,8 +7,8 @@ import hashlib
 import pytest
 import yaml
 
-from cc_serve.cli import main
-from cc_serve.keys import ENVIRONMENT, KeyProblemError, find_key, hash_key, new_key, take_environment_keys
+from cc_serve.commands.main import main
+from cc_serve.config.keys import ENVIRONMENT, KeyProblemError, find_key, hash_key, new_key, take_environment_keys
 
 
 def test_a_key_is_found_by_its_hash() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 PROGRAM = """
 import logging, os, sys, warnings
-from cc_serve.logs import quieten_libraries, set_up_logs
+from cc_serve.process.logs import quieten_libraries, set_up_logs
 set_up_logs(verbose={verbose}); quieten_libraries()
-logging.getLogger("cc_serve.api.admin").info("reloaded")
+logging.getLogger("cc_serve.api.endpoints.admin").info("reloaded")
 logging.getLogger("torch._library.triton").warning("no triton")
 warnings.warn("soon gone", FutureWarning)
 print(os.environ.get("VLLM_LOGGING_LEVEL"))

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cc_serve.policy import PolicyError, RoutingPolicy
+from cc_serve.routing.policy import PolicyError, RoutingPolicy
 
 
 def test_replaced_changes_only_what_it_names() -> None:

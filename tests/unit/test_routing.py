@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_core.language.detector import SERVED_LANGUAGES
-from cc_serve.policy import PolicyError, RoutingPolicy
-from cc_serve.routing import Route, Router, UnknownConnectionError, default_router, user_texts
+from cc_serve.routing.policy import PolicyError, RoutingPolicy
+from cc_serve.routing.router import Route, Router, UnknownConnectionError, default_router, user_texts
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 FRENCH = "Où se trouve la gare la plus proche ?"
@@ -220,7 +220,7 @@ def test_any_override_is_obeyed_or_refused(override: object) -> None:
 
 
 def test_routing_loads_neither_torch_nor_vllm() -> None:
-    program = "import sys, cc_serve.routing; sys.exit(bool({'torch', 'vllm'} & set(sys.modules)))"
+    program = "import sys, cc_serve.routing.router; sys.exit(bool({'torch', 'vllm'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

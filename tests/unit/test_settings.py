@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cc_serve.configuration import ConfigurationError
-from cc_serve.keys import hash_key
-from cc_serve.routing import Router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.configuration import ConfigurationError
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import Router
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 router = Router(["global", "de"], ["de", "fr"])

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from cc_serve.startup import ENGINE, IMPORT, WEIGHTS, Phase, StartProgress, enter_phase, ready_message
+from cc_serve.process.startup import ENGINE, IMPORT, WEIGHTS, Phase, StartProgress, enter_phase, ready_message
 
 
 def test_phases_of_other_processes_are_shown_and_measured() -> None:
     stream = io.StringIO()
     with StartProgress(stream) as progress:
         enter_phase(IMPORT)
-        child = f"from cc_serve.startup import enter_phase as e; e({ENGINE!r}); e({WEIGHTS!r}); e({ENGINE!r})"
+        child = f"from cc_serve.process.startup import enter_phase as e; e({ENGINE!r}); e({WEIGHTS!r}); e({ENGINE!r})"
         subprocess.run([sys.executable, "-c", child], check=True)
         phases = progress.finish()
     assert [phase.name for phase in phases] == [IMPORT, ENGINE, WEIGHTS], "each once, however many engines there are"
@@ -64,8 +64,8 @@ def test_a_start_without_phases() -> None:
 @pytest.mark.parametrize("starting", [True, False])
 def test_garbage_is_collected_rarely_while_a_starting_servers_processes_import(starting: bool) -> None:
     program = (
-        "import gc; usual = gc.get_threshold(); import cc_serve.cli; rarely = gc.get_threshold();"
-        "cc_serve.startup.collect_as_usual(); print(rarely[0] > usual[0], gc.get_threshold() == usual)"
+        "import gc; usual = gc.get_threshold(); import cc_serve.commands.main; rarely = gc.get_threshold();"
+        "cc_serve.process.startup.collect_as_usual(); print(rarely[0] > usual[0], gc.get_threshold() == usual)"
     )
     command = [sys.executable, "-c", program]
     if starting:

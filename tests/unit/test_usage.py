@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-import cc_serve.cli
+import cc_serve.commands.main
 import cc_train.commands.main
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.commands.run_help import ESSENTIAL, help_text
@@ -28,11 +28,11 @@ def output_of(capsys: pytest.CaptureFixture[str], main: object, *arguments: str)
 @pytest.mark.parametrize(
     ("main", "arguments", "meant"),
     [
-        (cc_serve.cli.main, ["sevre", "x"], "serve"),
-        (cc_serve.cli.main, ["docter"], "doctor"),
-        (cc_serve.cli.main, ["doctor", "--prot", "1"], "--port"),
-        (cc_serve.cli.main, ["route", "--chekpoint=x"], "--checkpoint"),
-        (cc_serve.cli.main, ["completion", "bsh"], "bash"),
+        (cc_serve.commands.main.main, ["sevre", "x"], "serve"),
+        (cc_serve.commands.main.main, ["docter"], "doctor"),
+        (cc_serve.commands.main.main, ["doctor", "--prot", "1"], "--port"),
+        (cc_serve.commands.main.main, ["route", "--chekpoint=x"], "--checkpoint"),
+        (cc_serve.commands.main.main, ["completion", "bsh"], "bash"),
         (cc_train.commands.main.main, ["rnu"], "run"),
         (cc_train.commands.main.main, ["run", "--learnign-rate", "1"], "--learning-rate"),
         (cc_train.commands.main.main, ["completion", "zhs"], "zsh"),
@@ -69,7 +69,7 @@ def test_every_help_fits_a_screen_and_has_an_example(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str, command: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
-    main = importlib.import_module(program.replace("-", "_") + ".cli").main
+    main = importlib.import_module(program.replace("-", "_") + ".commands.main").main
     status, output = output_of(capsys, main, *command.split(), "--help")
     assert status == 0
     assert len(output.splitlines()) <= ROWS

@@ -13,9 +13,9 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from cc_serve.keys import hash_key
-from cc_serve.routing import default_router
-from cc_serve.settings import LiveSettings
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
 from tests.api.application import make_app
 from tests.api.conftest import Server
 from tests.api.playground.conftest import Playground, opened

@@ -14,10 +14,10 @@ from vllm.exceptions import GracefulHTTPError, VLLMClientError
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-from cc_serve.api.metrics import count_connection, count_tokens, observe_token_times
-from cc_serve.api.record import RequestRecord, current
+from cc_serve.api.telemetry.metrics import count_connection, count_tokens, observe_token_times
+from cc_serve.api.telemetry.record import RequestRecord, current
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing import OFF
+from cc_serve.routing.router import OFF
 
 
 def observe_engine(engine: Any, connections: Collection[str]) -> None:

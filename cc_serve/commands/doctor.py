@@ -94,7 +94,7 @@ def check_cpu() -> Check:
     """The CPU's instructions, and the type that the model would be computed in."""
     import torch
 
-    from cc_serve.cpu import features, has_bfloat16
+    from cc_serve.process.cpu import features, has_bfloat16
 
     if torch.accelerator.is_available():
         return Check("processor", Status.OK, f"{torch.accelerator.current_accelerator()}; the checkpoint's own dtype")
@@ -176,7 +176,7 @@ def check_port(host: str, port: int) -> Check:
 
 def check_configuration(path: Path) -> Check:
     """The file of ``--cc-config``."""
-    from cc_serve.configuration import ConfigurationError, load_configuration
+    from cc_serve.config.configuration import ConfigurationError, load_configuration
 
     try:
         load_configuration(path)
@@ -205,7 +205,7 @@ def check_memory(directory: Path) -> Check:
     """Whether weights, KV cache and processes fit in the memory that is free now."""
     import torch
 
-    from cc_serve.cpu import KV_CACHE_BYTES, has_bfloat16
+    from cc_serve.process.cpu import KV_CACHE_BYTES, has_bfloat16
 
     weights = sum(path.stat().st_size for path in _weights(directory))
     if torch.accelerator.is_available():

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cc_serve.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
-from cc_serve.keys import find_key
-from cc_serve.policy import PolicyError, RoutingPolicy
-from cc_serve.routing import Router
+from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
+from cc_serve.config.keys import find_key
+from cc_serve.routing.policy import PolicyError, RoutingPolicy
+from cc_serve.routing.router import Router
 
 
 @dataclass(frozen=True)

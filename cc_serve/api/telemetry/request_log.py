@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any, Final
 
-from cc_serve.api.record import RequestRecord
+from cc_serve.api.telemetry.record import RequestRecord
 
 STANDARD_OUTPUT: Final = "-"
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
-from cc_serve.settings import Caller, LiveSettings
+from cc_serve.config.settings import Caller, LiveSettings
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
 #: vLLM's calls that change the engine for everybody, where flags or development mode switch them on.

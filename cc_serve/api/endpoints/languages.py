@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from cc_serve.routing import AUTO, GLOBAL, OFF, Router
+from cc_serve.routing.router import AUTO, GLOBAL, OFF, Router
 
 logger = logging.getLogger(__name__)
 

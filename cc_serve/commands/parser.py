@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cc_core.terminal.usage import SuggestingParser
-from cc_serve.configuration import CONFIGURATION_FLAG
+from cc_serve.config.configuration import CONFIGURATION_FLAG
 
 ROUTE_FIELDS: Final = ("language", "confidence", "connection", "rule", "scores")
 SHELLS: Final = ("bash", "zsh")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from cc_serve.api.metrics import count_limit
-from cc_serve.configuration import Limits
+from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.config.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
 _OUTPUT_TOKENS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")

@@ -14,17 +14,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api import record, work
-from cc_serve.api.authentication import caller_of
-from cc_serve.api.body import BodyTooLargeError, read_body, replay
-from cc_serve.api.drain import READING_METHODS, RETRY_AFTER_SECONDS
+from cc_serve.api import work
 from cc_serve.api.errors import error_response
 from cc_serve.api.http_protocol import abort
-from cc_serve.api.metrics import count_limit
-from cc_serve.api.rates import Allowance, Meter
-from cc_serve.api.stall import PatientSend, StalledClientError
-from cc_serve.configuration import Limits
-from cc_serve.settings import Caller
+from cc_serve.api.middleware.authentication import caller_of
+from cc_serve.api.middleware.body import BodyTooLargeError, read_body, replay
+from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS
+from cc_serve.api.middleware.rates import Allowance, Meter
+from cc_serve.api.middleware.stall import PatientSend, StalledClientError
+from cc_serve.api.telemetry import record
+from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.config.configuration import Limits
+from cc_serve.config.settings import Caller
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from cc_serve.api.drain import Drain
+from cc_serve.api.middleware.drain import Drain
 
 
 def probes(drain: Drain) -> APIRouter:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from cc_serve.api.record import RequestRecord
+from cc_serve.api.telemetry.record import RequestRecord
 
 #: The request's field.
 DETAILS_FIELD: Final = "cc_details"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from cc_serve.api.describe import Fit, languages_of
-from cc_serve.api.metrics import chosen_layers
-from cc_serve.routing import Router
+from cc_serve.api.endpoints.languages import Fit, languages_of
+from cc_serve.api.telemetry.metrics import chosen_layers
+from cc_serve.routing.router import Router
 
 
 class LanguageLayers(BaseModel):
@@ -40,7 +40,7 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit])
 
     Args:
         router_of: by what the caller's requests are routed.
-        fit: from `cc_serve.api.describe.load_fit`.
+        fit: from `cc_serve.api.endpoints.languages.load_fit`.
     """
     endpoint = APIRouter()
 

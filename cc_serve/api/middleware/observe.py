@@ -11,10 +11,10 @@ from collections.abc import Callable
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.connection import generating_path
-from cc_serve.api.metrics import count_request
-from cc_serve.api.record import RequestRecord, current
-from cc_serve.api.request_id import HEADER, with_request_id
+from cc_serve.api.middleware.connection import generating_path
+from cc_serve.api.middleware.request_id import HEADER, with_request_id
+from cc_serve.api.telemetry.metrics import count_request
+from cc_serve.api.telemetry.record import RequestRecord, current
 
 
 class ObservingMiddleware:

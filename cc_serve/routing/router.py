@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
-from cc_serve.policy import AUTO, GLOBAL, OFF, RoutingPolicy
+from cc_serve.routing.policy import AUTO, GLOBAL, OFF, RoutingPolicy
 
 # The kinds of content part that carry text, in chat and in responses.
 TEXT_PARTS: Final = ("text", "input_text")

@@ -12,13 +12,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from cc_serve.cli_help import ROUTE_FIELDS, make_parser
-from cc_serve.configuration import CONFIGURATION_FLAG, load_configuration
-from cc_serve.keys import KEY_NAME, hash_key, new_key, take_environment_keys
-from cc_serve.logs import VERBOSE, set_up_logs
-from cc_serve.routing import Router, default_router
-from cc_serve.settings import LiveSettings
-from cc_serve.startup import CHECKPOINT, IMPORT, StartProgress, collect_rarely, enter_phase, in_a_start, ready_message
+from cc_serve.commands.parser import ROUTE_FIELDS, make_parser
+from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
+from cc_serve.config.keys import KEY_NAME, hash_key, new_key, take_environment_keys
+from cc_serve.config.settings import LiveSettings
+from cc_serve.process.logs import VERBOSE, set_up_logs
+from cc_serve.process.startup import (
+    CHECKPOINT,
+    IMPORT,
+    StartProgress,
+    collect_rarely,
+    enter_phase,
+    in_a_start,
+    ready_message,
+)
+from cc_serve.routing.router import Router, default_router
 
 if in_a_start():
     collect_rarely()  # one of the engine's processes, which begin with this module and import vLLM anew
@@ -99,7 +107,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from cc_serve.doctor import Status, examine, report
+    from cc_serve.commands.doctor import Status, examine, report
 
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     checks = []

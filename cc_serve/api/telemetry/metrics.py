@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Histogram
 
-from cc_serve.api.record import RequestRecord
+from cc_serve.api.telemetry.record import RequestRecord
 
 #: Labels of requests that were answered before they were routed.
 UNROUTED: Final = "none"

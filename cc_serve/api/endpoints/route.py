@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
-from cc_serve.api.connection import FIELD, Plan, RefusedError, route_request
 from cc_serve.api.errors import ErrorBody, error_response
-from cc_serve.api.fields import excess
-from cc_serve.routing import UnknownConnectionError
-from cc_serve.settings import Caller
+from cc_serve.api.middleware.connection import FIELD, Plan, RefusedError, route_request
+from cc_serve.api.middleware.fields import excess
+from cc_serve.config.settings import Caller
+from cc_serve.routing.router import UnknownConnectionError
 
 _GENERATION = "/v1/chat/completions"
 

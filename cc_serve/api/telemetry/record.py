@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from cc_serve.routing import Route
+from cc_serve.routing.router import Route
 
 Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused"]
 

@@ -12,15 +12,15 @@ from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.authentication import caller_of
-from cc_serve.api.body import read_body, replay, with_length
-from cc_serve.api.details import DETAILED_PATHS, DETAILS_FIELD, with_details
 from cc_serve.api.errors import error_response
-from cc_serve.api.fields import excess
-from cc_serve.api.record import UNDETERMINED, current
-from cc_serve.configuration import Limits
+from cc_serve.api.middleware.authentication import caller_of
+from cc_serve.api.middleware.body import read_body, replay, with_length
+from cc_serve.api.middleware.details import DETAILED_PATHS, DETAILS_FIELD, with_details
+from cc_serve.api.middleware.fields import excess
+from cc_serve.api.telemetry.record import UNDETERMINED, current
+from cc_serve.config.configuration import Limits
 from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing import AUTO, OFF, Explanation, Route, Router, UnknownConnectionError
+from cc_serve.routing.router import AUTO, OFF, Explanation, Route, Router, UnknownConnectionError
 
 # The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
 CONNECTED_PATHS: Final = frozenset(

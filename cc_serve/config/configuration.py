@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from cc_serve.keys import KEY_NAME
-from cc_serve.policy import RoutingPolicy
+from cc_serve.config.keys import KEY_NAME
+from cc_serve.routing.policy import RoutingPolicy
 
 #: The server's flag that names the file.
 CONFIGURATION_FLAG: Final = "--cc-config"

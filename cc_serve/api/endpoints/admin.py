@@ -7,10 +7,10 @@ import logging
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.authentication import admin_refusal, caller_of
 from cc_serve.api.errors import ErrorBody, error_response
-from cc_serve.configuration import ConfigurationError
-from cc_serve.settings import LiveSettings
+from cc_serve.api.middleware.authentication import admin_refusal, caller_of
+from cc_serve.config.configuration import ConfigurationError
+from cc_serve.config.settings import LiveSettings
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The endpoints that this server adds to vLLM's."""

@@ -1,0 +1,1 @@
+"""What a request passes through on its way to vLLM's endpoints, one concern a file."""

@@ -1,0 +1,1 @@
+"""The operator's file, and what follows from it for each caller."""

@@ -1,0 +1,1 @@
+"""What the server's processes show of themselves, and what this machine can do."""

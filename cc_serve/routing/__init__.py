@@ -1,0 +1,1 @@
+"""From a text's language to its connection."""
