@@ -89,7 +89,7 @@ def openapi() -> dict[str, Any]:
     """The description that ``GET /openapi.json`` gives, without starting an engine."""
     with mock.patch.dict(os.environ):
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from loadtests.stub import stub_app
+        from benchmarks.stub import stub_app
 
         return stub_app(layer=True).openapi()
 

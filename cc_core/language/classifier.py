@@ -13,7 +13,7 @@ from cc_core.language.ngrams import NgramModel, ngram_model
 from cc_core.language.scripts import LATIN, Script
 from cc_core.language.words import SCRIPTS_WITH_WORDS, word_table, words_of
 
-# Found on the tuning half of `tools/evaluate_routing.py`: how much n-grams and words count, in natural logarithms.
+# Found on the tuning half of `benchmarks/routing.py`: how much n-grams and words count, in natural logarithms.
 NGRAM_WEIGHT: Final = 2.0
 WORD_WEIGHT: Final = 0.6 * math.log(10)
 # What a word counts more where it is the only one: words that come together say partly the same.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.routing import accuracy, measure, tables, wrong
+from benchmarks.routing_texts import PHRASES, Sample, samples
 from cc_core.language.detector import SERVED_LANGUAGES
-from tools.evaluate_routing import accuracy, measure, tables, wrong
-from tools.routing_texts import PHRASES, Sample, samples
 
 
 def test_the_accuracy_is_a_mean_over_languages_of_what_was_decided() -> None:

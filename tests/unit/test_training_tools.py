@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.padding import padding_share
 from cc_core.connection import DecisionMaker
 from cc_train.data.dataset import PairCollator, PairDataset
 from cc_train.training.sampling import EpochLengthSampler, cost
@@ -16,7 +17,6 @@ from tests.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.tiny_tokenizer import save_base, word_rows, write_rows
 from tests.unit.test_trainer import examples
 from tools import step_cost
-from tools.padding import padding_share
 
 
 def test_padding_is_what_the_longest_row_adds_in_either_pass() -> None:

@@ -1,4 +1,4 @@
-"""How much of a batch is padding, with rows in random order and by length: ``python -m tools.padding``."""
+"""How much of a batch is padding, with rows in random order and by length: ``python -m benchmarks.padding``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cc_train.training.sampling import EpochLengthSampler, cost
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0."""
-    parser = argparse.ArgumentParser(prog="python -m tools.padding", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.padding", description=__doc__)
     parser.add_argument("--model", default="models/gemma3-270m", help="Directory with the tokenizer.")
     parser.add_argument("--data", nargs="+", default=["cc_train/data/sample.jsonl"], help="Parallel rows.")
     parser.add_argument("--batch", type=int, default=8, help="Rows in a batch.")

@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.engine_bench import Batches, Load
+from benchmarks.engine_process import parameters_of
+from benchmarks.machine import describe_machine
 from cc_core.checkpoint import CONFIG_FILE, load_connection
-from loadtests.engine_bench import Batches, Load
-from loadtests.engine_process import parameters_of
-from loadtests.machine import describe_machine
 
 _spent: defaultdict[str, list[float]] = defaultdict(list)  # seconds of each call, by method
 
@@ -99,7 +99,7 @@ def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the profile, and write it."""
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.engine_profile", description=(__doc__ or "").split("\n")[0]
+        prog="python -m benchmarks.engine_profile", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
     parser.add_argument("--output", type=Path, default=Path("outputs/engine_profile.json"), help="the same as JSON")

@@ -1,4 +1,4 @@
-"""What a step of CC-Tuning costs beside one of plain fine-tuning on the same rows: ``python -m tools.step_cost``.
+"""What a step of CC-Tuning costs beside one of plain fine-tuning on the same rows: ``python -m benchmarks.step_cost``.
 
 Each kind of step has a process of its own, and they take turns, so that whatever else the machine does falls on all
 of them alike, and each has a peak of memory of its own.
@@ -62,7 +62,7 @@ class Cost:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0."""
-    parser = argparse.ArgumentParser(prog="python -m tools.step_cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cost", description=__doc__)
     parser.add_argument("--model", default="models/gemma3-270m", help="Directory of the base model.")
     parser.add_argument("--data", nargs="+", default=["cc_train/data/sample.jsonl"], help="Parallel rows.")
     parser.add_argument("--batch", type=int, default=8, help="Rows in a step.")

@@ -1,6 +1,6 @@
 """What this layer adds to a request, over vLLM's own HTTP server and an engine that answers at once.
 
-``python -m loadtests.frontend_bench`` starts both applications, sends the same requests at the same times to
+``python -m benchmarks.frontend_bench`` starts both applications, sends the same requests at the same times to
 one and the other in turns, and prints a table and one line of JSON. Latencies are the client's, from sending the
 request to the last byte of the answer, in milliseconds.
 """
@@ -18,7 +18,7 @@ from contextlib import ExitStack
 
 import aiohttp
 
-from loadtests.stub import PATH, serve, stub_app
+from benchmarks.stub import PATH, serve, stub_app
 from tests.ports import free_port
 
 TEXTS = {
@@ -149,7 +149,7 @@ async def measure(ports: dict[str, int], options: argparse.Namespace) -> dict[st
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser("python -m loadtests.frontend_bench", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.frontend_bench", description=__doc__)
     parser.add_argument("--rate", type=float, default=500, help="requests/s (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4, help="of each turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="of each application (default: %(default)s)")

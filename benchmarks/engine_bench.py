@@ -26,12 +26,12 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from vllm.platforms import current_platform
 
+from benchmarks.engine_process import Batch, Engine, Measured
+from benchmarks.machine import describe_machine
+from benchmarks.two_pass import two_pass_seconds
 from cc_core.architectures import CC_PREFIX
 from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
 from cc_train.model.reference import Reference
-from loadtests.engine_process import Batch, Engine, Measured
-from loadtests.machine import describe_machine
-from loadtests.two_pass import two_pass_seconds
 
 STOCK, AGAIN, CC = "stock", "stock again", "cc"
 PREFIX_TOKENS = 512
@@ -271,7 +271,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Result], Runs]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when a bound is missed."""
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.engine_bench", description=(__doc__ or "").split("\n")[0]
+        prog="python -m benchmarks.engine_bench", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
     parser.add_argument("--output", type=Path, default=Path("outputs/engine_bench.json"), help="figures and raw runs")

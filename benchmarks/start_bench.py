@@ -1,6 +1,6 @@
 """What a start spends: phases, seconds to the first answer and processor time, by what is kept from an earlier start.
 
-    python -m loadtests.start_bench outputs/demo
+    python -m benchmarks.start_bench outputs/demo
 
 Each case starts ``cc-serve serve`` anew, asks one question, and stops it: eager; compiled with an empty cache; and
 compiled with the cache that the start before left. Processor seconds say what a busy machine's clock hides.

