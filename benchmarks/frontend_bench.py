@@ -19,7 +19,7 @@ from contextlib import ExitStack
 import aiohttp
 
 from benchmarks.stub import PATH, serve, stub_app
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 TEXTS = {
     "en": "Where is the next train station, and when does the last train to the coast leave tonight?",

@@ -1,7 +1,7 @@
 """Labelled texts on which language detection is measured, each set in two halves: one to tune on, one to report on.
 
 They come from a data directory (`parallel/*.jsonl.gz`, `ntrex/sentences.jsonl.gz`), from phrases written for it
-(`tests/data/routing_phrases.yaml`) and, where Django is installed, from the messages of its translations.
+(`benchmarks/data/routing_phrases.yaml`) and, where Django is installed, from the messages of its translations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FEWEST_LETTERS: Final = 15
 PER_LANGUAGE: Final = 150  # of a set, from each source
 ENGLISH_TEXTS: Final = 500  # more, since every text that is not English can be taken for it
 WITH_DIACRITICS: Final = ("de", "es", "fr", "pt", "tr", "vi", "yo")
-PHRASES: Final = Path(__file__).parents[1] / "tests/data/routing_phrases.yaml"
+PHRASES: Final = Path(__file__).parent / "data/routing_phrases.yaml"
 # Languages that are not served and look like one that is.
 NEIGHBOURS: Final = ("af", "bg", "ca", "fa", "gl", "it", "mr", "ms", "ne", "nl", "ro", "sr", "uk")
 

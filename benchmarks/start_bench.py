@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 PHASE = re.compile(r"^cc-serve: +(\d+) s  (.+)$")
 CASES = {"eager": ("--enforce-eager",), "compiled, empty cache": (), "compiled, cache kept": ()}

@@ -21,10 +21,10 @@ import httpx
 import yaml
 
 from cc_core.checkpoint import save_connection
-from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, started
-from tests.ports import free_port
-from tests.tiny import random_connection, tiny_llama
-from tests.tiny_tokenizer import save_base
+from tests.support.ports import free_port
+from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, started
+from tests.support.tiny import random_connection, tiny_llama
+from tests.support.tiny_tokenizer import save_base
 
 HERE: Final = Path(__file__).parent
 PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"

@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 TOKENS: Final = 400
 _START_SECONDS: Final = 300

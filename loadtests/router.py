@@ -21,7 +21,7 @@ from typing import Any, Final
 import httpx
 
 from loadtests.replicas import BROKEN, FINISHED, Load, Replica, wait_until_ready
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 _CHAT: Final = "/v1/chat/completions"
 _GERMAN: Final = [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}]

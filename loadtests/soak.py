@@ -23,9 +23,9 @@ import aiohttp
 import psutil
 
 from cc_core.checkpoint import save_connection
-from tests.api.conftest import CONNECTIONS, LANGUAGES, MODEL, started
-from tests.tiny import random_connection, tiny_llama
-from tests.tiny_tokenizer import save_base
+from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, started
+from tests.support.tiny import random_connection, tiny_llama
+from tests.support.tiny_tokenizer import save_base
 
 TEXTS: Final = (
     "Where is the train station, please?",

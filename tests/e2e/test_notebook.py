@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import tiny_llama
-from tests.tiny_tokenizer import save_base
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_tokenizer import save_base
 from tools import notebook
 
 ROOT = Path(notebook.__file__).parents[1]

@@ -14,7 +14,7 @@ from cc_core.checkpoint import save_connection
 from cc_core.connection import GLOBAL, Connection
 from cc_train.model.base_models import make_base
 from cc_train.model.reference import Reference
-from tests.engine.conftest import start_engine
+from tests.cc_serve.engine.conftest import start_engine
 
 if TYPE_CHECKING:
     from vllm import LLM

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 import cc_train
 from cc_core.checkpoint import load_connection
 from cc_train.model.reference import Reference
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tools import demo
 
 BIN = Path(sys.executable).parent

@@ -1,0 +1,315 @@
+"""Limits over a small real application: what is refused, how, and that nothing stays counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Message
+
+from cc_serve.api import work
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.config.keys import hash_key
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
+from tests.support.echo import client_of
+
+KEYS = f"keys: {{alice: {{sha256: {hash_key('alice')}}}, bob: {{sha256: {hash_key('bob')}}}}}\n"
+ALICE, BOB = {"x-api-key": "alice"}, {"x-api-key": "bob"}
+
+
+class Endpoint:
+    """Answers when it is let go, and says how many are waiting; ``charge`` in the body counts tokens."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.waiting = 0
+        self.bodies: list[bytes] = []
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body()
+        self.bodies.append(body)
+        wanted = json.loads(body) if body.startswith(b"{") else {}
+        if (current := work.current.get()) is not None:
+            current.charge(wanted.get("charge", 0))
+        if wanted.get("stream"):
+            return StreamingResponse(self._pieces(wanted.get("fail", False)), media_type="text/event-stream")
+        if wanted.get("wait"):
+            self.waiting += 1
+            try:
+                await self.go.wait()
+            finally:
+                self.waiting -= 1
+        return JSONResponse({"ok": True}, wanted.get("status", 200))
+
+    async def _pieces(self, fail: bool) -> AsyncIterator[bytes]:
+        yield b"data: 0\n\n"
+        if fail:
+            raise ValueError
+        await self.go.wait()
+
+
+Talk = Callable[[httpx.AsyncClient, Endpoint], Awaitable[None]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
+    """Runs a conversation with the application under a configuration, and checks that nobody is left counted."""
+
+    def run(text: str, talk: Talk) -> None:
+        path = tmp_path / "server.yaml"
+        path.write_text(text)
+        settings = LiveSettings(path, default_router(), {})
+
+        async def main() -> None:
+            endpoint = Endpoint()
+            routes = [Route("/{path:path}", endpoint.answer, methods=["GET", "POST"])]
+            limited = LimitsMiddleware(Starlette(routes=routes))
+            async with client_of(KeyMiddleware(limited, settings)) as client:
+                await talk(client, endpoint)
+            assert limited.running == 0
+            assert all(use.running == 0 for use in limited._uses.values())
+
+        asyncio.run(main())
+
+    return run
+
+
+def error_of(stream: httpx.Response) -> dict[str, Any]:
+    """The error event at a stream's end."""
+    first, last = stream.text.removesuffix("\n\n").rsplit("\n\n", 1)
+    assert first == "data: 0"
+    event, data = last.splitlines()
+    assert event == "event: error"
+    content = json.loads(data.removeprefix("data: "))
+    assert content["type"] == "error"
+    return content["error"]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def hits(limit: str) -> float:
+    return REGISTRY.get_sample_value("cc:limits_hit_total", {"limit": limit}) or 0
+
+
+def test_a_request_rate(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        before = hits("requests_per_minute")
+        first, second, third = [await client.post("/", headers=ALICE) for _ in range(3)]
+        assert [r.status_code for r in (first, second, third)] == [200, 200, 429]
+        assert first.headers["X-RateLimit-Limit-Requests"] == "2"
+        assert [r.headers["X-RateLimit-Remaining-Requests"] for r in (first, second, third)] == ["1", "0", "0"]
+        assert 0 < float(third.headers["X-RateLimit-Reset-Requests"].removesuffix("s")) <= 60
+        assert 1 <= int(third.headers["Retry-After"]) <= 30
+        assert third.json()["error"]["type"] == "RateLimitError"
+        assert "2 requests a minute" in third.json()["error"]["message"]
+        assert hits("requests_per_minute") == before + 1
+        assert (await client.post("/", headers=BOB)).status_code == 200, "everybody has their own"
+        assert (await client.get("/", headers=ALICE)).status_code == 200, "reading is not counted"
+
+    serve(KEYS + "limits: {per_key: {requests_per_minute: 2}}", talk)
+
+
+def test_a_token_rate_is_of_what_was_really_used(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        first = await client.post("/", headers=ALICE, json={"charge": 40})
+        second = await client.post("/", headers=ALICE, json={"charge": 100})
+        third = await client.post("/", headers=ALICE, json={})
+        assert [r.status_code for r in (first, second, third)] == [200, 200, 429]
+        assert [r.headers["X-RateLimit-Remaining-Tokens"] for r in (first, second, third)] == ["60", "0", "0"]
+        assert third.headers["X-RateLimit-Limit-Tokens"] == "100"
+        assert 20 <= int(third.headers["Retry-After"]) <= 25, "the excess drains first"
+        assert "X-RateLimit-Limit-Requests" not in third.headers
+
+    serve(KEYS + "limits: {per_key: {tokens_per_minute: 100}}", talk)
+
+
+def test_requests_at_the_same_time(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        waiting = [asyncio.create_task(client.post("/", headers=ALICE, json={"wait": True})) for _ in range(2)]
+        await until(lambda: endpoint.waiting == 2)
+        mine = await client.post("/", headers=ALICE)
+        assert (mine.status_code, mine.headers["Retry-After"]) == (429, "1")
+        waiting.append(asyncio.create_task(client.post("/", headers=BOB, json={"wait": True})))
+        await until(lambda: endpoint.waiting == 3)
+        full = await client.post("/", headers=BOB)
+        assert (full.status_code, full.json()["error"]["type"]) == (503, "ServiceUnavailableError")
+        assert int(full.headers["Retry-After"]) > 0
+        endpoint.go.set()
+        assert [response.status_code for response in await asyncio.gather(*waiting)] == [200] * 3
+        assert (await client.post("/", headers=ALICE)).status_code == 200
+
+    serve(KEYS + "limits: {concurrent_requests: 3, per_key: {concurrent_requests: 2}}", talk)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_large_body_is_refused_before_it_is_looked_at(serve: Callable[[str, Talk], None], declared: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 10
+
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        assert (await client.post("/", content=b"x" * 100)).status_code == 200
+        refused = await client.post("/", content=b"x" * 101 if declared else pieces())
+        assert (refused.status_code, refused.json()["error"]["type"]) == (413, "RequestTooLargeError")
+        assert "100 bytes" in refused.json()["error"]["message"]
+        assert endpoint.bodies == [b"x" * 100]
+
+    serve("limits: {body_bytes: 100}", talk)
+
+
+def test_a_body_that_declares_to_be_large_is_not_even_begun() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", str((8 << 20) + 1).encode())]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
+    limited = KeyMiddleware(LimitsMiddleware(Starlette()), LiveSettings(None, default_router(), {}))
+    asyncio.run(limited(scope, receive, send))
+    assert sent[0]["status"] == 413
+
+
+def test_a_false_content_length_does_not_help(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        for length in ("1", "-1", "x", "１"):
+            headers = [(b"content-length", length.encode())]
+            response = await client.post("/", content=b"x" * 101, headers=headers)
+            assert response.status_code == 413
+
+    serve("limits: {body_bytes: 100}", talk)
+
+
+def test_a_body_that_does_not_come(serve: Callable[[str, Talk], None]) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        response = await client.post("/", content=pieces())
+        assert (response.status_code, response.json()["error"]["type"]) == (408, "RequestTimeoutError")
+
+    serve("limits: {client_seconds: 0.05}", talk)
+
+
+def test_a_503_of_any_origin_says_when_to_come_back(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        response = await client.post("/", json={"status": 503})
+        assert int(response.headers["Retry-After"]) > 0
+
+    serve("", talk)
+
+
+def test_what_ignores_its_deadline_is_cut_off(
+    serve: Callable[[str, Talk], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
+
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        response = await client.post("/", json={"wait": True})
+        assert (response.status_code, response.json()["error"]["type"]) == (504, "Gateway Timeout")
+        assert "deadline of 0.05 s" in response.json()["error"]["message"]
+        assert endpoint.waiting == 0
+        stream = await client.post("/", json={"stream": True})
+        assert stream.status_code == 200
+        assert error_of(stream)["code"] == 504
+
+    serve("limits: {deadline_seconds: 0.05}", talk)
+
+
+def test_a_client_that_does_not_take_its_answer_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text("limits: {client_seconds: 0.05}")
+
+    async def main() -> None:
+        endpoint = Endpoint()
+        limited = LimitsMiddleware(Starlette(routes=[Route("/", endpoint.answer, methods=["POST"])]))
+        gone = asyncio.Event()
+        incoming = iter([{"type": "http.request", "body": b'{"stream": true}'}])
+
+        async def receive() -> Message:
+            for message in incoming:
+                return message
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+        settings = LiveSettings(path, default_router(), {})
+        async with asyncio.timeout(5):
+            await KeyMiddleware(limited, settings)(scope, receive, send)
+        assert limited.running == 0
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_frees_its_place(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        task = asyncio.create_task(client.post("/", json={"wait": True}))
+        await until(lambda: endpoint.waiting == 1)
+        assert (await client.post("/")).status_code == 503
+        task.cancel()
+        await until(lambda: endpoint.waiting == 0)
+        assert (await client.post("/")).status_code == 200
+
+    serve("limits: {concurrent_requests: 1}", talk)
+
+
+def test_a_stream_that_fails_ends_with_an_error(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        client._transport.raise_app_exceptions = False  # type: ignore[attr-defined]
+        stream = await client.post("/", json={"stream": True, "fail": True})
+        error = error_of(stream)
+        assert (stream.status_code, error["code"], error["type"]) == (200, 500, "InternalServerError")
+
+    serve("", talk)
+
+
+def test_a_failure_frees_the_place(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        with pytest.raises(json.JSONDecodeError):
+            await client.post("/", content=b"{")
+
+    serve("", talk)
+
+
+def test_the_place_is_free_before_the_last_byte_is_sent() -> None:
+    """With it the client may ask again, before this request is cleared away."""
+
+    async def main() -> None:
+        running: list[int] = []
+        limited = LimitsMiddleware(Starlette(routes=[Route("/", Endpoint().answer, methods=["POST"])]))
+
+        async def send(message: Message) -> None:
+            running.append(limited.running)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"{}"}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+        await KeyMiddleware(limited, LiveSettings(None, default_router(), {}))(scope, receive, send)
+        assert running == [1, 0]
+
+    asyncio.run(main())

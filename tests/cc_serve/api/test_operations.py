@@ -1,0 +1,325 @@
+"""A real server with keys and limits: what it answers, reloads, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import psutil
+import pytest
+
+from cc_serve.config.keys import hash_key
+from tests.support.server import MODEL, Server, started
+from tests.support.traces import Collector, collecting
+
+GERMAN = "Wo ist der Bahnhof, bitte?"
+LONG = {"max_tokens": 450, "extra_body": {"ignore_eos": True}}
+BOUNDS = "output_tokens: 450, prompt_tokens: 100, sequences: 8, body_bytes: 1000000, per_key: {concurrent_requests: 1}"
+SLOW_PATTERN = "(a|b)?" * 1000
+SLOW_SCHEMA = {"name": "slow", "schema": {"type": "string", "pattern": SLOW_PATTERN}}
+
+
+def configuration(limits: str) -> str:
+    keys = {"ops": "admin: true", "user": "admin: false", "little": "limits: {tokens_per_minute: 60}"}
+    entries = [f"  {name}: {{sha256: {hash_key(name)}, {extra}}}" for name, extra in keys.items()]
+    return "\n".join(["keys:", *entries, f"limits: {{{limits}}}"])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("configuration") / "server.yaml"
+    path.write_text(configuration(f"{BOUNDS}, choices: 4"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "guarded.log"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(checkpoint: Path, config: Path, log: Path, collector: Collector) -> Iterator[Server]:
+    flags = ("--cc-config", str(config), "--otlp-traces-endpoint", collector.address)
+    with started(checkpoint, log, *flags) as running:
+        running.client = running.client.copy(api_key="user")
+        running.http.headers["x-api-key"] = "user"
+        yield running
+
+
+def ask(server: Server, **options: Any) -> Any:
+    """A long answer to a short question."""
+    messages: Any = [{"role": "user", "content": GERMAN}]
+    return server.client.chat.completions.create(**{"model": MODEL, "messages": messages, **LONG, **options})
+
+
+def running(server: Server) -> float:
+    return metric(server, "vllm:num_requests_running{")
+
+
+def metric(server: Server, name: str) -> float:
+    lines = server.http.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
+
+
+def test_everything_needs_a_key(guarded: Server) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], "max_tokens": 4, "prompt": GERMAN}
+    with httpx.Client(base_url=guarded.address) as stranger:
+        for path in ("/v1/chat/completions", "/tokenize", "/invocations"):
+            assert stranger.post(path, json=body).status_code == 401
+            assert guarded.http.post(path, json=body).status_code == 200
+        for path in ("/metrics", "/v1/models", "/openapi.json", "/%76ersion", "//version", "/version"):
+            assert stranger.get(path).status_code == 401
+        assert {stranger.get(path).status_code for path in ("/live", "/ready", "/health")} == {200}
+        assert stranger.request("OPTIONS", "/v1/models").status_code == 401
+
+
+def test_anthropics_client_is_let_in(guarded: Server) -> None:
+    def message(key: str) -> Any:
+        with anthropic.Anthropic(base_url=guarded.address, api_key=key, max_retries=0) as client:
+            return client.messages.create(model=MODEL, max_tokens=4, messages=[{"role": "user", "content": GERMAN}])
+
+    assert message("user").usage.output_tokens == 4
+    with pytest.raises(anthropic.AuthenticationError):
+        message("nobody")
+
+
+def test_a_trace_goes_on_through_the_engine(guarded: Server, collector: Collector) -> None:
+    trace, parent = os.urandom(16), os.urandom(8)
+    ask(guarded, max_tokens=4, extra_headers={"traceparent": f"00-{trace.hex()}-{parent.hex()}-01"})
+    until(lambda: [span for span in collector.spans if span.trace_id == trace])
+    (span,) = [span for span in collector.spans if span.trace_id == trace]
+    attributes = {item.key: item.value for item in span.attributes}
+    assert span.parent_span_id == parent
+    assert attributes["gen_ai.usage.completion_tokens"].int_value == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"n": 5}, "n"),
+        ({"extra_body": {"n": "5"}}, "n"),
+        ({"extra_body": {"best_of": 5}}, "best_of"),
+        ({"max_tokens": 451}, "max_tokens"),
+        ({"max_completion_tokens": 451}, "max_completion_tokens"),
+        ({"messages": [{"role": "user", "content": GERMAN * 10}]}, "messages"),
+        ({"response_format": {"type": "json_schema", "json_schema": SLOW_SCHEMA}}, "response_format"),
+        ({"extra_body": {"structured_outputs": {"regex": SLOW_PATTERN}}}, "structured_outputs"),
+    ],
+)
+def test_asking_for_too_much_names_the_field(guarded: Server, options: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(guarded, **options)
+    assert caught.value.param == param
+    with pytest.raises(openai.BadRequestError):
+        ask(guarded, stream=True, **options)
+
+
+def test_prompts_times_n_are_bounded(guarded: Server) -> None:
+    with pytest.raises(openai.BadRequestError, match="at most 8"):
+        guarded.client.completions.create(model=MODEL, prompt=["a"] * 3, n=3, max_tokens=1)
+
+
+def test_an_answer_of_no_given_length_is_bounded_too(guarded: Server) -> None:
+    answer = ask(guarded, max_tokens=openai.omit)
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (450, "length")
+
+
+@pytest.mark.parametrize("size", [1_000_001, 20_000_000])
+def test_a_large_body_is_refused_and_the_connection_goes_on(guarded: Server, size: int) -> None:
+    response = guarded.http.post("/v1/chat/completions", content=b"[" * size)
+    assert (response.status_code, response.json()["error"]["type"]) == (413, "RequestTooLargeError")
+    assert guarded.http.get("/ready").status_code == 200
+
+
+def test_a_stream_is_charged_what_its_usage_says(guarded: Server) -> None:
+    client = guarded.client.copy(api_key="little")
+    messages: Any = [{"role": "user", "content": "a"}]
+    begun = time.monotonic()
+    options = {"stream": True, "stream_options": {"include_usage": True}, "extra_body": {"ignore_eos": True}}
+    chunks = list(client.chat.completions.create(model=MODEL, messages=messages, max_tokens=30, **options))
+    used = chunks[-1].usage.total_tokens
+    assert used > 30
+    headers = {"x-api-key": "little"}
+    left = int(
+        guarded.http.post("/tokenize", json={"prompt": "a"}, headers=headers).headers["X-RateLimit-Remaining-Tokens"]
+    )
+    assert 60 - used <= left <= 60 - used + (time.monotonic() - begun) + 1
+    client.chat.completions.create(model=MODEL, messages=messages, max_tokens=60, extra_body={"ignore_eos": True})
+    with pytest.raises(openai.RateLimitError) as caught:
+        client.chat.completions.create(model=MODEL, messages=messages, max_tokens=1)
+    assert int(caught.value.response.headers["Retry-After"]) > 0
+    assert ask(guarded, max_tokens=1).usage, "others are not held up"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_the_engine_and_its_place(guarded: Server, stream: bool) -> None:
+    # Several tries, since a fast engine may be done before it is seen to run.
+    assert any(stops_early(guarded, stream) for _ in range(8))
+    until(lambda: succeeds(lambda: ask(guarded, max_tokens=1)))
+
+
+def stops_early(server: Server, stream: bool) -> bool:
+    """Leave while the engine runs; whether it generated less than it was asked for."""
+    before = metric(server, "vllm:generation_tokens_total{")
+    messages = [{"role": "user", "content": GERMAN}]
+    wanted = {"model": MODEL, "messages": messages, "max_tokens": 450, "ignore_eos": True, "n": 4, "stream": stream}
+    with connected(server, "/v1/chat/completions", json.dumps(wanted)):
+        until(lambda: metric(server, "vllm:generation_tokens_total{") > before)
+    until(lambda: running(server) == 0)
+    return metric(server, "vllm:generation_tokens_total{") - before < 4 * 450
+
+
+@contextmanager
+def connected(server: Server, path: str, body: str) -> Iterator[socket.socket]:
+    """A request by hand, whose connection is dropped on leaving."""
+    address = httpx.URL(server.address)
+    with socket.create_connection((address.host, address.port)) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: user\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        yield connection
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except openai.RateLimitError:
+        return False
+    return True
+
+
+def test_a_new_configuration_is_read_on_a_signal(guarded: Server, config: Path, log: Path) -> None:
+    reload(guarded, config, log, configuration(f"{BOUNDS}, choices: 1"), "Configuration reloaded")
+    with pytest.raises(openai.BadRequestError, match="at most 1"):
+        ask(guarded, n=2, temperature=1)
+    reload(
+        guarded,
+        config,
+        log,
+        configuration("choice: 3"),
+        f"{config}: limits.choice: unknown field; did you mean choices?",
+    )
+    with pytest.raises(openai.BadRequestError, match="at most 1"):
+        ask(guarded, n=2, temperature=1)
+    config.write_text(configuration(f"{BOUNDS}, choices: 4"))
+    assert guarded.http.post("/admin/reload").status_code == 403
+    assert guarded.http.post("/admin/reload", headers={"x-api-key": "ops"}).json() == {"status": "reloaded"}
+    assert len(ask(guarded, n=2, temperature=1, max_tokens=4).choices) == 2
+
+
+def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, config: Path, log: Path) -> None:
+    bounds = f"{BOUNDS}, choices: 4, deadline_seconds: 0.1"
+    reload(guarded, config, log, configuration(bounds), "Configuration reloaded")
+    before = metric(guarded, "vllm:generation_tokens_total{")
+    with pytest.raises(openai.InternalServerError, match=r"deadline of 0\.1 s") as caught:
+        ask(guarded, n=4)
+    assert caught.value.status_code == 504
+    with pytest.raises(openai.APIError, match=r"deadline of 0\.1 s"):
+        list(ask(guarded, n=4, stream=True))
+    responses: Any = {"model": MODEL, "input": GERMAN, "max_output_tokens": 450, "extra_body": {"ignore_eos": True}}
+    with pytest.raises(openai.APIError, match=r"deadline of 0\.1 s"):
+        list(guarded.client.responses.create(stream=True, **responses))
+    with pytest.raises(openai.APIError, match=r"deadline of 0\.1 s"):
+        list(guarded.client.completions.create(model=MODEL, prompt="a", n=4, stream=True, **LONG))
+    messages = [[{"role": "user", "content": GERMAN}]] * 4
+    batch = {"model": MODEL, "max_tokens": 450, "messages": messages, "ignore_eos": True}
+    answer = guarded.http.post("/v1/chat/completions/batch", json=batch)
+    assert answer.status_code == 504
+    assert "deadline of 0.1 s" in answer.json()["error"]["message"]
+    until(lambda: running(guarded) == 0)
+    assert metric(guarded, "vllm:generation_tokens_total{") - before < 18 * 450
+    reload(guarded, config, log, configuration(f"{BOUNDS}, choices: 4"), "Configuration reloaded")
+
+
+def reload(server: Server, config: Path, log: Path, text: str, expected: str) -> None:
+    """Put a configuration in place, send the signal, and wait until the log says what is expected."""
+    before = log.read_text().count(expected)
+    config.write_text(text)
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: log.read_text().count(expected) > before)
+
+
+def test_ctrl_c_lets_a_stream_finish(guarded: Server) -> None:
+    """It reaches all processes of the terminal's group, those of the engine too."""
+    options = {"include_usage": True}
+    stream = ask(guarded, stream=True, stream_options=options)
+    first = next(stream)
+    os.killpg(guarded.process.pid, signal.SIGINT)
+    until(lambda: guarded.http.get("/ready").status_code == 503)
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(guarded)
+    assert caught.value.status_code == 503
+    assert int(caught.value.response.headers["Retry-After"]) > 0
+    chunks = [first, *stream]
+    assert chunks[-1].usage.completion_tokens == 450
+    assert guarded.process.wait(60) == 0
+
+
+def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path) -> None:
+    with started(checkpoint, tmp_path / "server.log") as server:
+        failures: list[openai.APIError] = []
+        readiness: list[int] = []
+
+        def load() -> None:
+            while server.process.poll() is None:
+                try:
+                    ask(server, max_tokens=50)
+                except openai.APIConnectionError:
+                    return  # the server is gone
+                except openai.APIError as error:
+                    failures.append(error)
+
+        def probe() -> None:
+            with httpx.Client(base_url=server.address) as prober, suppress(httpx.TransportError):
+                while True:
+                    readiness.append(prober.get("/ready").status_code)
+
+        engine = engine_of(server)
+        streams = [ask(server, stream=True, n=2) for _ in range(2)]
+        engine.suspend()  # else a fast machine has answered before the others have come
+        threads = [threading.Thread(target=target) for target in (probe, load, load, load)]
+        for thread in threads:
+            thread.start()
+        until(lambda: readiness)
+        engine.kill()
+        for stream in streams:
+            with pytest.raises(openai.APIError, match=r"EngineCore|[Ii]nternal") as caught:
+                list(stream)
+            assert not isinstance(caught.value, openai.APIConnectionError)
+        for thread in threads:
+            thread.join(60)
+        assert sorted(set(readiness)) == [200, 503]
+        assert readiness == sorted(readiness), "not ready from then on"
+        assert failures
+        assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
+        assert all(error.body for error in failures), "each in OpenAI's shape"
+        assert server.process.wait(60) == 1
+
+
+def engine_of(server: Server) -> psutil.Process:
+    """The engine's process: the one child whose memory the model is in."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(child for child in children if "EngineCore" in child.name() + " ".join(child.cmdline()))

@@ -1,0 +1,158 @@
+"""Two processes on the CPU train as one does with twice the batch, and write a checkpoint that loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cc_core.checkpoint import load_connection
+from cc_train.commands.main import main
+from cc_train.workspace import unfinished_checkpoints
+from tests.cc_train.training.worker import without_noise
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_tokenizer import WORDS, save_base, write_rows
+
+RECIPES = ROOT / "recipes" / "parallel"
+DEEPSPEED = ROOT / ".tools" / "deepspeed"
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_base(tmp_path_factory.mktemp("base") / "tiny", tiny_llama())
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers of 1 to 8 words: what weighs each process's or micro-batch's mean alike is wrong by far."""
+    some = [
+        {
+            "lang": language,
+            "instruction": f"Sag {word}",
+            "instruction_en": f"Say {word}",
+            "output": " ".join([word] * (1 + (3 * i) % 8)),
+        }
+        for language in ("de", "fr", "en")
+        for i, word in enumerate(WORDS * 2)
+    ]
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", some)
+
+
+def arguments(base: Path, rows: Path, output: Path, rows_at_once: int, *options: str) -> list[str]:
+    where = ["--model", str(base), "--data", str(rows), "--output", str(output), "--use-cpu", "--disable-tqdm", "true"]
+    course = ["--learning-rate", "3e-3", "--logging-steps", "1", "--max-steps", str(STEPS), "--save-dtype", "float32"]
+    return ["run", *where, *course, "--per-device-train-batch-size", str(rows_at_once), *options]
+
+
+def in_processes(recipe: str, given: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(RECIPES / recipe)]
+    where = ["--num_processes", "2", "--main_process_port", str(free_port())]
+    if recipe == "zero3.yaml":
+        where += ["--mixed_precision", "no"]
+        environment |= {"PYTHONPATH": str(DEEPSPEED), "DS_ACCELERATOR": "cpu"}
+    return subprocess.run(
+        [*launcher, *where, "--module", "tests.cc_train.training.worker", *given],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def losses(directory: Path) -> list[float]:
+    history = json.loads((directory / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+@pytest.fixture(scope="module")
+def one(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of 8 rows at once."""
+    output = tmp_path_factory.mktemp("one") / "out"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+        assert main(arguments(base, rows, output, 8)) == 0
+    return output
+
+
+def check_same(found: Path, expected: Path) -> None:
+    assert len(losses(expected)) == STEPS
+    assert losses(expected)[-1] < 0.9 * losses(expected)[0]
+    assert losses(found) == pytest.approx(losses(expected), rel=2e-3)
+    weights, known = (load_file(directory / "model.safetensors") for directory in (found, expected))
+    assert weights.keys() == known.keys()
+    for name, value in known.items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=2e-3, msg=name)
+    assert torch.allclose(load_connection(found)[0].decision, load_connection(expected)[0].decision, atol=2e-3)
+
+
+def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
+    base: Path, rows: Path, one: Path, tmp_path: Path
+) -> None:
+    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4))
+    assert done.returncode == 0, done.stderr[-4000:]
+    check_same(tmp_path / "out", one)
+
+
+@pytest.mark.parametrize("recipe", ["fsdp.yaml", "zero3.yaml"])
+def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
+    recipe: str, base: Path, rows: Path, one: Path, tmp_path: Path
+) -> None:
+    if recipe == "zero3.yaml" and not DEEPSPEED.exists():
+        pytest.skip("`make deepspeed` has not fetched DeepSpeed")
+    given = arguments(base, rows, tmp_path / "out", 4)
+    stopped = in_processes(recipe, given, STOP_AT="5")
+    assert stopped.returncode != 0
+    (saved,) = unfinished_checkpoints(tmp_path / "out")
+    assert saved.name == "checkpoint-5"
+    assert "stopped by SIGTERM; go on, with the same launcher, with: cc-train run " in stopped.stderr
+    done = in_processes(recipe, [*given, "--resume-from-checkpoint", str(saved)])
+    assert done.returncode == 0, done.stderr[-4000:]
+    check_same(tmp_path / "out", one)
+
+
+@pytest.mark.parametrize("recipe", ["ddp.yaml", "fsdp.yaml", "zero3.yaml"])
+def test_a_process_whose_rows_are_all_english_keeps_step(
+    recipe: str, base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if recipe == "zero3.yaml" and not DEEPSPEED.exists():
+        pytest.skip("`make deepspeed` has not fetched DeepSpeed")
+    done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 1, "--connection-scale", "0.3"))
+    assert done.returncode == 0, done.stderr[-4000:]
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    assert main(arguments(base, rows, tmp_path / "one", 2, "--connection-scale", "0.3")) == 0
+    check_same(tmp_path / "out", tmp_path / "one")
+
+
+def test_micro_batches_train_as_one_batch(
+    base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    assert main(arguments(base, rows, tmp_path / "out", 2, "--gradient-accumulation-steps", "4")) == 0
+    check_same(tmp_path / "out", one)
+
+
+def test_bf16_with_gradient_checkpointing_follows_fp32(
+    base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    options = ("--bf16", "true", "--gradient-checkpointing", "true")
+    assert main(arguments(base, rows, tmp_path / "out", 8, *options)) == 0
+    assert losses(tmp_path / "out") != losses(one)
+    assert losses(tmp_path / "out") == pytest.approx(losses(one), rel=0.1)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.yaml")))
+def test_accelerate_reads_every_recipe(recipe: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    assert load_config_from_file(str(RECIPES / recipe)).num_processes == 8

