@@ -30,7 +30,8 @@ from benchmarks.engine_process import Batch, Engine, Measured
 from benchmarks.machine import describe_machine
 from benchmarks.two_pass import two_pass_seconds
 from cc_core.architectures import CC_PREFIX
-from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, CONNECTION_FILE, load_connection
+from cc_core.checkpoint import load_connection
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
 from cc_train.model.reference import Reference
 
 STOCK, AGAIN, CC = "stock", "stock again", "cc"
@@ -223,7 +224,7 @@ def plain_twin(checkpoint: Path, directory: Path) -> Path:
         if file.is_file() and file.name not in (CONFIG_FILE, CONNECTION_FILE):
             (directory / file.name).symlink_to(file.resolve())
     config = json.loads((checkpoint / CONFIG_FILE).read_text())
-    del config[CONFIG_KEY]
+    del config[CONNECTION_KEY]
     config["architectures"] = [name.removeprefix(CC_PREFIX) for name in config["architectures"]]
     (directory / CONFIG_FILE).write_text(json.dumps(config))
     return directory

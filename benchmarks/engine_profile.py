@@ -20,7 +20,8 @@ from rich.table import Table
 from benchmarks.engine_bench import Batches, Load
 from benchmarks.engine_process import parameters_of
 from benchmarks.machine import describe_machine
-from cc_core.checkpoint import CONFIG_FILE, load_connection
+from cc_core.checkpoint import load_connection
+from cc_core.names import CONFIG_FILE
 
 _spent: defaultdict[str, list[float]] = defaultdict(list)  # seconds of each call, by method
 

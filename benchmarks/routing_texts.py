@@ -22,7 +22,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
-from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES
+from cc_core.language.detector import SERVED_LANGUAGES
+from cc_core.names import ENGLISH
 
 Half = Literal["tune", "held_out"]
 

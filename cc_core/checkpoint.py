@@ -25,12 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
-from cc_core.connection import GLOBAL, Connection
+from cc_core.connection import Connection
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL
 
-CONFIG_FILE = "config.json"
-CONNECTION_FILE = "cc_connection.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-CONFIG_KEY = "cc_connection"
 DECISION = "cc.decision.weight"
 TRANSFORM = "cc.transform."
 LANGUAGE_CODE = re.compile(r"[a-z]{2}")
@@ -49,7 +47,7 @@ class PlainModelError(CheckpointError):
     def __init__(self, directory: Path) -> None:
         super().__init__(
             directory / CONFIG_FILE,
-            f"not a CC-Tuned checkpoint (no {CONFIG_KEY!r}). Make one with: "
+            f"not a CC-Tuned checkpoint (no {CONNECTION_KEY!r}). Make one with: "
             f"cc-train run --model {directory} --data PAIRS.jsonl --output OUTPUT",
         )
 
@@ -89,7 +87,7 @@ def save_connection(
     base = base_architecture(architecture_named(directory / CONFIG_FILE, config))
     entry = write_connection(directory, connection, config, languages, details or {})
     config["architectures"] = [CC_PREFIX + base]
-    config[CONFIG_KEY] = entry.model_dump(mode="json")
+    config[CONNECTION_KEY] = entry.model_dump(mode="json")
     if (directory / INDEX_FILE).exists():
         # vLLM reads only the files that a sharded checkpoint's index names.
         index = read_json(directory / INDEX_FILE)
@@ -142,7 +140,7 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
     entry = parse_config(directory, config)
-    return read_connection(directory, entry, config, f"{CONFIG_FILE} field '{CONFIG_KEY}.sha256'"), entry
+    return read_connection(directory, entry, config, f"{CONFIG_FILE} field '{CONNECTION_KEY}.sha256'"), entry
 
 
 def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, Any], source: str) -> Connection:
@@ -181,7 +179,7 @@ def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, 
 def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     """Validate ``cc_connection`` and ``architectures`` of a checkpoint's ``config.json``."""
     path = Path(directory) / CONFIG_FILE
-    if CONFIG_KEY not in config:
+    if CONNECTION_KEY not in config:
         raise PlainModelError(Path(directory))
     architecture = architecture_named(path, config)
     try:
@@ -191,10 +189,10 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     if architecture != CC_PREFIX + base:
         raise CheckpointError(path, f"field 'architectures' is {architecture!r}, expected {CC_PREFIX + base!r}")
     try:
-        return ConnectionConfig.model_validate(config[CONFIG_KEY])
+        return ConnectionConfig.model_validate(config[CONNECTION_KEY])
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join([CONFIG_KEY, *map(str, first["loc"])])
+        field = ".".join([CONNECTION_KEY, *map(str, first["loc"])])
         raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
 
 

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ANCHOR_OFFSET = -1
-GLOBAL = "global"
 
 
 def decision_logits(weight: Tensor, mean_activation: Tensor, embedding: Tensor) -> Tensor:

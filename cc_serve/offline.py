@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing.policy import OFF
+from cc_core.names import CONNECTION_KEY, OFF
 from cc_serve.routing.router import Route
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ def connected(parameters: SamplingParams, connection: Route | str) -> SamplingPa
     """
     name = connection.connection if isinstance(connection, Route) else connection
     copy = parameters.clone()
-    others = {key: value for key, value in (copy.extra_args or {}).items() if key != CONNECTION_ARGUMENT}
-    copy.extra_args = others if name == OFF else {**others, CONNECTION_ARGUMENT: name}
+    others = {key: value for key, value in (copy.extra_args or {}).items() if key != CONNECTION_KEY}
+    copy.extra_args = others if name == OFF else {**others, CONNECTION_KEY: name}
     return copy
 
 
@@ -31,4 +30,4 @@ def connection_of(output: RequestOutput) -> dict[str, Any] | None:
 
     ``layer`` is the one that the Decision Maker chose; ``captures`` counts one, and one more for each preemption.
     """
-    return (output.kv_transfer_params or {}).get(CONNECTION_ARGUMENT)
+    return (output.kv_transfer_params or {}).get(CONNECTION_KEY)

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cc_core.connection import GLOBAL, Connection
+from cc_core.connection import Connection
+from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.fit.least_squares import NormalEquations
 from cc_train.fit.pairs import capture_pairs

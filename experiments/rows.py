@@ -8,9 +8,9 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
+from cc_core.names import ENGLISH
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, encode_rows, read_rows
-from cc_train.data.rows import ENGLISH
 
 TASKS = ("mgsm", "mkqa")
 """Tasks short enough that a step costs seconds: MKQA's answers have six tokens, MGSM's three."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cc_core.connection import GLOBAL, Connection, decision_logits
+from cc_core.connection import Connection, decision_logits
+from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example
 from cc_train.evaluation.measures.questions import score_question

@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from cc_core.connection import GLOBAL, Connection, DecisionMaker
+from cc_core.connection import Connection, DecisionMaker
+from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, PairCollator, PairDataset
 from cc_train.fit.least_squares import NormalEquations

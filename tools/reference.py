@@ -167,7 +167,7 @@ def checkpoint() -> str:
             "| --- | --- |",
             *(f"| `{name}` | {shape} |" for name, shape in tensors.items()),
             "",
-            f"## `{contract.CONFIG_KEY}` in `{contract.CONFIG_FILE}`",
+            f"## `{contract.CONNECTION_KEY}` in `{contract.CONFIG_FILE}`",
             "",
             "| field | |",
             "| --- | --- |",

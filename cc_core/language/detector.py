@@ -14,13 +14,12 @@ from typing import Final
 from cc_core.language.classifier import Ranking, classifier
 from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
 from cc_core.language.scripts import EAST_ASIAN, SCRIPTS, kana_share, only_letters_of, script_of
+from cc_core.names import ENGLISH
 
 SERVED_LANGUAGES: Final = (
     *("ar", "bn", "de", "el", "en", "es", "eu", "fr", "hi", "id", "ja"),
     *("ko", "pt", "ru", "sw", "te", "th", "tr", "ur", "vi", "yo", "zh"),
 )
-
-ENGLISH: Final = "en"
 
 # The probability from which a text is decided, unless set.
 THRESHOLD: Final = 0.6

@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Final
 
+from cc_core.names import CONNECTION_FILE
+
 VLLM: Final = "0.32"
 PYTHONS: Final = ((3, 11), (3, 13))
 RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
@@ -267,7 +269,6 @@ def _release() -> str | None:
 
 
 def _weights(directory: Path) -> list[Path]:
-    from cc_core.checkpoint import CONNECTION_FILE
 
     return [path for path in directory.glob("*.safetensors") if path.name != CONNECTION_FILE]
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
+from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
 from cc_serve.commands.parser import ROUTE_FIELDS, make_parser
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.config.keys import KEY_NAME, hash_key, new_key, take_environment_keys
@@ -31,9 +32,6 @@ from cc_serve.routing.router import Router, default_router
 if in_a_start():
     collect_rarely()  # one of the engine's processes, which begin with this module and import vLLM anew
 
-FAILURE = 1
-USAGE_ERROR = 2
-INTERRUPTED = 130
 HELP = ("-h", "--help")
 
 
@@ -159,4 +157,4 @@ def _route(checkpoint: Path | None, lines: Iterable[bytes], output: TextIO) -> i
 
 def _refuse(problem: object) -> int:
     print(f"cc-serve: {problem}", file=sys.stderr)
-    return USAGE_ERROR
+    return BAD_INPUT

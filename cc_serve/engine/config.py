@@ -11,6 +11,7 @@ from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from cc_core.checkpoint import load_connection
 from cc_core.connection import Connection
+from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import require_admission
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ MIN_SLOTS, MAX_SLOTS = 16, 32
 # What slots and Decision Maker may take beside a matrix for each language and the global one.
 _SLOT_BYTES = 1 << 20
 
-_KEY = "cc_connection"
 # A factory, since the platform settles async scheduling only after the hook.
 _SCHEDULER = "cc_serve.engine.scheduler.make_scheduler"
 _WORKERS = "cc_serve.engine.worker."
@@ -51,7 +51,7 @@ class EngineConnection:
     @classmethod
     def of(cls, vllm_config: VllmConfig) -> EngineConnection:
         """Read back what `ConnectionConfigHook` stored."""
-        stored = vllm_config.additional_config[_KEY]  # type: ignore[index]
+        stored = vllm_config.additional_config[CONNECTION_KEY]  # type: ignore[index]
         return cls(**{**stored, "names": tuple(stored["names"])})
 
 
@@ -85,7 +85,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
             ),
             sha256=entry.sha256,
         )
-        vllm_config.additional_config[_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
+        vllm_config.additional_config[CONNECTION_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
         require_admission(vllm_config, connection.names)
         vllm_config.scheduler_config.scheduler_cls = _SCHEDULER
         vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()

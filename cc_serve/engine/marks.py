@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# The key of ``SamplingParams.extra_args`` by which a request asks for a connection.
-CONNECTION_ARGUMENT = "cc_connection"
-
 
 @dataclass(frozen=True)
 class CaptureMark:

@@ -13,8 +13,9 @@ from vllm.model_executor.models import ModelRegistry
 from vllm.utils.torch_utils import async_tensor_h2d
 
 from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
-from cc_core.checkpoint import CONNECTION_FILE, DECISION, TRANSFORM, CheckpointError
+from cc_core.checkpoint import DECISION, TRANSFORM, CheckpointError
 from cc_core.connection import Connection
+from cc_core.names import CONNECTION_FILE
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE
 from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows

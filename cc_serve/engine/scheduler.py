@@ -22,10 +22,11 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
+from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
-from cc_serve.engine.marks import CONNECTION_ARGUMENT, CaptureMark, ConnectionMarks, InjectMark
+from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark
 
 logger = init_logger(__name__)
 
@@ -98,7 +99,7 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def add_request(self, request: Request) -> None:
         """Queue a request; one that asks for a connection it cannot have ends with an error, never plain."""
-        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_ARGUMENT)
+        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_KEY)
         session = self.requests.get(request.request_id)
         if name is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
@@ -198,7 +199,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 output.stop_reason = self._problems.get(output.request_id, output.stop_reason)
                 connected = self._connected.get(output.request_id)
                 if connected is not None and connected.stop_strings:
-                    output.kv_transfer_params = {CONNECTION_ARGUMENT: connected.report()}
+                    output.kv_transfer_params = {CONNECTION_KEY: connected.report()}
         self._problems.clear()  # those of requests that were aborted in the meantime, too
         return outputs
 
@@ -219,7 +220,7 @@ class ConnectionSchedulerMixin(Scheduler):
         if connected is not None:
             self._release_slot(connected)
             # The only way that vLLM has from a scheduler to a request's last output. KV transfer is refused.
-            kv_transfer_params = {CONNECTION_ARGUMENT: connected.report()}
+            kv_transfer_params = {CONNECTION_KEY: connected.report()}
         return kv_transfer_params, ec_transfer_params
 
     def _release_slot(self, connected: ConnectedRequest) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cc_core.language.detector import ENGLISH, THRESHOLD
-
-AUTO: Final = "auto"
-OFF: Final = "off"
-# `cc_core.connection.GLOBAL`, spelt out here: routing must start without loading torch.
-GLOBAL: Final = "global"
+from cc_core.language.detector import THRESHOLD
+from cc_core.names import ENGLISH, GLOBAL, OFF
 
 # YAML reads a bare ``off`` as false.
 ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is False else value)]

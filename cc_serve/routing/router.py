@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
-from cc_serve.routing.policy import AUTO, GLOBAL, OFF, RoutingPolicy
+from cc_core.language.detector import SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
+from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, connection_for
+from cc_serve.routing.policy import RoutingPolicy
 
 # The kinds of content part that carry text, in chat and in responses.
 TEXT_PARTS: Final = ("text", "input_text")
@@ -155,8 +156,7 @@ class Router:
 
     def _connections_by_language(self) -> dict[str, str]:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
-        fallback = GLOBAL if GLOBAL in self.connections else OFF
-        connections = {language: language if language in self.connections else fallback for language in served}
+        connections = {language: connection_for(language, self.connections) for language in served}
         return {**connections, ENGLISH: OFF, **self.policy.connections}
 
     def _detect(self, texts: Sequence[str]) -> Detection:

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cc_core.checkpoint import CheckpointError
+from cc_core.names import AUTO
+from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.evaluation.answer_file import Answer, AnswerFile
 from cc_train.evaluation.compare import compare
@@ -25,8 +27,6 @@ from cc_train.evaluation.scores import by_task, cells, load_scores, save_scores,
 from cc_train.evaluation.tasks import TASKS
 
 INCOMPLETE = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
 FIGURES_FILE = "figures.json"
 
 
@@ -162,7 +162,7 @@ def _backend(options: argparse.Namespace) -> Backend | None:
         return None
     from transformers.utils import logging
 
-    from cc_train.evaluation.in_process import AUTO, InProcess
+    from cc_train.evaluation.in_process import InProcess
 
     logging.disable_progress_bar()
     return InProcess(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)

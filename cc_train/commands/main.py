@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser, suggestion
 from cc_train.commands.run_help import help_text
 from cc_train.report.tables import score_table
@@ -48,7 +49,6 @@ COMMANDS = {
         "train a model with the connection and fit it", "cc_train.commands.main", "run_command", "run_parser"
     ),
 }
-BAD_INPUT = 2
 SHELLS = ("bash", "zsh")
 RESUME = "--resume-from-checkpoint"
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"

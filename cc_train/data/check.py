@@ -13,7 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, LanguageDetector
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
+from cc_core.names import ENGLISH
+from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.dataset import encode_rows, read_rows
@@ -21,8 +23,6 @@ from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.sources import DataError, parse_columns, parse_sources
 from cc_train.report.tables import plain_table
 
-FINDINGS = 1
-BAD_INPUT = 2
 PERCENTILES = (50, 90, 99, 100)
 # From which probability another language than `lang` is a suspicion: names and numbers look like many languages.
 SURE = 0.95
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     if not findings.rows:
         print("cc-train data check: no row can be used", file=sys.stderr)
         return BAD_INPUT
-    return 0 if findings.clean else FINDINGS
+    return 0 if findings.clean else FAILURE
 
 
 def _encoder(model: str) -> ChatEncoder:

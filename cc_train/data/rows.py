@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cc_core.names import ENGLISH
 from cc_train.data.chat import Conversation
 from cc_train.data.language_codes import code_problem
 from cc_train.data.sources import Record, UnreadableError
 
-ENGLISH = "en"
 FIELDS = ("lang", "instruction", "instruction_en", "output", "messages", "messages_en", "id", "task")
 _ROLES = ("system", "user", "assistant")
 _LONG_ENOUGH = 80  # characters of a bad value that a message shows

@@ -15,17 +15,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
-from cc_core.connection import GLOBAL, Connection
+from cc_core.connection import Connection
+from cc_core.names import AUTO, ENGLISH, OFF, connection_for
 from cc_train.data.chat import ChatEncoder, stop_ids
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
 from cc_train.model.tuning import ADAPTER_DIRECTORY, with_adapter
 
-AUTO = "auto"
-OFF = "off"
 TRUE_ENGLISH = "english"
-_ENGLISH_LANGUAGE = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +137,10 @@ class InProcess:
         if self._connection is None or self._config is None:
             return OFF
         if self.setting == TRUE_ENGLISH:
-            return OFF if row.lang == _ENGLISH_LANGUAGE else TRUE_ENGLISH
+            return OFF if row.lang == ENGLISH else TRUE_ENGLISH
         if self.setting != AUTO:
             return self.setting
-        if row.lang == _ENGLISH_LANGUAGE or row.lang not in self._config.languages:
-            return OFF
-        return row.lang if row.lang in self._connection.names else GLOBAL
+        return connection_for(row.lang, self._connection.names) if row.lang in self._config.languages else OFF
 
     def _encode(self, row: EvaluationRow) -> _Prompt | str:
         connection = self._connection_for(row)

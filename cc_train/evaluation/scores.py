@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from cc_core.names import ENGLISH
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.tasks import TASKS
 
 ROWS_FILE = "rows.jsonl"
-ENGLISH = "en"
+
 ALL = "all"
 OTHERS = "all but en"
 

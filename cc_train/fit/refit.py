@@ -15,21 +15,16 @@ from rich.markup import escape
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser
 
-from cc_core.checkpoint import (
-    CONFIG_FILE,
-    CONNECTION_FILE,
-    CheckpointError,
-    ConnectionConfig,
-    load_connection,
-    save_connection,
-)
+from cc_core.checkpoint import CheckpointError, ConnectionConfig, load_connection, save_connection
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, FIT_FILE
+from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import unknown_option
 from cc_train.config.run import FitArguments, UsageError
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.dataset import Example
 from cc_train.data.loading import load_examples
 from cc_train.data.sources import DataError
-from cc_train.fit.fitting import FIT_FILE, Fitted, fit_connection
+from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.least_squares import FitError
 from cc_train.model.files import load_model
 from cc_train.model.standalone import ENTRY_FILE
@@ -40,8 +35,6 @@ from cc_train.report.tables import score_table
 from cc_train.training.projection import PROJECTION_FILE, load_projection
 from cc_train.workspace import OutputError, Workspace
 
-BAD_INPUT = 2
-INTERRUPTED = 130
 _WRITTEN = {CONNECTION_FILE, FIT_FILE, REPORT_FILE}
 
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cc_core.connection import GLOBAL, Connection, decision_logits
+from cc_core.connection import Connection, decision_logits
+from cc_core.names import GLOBAL, connection_for
 from cc_train.data.dataset import IGNORED, PairCollator, PairDataset
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
@@ -147,7 +148,7 @@ def score_transforms(
     return {
         group: {
             "pairs": scores[group][IDENTITY].pairs,
-            "matrix": None if group == ALL else _name(connection, group),
+            "matrix": None if group == ALL else connection_for(group, connection.names),
             **{key: score.summary() for key, score in scores[group].items()},
             "english_by_layer": scores[group][IDENTITY].wanted.tolist(),
             "answer_loss": losses[group].summary(),
@@ -169,17 +170,12 @@ def brief(report: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"held_out_pairs": whole["pairs"], **figures, "answer_loss": whole["answer_loss"]}
 
 
-def _name(connection: Connection, language: str) -> str:
-    """The Transform Matrix that the language is served with."""
-    return language if language in connection.transforms else GLOBAL
-
-
 def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
     """Activations [B, L, H] from which a connection may choose; ``global`` is not computed twice."""
     device = batch.source.device
     own = batch.source if batch.projected is None else batch.projected
     given = {IDENTITY: own, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
-    name = _name(connection, batch.lang)
+    name = connection_for(batch.lang, connection.names)
     given[TRANSFORM] = given[GLOBAL] if name == GLOBAL else batch.source @ connection.transforms[name].to(device)
     return given | {ENGLISH: batch.target}
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cc_core.connection import GLOBAL
+from cc_core.names import GLOBAL
 from cc_train.fit.activation_store import ActivationStore
 from cc_train.fit.least_squares import FitError, NormalEquations, held_out_errors, of_rank
 from cc_train.fit.pairs import PairBatch

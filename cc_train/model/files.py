@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.architectures import base_architecture
-from cc_core.checkpoint import CONFIG_FILE, CONFIG_KEY, json_bytes, replace_file
+from cc_core.checkpoint import json_bytes, replace_file
+from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from cc_train.config.run import RunConfig, UsageError
 from cc_train.model.activations import architecture_of
 from cc_train.model.tuning import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
@@ -43,8 +44,9 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
         raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
     if config.method.method == "cc":
         base_architecture(architecture_of(model))
-    if hasattr(model.config, CONFIG_KEY):
-        delattr(model.config, CONFIG_KEY)  # a tuned checkpoint's connection does not fit the weights that come of it
+    if hasattr(model.config, CONNECTION_KEY):
+        # A tuned checkpoint's connection does not fit the weights that come of it.
+        delattr(model.config, CONNECTION_KEY)
     if config.tuning.tuning == "connection":
         model.requires_grad_(False)
     elif config.model.freeze_embeddings:

@@ -20,8 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
 from cc_core.checkpoint import (
-    CONFIG_FILE,
-    CONNECTION_FILE,
     CheckpointError,
     ConnectionConfig,
     architecture_named,
@@ -33,13 +31,14 @@ from cc_core.checkpoint import (
     write_connection,
 )
 from cc_core.connection import Connection
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE
+from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.training.projection import PROJECTION_FILE
 from cc_train.workspace import OutputError, Workspace
 
 ENTRY_FILE = "cc_connection.json"
 TEMPLATE_FILE = "chat_template.jinja"
-BAD_INPUT = 2
 _WEIGHTS = "model*.safetensors"
 _HEADER_BYTES = 8  # a safetensors file begins with the length of its header
 _BLOCK = 1 << 24

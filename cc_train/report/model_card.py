@@ -9,8 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from cc_core.checkpoint import CONFIG_FILE
-from cc_train.fit.fitting import FIT_FILE
+from cc_core.names import CONFIG_FILE, FIT_FILE
 from cc_train.model.files import NOTICES
 from cc_train.report.facts import RUN_FILE
 from cc_train.report.rendering import render

@@ -12,8 +12,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from cc_core.names import FIT_FILE
+from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser
-from cc_train.fit.fitting import FIT_FILE
 from cc_train.report.charts import run_charts
 from cc_train.report.facts import RUN_FILE, write_run_facts
 from cc_train.report.model_card import CARD_FILE, write_card
@@ -22,7 +23,6 @@ from cc_train.report.rendering import render
 REPORT_FILE = "report.html"
 PICTURES = "report"
 STATE_FILE = "trainer_state.json"
-BAD_INPUT = 2
 _TEMPLATE = "report.html.jinja"
 _TITLES = {
     "loss": "Loss",

@@ -7,14 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_core.connection import (
-    Connection,
-    DecisionMaker,
-    chosen_activation,
-    connect,
-    decision_logits,
-    sample_layer,
-)
+from cc_core.connection import Connection, DecisionMaker, chosen_activation, connect, decision_logits, sample_layer
 
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 9)

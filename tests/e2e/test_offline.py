@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cc_core.checkpoint import save_connection
-from cc_core.connection import GLOBAL, Connection
+from cc_core.connection import Connection
+from cc_core.names import GLOBAL
 from cc_train.model.base_models import make_base
 from cc_train.model.reference import Reference
 from tests.cc_serve.engine.conftest import start_engine

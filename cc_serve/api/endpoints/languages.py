@@ -11,12 +11,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from cc_serve.routing.router import AUTO, GLOBAL, OFF, Router
+from cc_core.names import AUTO, FIT_FILE, GLOBAL, OFF
+from cc_serve.routing.router import Router
 
 logger = logging.getLogger(__name__)
 
-#: `cc_train.fit.fitting.FIT_FILE`, spelt out here: a server needs no trainer.
-FIT_FILE: Final = "cc_fit.json"
 _ALL: Final = "all"
 
 

@@ -12,6 +12,7 @@ from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_core.names import AUTO, CONNECTION_KEY, OFF
 from cc_serve.api.errors import error_response
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.body import read_body, replay, with_length
@@ -19,8 +20,7 @@ from cc_serve.api.middleware.details import DETAILED_PATHS, DETAILS_FIELD, with_
 from cc_serve.api.middleware.fields import excess
 from cc_serve.api.telemetry.record import UNDETERMINED, current
 from cc_serve.config.configuration import Limits
-from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing.router import AUTO, OFF, Explanation, Route, Router, UnknownConnectionError
+from cc_serve.routing.router import Explanation, Route, Router, UnknownConnectionError
 
 # The endpoints whose ``vllm_xargs`` reach the engine, and the others that generate text from a prompt.
 CONNECTED_PATHS: Final = frozenset(
@@ -28,7 +28,7 @@ CONNECTED_PATHS: Final = frozenset(
 )
 BATCH_PATH: Final = "/v1/chat/completions/batch"
 PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scoring", "/v1/systemone"})
-FIELD: Final = CONNECTION_ARGUMENT  # clients know it by the name that the engine does
+FIELD: Final = CONNECTION_KEY  # clients know it by the name that the engine does
 ENGINE_ARGUMENTS: Final = "vllm_xargs"
 #: What vLLM's scheduler reads from the same place.
 ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode")

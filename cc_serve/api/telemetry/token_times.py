@@ -14,10 +14,9 @@ from vllm.exceptions import GracefulHTTPError, VLLMClientError
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
+from cc_core.names import CONNECTION_KEY, OFF
 from cc_serve.api.telemetry.metrics import count_connection, count_tokens, observe_token_times
 from cc_serve.api.telemetry.record import RequestRecord, current
-from cc_serve.engine.marks import CONNECTION_ARGUMENT
-from cc_serve.routing.router import OFF
 
 
 def observe_engine(engine: Any, connections: Collection[str]) -> None:
@@ -33,7 +32,7 @@ def observe_engine(engine: Any, connections: Collection[str]) -> None:
     async def observed(
         prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
     ) -> AsyncGenerator[RequestOutput, None]:
-        name = (sampling_params.extra_args or {}).get(CONNECTION_ARGUMENT, OFF)
+        name = (sampling_params.extra_args or {}).get(CONNECTION_KEY, OFF)
         tally = _Tally(sampling_params, name if name in connections else OFF, current.get())
         try:
             # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
@@ -73,7 +72,7 @@ class _Tally:
         self.last = output
         if output.kv_transfer_params:
             # Of the last answer of several: they share the prompt. Clients get it only where they ask for it.
-            self.report = output.kv_transfer_params.pop(CONNECTION_ARGUMENT, None)
+            self.report = output.kv_transfer_params.pop(CONNECTION_KEY, None)
             output.kv_transfer_params = output.kv_transfer_params or None
         if output.finished and any(answer.finish_reason == "error" for answer in output.outputs):
             self.fail("server_error")

@@ -14,7 +14,7 @@ from vllm import EngineArgs
 from vllm.platforms.interface import Platform, PlatformEnum
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from cc_core.checkpoint import CONFIG_FILE, CONNECTION_FILE
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE
 from cc_serve.engine.config import (
     _WORKERS,
     MAX_SLOTS,

@@ -11,7 +11,8 @@ import pytest
 from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
 
 import cc_train.fit.fitting
-from cc_serve.api.endpoints.languages import FIT_FILE, describe_models, languages_of, load_fit
+from cc_core.names import FIT_FILE
+from cc_serve.api.endpoints.languages import describe_models, languages_of, load_fit
 from cc_serve.routing.policy import RoutingPolicy
 from cc_serve.routing.router import Router
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cc_serve.api.endpoints.languages import FIT_FILE, load_fit
+from cc_core.names import FIT_FILE
+from cc_serve.api.endpoints.languages import load_fit
 from cc_serve.api.endpoints.layers import layers_of
 from cc_serve.api.telemetry import metrics
 from cc_serve.routing.router import Router

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from cc_core.language.detector import ENGLISH, SERVED_LANGUAGES, LanguageDetector
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
+from cc_core.names import ENGLISH
 from cc_serve.api.endpoints.playground import PATH, QUESTIONS, page_files, sample_questions
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router

@@ -1,0 +1,38 @@
+"""Names that training and serving share. Nothing here loads torch, so that routing starts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+#: English is what the connection leads to, and is served plain.
+ENGLISH: Final = "en"
+
+#: The Transform Matrix of every language that has none of its own.
+GLOBAL: Final = "global"
+#: No connection: the plain tuned model answers.
+OFF: Final = "off"
+#: The connection of the prompt's own language.
+AUTO: Final = "auto"
+
+#: The connection in a request, in the engine's arguments and in a checkpoint's ``config.json``.
+CONNECTION_KEY: Final = "cc_connection"
+
+CONFIG_FILE: Final = "config.json"
+CONNECTION_FILE: Final = "cc_connection.safetensors"
+#: How the Transform Matrices were fitted, and what they are worth on held-out pairs.
+FIT_FILE: Final = "cc_fit.json"
+
+
+def connection_for(language: str, transforms: Collection[str]) -> str:
+    """The connection that ``language`` is served with: its own Transform Matrix, else the global one; English is plain.
+
+    Args:
+        language: ISO 639-1, one that the checkpoint was trained for.
+        transforms: names of the checkpoint's Transform Matrices.
+    """
+    if language == ENGLISH:
+        return OFF
+    if language in transforms:
+        return language
+    return GLOBAL if GLOBAL in transforms else OFF
