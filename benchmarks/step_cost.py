@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cc_train.training.two_pass import ParallelModel
+    from cc_train.training.two_pass import TwoPassModel
 
 KINDS = {
     "sft": "SFT",
@@ -132,13 +132,13 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     """One kind's process: a step for every number received, and the peak at the end."""
     from transformers import AutoTokenizer
 
-    from cc_core.connection import DecisionMaker
     from cc_train.data.chat import ChatEncoder
     from cc_train.data.dataset import PairCollator, PairDataset, encode_rows, read_rows
     from cc_train.model.files import load_model
     from cc_train.model.tuning import Adapter, TuningArguments
-    from cc_train.training.english import known_activations
-    from cc_train.training.two_pass import ParallelModel
+    from cc_train.training.extensions import ExtendedDecisionMaker
+    from cc_train.training.precompute import precompute_english
+    from cc_train.training.two_pass import TwoPassModel
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert device is not None
@@ -156,11 +156,11 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         model.get_input_embeddings().requires_grad_(False)
     decision = None
     if not kind.startswith("sft"):
-        decision = DecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
-    parallel = ParallelModel(model, decision).to(device).train()
+        decision = ExtendedDecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
+    parallel = TwoPassModel(model, decision).to(device).train()
     if kind == "cc-whole":
         _make_whole(parallel)
-    known = known_activations(parallel, examples, encoder.pad_id) if kind == "connection" else None
+    known = precompute_english(parallel, examples, encoder.pad_id) if kind == "connection" else None
     optimizer = torch.optim.AdamW([p for p in parallel.parameters() if p.requires_grad], lr=1e-5)
     dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
     while (number := pipe.recv()) is not None:
@@ -181,7 +181,7 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     pipe.send(_peak(device))
 
 
-def _make_whole(parallel: ParallelModel) -> None:
+def _make_whole(parallel: TwoPassModel) -> None:
     """Let both passes compute what a model does unasked: the logits of every token."""
     from cc_train.model.activations import anchor_positions, capture_at
     from cc_train.model.answer_head import answer_positions

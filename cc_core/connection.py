@@ -1,16 +1,19 @@
-"""The cross-lingual connection of CC-Tuning (arXiv 2506.00875), the one definition of the method.
+"""The cross-lingual connection of CC-Tuning (arXiv 2506.00875): its four steps, one function a step.
 
 Notation, for one prompt of a model with L layers and hidden size H:
 
-- anchor: the prompt's last token (``anchor_offset = -1``), generation prompt included.
-- ``a_l`` (H): the FFN contribution of layer l at the anchor, what the feed-forward block adds to
-  the residual stream. ``activations`` holds all of them, ``[..., L, H]``.
-- ``e`` (H): the embedding layer's output at the anchor, what enters layer 0. ``embedding``.
-- ``W`` (L x H): the Decision Maker, without bias.
+- ``p``: the anchor, the prompt's last token (``anchor_offset = -1``), generation prompt included.
+- ``a_l`` (H): the FFN contribution of layer l at ``p``, which the feed-forward block adds to the residual stream.
+  ``activations`` holds those of all layers, ``[..., L, H]``.
+- ``e`` (H): the embedding layer's output at ``p``, which enters layer 0. ``embedding``.
+- ``W`` (L x H): the Decision Maker's weight, without bias.
+- ``d`` (H): what the Decision Maker sees.
+- ``k``: the chosen layer.
 - ``T`` (H x H): the Transform Matrix, applied to row vectors, ``a @ T``.
 
-Training sees the English prompt's ``a_l``; serving sees the prompt's own ``a_l`` and transforms them.
-All arithmetic here is fp32, whatever the model's dtype.
+Training (`cc_train.training.two_pass`) takes ``a_l`` from the English prompt, and ``e`` from the prompt itself. Serving
+(`Connection`) has no English prompt: it transforms the prompt's own ``a_l``. All arithmetic here is fp32, whatever the
+model's dtype.
 """
 
 from __future__ import annotations
@@ -26,8 +29,21 @@ from torch import Tensor, nn
 ANCHOR_OFFSET = -1
 
 
+def transform(activations: Tensor, matrix: Tensor) -> Tensor:
+    """Step 1, activations, in serving: ``a_l @ T``. Training needs no ``T``: it has the English prompt's ``a_l``.
+
+    Args:
+        activations: the prompt's own, ``[..., H]``.
+        matrix: ``T``, ``[H, H]``.
+
+    Returns:
+        ``[..., H]``, fp32.
+    """
+    return activations.float() @ matrix.float()
+
+
 def decision_logits(weight: Tensor, mean_activation: Tensor, embedding: Tensor) -> Tensor:
-    """Step 2, the Decision Maker: ``W d`` with ``d = mean_l(a_l) + e``.
+    """Step 2, Decision Maker: ``W d`` with ``d = mean_l(a_l) + e``.
 
     Args:
         weight: ``W``, ``[L, H]``.
@@ -37,33 +53,34 @@ def decision_logits(weight: Tensor, mean_activation: Tensor, embedding: Tensor) 
     Returns:
         Logits over layers, ``[..., L]``, fp32.
     """
-    return F.linear(mean_activation.float() + embedding.float(), weight.float())
+    d = mean_activation.float() + embedding.float()
+    return F.linear(d, weight.float())
 
 
 def sample_layer(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Step 3 in training: a hard Gumbel-softmax choice with the straight-through gradient.
+    """Step 3, choice, in training: hard Gumbel-softmax over layers, with the straight-through gradient.
 
     Args:
         logits: ``[..., L]``.
         temperature: softness of the gradient; the choice itself does not depend on it.
 
     Returns:
-        One-hot choice over layers, ``[..., L]``.
+        ``k`` as a one-hot vector, ``[..., L]``.
     """
     return F.gumbel_softmax(logits, tau=temperature, hard=True)
 
 
-def chosen_activation(choice: Tensor, activations: Tensor) -> Tensor:
-    """Step 4 in training: ``a_k`` for a one-hot ``choice`` ``[..., L]`` of ``[..., L, H]``; ``[..., H]``."""
-    return torch.einsum("...l,...lh->...h", choice.float(), activations.float())
+def best_layer(logits: Tensor) -> Tensor:
+    """Step 3, choice, in serving: ``k = argmax(logits)``, ``[...]``, without noise."""
+    return logits.argmax(dim=-1)
 
 
 def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
-    """Step 4: add the connection's vector to layer 0's FFN contribution at the anchor.
+    """Step 4, connection: add ``a_k`` to the hidden state at ``p``, where layer 0's FFN adds its own contribution.
 
     Args:
-        ffn_output: ``[..., H]``, any float dtype.
-        vector: ``[..., H]``.
+        ffn_output: layer 0's, ``[..., H]``, any float dtype.
+        vector: ``a_k``; transformed, in serving. ``[..., H]``.
 
     Returns:
         ``[..., H]`` in ``ffn_output``'s dtype; the sum itself is fp32.
@@ -71,14 +88,37 @@ def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
     return (ffn_output.float() + vector.float()).to(ffn_output.dtype)
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the connection does for a batch of prompts.
+def chosen_activation(choice: Tensor, activations: Tensor) -> Tensor:
+    """``a_k`` ``[..., H]`` of a one-hot ``choice`` ``[..., L]``, so that the choice gets a gradient."""
+    return torch.einsum("...l,...lh->...h", choice.float(), activations.float())
+
+
+class DecisionMaker(nn.Module):
+    """The Decision Maker in training: its ``W`` is learnt.
 
     Args:
-        layer: k, ``[B]``.
+        num_layers: L.
+        hidden_size: H.
+    """
+
+    def __init__(self, num_layers: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_layers, hidden_size, dtype=torch.float32))
+        nn.init.normal_(self.weight, std=hidden_size**-0.5)
+
+    def forward(self, activations: Tensor, embedding: Tensor) -> Tensor:
+        """Logits ``[..., L]`` from ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""
+        return decision_logits(self.weight, activations.float().mean(dim=-2), embedding)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the connection does for a batch of B prompts.
+
+    Args:
+        layer: ``k``, ``[B]``.
         vector: ``a_k @ T``, ``[B, H]``.
-        logits: what k is the argmax of, ``[B, L]``.
+        logits: ``W d``, of which ``k`` is the argmax, ``[B, L]``.
     """
 
     layer: Tensor
@@ -87,76 +127,17 @@ class Decision:
 
     @property
     def finite(self) -> Tensor:
-        """Which prompts the choice and the vector mean anything for, ``[B]``: all numbers in them are finite."""
+        """Whether each prompt's choice and vector mean anything, ``[B]``: all numbers in them are finite."""
         return self.logits.isfinite().all(dim=-1) & self.vector.isfinite().all(dim=-1)
 
 
-class DecisionMaker(nn.Module):
-    """The trainable ``W``. In training ``d`` may be normalised, which changes no choice at inference.
-
-    Args:
-        num_layers: L.
-        hidden_size: H.
-        normalize: divide ``d`` by its root mean square before ``W``, so that Gumbel noise of unit
-            scale can still change the choice of a model whose activations are large.
-        projection: ``P``, ``[H, H]``, that all activations are multiplied by before anything else, and that is trained
-            on from there; None for none. The Transform Matrix takes it in, so serving knows nothing of it.
-    """
-
-    initial_projection: Tensor | None
-
-    def __init__(
-        self, num_layers: int, hidden_size: int, *, normalize: bool = True, projection: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.normalize = normalize
-        self.register_buffer("initial_projection", projection)
-        # Trained as a factor, kept as its difference from one: entries of P are as uneven as those of the activations.
-        # A module of its own, since DeepSpeed gathers a weight only for the module that it is called through.
-        self.mixing = None
-        if projection is not None:
-            self.mixing = nn.utils.skip_init(nn.Linear, hidden_size, hidden_size, bias=False)
-            nn.init.zeros_(self.mixing.weight)
-        self.weight = nn.Parameter(torch.empty(num_layers, hidden_size, dtype=torch.float32))
-        nn.init.normal_(self.weight, std=hidden_size**-0.5)
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> DecisionMaker:
-        """One on the CPU with the parameters of another's ``state_dict``."""
-        decision = cls(*state["weight"].shape, projection=state.get("initial_projection"))
-        decision.load_state_dict(state)
-        return decision.cpu()
-
-    @property
-    def projection(self) -> Tensor | None:
-        """``P`` as it is now, ``[H, H]``."""
-        if self.initial_projection is None or self.mixing is None:
-            return None
-        return self.initial_projection + self.initial_projection @ self.mixing.weight.T
-
-    def project(self, activations: Tensor) -> Tensor:
-        """``a_l @ P``, ``[..., L, H]``: what is decided on and added."""
-        if self.initial_projection is None or self.mixing is None:
-            return activations
-        projected = activations.float() @ self.initial_projection
-        return projected + self.mixing(projected)
-
-    def forward(self, activations: Tensor, embedding: Tensor) -> Tensor:
-        """Logits ``[..., L]`` from projected ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""
-        mean, embedding = activations.float().mean(dim=-2), embedding.float()
-        if self.normalize:
-            scale = (mean + embedding).square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-12)
-            mean, embedding = mean / scale, embedding / scale
-        return decision_logits(self.weight, mean, embedding)
-
-
 class Connection(nn.Module):
-    """The trained connection as it is served: ``W`` and one ``T`` for each name.
+    """The trained connection in serving: ``W``, and one ``T`` for each name.
 
     Args:
         decision: ``W``, ``[L, H]``.
         transforms: ``T``, ``[H, H]``, by name: ``global`` or an ISO 639-1 code.
-        anchor_offset: position of the anchor, counted from the prompt's end.
+        anchor_offset: position of ``p``, counted from the prompt's end.
     """
 
     def __init__(
@@ -179,24 +160,24 @@ class Connection(nn.Module):
         return self.decision.shape[1]
 
     def decide(self, name: str, activations: Tensor, embedding: Tensor) -> Decision:
-        """Steps 1 to 3 at inference: ``k = argmax W (mean_l(a_l) @ T + e)``, and ``a_k @ T``.
-
-        The mean is linear, so only the mean and the chosen row are ever transformed.
+        """Steps 1 to 3 in serving.
 
         Args:
             name: which Transform Matrix.
             activations: the prompts' own ``a_l``, ``[B, L, H]``.
             embedding: ``e``, ``[B, H]``.
         """
-        transform = self.transforms[name]
+        matrix = self.transforms[name]
         activations = activations.float()
-        logits = decision_logits(self.decision, activations.mean(dim=-2) @ transform, embedding)
-        layer = logits.argmax(dim=-1)
+        # The mean is linear: to transform the mean is to transform every a_l, at an L-th of the cost.
+        logits = decision_logits(self.decision, transform(activations.mean(dim=-2), matrix), embedding)
+        layer = best_layer(logits)
+        # Only a_k is added, so no other a_l is ever transformed.
         chosen = activations.take_along_dim(layer[..., None, None], dim=-2).squeeze(-2)
-        return Decision(layer, chosen @ transform, logits)
+        return Decision(layer, transform(chosen, matrix), logits)
 
     def decide_each(self, names: Sequence[str], activations: Tensor, embedding: Tensor) -> Decision:
-        """`decide` for a batch whose rows each name their own Transform Matrix, fastest where equal names adjoin."""
+        """`decide` for a batch whose rows each name a Transform Matrix. Equal names that adjoin run together."""
         decisions: list[Decision] = []
         start = 0
         for name, group in groupby(names):

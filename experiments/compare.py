@@ -126,7 +126,7 @@ def differences(systems: Scores, base: tuple[str, str]) -> str:
 
 def seed_of(scores: dict[str, Any]) -> int:
     """The seed that a result was trained with."""
-    return scores["training"]["options"]["seed"]
+    return int(scores["training"]["options"]["seed"])
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("outputs/evidence/weights"))
     options = parser.parse_args()
     kept = options.weights / f"{options.system}-{options.seed}"
-    model = AutoModelForCausalLM.from_pretrained(options.start, dtype=torch.bfloat16).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(options.start, dtype=torch.bfloat16)
+    model.eval()
     _, unknown = model.load_state_dict(load_file(kept / "trained.safetensors"), strict=False)
     assert not unknown, unknown
     state = load_file(kept / "connection.safetensors")

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.data.chat import ChatEncoder
-from cc_train.training.projection import projection
+from cc_train.training.extensions import initial_projection
 from experiments import rows
 from experiments.tail import Tails, batches, losses, run_prompts
 
@@ -58,12 +58,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=72)
     options = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
+    model.eval()
     encoder = ChatEncoder(AutoTokenizer.from_pretrained(options.model), model.generation_config)
     examples = rows.load(options.dev, encoder)[: options.rows]
     tails = [run_prompts(model, group, encoder.pad_id) for group in batches(examples, BATCH)]
     english = torch.cat([t.english for t in tails])
-    mean, matrix = english.mean(dim=0), projection(english, 0.3)
+    mean, matrix = english.mean(dim=0), initial_projection(english, 0.3)
 
     residual: list[Tensor] = []
     hook = model.model.layers[1].register_forward_pre_hook(lambda _m, args: residual.append(args[0][:, 0].norm(dim=-1)))

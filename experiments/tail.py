@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from cc_train.data.dataset import IGNORED, Example, pad_right
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
+from cc_train.model.answer_head import output_embeddings
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, t
             use_cache=True,
         ).last_hidden_state
     real = targets != IGNORED
-    logits = model.get_output_embeddings()(hidden[real]).float()
+    logits = output_embeddings(model)(hidden[real]).float()
     out = torch.zeros(targets.shape, dtype=torch.float32)
     return out.masked_scatter(real, F.cross_entropy(logits, targets[real], reduction="none"))
 
@@ -111,7 +112,7 @@ def generate(
             hidden = model.model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             ).last_hidden_state
-        ids = model.get_output_embeddings()(hidden[:, -1:]).argmax(-1)
+        ids = output_embeddings(model)(hidden[:, -1:]).argmax(-1)
         done |= ids[:, 0] == end[0]
         if done.all():
             break

@@ -22,14 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from cc_core.connection import Connection, DecisionMaker
+from cc_core.connection import Connection
 from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, PairCollator, PairDataset
 from cc_train.fit.least_squares import NormalEquations
 from cc_train.fit.pairs import capture_pairs
-from cc_train.training.projection import projection
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection
+from cc_train.training.two_pass import TwoPassModel
 from experiments import rows
 from experiments.score import CONDITIONS, score
 from experiments.tail import batches
@@ -88,7 +88,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def train(
-    model: ParallelModel, grouped: list[list[Example]], encoder: ChatEncoder, rate: float, connection_rate: float
+    model: TwoPassModel, grouped: list[list[Example]], encoder: ChatEncoder, rate: float, connection_rate: float
 ) -> list[float]:
     """Full fine-tuning with frozen embeddings; the loss of each step."""
     weights = [p for p in model.language_model.parameters() if p.requires_grad]
@@ -120,14 +120,14 @@ def train(
 
 
 @torch.no_grad()
-def hold(decision: DecisionMaker, layer: int, embedding: Tensor) -> None:
+def hold(decision: ExtendedDecisionMaker, layer: int, embedding: Tensor) -> None:
     """Let ``decision`` choose ``layer`` for every prompt: ``e`` [H] is the same for all, since all end alike."""
     decision.weight.requires_grad_(False).zero_()
     decision.weight[layer] = 10 * embedding / embedding.norm()  # noise of unit scale does not change it
 
 
 @torch.no_grad()
-def fit(model: PreTrainedModel, decision: DecisionMaker, pairs: list[Example], pad_id: int) -> Connection:
+def fit(model: PreTrainedModel, decision: ExtendedDecisionMaker, pairs: list[Example], pad_id: int) -> Connection:
     """The one global matrix, onto what training saw: English activations after the projection, if there is one."""
     equations: NormalEquations | None = None
     for batch in capture_pairs(model, pairs, pad_id, batch_size=24):
@@ -173,8 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if system.scale is not None:
             sample = random.Random(options.seed).sample(connected, min(PROJECTION_PAIRS, len(connected)))
             captured = [b.target for b in capture_pairs(language_model, sample, encoder.pad_id, batch_size=24)]
-            matrix = projection(torch.cat(captured), system.scale)
-        decision = DecisionMaker(
+            matrix = initial_projection(torch.cat(captured), system.scale)
+        decision = ExtendedDecisionMaker(
             language_model.config.num_hidden_layers, language_model.config.hidden_size, projection=matrix
         )
         if decision.mixing is not None:
@@ -182,11 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if system.layer is not None:
             (first,) = {int(e.prompt[-1]) for e in connected}
             hold(decision, system.layer, language_model.get_input_embeddings()(torch.tensor(first)))
-    model = ParallelModel(language_model, decision)
+    model = TwoPassModel(language_model, decision)
     history = train(model, grouped, encoder, options.rate, options.connection_rate)
     choices = model.take_choices()
 
-    language_model.eval()
+    language_model.train(False)
     language_model.config.use_cache = True
     language_model.bfloat16()  # as it is saved and served
     connection = None

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cc_core.connection import ANCHOR_OFFSET
+from cc_core.terminal.progress import progress
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, encode_rows, read_rows, sample_rows
 from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.sources import DataError, parse_columns, parse_sources
-from cc_train.training.progress import progress
 
 _SHOWN = 20
 

@@ -14,12 +14,12 @@ from transformers import PreTrainedModel
 
 from cc_core.connection import Connection
 from cc_core.names import FIT_FILE
+from cc_core.terminal.progress import progress
 from cc_train.data.dataset import Example
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
 from cc_train.fit.transforms import FitSettings, fit_transforms
-from cc_train.training.progress import progress
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,6 @@ def fit_connection(
             transforms, facts = fit_transforms(batches(fitted), settings, Path(scratch), advance)
         connection = Connection(decision, transforms, anchor_offset=anchor_offset)
     with progress("scoring", len(scored), shown=shows_progress) as advance:
-        scores = score_transforms(ParallelModel(model, None).eval(), connection, batches(scored), pad_id, advance)
+        scores = score_transforms(TwoPassModel(model, None).eval(), connection, batches(scored), pad_id, advance)
     facts = {"fitted_pairs": pair_counts(fitted), "held_out_pairs": pair_counts(scored), **facts, "scores": scores}
     return Fitted(connection, sorted({e.row.lang for e in examples if e.row.connected}), facts)

@@ -19,7 +19,7 @@ from cc_core.names import GLOBAL, connection_for
 from cc_train.data.dataset import IGNORED, PairCollator, PairDataset
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 
 ALL = "all"
 TRANSFORM = "transform"
@@ -107,7 +107,7 @@ class AnswerLoss:
 
 
 def score_transforms(
-    model: ParallelModel,
+    model: TwoPassModel,
     connection: Connection,
     batches: Iterable[PairBatch],
     pad_id: int,
@@ -186,7 +186,7 @@ def _choice(weight: Tensor, activations: Tensor, embedding: Tensor) -> Tensor:
 
 
 def _answer_losses(
-    model: ParallelModel, collate: PairCollator, batch: PairBatch, vectors: dict[str, Tensor]
+    model: TwoPassModel, collate: PairCollator, batch: PairBatch, vectors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Summed cross-entropy of each answer ``[B]``, plain and with each vector ``[B, H]``."""
     dataset = PairDataset(batch.pairs)

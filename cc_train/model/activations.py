@@ -34,7 +34,7 @@ class Capture:
 
 def architecture_of(model: PreTrainedModel) -> str:
     """The model's base architecture name, read from its configuration or its class."""
-    return (getattr(model.config, "architectures", None) or [type(model).__name__])[0]
+    return str((getattr(model.config, "architectures", None) or [type(model).__name__])[0])
 
 
 def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:

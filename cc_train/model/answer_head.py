@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -17,6 +18,13 @@ def answer_positions(labels: Tensor) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
+def output_embeddings(model: PreTrainedModel) -> nn.Module:
+    """The LM head, typed: transformers leaves its method untyped."""
+    untyped: Any = model
+    head: nn.Module = untyped.get_output_embeddings()
+    return head
+
+
 @contextmanager
 def head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
     """Give the LM head only the hidden states at ``rows``, ``columns`` ``[A]``, in the one pass made inside.
@@ -27,7 +35,7 @@ def head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Itera
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (args[0][rows, columns][None],)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    handle = output_embeddings(model).register_forward_pre_hook(select)
     try:
         yield
     finally:

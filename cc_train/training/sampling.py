@@ -1,8 +1,9 @@
-"""The order of rows in which neighbours are of similar length, so that little of a batch is padding."""
+"""The order of rows in training. Neighbours have similar lengths, so that a batch holds little padding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
@@ -11,17 +12,17 @@ from cc_train.data.dataset import Example
 
 
 def cost(example: Example) -> int:
-    """Tokens that a step computes for a row: those of its English prompt too."""
+    """Tokens that a step computes for a row, its English prompt included."""
     return len(example.prompt) + len(example.answer) + len(example.english)
 
 
 class EpochLengthSampler(LengthGroupedSampler):
-    """transformers' order by length, drawn from the seed and the epoch alone: a resumed run meets the same one.
+    """transformers' order by length. It depends on the seed and the epoch alone, so a resumed run repeats it.
 
     Args:
-        batch_size: rows that should be alike.
-        lengths: of all rows.
-        seed: of the first epoch.
+        batch_size: how many neighbours should have similar lengths.
+        lengths: one for each row.
+        seed: the first epoch's.
     """
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
@@ -34,4 +35,5 @@ class EpochLengthSampler(LengthGroupedSampler):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        order: Any = get_length_grouped_indices  # which has no types
+        return iter(order(self.lengths, self.batch_size, generator=generator))

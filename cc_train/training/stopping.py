@@ -14,10 +14,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """The run was asked to end, and did before it was finished.
+    """A signal ended the run before it was finished.
 
     Args:
-        number: the signal.
+        number: the signal's.
     """
 
     def __init__(self, number: int) -> None:
@@ -26,14 +26,14 @@ class Stopped(Exception):
 
     @property
     def exit_code(self) -> int:
-        """What a shell shows for a process that this signal ended."""
+        """The exit code that shells give a process which this signal ended."""
         return 128 + self.number
 
 
 class StopCallback(TrainerCallback):
-    """While entered, a signal raises `Stopped`; while training, it is noted, and the step's end saves and stops.
+    """While the context is open, a signal raises `Stopped`. During training the current step ends and is saved first.
 
-    A second Ctrl-C does not wait for that. Every process of a parallel job stops at the same step, whichever was told.
+    A second Ctrl-C stops at once. Every process of a parallel job stops at the same step, whichever got the signal.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class StopCallback(TrainerCallback):
         return control
 
     def raise_if_asked(self) -> None:
-        """Ends the run after training; raises `Stopped` if a signal came."""
+        """Raise `Stopped` if a signal came during training, which this call ends."""
         self._training = False
         if self.number is not None:
             raise Stopped(self.number)

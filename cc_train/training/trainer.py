@@ -19,11 +19,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from cc_train.data.dataset import PairCollator, PairDataset
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 from cc_train.workspace import flush, place
 
-STATE_FILE = "cc_training.safetensors"  # in Trainer's own checkpoints, to resume from
-_ASIDE = ".saving"  # where a checkpoint is until it is whole
+TRAINED_FILE = "cc_training.safetensors"  # the trained weights in Trainer's own checkpoints, to resume from
+_ASIDE = ".saving"  # holds a checkpoint until it is complete
 _SHOWN_ROWS = 5
 
 
@@ -32,22 +32,22 @@ class TrainingError(RuntimeError):
 
 
 class ConnectionTrainer(Trainer):
-    """Trains a `ParallelModel`, which computes the loss itself.
+    """Trains a `TwoPassModel`, which computes the loss.
 
     Args:
         model: what to train.
         args: every field keeps Trainer's meaning.
         train_dataset, eval_dataset: encoded rows.
         collator: batches them.
-        decision_learning_rate: of the Decision Maker; None for the same as the model's.
-        english: the training rows' English activations ``[R, L, H]``, where they are known because no weight changes.
+        decision_learning_rate: the Decision Maker's own; None for the model's.
+        english: the training rows' English activations ``[R, L, H]``, if they are computed before training.
     """
 
-    model: ParallelModel
+    model: TwoPassModel
 
     def __init__(
         self,
-        model: ParallelModel,
+        model: TwoPassModel,
         args: TrainingArguments,
         train_dataset: PairDataset,
         collator: PairCollator,
@@ -69,10 +69,10 @@ class ConnectionTrainer(Trainer):
         )
         self.decision_learning_rate = decision_learning_rate
         self.english = english
-        self._layers = LayerCounts(model.config.num_hidden_layers)
-        self._rows: list[int] = []  # of the step that is running, on this process
+        self._layer_counts = LayerCounts(model.config.num_hidden_layers)
+        self._rows: list[int] = []  # those of the current step, on this process
         self._aside: Path | None = None
-        self.label_smoother = None  # ParallelModel smooths, where the targets are
+        self.label_smoother = None  # TwoPassModel smooths, since it has the targets
 
     def compute_loss(
         self,
@@ -81,7 +81,7 @@ class ConnectionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Trainer's own, and a check that the loss is a number; raises `TrainingError` naming the batch's rows."""
+        """Trainer's own; raises `TrainingError`, which names the batch's rows, if the loss is not finite."""
         rows = inputs["row"]
         inputs = {name: value for name, value in inputs.items() if name != "row"}
         if self.english is not None and model.training:
@@ -93,15 +93,16 @@ class ConnectionTrainer(Trainer):
         if not torch.isfinite(loss).all():
             dataset = self.train_dataset if model.training else self.eval_dataset
             raise self._broken(f"the loss is {loss.mean().item()}", rows.tolist(), dataset)
-        if model.training and self.model.chosen is not None:
+        if model.training and self.model.chosen_layers is not None:
             examples = self.train_dataset.examples  # type: ignore[union-attr]
             languages = [examples[i].row.lang for i in rows.tolist() if examples[i].row.connected]
-            self._layers.add(languages, self.model.chosen)
+            self._layer_counts.add(languages, self.model.chosen_layers)
         return result
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """Trainer's own, before the weights change, which a gradient that is no number would spoil for good."""
-        norm = super()._get_grad_norm(model, grad_norm)
+        """Trainer's own; raises `TrainingError` if the gradient is not finite, before it can spoil the weights."""
+        untyped: Any = super()
+        norm = untyped._get_grad_norm(model, grad_norm)
         if not self.args.fp16 and not math.isfinite(float(norm)):  # fp16 scales its loss down and tries again
             raise self._broken(f"the gradient's norm is {float(norm)}", self._rows, self.train_dataset)
         self._rows = []
@@ -116,7 +117,7 @@ class ConnectionTrainer(Trainer):
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Trainer's own; by length in an order that does not depend on what was drawn before."""
+        """Trainer's own; ``group_by_length`` gives an order that does not depend on earlier random draws."""
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -127,7 +128,7 @@ class ConnectionTrainer(Trainer):
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Trainer's own; the Decision Maker, new beside a trained model, may get its own learning rate."""
+        """Trainer's own; the Decision Maker may get its own learning rate, since it alone starts untrained."""
         optimizer = super().create_optimizer(model)
         if self.model.decision is not None and self.decision_learning_rate is not None:
             own = list(self.model.decision.parameters())
@@ -139,28 +140,29 @@ class ConnectionTrainer(Trainer):
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds ``layers_in_use``, the perplexity of the choice: 1 when it has settled on one layer, L when open."""
+        """Add ``layers_in_use``, the perplexity of the choice: 1 if one layer is always chosen, L if all are alike."""
         counts = self.model.take_choices()
         if counts is not None and "loss" in logs:
             share = counts / counts.sum()
             logs["layers_in_use"] = round(math.exp(torch.special.entr(share).sum().item()), 2)
         super().log(logs, start_time)
-        if "loss" in logs and self._layers:  # for the report: no logging service takes a table
-            self.state.log_history[-1][LAYERS] = self._layers.take()  # type: ignore[assignment]
+        if "loss" in logs and self._layer_counts:  # for the report only: logging services take no tables
+            self.state.log_history[-1][LAYERS] = self._layer_counts.take()  # type: ignore[assignment]
 
     def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What was trained, by name: the language model's weights, and `DecisionMaker`'s, if there is one.
+        """The trained weights by name: the language model's, and the Decision Maker's.
 
-        Every process of a parallel job must ask; DeepSpeed answers the main one only, and here the others get nothing.
+        Every process of a parallel job must call this. Under DeepSpeed only the main process gets the weights; the
+        others get none.
         """
         state = self.accelerator.get_state_dict(self.model_wrapped) or {}
         return _part(state, "language_model."), _part(state, "decision.")
 
     def save_last(self) -> None:
-        """A checkpoint of the last step, unless there is one: what comes after training goes on from it when it fails.
+        """Save a checkpoint of the last step, unless it exists. If the fit fails, the run resumes from there.
 
-        Every process of a parallel job must ask. It has no optimiser's state, which no further step needs, but for FSDP
-        and DeepSpeed, which only read all of it or nothing.
+        Every process of a parallel job must call this. The checkpoint holds no optimiser state, since no step follows;
+        but FSDP and DeepSpeed cannot load one without it.
         """
         if (Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}").exists():
             return
@@ -172,14 +174,14 @@ class ConnectionTrainer(Trainer):
             self.args.save_only_model = kept
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Trainer's own checkpoint, full precision, of what is trained: `_load_from_checkpoint` resumes from it."""
+        """Write the trained weights in full precision. `_load_from_checkpoint` reads them."""
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
         state = self.model.state_dict() if state_dict is None else state_dict
-        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / STATE_FILE)
+        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / TRAINED_FILE)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Trainer's own, written aside and then renamed: what is called a checkpoint is a whole one."""
+        """Trainer's own, written aside and then renamed, so that every checkpoint is complete."""
         directory = Path(str(self.args.output_dir))
         aside, name = directory / _ASIDE, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         try:
@@ -207,7 +209,7 @@ class ConnectionTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _name_best(self, directory: Path, saved: Path) -> None:
-        """The best checkpoint's path, where it will be."""
+        """Record the best checkpoint under its final path if it is the one just saved."""
         best = self.state.best_model_checkpoint
         if best is not None and Path(best) == saved:
             self.state.best_model_checkpoint = str(directory / saved.name)
@@ -217,11 +219,11 @@ class ConnectionTrainer(Trainer):
         return super()._get_output_dir(trial) if self._aside is None else str(self._aside)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled:  # each process has saved its share
+        if self.is_fsdp_enabled:  # each process saved its own shard
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         target: Any = self.model if model is None else model
-        path = Path(resume_from_checkpoint) / STATE_FILE
+        path = Path(resume_from_checkpoint) / TRAINED_FILE
         try:
             saved = load_file(path)
         except (OSError, SafetensorError) as error:
@@ -230,13 +232,13 @@ class ConnectionTrainer(Trainer):
         if saved.keys() != trained:
             some = sorted(saved.keys() ^ trained)[0]
             raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
-        target.load_state_dict(saved, strict=False)  # what is frozen is not in it
+        target.load_state_dict(saved, strict=False)  # frozen weights are not in the file
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
-        """Trainer's own; nothing after the last step, of which Trainer takes one more when it resumes there."""
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """Trainer's own; no batch after the last step, where a resumed Trainer would take one more."""
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return [], None
@@ -247,5 +249,5 @@ class ConnectionTrainer(Trainer):
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """What a `ParallelModel`'s state has under ``prefix``, without it."""
+    """The entries of ``state`` under ``prefix``, named without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,4 +1,8 @@
-"""The two passes of CC-Tuning as one differentiable module: English prompt, choice, connected answer, loss."""
+"""The two passes of CC-Tuning as one differentiable module.
+
+Pass 1 runs the English prompt up to its anchor (step 1). Steps 2 and 3 choose one of its activations. Pass 2 runs the
+prompt and its answer, connected (step 4), and gives the loss. `cc_core.connection` defines the steps.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,26 @@ import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
-from cc_core.connection import ANCHOR_OFFSET, DecisionMaker, chosen_activation, sample_layer
+from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
-from cc_train.model.answer_head import answer_positions, head_only_at
+from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
+from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.frozen import frozen_answer_logits
 
 
-class ParallelModel(nn.Module):
+class TwoPassModel(nn.Module):
     """A causal LM trained on parallel rows; without a Decision Maker, plain supervised fine-tuning.
 
-    In training the choice is a hard Gumbel sample with the straight-through gradient; in evaluation it is the
-    argmax. One call is one forward of this module, so that Trainer's mixed precision, accumulation and data
-    parallelism apply as to any model.
+    In training mode the layer is sampled, as in the paper; in evaluation mode it is the best one, as in serving. Both
+    passes are one forward of this module, so Trainer's mixed precision, accumulation and data parallelism apply as to
+    any model.
 
-    A language model none of whose weights is trained takes part as far as the gradient of ``W`` needs it: the English
-    pass leaves no graph, and the answer's pass one from the anchor on.
+    If no weight of the language model is trained, only ``W`` needs a gradient. The English pass then builds no graph,
+    and the answer's pass builds one from the anchor on.
 
     Args:
         language_model: trained in both passes, or frozen.
-        decision: ``W``, fp32; None trains plain.
+        decision: holds ``W``, fp32; None trains plain.
         temperature: of the Gumbel-softmax gradient.
         anchor_offset: position of the anchor, counted from a prompt's end.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
@@ -42,7 +47,7 @@ class ParallelModel(nn.Module):
     def __init__(
         self,
         language_model: PreTrainedModel,
-        decision: DecisionMaker | None,
+        decision: ExtendedDecisionMaker | None,
         *,
         temperature: float = 1.0,
         anchor_offset: int = ANCHOR_OFFSET,
@@ -55,10 +60,9 @@ class ParallelModel(nn.Module):
         self.anchor_offset = anchor_offset
         self.label_smoothing = label_smoothing
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
-        self.choices: Tensor | None = None
-        """How often each layer was chosen since the last `take_choices`, [L]."""
-        self.chosen: Tensor | None = None
-        """The layer chosen for each connected row of the last batch, ``[C]``; None where there was none."""
+        self.chosen_layers: Tensor | None = None
+        """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
+        self._choices: Tensor | None = None
         self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
@@ -67,14 +71,14 @@ class ParallelModel(nn.Module):
 
     @property
     def _no_split_modules(self) -> Any:
-        """The layers that a sharded job gathers one at a time, as in transformers; so the three below."""
+        """Layers that a sharded job gathers one at a time. Like the next three, it is transformers' API."""
         return self.language_model._no_split_modules
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
 
     def get_output_embeddings(self) -> nn.Module:
-        return self.language_model.get_output_embeddings()
+        return output_embeddings(self.language_model)
 
     def tie_weights(self) -> None:
         self.language_model.tie_weights()
@@ -94,7 +98,7 @@ class ParallelModel(nn.Module):
         """Loss of a batch of `cc_train.data.dataset.PairCollator`.
 
         Args:
-            english_activations: what `english_activations` gives for each row, ``[B, L, H]``, if it is known already.
+            english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.
             num_items_in_batch: answer tokens that the loss is divided by; those of this batch if None.
 
         Returns:
@@ -117,24 +121,25 @@ class ParallelModel(nn.Module):
         return {"loss": total / count + unused}
 
     def english_activations(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Step 1: ``a_l`` of English prompts ``[C, M]`` at their anchors, ``[C, L, H]`` fp32."""
+        """Pass 1: ``a_l`` of English prompts ``[C, M]`` at their anchors, ``[C, L, H]`` fp32."""
         positions = anchor_positions(mask, self.anchor_offset)
         ids = ids[:, : mask.sum(dim=1).max()]
         mask = mask[:, : ids.shape[1]]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
                 output = self.language_model.model(input_ids=ids, attention_mask=mask, use_cache=False)
-            # The last layer's own output is of no use, but a sharded job gathers its weights for the backward pass
-            # only when a gradient reaches it.
-            reached = 0.0 * output.last_hidden_state[torch.arange(len(ids)), positions].float()
-            return capture.activations + reached[:, None]
+            # Nothing needs the last layer's output. But a sharded job gathers its weights for the backward pass only if
+            # a gradient reaches them.
+            reached: Tensor = 0.0 * output.last_hidden_state[torch.arange(len(ids)), positions].float()
+            activations: Tensor = capture.activations
+            return activations + reached[:, None]
 
     def choose(self, anchor_ids: Tensor, activations: Tensor) -> Tensor:
-        """Steps 2 and 3: the vector that English activations ``[C, L, H]`` give, ``[C, H]`` fp32.
+        """Run the Decision Maker and the choice between the passes: ``a_k`` ``[C, H]``, fp32.
 
         Args:
             anchor_ids: the non-English prompts' tokens at the anchor, ``[C]``.
-            activations: ``a_l`` of the English prompts.
+            activations: ``a_l`` of the English prompts, ``[C, L, H]``.
         """
         assert self.decision is not None
         embedding = self.language_model.get_input_embeddings()(anchor_ids[:, None]).squeeze(1)
@@ -144,10 +149,10 @@ class ParallelModel(nn.Module):
             if self.training:
                 choice = sample_layer(logits, self.temperature)
             else:
-                choice = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
-            self.chosen = choice.detach().argmax(dim=-1)
+                choice = F.one_hot(best_layer(logits), logits.shape[-1]).float()
+            self.chosen_layers = choice.detach().argmax(dim=-1)
             counts = choice.detach().sum(dim=0)
-            self.choices = counts if self.choices is None else self.choices + counts
+            self._choices = counts if self._choices is None else self._choices + counts
             return chosen_activation(choice, activations)
 
     def answer_logits(
@@ -168,12 +173,14 @@ class ParallelModel(nn.Module):
         return logits[0], labels[rows, columns + 1]
 
     def take_choices(self) -> Tensor | None:
-        """The counts of chosen layers ``[L]`` since the last call."""
-        counts, self.choices = self.choices, None
+        """How often each layer was chosen since the last call, ``[L]``; None if none was."""
+        counts, self._choices = self._choices, None
         return counts
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs: Any) -> None:
-        """As in transformers. A layer that is run again for its gradient must meet the hooks of its own pass."""
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """As in transformers, with the hooks of a pass set again when its layers run again for their gradient."""
 
         def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
             return nullcontext(), self._hooks()
@@ -190,13 +197,13 @@ class ParallelModel(nn.Module):
         english_mask: Tensor,
         activations: Tensor | None,
     ) -> tuple[Tensor | None, Tensor | float]:
-        """What is added at the anchors, ``[B, H]``, or None for nothing; and a zero to add to the loss."""
-        self.chosen = None
+        """Give the vector added at each row's anchor, ``[B, H]``, or None for no row; and a zero to add to the loss."""
+        self.chosen_layers = None
         if self.decision is None:
             return None, 0.0
         rows = connected.nonzero().squeeze(1)
-        if not len(rows):  # every parameter gets a gradient in every step, be it zero
-            if _in_parallel():
+        if not len(rows):  # every parameter gets a gradient in every step, if only a zero
+            if _distributed():
                 return None, self._unused(input_ids, activations)
             return None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         known = None if activations is None else activations[rows]
@@ -206,14 +213,11 @@ class ParallelModel(nn.Module):
         return chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen), 0.0
 
     def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
-        """A zero that the connection has gone into, for a batch without connected rows in one process of several.
-
-        The processes gather weights and reduce gradients together, so each has to make every pass that others make.
-        """
-        counts, ids = self.choices, input_ids[:1, : -self.anchor_offset]
+        """A zero loss term that still runs the connection, so that every rank joins the collectives."""
+        counts, ids = self._choices, input_ids[:1, : -self.anchor_offset]
         given = self.english_activations(ids, torch.ones_like(ids)) if activations is None else activations[:1]
         unused = 0.0 * self.choose(ids[:, 0], given).sum()
-        self.chosen, self.choices = None, counts
+        self.chosen_layers, self._choices = None, counts
         return unused
 
     @contextmanager
@@ -226,5 +230,5 @@ class ParallelModel(nn.Module):
             self._hooks = nullcontext
 
 
-def _in_parallel() -> bool:
+def _distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -10,10 +10,10 @@ import torch
 
 from benchmarks import step_cost
 from benchmarks.padding import padding_share
-from cc_core.connection import DecisionMaker
 from cc_train.data.dataset import PairCollator, PairDataset
+from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.sampling import EpochLengthSampler, cost
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 from tests.cc_train.training.test_trainer import examples
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
@@ -58,12 +58,12 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
 
 
 def test_logits_of_every_token_change_no_loss() -> None:
-    model, decision = tiny_llama(), DecisionMaker(LAYERS, HIDDEN)
+    model, decision = tiny_llama(), ExtendedDecisionMaker(LAYERS, HIDDEN)
     some = examples([("de", "wo ist es", "where is it", "beta"), ("fr", "qui", "who", "no")])
     dataset = PairDataset(some)
     batch = PairCollator(0)([dataset[i] for i in range(len(some))])
     del batch["row"]
-    ours = ParallelModel(model, decision).eval()
+    ours = TwoPassModel(model, decision).eval()
     expected = ours(**batch)["loss"]
     step_cost._make_whole(ours)
     torch.testing.assert_close(ours(**batch)["loss"], expected)

@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cc_core.connection import Connection, DecisionMaker, chosen_activation, connect, decision_logits, sample_layer
+from cc_core.connection import (
+    Connection,
+    DecisionMaker,
+    best_layer,
+    chosen_activation,
+    connect,
+    decision_logits,
+    sample_layer,
+    transform,
+)
 
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 9)
@@ -47,24 +56,24 @@ def test_each_row_of_a_batch_gets_its_own_matrix(seed: int, names: list[str]) ->
         torch.testing.assert_close(together.vector[i], alone.vector[0])
 
 
-@settings(max_examples=50, deadline=None)
-@given(seeds, st.floats(1e-3, 1e3))
-def test_normalising_changes_no_choice(seed: int, scale: float) -> None:
-    activations, embedding = normal(3, 5, 16, seed=seed, scale=scale), normal(3, 16, seed=seed + 1, scale=scale)
-    plain, normalised = DecisionMaker(5, 16, normalize=False), DecisionMaker(5, 16, normalize=True)
-    normalised.load_state_dict(plain.state_dict())
-    raw, scaled = plain(activations, embedding), normalised(activations, embedding)
-    chosen = scaled.argmax(dim=-1, keepdim=True)
-    assert torch.all(raw.gather(-1, chosen)[:, 0] >= raw.amax(dim=-1) - 1e-5 * raw.abs().amax())
-    assert scaled.abs().max() < 50, "logits stay on the scale of the Gumbel noise, whatever the activations'"
-
-
 def test_the_decision_maker_is_fp32_and_has_no_bias() -> None:
     decision = DecisionMaker(5, 16)
     assert [(n, p.dtype, tuple(p.shape)) for n, p in decision.named_parameters()] == [
         ("weight", torch.float32, (5, 16))
     ]
     assert decision(normal(2, 5, 16, seed=0).bfloat16(), normal(2, 16, seed=1).bfloat16()).dtype == torch.float32
+
+
+def test_the_decision_maker_sees_the_mean_activation_and_the_embedding() -> None:
+    decision, activations, embedding = DecisionMaker(5, 16), normal(2, 5, 16, seed=0), normal(2, 16, seed=1)
+    expected = (activations.mean(dim=1) + embedding) @ decision.weight.T
+    torch.testing.assert_close(decision(activations, embedding), expected)
+
+
+def test_serving_transforms_in_fp32_and_chooses_without_noise() -> None:
+    activations, matrix = normal(3, 4, 8, seed=0).bfloat16(), normal(8, 8, seed=1)
+    assert torch.equal(transform(activations, matrix), activations.float() @ matrix)
+    assert torch.equal(best_layer(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])), torch.tensor([1, 0]))
 
 
 def test_decision_logits_compute_in_fp32() -> None:

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
-from cc_core.connection import Connection, DecisionMaker, sample_layer
+from cc_core.connection import Connection, sample_layer
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import IGNORED, Example, PairCollator, PairDataset, encode_rows
 from cc_train.data.rows import Row
 from cc_train.model.activations import connected_at
 from cc_train.model.reference import Reference
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.extensions import ExtendedDecisionMaker
+from cc_train.training.two_pass import TwoPassModel
 from experiments.compare import by_row, overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector
@@ -73,7 +74,7 @@ def test_losses_are_those_of_the_whole_row(
     batch = PairCollator(encoder.pad_id)([dataset[i] for i in range(len(dataset))])
     hooks = () if vectors is None else (lambda: connected_at(model, batch["anchors"], vectors),)
     logits, targets = (
-        ParallelModel(model, None)
+        TwoPassModel(model, None)
         .eval()
         .answer_logits(batch["input_ids"], batch["attention_mask"], batch["labels"], *hooks)
     )
@@ -135,7 +136,7 @@ def test_a_prompt_with_english_in_it_holds_both() -> None:
 
 
 def test_a_held_decision_maker_chooses_its_layer_whatever_the_prompt_and_the_noise() -> None:
-    decision, embedding = DecisionMaker(LAYERS, HIDDEN, projection=torch.eye(HIDDEN)), torch.randn(HIDDEN)
+    decision, embedding = ExtendedDecisionMaker(LAYERS, HIDDEN, projection=torch.eye(HIDDEN)), torch.randn(HIDDEN)
     hold(decision, 2, embedding)
     activations = 0.3 * torch.randn(64, LAYERS, HIDDEN)
     chosen = sample_layer(decision(activations, embedding.expand(64, -1)), 1.0)

@@ -18,7 +18,7 @@ from cc_train.data.dataset import Example
 from cc_train.fit.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import AnswerLoss, Score, brief, score_transforms
 from cc_train.fit.transforms import FitSettings, fit_transforms
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 from tests.support.made_pairs import SIZE, pair
 from tests.support.tiny import HIDDEN, LAYERS, random_connection, tiny_llama
 
@@ -68,7 +68,7 @@ def test_the_report_tells_a_good_matrix_from_identity(tmp_path: Path) -> None:
     settings_ = FitSettings(min_pairs=counts["de"], ridge=1e-10, shrinkage=1e-6)
     transforms, _ = fit_transforms(mapped(fitted), settings_, tmp_path)
     connection = Connection(3 * torch.randn(LAYERS, HIDDEN, generator=torch.Generator().manual_seed(2)), transforms)
-    report = score_transforms(ParallelModel(model, None).eval(), connection, mapped(held), 0)
+    report = score_transforms(TwoPassModel(model, None).eval(), connection, mapped(held), 0)
 
     assert list(report) == ["all", "de", "fr"]
     whole = report["all"]
@@ -101,9 +101,9 @@ def test_a_loss_of_a_pair_is_that_of_its_answer_alone() -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     pairs = [pair("de", i, length=4 + i) for i in range(3)]
     pairs = [replace(p, answer=p.answer[: 1 + i % 2]) for i, p in enumerate(pairs)]
-    together = score_transforms(ParallelModel(model, None).eval(), connection, capture_pairs(model, pairs, 0), 0)
+    together = score_transforms(TwoPassModel(model, None).eval(), connection, capture_pairs(model, pairs, 0), 0)
     alone = [
-        score_transforms(ParallelModel(model, None).eval(), connection, capture_pairs(model, [p], 0), 0)["all"]
+        score_transforms(TwoPassModel(model, None).eval(), connection, capture_pairs(model, [p], 0), 0)["all"]
         for p in pairs
     ]
     for name, value in together["all"]["answer_loss"].items():
@@ -117,6 +117,6 @@ def test_a_loss_of_a_pair_is_that_of_its_answer_alone() -> None:
 def test_pairs_without_answers_have_no_loss() -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     pairs = [replace(pair("de", i), answer=np.zeros(0, np.int32)) for i in range(3)]
-    scores = score_transforms(ParallelModel(model, None).eval(), connection, capture_pairs(model, pairs, 0), 0)
+    scores = score_transforms(TwoPassModel(model, None).eval(), connection, capture_pairs(model, pairs, 0), 0)
     assert scores["all"]["answer_loss"] == scores["all"]["answer_loss_by_layer"] == {}
     assert scores["all"]["transform"]["cosine"] is not None

@@ -8,25 +8,25 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from cc_core.connection import DecisionMaker
-from cc_train.training.english import known_activations
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.extensions import ExtendedDecisionMaker
+from cc_train.training.precompute import precompute_english
+from cc_train.training.two_pass import TwoPassModel
 from tests.cc_train.training.test_trainer import FAMILIES, batch_of, examples
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 
 
-def both(model: PreTrainedModel, anchor_offset: int = -1) -> tuple[ParallelModel, ParallelModel]:
+def both(model: PreTrainedModel, anchor_offset: int = -1) -> tuple[TwoPassModel, TwoPassModel]:
     """The same model and Decision Maker, trained whole and frozen."""
     torch.manual_seed(0)
-    decision = DecisionMaker(LAYERS, HIDDEN)
-    whole = ParallelModel(model, decision, anchor_offset=anchor_offset)
+    decision = ExtendedDecisionMaker(LAYERS, HIDDEN)
+    whole = TwoPassModel(model, decision, anchor_offset=anchor_offset)
     model.requires_grad_(False)
-    frozen = ParallelModel(model, decision, anchor_offset=anchor_offset)
+    frozen = TwoPassModel(model, decision, anchor_offset=anchor_offset)
     assert (whole.frozen, frozen.frozen) == (False, True)
     return whole.train(), frozen.train()
 
 
-def outcome(module: ParallelModel, **inputs: object) -> tuple[torch.Tensor, torch.Tensor]:
+def outcome(module: TwoPassModel, **inputs: object) -> tuple[torch.Tensor, torch.Tensor]:
     assert module.decision is not None
     module.decision.weight.grad = None
     torch.manual_seed(3)
@@ -63,7 +63,7 @@ def test_only_the_anchor_and_the_answer_run_with_a_gradient() -> None:
 def test_known_english_activations_save_the_english_pass_and_change_nothing() -> None:
     _, frozen = both(tiny_llama())
     some = [e for e in examples() if e.row.connected]
-    known = known_activations(frozen, some, 0)
+    known = precompute_english(frozen, some, 0)
     runs: list[int] = []
     frozen.language_model.model.register_forward_hook(lambda *_: runs.append(1))
     batch = batch_of(some)

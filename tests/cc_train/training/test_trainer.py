@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
-from cc_core.connection import DecisionMaker
 from cc_train.config.run import RunArguments
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, PairCollator, PairDataset, Row, encode_rows
 from cc_train.model.activations import capture_at, connected_at
+from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 from tests.support.tiny import CONFIGS, HIDDEN, LAYERS, VOCABULARY, tiny_gemma3, tiny_llama, tiny_model
 from tests.support.tiny_tokenizer import END, tiny_tokenizer
 
@@ -56,12 +56,12 @@ def batch_of(some: list[Example], anchor_offset: int = -1) -> dict[str, torch.Te
     return batch
 
 
-def parallel(model: PreTrainedModel, anchor_offset: int = -1) -> ParallelModel:
+def parallel(model: PreTrainedModel, anchor_offset: int = -1) -> TwoPassModel:
     torch.manual_seed(0)
-    return ParallelModel(model, DecisionMaker(LAYERS, HIDDEN), anchor_offset=anchor_offset)
+    return TwoPassModel(model, ExtendedDecisionMaker(LAYERS, HIDDEN), anchor_offset=anchor_offset)
 
 
-def written_out(model: PreTrainedModel, decision: DecisionMaker, example: Example, offset: int) -> torch.Tensor:
+def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example: Example, offset: int) -> torch.Tensor:
     """The summed loss of one row, unpadded, with full logits: sections 1 and 2 of the method."""
     prompt, answer = example.prompt.tolist(), example.answer.tolist()
     ids = torch.tensor([prompt + answer])
@@ -97,7 +97,7 @@ def test_without_a_decision_maker_it_is_plain_fine_tuning() -> None:
     model, some = tiny_llama(), examples()
     batch = batch_of(some)
     plain = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss
-    torch.testing.assert_close(ParallelModel(model, None)(**batch)["loss"], plain)
+    torch.testing.assert_close(TwoPassModel(model, None)(**batch)["loss"], plain)
 
 
 def test_logits_are_computed_at_the_answers_positions_only() -> None:
@@ -135,7 +135,7 @@ def test_training_samples_and_evaluation_does_not() -> None:
     assert len(evaluated) == 1
 
 
-def gradients(module: ParallelModel, batches: list[dict[str, torch.Tensor]], items: int) -> list[torch.Tensor]:
+def gradients(module: TwoPassModel, batches: list[dict[str, torch.Tensor]], items: int) -> list[torch.Tensor]:
     module.zero_grad()
     torch.manual_seed(5)
     for batch in batches:
@@ -178,14 +178,14 @@ def test_the_connection_stays_fp32_under_mixed_precision() -> None:
 def test_label_smoothing_is_cross_entropys() -> None:
     some, model = examples(), tiny_llama()
     batch = batch_of(some)
-    logits, targets = ParallelModel(model, None).answer_logits(
+    logits, targets = TwoPassModel(model, None).answer_logits(
         batch["input_ids"], batch["attention_mask"], batch["labels"]
     )
-    smoothed = ParallelModel(model, None, label_smoothing=0.3)(**batch)["loss"]
+    smoothed = TwoPassModel(model, None, label_smoothing=0.3)(**batch)["loss"]
     torch.testing.assert_close(smoothed, F.cross_entropy(logits, targets, label_smoothing=0.3))
 
 
-def trainer_of(tmp_path: Path, module: ParallelModel, some: list[Example], **options: object) -> ConnectionTrainer:
+def trainer_of(tmp_path: Path, module: TwoPassModel, some: list[Example], **options: object) -> ConnectionTrainer:
     settings = {"max_steps": 2, "use_cpu": True, "disable_tqdm": True, "logging_steps": 1, "learning_rate": 1e-5}
     arguments = RunArguments(output_dir=str(tmp_path), **(settings | options))  # type: ignore[arg-type]
     return ConnectionTrainer(module, arguments, PairDataset(some), PairCollator(0), decision_learning_rate=0.5)
@@ -235,6 +235,6 @@ def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
 
 
 def test_plain_training_counts_no_layers(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, ParallelModel(tiny_llama(), None), examples(), learning_rate=1e-3)
+    trainer = trainer_of(tmp_path, TwoPassModel(tiny_llama(), None), examples(), learning_rate=1e-3)
     trainer.train()
     assert not any("layers_by_language" in entry for entry in trainer.state.log_history)

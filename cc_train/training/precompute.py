@@ -1,4 +1,4 @@
-"""The English prompts' activations of all rows at once, for a model whose weights do not change."""
+"""Pass 1 of all rows before training. It serves every epoch if the language model's weights are frozen."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ import torch
 from torch import Tensor
 
 from cc_train.data.dataset import Example, pad_right
-from cc_train.training.two_pass import ParallelModel
+from cc_train.training.two_pass import TwoPassModel
 
-MOST_BYTES = 8 << 30  # of activations that are kept; with more, every epoch runs the English prompts again
+MOST_BYTES = 8 << 30  # if the activations need more, every epoch runs the English prompts again
 _BATCH = 32
 
 
-def bytes_needed(model: ParallelModel, rows: int) -> int:
-    """What the activations of so many rows take, fp32."""
-    return 4 * rows * model.config.num_hidden_layers * model.config.hidden_size
+def bytes_needed(model: TwoPassModel, rows: int) -> int:
+    """Size of the English activations of ``rows`` rows, fp32."""
+    return 4 * rows * int(model.config.num_hidden_layers) * int(model.config.hidden_size)
 
 
 @torch.no_grad()
-def known_activations(
-    model: ParallelModel,
+def precompute_english(
+    model: TwoPassModel,
     examples: Sequence[Example],
     pad_id: int,
     on_batch: Callable[[int], object] = lambda _rows: None,
 ) -> Tensor:
-    """``a_l`` of every row's English prompt at its anchor, ``[R, L, H]`` fp32 on the CPU.
+    """Run every row's English prompt: ``a_l`` at its anchor, ``[R, L, H]`` fp32 on the CPU.
 
-    Rows of similar lengths run together, the same in every run on the same rows, so that a resumed run finds the
-    same numbers.
+    Rows of similar length run together. The batches depend on the rows alone, so a resumed run gets the same numbers.
     """
     device = model.language_model.device
     found: Tensor | None = None
     order = sorted(range(len(examples)), key=lambda index: len(examples[index].english))
-    with _whole(model):
+    with _gathered(model):
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
             ids, mask = (t.to(device) for t in pad_right([examples[index].english for index in batch], pad_id))
@@ -49,11 +48,12 @@ def known_activations(
     return found
 
 
-def _whole(model: ParallelModel) -> AbstractContextManager[Any]:
-    """Under DeepSpeed's ZeRO-3 transformers loads a share of every weight: outside training nobody gathers them."""
+def _gathered(model: TwoPassModel) -> AbstractContextManager[Any]:
+    """Gather the weights that DeepSpeed's ZeRO-3 has sharded; outside training nothing else gathers them."""
     shares = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_id")]
     if not shares:
         return nullcontext()
     import deepspeed
 
-    return deepspeed.zero.GatheredParameters(shares)
+    gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(shares)
+    return gathered

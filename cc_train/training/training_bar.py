@@ -1,14 +1,12 @@
-"""Progress bars on stderr."""
+"""Training's progress on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from cc_core.terminal.progress import progress_bar
 
 _LOGGED = {
     "loss": ("loss", ".4f"),
@@ -20,31 +18,21 @@ _LOGGED = {
 }
 
 
-def _bar(*, shown: bool = True) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)
-
-
-@contextmanager
-def progress(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], object]]:
-    """A progress bar; gives the function that advances it."""
-    with _bar(shown=shown and bool(total)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
-
-
 class TrainingBar(TrainerCallback):
-    """The steps on a bar, and each log as a line above it, instead of transformers' own; a context, which ends it."""
+    """Shows the steps on a bar, and each log as a line above it, in place of transformers' own output.
+
+    Use it as a context: its end stops the bar.
+    """
 
     def __init__(self) -> None:
-        self._bar = _bar()
+        self._bar = progress_bar()
         self._task = self._bar.add_task("training", total=None)
 
     def __enter__(self) -> TrainingBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()  # whatever went wrong: it has hidden the cursor
+        self._bar.stop()  # after an error too, since the bar hides the cursor
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:

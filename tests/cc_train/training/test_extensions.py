@@ -1,4 +1,4 @@
-"""The projection of English activations: what it leaves out, and that serving needs to know nothing of it."""
+"""What we add to the method: normalising, which changes no choice, and the projection, which serving does not know."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cc_core.checkpoint import load_connection
-from cc_core.connection import Connection, DecisionMaker, chosen_activation
+from cc_core.connection import Connection, chosen_activation
 from cc_train.commands.main import main
 from cc_train.fit.pairs import capture_pairs
-from cc_train.training.projection import PROJECTION_FILE, load_projection, projection
+from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection
+from cc_train.training.projection import PROJECTION_FILE, load_projection
 from tests.support.made_pairs import pair
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
@@ -26,8 +29,24 @@ def activations() -> torch.Tensor:
     return (shared + own) * 10.0 ** torch.arange(LAYERS)[:, None]
 
 
+def normal(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.floats(1e-3, 1e3))
+def test_normalising_changes_no_choice(seed: int, scale: float) -> None:
+    activations, embedding = normal(3, 5, 16, seed=seed, scale=scale), normal(3, 16, seed=seed + 1, scale=scale)
+    plain, normalised = ExtendedDecisionMaker(5, 16, normalize=False), ExtendedDecisionMaker(5, 16, normalize=True)
+    normalised.load_state_dict(plain.state_dict())
+    raw, scaled = plain(activations, embedding), normalised(activations, embedding)
+    chosen = scaled.argmax(dim=-1, keepdim=True)
+    assert torch.all(raw.gather(-1, chosen)[:, 0] >= raw.amax(dim=-1) - 1e-5 * raw.abs().amax())
+    assert scaled.abs().max() < 50, "logits stay on the scale of the Gumbel noise, whatever the activations'"
+
+
 def test_what_all_prompts_share_is_left_out_and_the_rest_has_the_size(activations: torch.Tensor) -> None:
-    projected = activations @ projection(activations, 0.5)
+    projected = activations @ initial_projection(activations, 0.5)
     assert projected.square().mean().sqrt() == pytest.approx(0.5, rel=1e-4)
     shared = projected.mean(dim=0).norm(dim=-1)
     assert (shared < 0.2 * projected.norm(dim=-1).mean(dim=0)).all()
@@ -38,12 +57,12 @@ def test_what_all_prompts_share_is_left_out_and_the_rest_has_the_size(activation
 
 def test_equal_prompts_leave_nothing_to_connect(activations: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="3 prompts do not differ"):
-        projection(activations[:1].expand(3, -1, -1), 1.0)
+        initial_projection(activations[:1].expand(3, -1, -1), 1.0)
 
 
 def test_serving_the_projection_as_a_transform_matrix_is_what_training_did(activations: torch.Tensor) -> None:
     torch.manual_seed(0)
-    decision = DecisionMaker(LAYERS, HIDDEN, projection=projection(activations, 0.5))
+    decision = ExtendedDecisionMaker(LAYERS, HIDDEN, projection=initial_projection(activations, 0.5))
     assert decision.mixing is not None
     torch.nn.init.normal_(decision.mixing.weight, std=0.1)  # as if trained
     embedding = torch.randn(len(activations), HIDDEN)
@@ -56,11 +75,11 @@ def test_serving_the_projection_as_a_transform_matrix_is_what_training_did(activ
     assert torch.equal(served.layer, layer)
     assert len(layer.unique()) > 1
     torch.testing.assert_close(served.vector, vector, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(DecisionMaker.from_state(decision.state_dict()).projection, decision.projection)
+    torch.testing.assert_close(ExtendedDecisionMaker.from_state(decision.state_dict()).projection, decision.projection)
 
 
 def test_the_projection_is_trained(activations: torch.Tensor) -> None:
-    decision = DecisionMaker(LAYERS, HIDDEN, projection=projection(activations, 0.5))
+    decision = ExtendedDecisionMaker(LAYERS, HIDDEN, projection=initial_projection(activations, 0.5))
     decision.project(activations).sum().backward()
     assert decision.mixing is not None
     assert decision.mixing.weight.grad is not None
