@@ -1,7 +1,7 @@
-"""How much memory a fit of Transform Matrices takes, by hidden size and pairs: ``python -m benchmarks.fit_memory``.
+"""Measure the memory of a fit of Transform Matrices: ``python -m benchmarks.fit_memory``.
 
-The activations are random, the arithmetic and the files are a fit's own, and a matrix's cost does not depend on its
-values. Only memory that the process owns is counted, sampled every 20 ms: what it maps from files is the page cache's.
+The fit is the real one. Its activations are random, which costs the same. Memory is sampled every 20 ms. Only memory
+that the process owns is counted: mapped files belong to the page cache.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CONFIG = (
 
 
 def owned() -> int:
-    """Bytes of this process that no file backs (Linux)."""
+    """Bytes of this process that are not mapped from a file (Linux)."""
     found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
     assert found is not None
     return 1024 * int(found[1])
 
 
 class Peak:
-    """The most that `owned` has been while the context is open."""
+    """The highest value of `owned` while the context is open."""
 
     def __enter__(self) -> Peak:
         self.bytes = owned()
@@ -57,7 +57,7 @@ class Peak:
 
 
 def random_pairs(languages: Sequence[str], pairs: int, layers: int, hidden_size: int) -> Iterator[PairBatch]:
-    """``pairs`` pairs of each language, eight at a time; the target is a noisy function of the source."""
+    """Make ``pairs`` pairs of each language, eight at a time. The target is a noisy function of the source."""
     generator = torch.Generator().manual_seed(0)
     for language in languages:
         mixing = torch.randn(hidden_size, generator=generator)
@@ -70,7 +70,7 @@ def random_pairs(languages: Sequence[str], pairs: int, layers: int, hidden_size:
 
 
 def example(lang: str, line: int) -> Example:
-    """A pair that its line tells from others."""
+    """A pair; ``line`` tells it from others."""
     row = Row(lang, instruction="", instruction_en="", output="", file="", line=line)
     return Example(row, prompt=np.array([1]), answer=np.array([1]), english=np.array([line]))
 

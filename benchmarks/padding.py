@@ -1,4 +1,4 @@
-"""How much of a batch is padding, with rows in random order and by length: ``python -m benchmarks.padding``."""
+"""Measure how much of a batch is padding, in random order and by length: ``python -m benchmarks.padding``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def padding_share(examples: Sequence[Example], order: Iterable[int], batch: int) -> float:
-    """Share of padding in both passes' tokens when rows are batched in ``order``."""
+    """The share of padding in the tokens of both passes, with rows batched in ``order``."""
     indices = list(order)
     real = padded = 0
     for start in range(0, len(indices), batch):

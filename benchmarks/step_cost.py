@@ -1,7 +1,7 @@
-"""What a step of CC-Tuning costs beside one of plain fine-tuning on the same rows: ``python -m benchmarks.step_cost``.
+"""Compare a step of CC-Tuning with one of plain fine-tuning on the same rows: ``python -m benchmarks.step_cost``.
 
-Each kind of step has a process of its own, and they take turns, so that whatever else the machine does falls on all
-of them alike, and each has a peak of memory of its own.
+Each kind of step has its own process, and so its own peak of memory. The processes take turns, so that other load on
+the machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ BASELINES = {"cc": "sft", "cc-whole": "sft", "connection": "sft", "connection-ag
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one kind of step.
+    """What one kind of step costs; medians over the rounds.
 
     Args:
-        seconds: medians over the rounds, of the whole step.
-        passes: of its forward and backward passes alone, without the optimiser's.
-        peak: most memory that the process ever held, MB; on a GPU, what was allocated there.
-        ratio: the median over the rounds of the step's time by the baseline's of the same round, or None for it.
-        passes_ratio: the same of the passes alone.
+        seconds: of the whole step.
+        passes: seconds of its forward and backward passes, without the optimiser.
+        peak: most memory that the process ever held, MB; on a GPU, the most that was allocated there.
+        ratio: the step's time by the baseline's in the same round; None if there is no baseline.
+        passes_ratio: the same for the passes.
     """
 
     seconds: float
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Cost]:
-    """Costs by kind; the rounds' batches are the same for all of them."""
+    """Costs by kind. In each round all kinds get the same batch."""
     context = torch.multiprocessing.get_context("spawn")
     workers: dict[str, tuple[Any, Any]] = {}
     for kind in options.kinds:
@@ -118,7 +118,7 @@ def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -
 
 
 def table(costs: dict[str, Cost]) -> Table:
-    """The figures, a row for each kind."""
+    """A table with a row for each kind."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("step", "seconds", "ratio", "passes", "ratio", "peak MB"):
         shown.add_column(name, justify="left" if name == "step" else "right")
@@ -129,7 +129,7 @@ def table(costs: dict[str, Cost]) -> Table:
 
 
 def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
-    """One kind's process: a step for every number received, and the peak at the end."""
+    """Run one kind's process: make a step for every number received, and send the peak at the end."""
     from transformers import AutoTokenizer
 
     from cc_train.data.chat import ChatEncoder
@@ -157,11 +157,11 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     decision = None
     if not kind.startswith("sft"):
         decision = ExtendedDecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
-    parallel = TwoPassModel(model, decision).to(device).train()
+    two_pass = TwoPassModel(model, decision).to(device).train()
     if kind == "cc-whole":
-        _make_whole(parallel)
-    known = precompute_english(parallel, examples, encoder.pad_id) if kind == "connection" else None
-    optimizer = torch.optim.AdamW([p for p in parallel.parameters() if p.requires_grad], lr=1e-5)
+        _make_whole(two_pass)
+    known = precompute_english(two_pass, examples, encoder.pad_id) if kind == "connection" else None
+    optimizer = torch.optim.AdamW([p for p in two_pass.parameters() if p.requires_grad], lr=1e-5)
     dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
     while (number := pipe.recv()) is not None:
         chosen = [(number * options.batch + i) % len(examples) for i in range(options.batch)]
@@ -170,10 +170,10 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         if known is not None:
             batch["english_activations"] = known[of_rows.cpu()].to(device)
         start = time.perf_counter()
-        parallel(**batch)["loss"].backward()
+        two_pass(**batch)["loss"].backward()
         _wait(device)
         passes = time.perf_counter() - start
-        torch.nn.utils.clip_grad_norm_(parallel.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(two_pass.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         _wait(device)
@@ -181,24 +181,24 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     pipe.send(_peak(device))
 
 
-def _make_whole(parallel: TwoPassModel) -> None:
-    """Let both passes compute what a model does unasked: the logits of every token."""
+def _make_whole(two_pass: TwoPassModel) -> None:
+    """Make both passes compute the logits of every token, as a model does by default."""
     from cc_train.model.activations import anchor_positions, capture_at
     from cc_train.model.answer_head import answer_positions
 
     def english(ids: Tensor, mask: Tensor) -> Tensor:
-        with capture_at(parallel.language_model, anchor_positions(mask, parallel.anchor_offset)) as capture:
-            parallel.language_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        with capture_at(two_pass.language_model, anchor_positions(mask, two_pass.anchor_offset)) as capture:
+            two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False)
         return capture.activations
 
     def answers(ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext) -> tuple[Tensor, Tensor]:
         rows, columns = answer_positions(labels)
         with hooks():
-            logits = parallel.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            logits = two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         return logits[rows, columns], labels[rows, columns + 1]
 
-    parallel.english_activations = english  # type: ignore[method-assign]
-    parallel.answer_logits = answers  # type: ignore[method-assign, assignment]
+    two_pass.english_activations = english  # type: ignore[method-assign]
+    two_pass.answer_logits = answers  # type: ignore[method-assign, assignment]
 
 
 def _wait(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Two-pass generation on transformers, the way to serve CC-Tuning without an engine: the baseline to beat."""
+"""Two-pass generation on transformers: how to serve CC-Tuning without an engine, and the baseline to beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cc_train.model.reference import Reference
 
 @torch.inference_mode()
 def two_pass_seconds(reference: Reference, prompts: Sequence[Sequence[int]], name: str, max_tokens: int) -> float:
-    """How long it takes to answer ``prompts``, all of one length, greedily and in one batch."""
+    """Seconds to answer ``prompts`` greedily in one batch. All prompts must have the same length."""
     start = time.perf_counter()
     input_ids = torch.tensor([list(prompt) for prompt in prompts], device=reference.model.device)
     mask = torch.ones_like(input_ids)

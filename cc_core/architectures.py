@@ -9,9 +9,9 @@ if TYPE_CHECKING:  # so that a checkpoint can be described without torch
 
 CC_PREFIX = "CC"
 
-# The module of a decoder layer whose output the FFN block adds to the residual stream: the MLP, or the
-# norm that stands between it and the residual. transformers and vLLM use the same attribute names. A new family
-# is a row here, and one in the tests, which hold it against the reference.
+# Each decoder layer adds this module's output to the residual stream: the MLP, or a norm between the MLP and the
+# residual. transformers and vLLM use the same attribute names. A new family needs a row here, and one in the tests,
+# which compare it with the reference.
 FFN_OUTPUT_MODULE: dict[str, str] = {
     "Gemma2ForCausalLM": "post_feedforward_layernorm",
     "Gemma3ForCausalLM": "post_feedforward_layernorm",

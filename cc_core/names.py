@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-#: English is what the connection leads to, and is served plain.
+#: The connection leads to English, so English itself is served plain.
 ENGLISH: Final = "en"
 
-#: The Transform Matrix of every language that has none of its own.
+#: The Transform Matrix for languages without their own.
 GLOBAL: Final = "global"
 #: No connection: the plain tuned model answers.
 OFF: Final = "off"
@@ -20,15 +20,15 @@ CONNECTION_KEY: Final = "cc_connection"
 
 CONFIG_FILE: Final = "config.json"
 CONNECTION_FILE: Final = "cc_connection.safetensors"
-#: How the Transform Matrices were fitted, and what they are worth on held-out pairs.
+#: How the Transform Matrices were fitted, and their scores on held-out pairs.
 FIT_FILE: Final = "cc_fit.json"
 
 
 def connection_for(language: str, transforms: Collection[str]) -> str:
-    """The connection that ``language`` is served with: its own Transform Matrix, else the global one; English is plain.
+    """Name the connection for ``language``: its own Transform Matrix, else the global one. English gets none.
 
     Args:
-        language: ISO 639-1, one that the checkpoint was trained for.
+        language: ISO 639-1; the checkpoint was trained for it.
         transforms: names of the checkpoint's Transform Matrices.
     """
     if language == ENGLISH:

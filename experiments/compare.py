@@ -1,8 +1,8 @@
-"""Tables of what `experiments.score` wrote: losses, exact matches, and paired bootstraps between systems.
+"""Print tables of the scores: losses, exact matches, and paired bootstraps between systems.
 
     python -m experiments.compare docs/results/*.json
 
-A file's name is ``SYSTEM-SEED.json``. Differences are paired by dev row: rows are resampled, and seeds with them.
+A file is named ``SYSTEM-SEED.json``. Differences are paired by dev row; the bootstrap resamples rows and seeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read(paths: list[Path]) -> Scores:
 
 
 def by_row(scores: dict[str, Any]) -> dict[str, Any]:
-    """One system's scores with its rows in order of their ids: they were scored in order of their prompts' lengths."""
+    """Sort one system's scores by the rows' ids. They were written in order of the prompts' lengths."""
     order = sorted(range(len(scores["rows"])), key=scores["rows"].__getitem__)
 
     def ordered(value: Any) -> Any:
@@ -100,7 +100,7 @@ def by_language(systems: Scores, pairs: list[tuple[str, str]], key: str) -> str:
 
 
 def differences(systems: Scores, base: tuple[str, str]) -> str:
-    """Every system and condition against ``base``, over the seeds that both have."""
+    """Compare every system and condition with ``base``, over the seeds that both have."""
     tokens = np.array(systems[base[0]][0]["tokens"])
     lines = [
         f"| against {base[0]}, {base[1]} | seeds | loss | 95 % | by seed | first token | 95 % |",

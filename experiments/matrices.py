@@ -1,8 +1,8 @@
-"""Other Transform Matrices for a trained system: more pairs, and other weights of the layers in the least squares.
+"""Fit a trained system's Transform Matrix again: with more pairs, and with other weights for the layers.
 
     python -m experiments.matrices --system cc_raw --seed 0 --from DIR --train TRAIN.jsonl --dev DEV.jsonl --output FILE
 
-A fit over all layers alike is a fit of the largest, which need not be the one that is chosen.
+Where all layers weigh the same, the largest dominates the fit; it need not be the layer that is chosen.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cc_core.connection import Connection
+from cc_core.connection import Connection, best_layer, decision_logits
 from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.fit.least_squares import NormalEquations
 from cc_train.fit.pairs import capture_pairs
 from experiments import rows
-from experiments.tail import batches, losses, run_prompts
+from experiments.tail import Tails, batches, losses, run_prompts
 
 PAIRS = (270, 1500)
 RIDGES = (1e-3, 1e-2, 1e-1)
 
 
 def combined(layers: list[NormalEquations], weights: list[float]) -> NormalEquations:
-    """The normal equations of all layers, each weighted."""
+    """The weighted sum of all layers' normal equations."""
     out = NormalEquations(len(layers[0].xx))
     for layer, weight in zip(layers, weights, strict=True):
         out.xx.add_(layer.xx, alpha=weight)
@@ -41,10 +41,10 @@ def combined(layers: list[NormalEquations], weights: list[float]) -> NormalEquat
     return out
 
 
-def choices_of(connection: Connection, tails: list[Any]) -> list[float]:
-    """The share of each layer among those chosen with true English activations."""
-    logits = [(t.english.mean(1) + t.embedding) @ connection.decision.T for t in tails]
-    layers = torch.cat(logits).argmax(-1)
+def choices_of(connection: Connection, tails: list[Tails]) -> list[float]:
+    """How often true English activations choose each layer, as a share."""
+    logits = [decision_logits(connection.decision, t.english.mean(1), t.embedding) for t in tails]
+    layers = best_layer(torch.cat(logits))
     return (torch.bincount(layers, minlength=connection.num_layers) / len(layers)).tolist()
 
 

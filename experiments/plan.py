@@ -1,8 +1,8 @@
-"""Everything that `docs/results.md` reports, made one after another; what is there already is not made again.
+"""Run every experiment that `docs/results.md` reports. Results that exist are not made again.
 
     python -m experiments.plan --data DIR --jobs 2
 
-Stopped at any time, it goes on with the next missing file when started again.
+Stop it at any time: started again, it goes on with the next missing file.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ RUNS = [
     ("cc_held", 0),
     ("cc_fixed", 0),
 ]
-"""In order of their weight for the question."""
+"""The most telling first."""
 DEV_ROWS = 36
 """Of each language."""
 
 
 def both(path: Path) -> Path:
-    """Where the rows of a file are whose prompts hold the English one too."""
+    """The file with the same rows, whose prompts hold the English ones too."""
     return path.with_name(f"both-{path.name}")
 
 
 def run(*command: str) -> subprocess.Popen[bytes]:
-    """Start a Python module, one thread: on a busy machine two processes of one thread outrun one of two."""
+    """Start a Python module on one thread: two such processes are faster than one with two threads."""
     return subprocess.Popen([sys.executable, "-m", *command], env={"OMP_NUM_THREADS": "1", **os.environ})
 
 

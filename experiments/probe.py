@@ -1,9 +1,9 @@
-"""What an injected activation does to a tuned model that never saw one: norms, and the answer's loss by layer.
+"""How an injected activation affects a tuned model that never saw one: norms, and the answer's loss by layer.
 
     python -m experiments.probe --model DIR --dev DEV.jsonl --output docs/results/probe/probe.json
 
-A row's own English activation is compared with the mean of all rows, which says nothing of the row, and with another
-row's. If the three cost the same, what is injected is a disturbance and no information.
+A row's own English activation is compared with the mean over all rows and with another row's; neither says anything
+about the row. If all three cost the same, the injected activation disturbs the model and carries no information.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from experiments.tail import Tails, batches, losses, run_prompts
 
 BATCH = 24
 PROBES = [("english", 1.0), ("english", 0.1), ("constant", 1.0), ("shuffled", 1.0), ("projected", 1.0)]
-"""What is injected, and what it is multiplied by; ``projected`` is English under a projection to 0.3."""
+"""Kind of activation, and its factor. ``projected`` is ``english`` after a projection to scale 0.3."""
 
 
 def norms(tails: list[Tails]) -> dict[str, Any]:
-    """Medians over rows: norms of ``a_l`` by layer and of ``e``, and the share of ``a_l`` that rows do not share."""
+    """Medians over rows: norms of ``a_l`` by layer and of ``e``, and the share of ``a_l`` that differs between rows."""
     english = torch.cat([t.english for t in tails])
     size = english.norm(dim=-1).median(dim=0).values
     own = (english - english.mean(dim=0)).norm(dim=-1).median(dim=0).values
@@ -41,7 +41,7 @@ def norms(tails: list[Tails]) -> dict[str, Any]:
 
 
 def given(kind: str, tails: Tails, mean: Tensor, matrix: Tensor) -> Tensor:
-    """The vectors of a kind by layer, ``[B, L, H]``."""
+    """The vectors of one kind, for each layer, ``[B, L, H]``."""
     return {
         "english": tails.english,
         "constant": mean.expand_as(tails.english),

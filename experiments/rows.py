@@ -1,4 +1,4 @@
-"""The rows of the experiments: which of the parallel data is trained and scored, the same for every system."""
+"""The rows that the experiments train and score. Every system gets the same ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example, encode_rows, read_rows
 
 TASKS = ("mgsm", "mkqa")
-"""Tasks short enough that a step costs seconds: MKQA's answers have six tokens, MGSM's three."""
+"""Tasks with short answers, so that a step takes seconds: six tokens in MKQA, three in MGSM."""
 MAX_LENGTH = 160
-"""Tokens of prompt and answer; longer rows are left out, not cut."""
+"""Tokens of prompt and answer. Longer rows are left out, not cut."""
 
 
 def select(data: Path, split: str, limit: int | None = None, *, task: str = "mkqa", english: bool = True) -> list[str]:
-    """Lines of ``data/split.jsonl.gz`` of a task, ``limit`` of each language at most, the languages in turn."""
+    """Lines of ``data/split.jsonl.gz`` for one task, at most ``limit`` a language; the languages take turns."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     with gzip.open(data / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:
@@ -35,7 +35,7 @@ def select(data: Path, split: str, limit: int | None = None, *, task: str = "mkq
 
 
 def with_english(lines: list[str]) -> list[str]:
-    """Rows whose prompt is the English one and then their own: all that English could say, in plain text."""
+    """Put the English prompt before each row's own, as plain text: the most that English can add."""
     out = []
     for line in lines:
         row = json.loads(line)
@@ -59,7 +59,7 @@ def write(lines: list[str], path: Path) -> Path:
 
 
 def load(path: Path, encoder: ChatEncoder, *, english: bool = False) -> list[Example]:
-    """Encode a file of rows, those over `MAX_LENGTH` left out, English ones too unless ``english``."""
+    """Encode a file's rows, without those over `MAX_LENGTH`; English rows only if ``english``."""
     rows, _ = read_rows([str(path)])
     examples, _ = encode_rows(rows, encoder, 1024)
     return [

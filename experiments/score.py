@@ -1,6 +1,7 @@
-"""Score a model on dev rows: the answers' loss, and greedy answers, by what the connection is given.
+"""Score a model on dev rows: the answers' loss, and greedy answers, under several conditions.
 
-Each row's numbers are kept, so that systems can be compared row by row (`experiments.compare`).
+A condition says which activations the connection gets. Each row's numbers are kept, so that `experiments.compare` can
+compare systems row by row.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cc_core.connection import Connection, decision_logits
+from cc_core.connection import Connection, best_layer, decision_logits
 from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.dataset import Example
@@ -29,10 +30,10 @@ BATCH = 24
 def vector(
     connection: Connection, tails: Tails, condition: str, noise: Tensor, projection: Tensor | None = None
 ) -> tuple[Tensor, Tensor] | None:
-    """What ``condition`` injects ``[B, H]``, and the layer that it is from ``[B]``; None for ``plain``.
+    """The vector that ``condition`` injects ``[B, H]``, and its layer ``[B]``; None for ``plain``.
 
-    ``english`` is what training saw, the ceiling; ``shuffled`` is the English prompt of another row of the batch, and
-    ``identity`` the row's own activations in its place. All three go through ``projection`` ``[H, H]``, as in training.
+    ``english`` uses the true English activations, as training did. ``shuffled`` uses those of another row in the batch,
+    and ``identity`` the row's own, untransformed. All three go through ``projection`` ``[H, H]``, as in training.
     """
     if condition == "plain":
         return None
@@ -48,7 +49,7 @@ def vector(
     }[condition]
     if projection is not None and condition != "random":
         given = given @ projection
-    layer = decision_logits(connection.decision, given.mean(1), tails.embedding).argmax(-1)
+    layer = best_layer(decision_logits(connection.decision, given.mean(1), tails.embedding))
     return given[range(len(given)), layer], layer
 
 

@@ -1,7 +1,7 @@
-"""Answers scored from a prompt that is run once: only the anchor and what follows depend on the connection.
+"""Score many variants of a connection, and run the prompt only once.
 
-Attention is causal, so the keys and values before the anchor serve every variant of it. The anchor (at offset −1) and
-the answer are the tail: a few tokens instead of the whole row, in training a connection on frozen weights too.
+Attention is causal, so the keys and values before the anchor are the same in every variant. Only the tail runs again:
+the anchor (at offset −1) and the answer.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cc_train.model.answer_head import output_embeddings
 
 @dataclass(frozen=True)
 class Tails:
-    """B rows whose prompts ran up to their anchors.
+    """B rows whose prompts have run up to their anchors.
 
     Args:
         examples: the rows.
         cache: keys and values ``[B, heads, P, head size]`` by layer, prompts padded on the left.
-        mask: which of the P are real, ``[B, P]``.
-        ids: anchor and answer but for its last token, ``[B, S]``.
+        mask: which of the P tokens are no padding, ``[B, P]``.
+        ids: the anchor and the answer without its last token, ``[B, S]``.
         targets: the answer, ``[B, S]``, padded with `IGNORED`.
-        source, english: the anchor's ``a_l``, own and of the English prompt, ``[B, L, H]``.
+        source, english: ``a_l`` of the prompt itself and of the English prompt, ``[B, L, H]``.
         embedding: ``e``, ``[B, H]``.
     """
 
@@ -69,7 +69,7 @@ def run_prompts(model: PreTrainedModel, examples: Sequence[Example], pad_id: int
 
 
 def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, tokens: int | None = None) -> Tensor:
-    """Cross-entropy of the answers' first ``tokens`` (all if None), ``vector`` ``[B, H]`` added: ``[B, S]``, nats."""
+    """Cross-entropy of the answers' first ``tokens`` (None: all), ``[B, S]``, nats; ``vector`` ``[B, H]`` is added."""
     width = tails.ids.shape[1] if tokens is None else min(tokens, tails.ids.shape[1])
     ids, targets = tails.ids[:, :width], tails.targets[:, :width]
     offsets = torch.arange(width)
@@ -91,7 +91,7 @@ def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, t
 
 
 def batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
-    """Rows of similar prompt length together."""
+    """Batches of rows with similar prompt lengths."""
     ordered = sorted(examples, key=lambda e: (len(e.prompt), len(e.answer), e.row.line))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
@@ -99,7 +99,7 @@ def batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
 def generate(
     model: PreTrainedModel, tails: Tails, vector: Tensor | None, end: Sequence[int], max_tokens: int
 ) -> list[list[int]]:
-    """Greedy answers, the token that ends a turn left out, with ``vector`` ``[B, H]`` added at the anchor."""
+    """Greedy answers without the end token; ``vector`` ``[B, H]`` is added at the anchor."""
     cache, mask = DynamicCache(tails.cache), tails.mask
     ids = tails.ids[:, :1]
     done = torch.zeros(len(ids), dtype=torch.bool)

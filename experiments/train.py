@@ -1,8 +1,8 @@
-"""Go on from one tuned model for some steps, plain or connected, and score the outcome: one JSON file.
+"""Train a tuned model for some more steps, plain or connected, and write its scores to one JSON file.
 
     python -m experiments.train --system cc --seed 0 --from DIR --train TRAIN.jsonl --dev DEV.jsonl --output DIR
 
-Every system sees the same rows in the same batches for the same number of steps; what differs is in `SYSTEMS`. A
+Every system sees the same rows in the same batches for the same number of steps. `SYSTEMS` says how they differ. A
 result that exists is not made again.
 """
 
@@ -37,15 +37,15 @@ from experiments.tail import batches
 
 @dataclass(frozen=True)
 class System:
-    """How the steps are trained.
+    """How a system is trained.
 
     Args:
-        connected: with a connection.
-        scale: root mean square that English activations are brought to by the projection; None for no projection.
-        learns_projection: whether it is trained on.
-        layer: the Decision Maker is held at choosing this one, so that it cannot turn to layers that say nothing.
-        frozen: only the connection is trained, on the model as it is.
-        trained: no steps are made otherwise: the model is scored that the others start from.
+        connected: it has a connection.
+        scale: the connection scale (`cc_train.training.extensions`); None for no projection.
+        learns_projection: the projection is trained too.
+        layer: the Decision Maker always chooses this one, so that it cannot turn to layers that say nothing.
+        frozen: only the connection is trained.
+        trained: if False, no step is made, and the scores are those of the model that all others start from.
     """
 
     connected: bool
@@ -74,7 +74,7 @@ RIDGE = 1e-3
 
 
 def order(examples: list[Example], steps: int, size: int, seed: int) -> list[list[Example]]:
-    """Batches of rows of similar length, the same for every system of a seed."""
+    """Batches of rows with similar lengths, the same for every system with this seed."""
     generator = random.Random(seed)
     some = generator.sample(examples, steps * size)
     grouped = batches(some, size)
@@ -83,14 +83,14 @@ def order(examples: list[Example], steps: int, size: int, seed: int) -> list[lis
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Warm-up over a tenth, then a cosine, as a share of the highest."""
+    """The learning rate as a share of its peak: warm-up over a tenth of the steps, then a cosine."""
     return min(1.0, (step + 1) / max(1, steps // 10)) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def train(
     model: TwoPassModel, grouped: list[list[Example]], encoder: ChatEncoder, rate: float, connection_rate: float
 ) -> list[float]:
-    """Full fine-tuning with frozen embeddings; the loss of each step."""
+    """Fine-tune all that is not frozen; return the loss of each step."""
     weights = [p for p in model.language_model.parameters() if p.requires_grad]
     own = [] if model.decision is None else [p for p in model.decision.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -121,14 +121,14 @@ def train(
 
 @torch.no_grad()
 def hold(decision: ExtendedDecisionMaker, layer: int, embedding: Tensor) -> None:
-    """Let ``decision`` choose ``layer`` for every prompt: ``e`` [H] is the same for all, since all end alike."""
+    """Make ``decision`` choose ``layer`` for every prompt. All prompts end alike, so ``e`` [H] is the same."""
     decision.weight.requires_grad_(False).zero_()
     decision.weight[layer] = 10 * embedding / embedding.norm()  # noise of unit scale does not change it
 
 
 @torch.no_grad()
 def fit(model: PreTrainedModel, decision: ExtendedDecisionMaker, pairs: list[Example], pad_id: int) -> Connection:
-    """The one global matrix, onto what training saw: English activations after the projection, if there is one."""
+    """Fit one global matrix. The target is what training saw: projected English activations."""
     equations: NormalEquations | None = None
     for batch in capture_pairs(model, pairs, pad_id, batch_size=24):
         equations = equations or NormalEquations(batch.source.shape[-1])

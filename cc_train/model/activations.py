@@ -16,19 +16,19 @@ from cc_core.connection import connect
 
 @dataclass
 class Capture:
-    """What one forward pass left at the anchors: per-layer ``a_l`` and ``e``, fp32."""
+    """``a_l`` and ``e`` at the anchors of one forward pass, fp32."""
 
-    layers: list[Tensor] = field(default_factory=list)
+    by_layer: list[Tensor] = field(default_factory=list)
     embeddings: list[Tensor] = field(default_factory=list)
 
     @property
     def activations(self) -> Tensor:
-        """``[B, L, H]``."""
-        return torch.stack(self.layers, dim=1)
+        """``a_l``, ``[B, L, H]``."""
+        return torch.stack(self.by_layer, dim=1)
 
     @property
     def embedding(self) -> Tensor:
-        """``[B, H]``."""
+        """``e``, ``[B, H]``."""
         return self.embeddings[0]
 
 
@@ -55,8 +55,7 @@ def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
 def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
     """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside.
 
-    Nothing reads what the last layer's FFN adds elsewhere, so it computes the anchors only: what the pass itself
-    returns means nothing.
+    The last layer's FFN runs at the anchors only, since nothing reads its other outputs. Ignore what the pass returns.
     """
     capture = Capture()
     rows = torch.arange(positions.shape[0], device=positions.device)
@@ -75,9 +74,9 @@ def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
         record(capture.embeddings, model.get_input_embeddings())
         *before, last = ffn_outputs(model, architecture_of(model))
         for module in before:
-            record(capture.layers, module)
+            record(capture.by_layer, module)
         stack.callback(ffns(model)[-1].register_forward_pre_hook(anchors_only).remove)
-        record(capture.layers, last, only=True)
+        record(capture.by_layer, last, only=True)
         yield capture
 
 

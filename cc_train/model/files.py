@@ -1,4 +1,4 @@
-"""Reading the model that is trained, and writing the one that was."""
+"""Reading the base model, and writing the trained one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     if config.method.method == "cc":
         base_architecture(architecture_of(model))
     if hasattr(model.config, CONNECTION_KEY):
-        # A tuned checkpoint's connection does not fit the weights that come of it.
+        # A tuned checkpoint's own connection will not fit the new weights.
         delattr(model.config, CONNECTION_KEY)
     if config.tuning.tuning == "connection":
         model.requires_grad_(False)
@@ -55,7 +55,7 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
 
 
 def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A causal language model, with the attention that computes what its family needs, and its adapter merged."""
+    """Load a causal language model, with the attention that its family needs and its adapter merged."""
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
     capped = getattr(AutoConfig.from_pretrained(path), "attn_logit_softcapping", None)
     attention = "eager" if capped else None
@@ -67,7 +67,7 @@ def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Pa
 
     Args:
         model: for its configuration.
-        weights: by name, of any floating type.
+        weights: by name, of any float dtype.
         directory: receives weights and configuration.
         dtype: the weights are rounded to it.
     """
@@ -82,7 +82,7 @@ def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Pa
 def save_tuned(
     config: RunConfig, model: PreTrainedModel, adapter: Adapter | None, weights: dict[str, Tensor], directory: Path
 ) -> None:
-    """Write the trained weights: all of them, with the adapter merged, or beside it."""
+    """Write the trained weights: the whole model, with a LoRA adapter merged into it or beside it."""
     if adapter is None:
         save_model(model, weights, directory, config.save_dtype)
         return
@@ -95,14 +95,14 @@ def save_tuned(
 
 
 def load_tuned(config: RunConfig, directory: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The trained model as it will be served."""
+    """Load the trained model as it will be served."""
     if config.tuning.tuning == "connection":
         return load_model(config.model.model, dtype)
     return load_model(directory, dtype)
 
 
 def copy_notices(model: Path, directory: Path) -> None:
-    """Copy the base model's licence files, which a model that is made of it must carry."""
+    """Copy the base model's licence files, which every model made from it must carry."""
     if model.is_dir():
         for path in model.iterdir():
             if path.is_file() and NOTICES.search(path.name):
@@ -110,7 +110,7 @@ def copy_notices(model: Path, directory: Path) -> None:
 
 
 def _rounded(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """``weights`` on the CPU in ``dtype``; tied tensors stay one, so that saving still drops the duplicates."""
+    """Copy ``weights`` to the CPU in ``dtype``. Tied tensors stay one, so that saving still drops the duplicates."""
     done: dict[tuple[int, torch.Size], Tensor] = {}
     for value in weights.values():
         key = (value.data_ptr(), value.shape)

@@ -1,7 +1,7 @@
-"""Two-pass inference on transformers: slow, plain, and the oracle of every faster engine.
+"""Two-pass inference on transformers: slow and plain. Every faster engine is tested against it.
 
-Pass 1 runs the whole prompt and reads its activations at the anchor; pass 2 runs the whole prompt again
-with the connection, and decodes greedily from there.
+Pass 1 runs the whole prompt and captures its activations at the anchor. Pass 2 runs the whole prompt again, connected,
+and decodes greedily from there.
 """
 
 from __future__ import annotations
