@@ -56,13 +56,13 @@ def batch_of(some: list[Example], anchor_offset: int = -1) -> dict[str, torch.Te
     return batch
 
 
-def parallel(model: PreTrainedModel, anchor_offset: int = -1) -> TwoPassModel:
+def two_pass(model: PreTrainedModel, anchor_offset: int = -1) -> TwoPassModel:
     torch.manual_seed(0)
     return TwoPassModel(model, ExtendedDecisionMaker(LAYERS, HIDDEN), anchor_offset=anchor_offset)
 
 
 def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example: Example, offset: int) -> torch.Tensor:
-    """The summed loss of one row, unpadded, with full logits: sections 1 and 2 of the method."""
+    """The summed loss of one row, unpadded, with full logits: the four steps of the method."""
     prompt, answer = example.prompt.tolist(), example.answer.tolist()
     ids = torch.tensor([prompt + answer])
     if example.row.connected:
@@ -83,7 +83,7 @@ def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_a_padded_mixed_batch_is_the_method_row_by_row(make: Callable, offset: int) -> None:
     model = make()
-    module, some = parallel(model, offset).eval(), examples()
+    module, some = two_pass(model, offset).eval(), examples()
     assert module.decision is not None
     expected = sum(written_out(model, module.decision, e, offset) for e in some)
     found = module(**batch_of(some, offset), num_items_in_batch=1)["loss"]
@@ -101,7 +101,7 @@ def test_without_a_decision_maker_it_is_plain_fine_tuning() -> None:
 
 
 def test_logits_are_computed_at_the_answers_positions_only() -> None:
-    module, some = parallel(tiny_llama()), examples()
+    module, some = two_pass(tiny_llama()), examples()
     rows: list[int] = []
     module.language_model.lm_head.register_forward_hook(lambda _m, _a, out: rows.append(out.shape[:-1].numel()))
     module(**batch_of(some))
@@ -110,7 +110,7 @@ def test_logits_are_computed_at_the_answers_positions_only() -> None:
 
 @FAMILIES
 def test_the_gradient_flows_through_the_english_pass_and_the_choice(make: Callable) -> None:
-    module = parallel(make()).train()
+    module = two_pass(make()).train()
     some = examples([("de", "Wort?", "@", "beta")])
     english_only = set(some[0].english.tolist()) - set(some[0].prompt.tolist()) - set(some[0].answer.tolist())
     module(**batch_of(some))["loss"].backward()
@@ -121,13 +121,13 @@ def test_the_gradient_flows_through_the_english_pass_and_the_choice(make: Callab
 
 
 def test_an_english_batch_still_gives_every_parameter_a_gradient() -> None:
-    module = parallel(tiny_llama())
+    module = two_pass(tiny_llama())
     module(**batch_of(examples([TEXTS[1]])))["loss"].backward()
     assert all(p.grad is not None for p in module.parameters())
 
 
 def test_training_samples_and_evaluation_does_not() -> None:
-    module, batch = parallel(tiny_llama()), batch_of(examples() * 8)
+    module, batch = two_pass(tiny_llama()), batch_of(examples() * 8)
     torch.manual_seed(0)
     trained = {round(module.train()(**batch)["loss"].item(), 5) for _ in range(4)}
     evaluated = {round(module.eval()(**batch)["loss"].item(), 5) for _ in range(4)}
@@ -145,7 +145,7 @@ def gradients(module: TwoPassModel, batches: list[dict[str, torch.Tensor]], item
 
 @FAMILIES
 def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
-    module, some = parallel(make()).eval(), examples()
+    module, some = two_pass(make()).eval(), examples()
     items = sum(len(e.answer) for e in some)
     whole = gradients(module, [batch_of(some)], items)
     parts = gradients(module, [batch_of(some[:1]), batch_of(some[1:])], items)
@@ -155,7 +155,7 @@ def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
 
 @FAMILIES
 def test_gradient_checkpointing_changes_no_gradient(make: Callable) -> None:
-    module, batch = parallel(make()).train(), batch_of(examples())
+    module, batch = two_pass(make()).train(), batch_of(examples())
     plain = gradients(module, [batch], 1)
     module.gradient_checkpointing_enable()
     for one, other in zip(plain, gradients(module, [batch], 1), strict=True):
@@ -163,7 +163,7 @@ def test_gradient_checkpointing_changes_no_gradient(make: Callable) -> None:
 
 
 def test_the_connection_stays_fp32_under_mixed_precision() -> None:
-    module = parallel(tiny_llama())
+    module = two_pass(tiny_llama())
     assert module.decision is not None
     seen = []
     module.decision.register_forward_hook(
@@ -192,7 +192,7 @@ def trainer_of(tmp_path: Path, module: TwoPassModel, some: list[Example], **opti
 
 
 def test_a_loss_that_is_no_number_names_the_rows(tmp_path: Path) -> None:
-    module = parallel(tiny_llama())
+    module = two_pass(tiny_llama())
     with torch.no_grad():
         module.language_model.model.embed_tokens.weight[VOCABULARY - 30 :].fill_(torch.nan)
         ids = tiny_tokenizer()("}~", add_special_tokens=False)["input_ids"]
@@ -203,7 +203,7 @@ def test_a_loss_that_is_no_number_names_the_rows(tmp_path: Path) -> None:
 
 
 def test_the_decision_maker_has_its_own_learning_rate(tmp_path: Path) -> None:
-    module = parallel(tiny_llama())
+    module = two_pass(tiny_llama())
     trainer = trainer_of(tmp_path, module, examples(), learning_rate=1e-3, weight_decay=0.25)
     groups = trainer.create_optimizer().param_groups
     assert module.decision is not None
@@ -214,7 +214,7 @@ def test_the_decision_maker_has_its_own_learning_rate(tmp_path: Path) -> None:
 
 
 def test_the_log_says_how_many_layers_are_in_use(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples())
+    trainer = trainer_of(tmp_path, two_pass(tiny_llama()), examples())
     trainer.train()
     used = [entry["layers_in_use"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(used) == 2
@@ -223,7 +223,7 @@ def test_the_log_says_how_many_layers_are_in_use(tmp_path: Path) -> None:
 
 def test_the_log_history_counts_layers_by_language(tmp_path: Path) -> None:
     """Of every row but the English one, at each of two steps that see them all."""
-    trainer = trainer_of(tmp_path, parallel(tiny_llama()), examples(), learning_rate=1e-3)
+    trainer = trainer_of(tmp_path, two_pass(tiny_llama()), examples(), learning_rate=1e-3)
     trainer.train()
     history = [entry["layers_by_language"] for entry in trainer.state.log_history if "loss" in entry]
     expected = Counter(e.row.lang for e in examples() if e.row.connected)
