@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_train.data.dataset import IGNORED
+from cc_train.data.batches import IGNORED
 
 
 def answer_positions(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cc_train.data.dataset import Example, pad_right
+from cc_train.data.batches import pad_right
+from cc_train.data.encoding import Example
 from cc_train.training.two_pass import ParallelModel
 
 MOST_BYTES = 8 << 30  # of activations that are kept; with more, every epoch runs the English prompts again

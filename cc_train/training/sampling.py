@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 
 
 def cost(example: Example) -> int:

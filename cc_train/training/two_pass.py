@@ -91,7 +91,7 @@ class ParallelModel(nn.Module):
         english_activations: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> dict[str, Tensor]:
-        """Loss of a batch of `cc_train.data.dataset.PairCollator`.
+        """Loss of a batch of `cc_train.data.batches.PairCollator`.
 
         Args:
             english_activations: what `english_activations` gives for each row, ``[B, L, H]``, if it is known already.
