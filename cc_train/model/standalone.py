@@ -1,8 +1,8 @@
 """A connection on its own, as ``cc-train run --tuning connection`` writes it, and attached to its base.
 
 - ``cc_connection.safetensors``: as in a checkpoint.
-- ``cc_connection.json``: the field ``cc_connection`` of a checkpoint's ``config.json``, and ``base``: architecture, L, H
-  and a digest of the weights of the model that it was trained on.
+- ``cc_connection.json``: the field ``cc_connection`` of a checkpoint's ``config.json``, and ``base``: architecture, L,
+  H and a digest of the weights of the model that it was trained on.
 - ``chat_template.jinja``: the template that it was trained with.
 """
 
