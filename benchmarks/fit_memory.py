@@ -19,7 +19,7 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 from cc_train.data.rows import Row
 from cc_train.fit.pairs import PairBatch
 from cc_train.fit.transforms import FitSettings, fit_transforms

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples
 from cc_train.training.sampling import EpochLengthSampler, cost
 

@@ -132,10 +132,12 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     """Run one kind's process: make a step for every number received, and send the peak at the end."""
     from transformers import AutoTokenizer
 
+    from cc_train.data.batches import PairCollator, PairDataset
     from cc_train.data.chat import ChatEncoder
-    from cc_train.data.dataset import PairCollator, PairDataset, encode_rows, read_rows
+    from cc_train.data.encoding import encode_rows
+    from cc_train.data.reading import read_rows
+    from cc_train.model.adapter import Adapter
     from cc_train.model.files import load_model
-    from cc_train.model.tuning import Adapter, TuningArguments
     from cc_train.training.extensions import ExtendedDecisionMaker
     from cc_train.training.precompute import precompute_english
     from cc_train.training.two_pass import TwoPassModel
@@ -151,7 +153,7 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     if kind.startswith("connection"):
         model.requires_grad_(False)
     elif kind.endswith("lora"):
-        Adapter(model, TuningArguments())
+        Adapter(model, rank=16)
     elif options.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     decision = None

@@ -10,25 +10,27 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from cc_core.terminal.text import one_line
+
 
 class OutputError(ValueError):
     """The output cannot be written; the message says what is in the way."""
 
 
 def partial_directory(output: Path) -> Path:
-    """Where ``output`` is built; a name of this tool's own, so that nobody else's directory is ever cleared away."""
+    """Where ``output`` is built; a name of this tool's own, so that no directory of somebody else is cleared away."""
     place = output.resolve()
     return place.with_name(f".{place.name}.cc-train-partial")
 
 
 def unfinished_checkpoints(output: Path) -> list[Path]:
-    """Trainer's own checkpoints of a run to ``output`` that has not finished, the latest last."""
+    """Trainer's own checkpoints of an unfinished run to ``output``, the latest last."""
     steps = {path: path.name.removeprefix("checkpoint-") for path in partial_directory(output).glob("checkpoint-*")}
     return sorted((path for path, step in steps.items() if step.isdecimal()), key=lambda path: int(steps[path]))
 
 
 def flush(directory: Path) -> None:
-    """Bring everything in ``directory`` to the disk, so that a renamed directory is whole even after a power cut."""
+    """Write everything in ``directory`` to the disk: once renamed, it is whole even after a power cut."""
     for path in [directory, *directory.rglob("*")]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -38,7 +40,7 @@ def flush(directory: Path) -> None:
 
 
 def place(finished: Path, target: Path) -> None:
-    """Rename ``finished`` to ``target``, in the place of what is there."""
+    """Rename ``finished`` to ``target``, and remove what was there."""
     replaced = target.with_name(f".{target.name}.cc-train-replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if target.exists():
@@ -50,13 +52,13 @@ def place(finished: Path, target: Path) -> None:
 class Workspace:
     """A directory that appears at ``output`` only when everything in it is written.
 
-    Until then it is the hidden ``.<output>.cc-train-partial`` beside it, where Trainer's own checkpoints also are, to
-    resume from.
+    Until then it is the hidden ``.<output>.cc-train-partial`` beside ``output``. Trainer's own checkpoints, to resume
+    from, are in it, too.
 
     Args:
         output: where the finished directory goes.
         overwrite: replace what is there.
-        keep: a path in the partial directory to resume from, which is then not cleared.
+        keep: the checkpoint to resume from; if it is in the partial directory, that is not cleared.
 
     Raises:
         OutputError: something is in the way.
@@ -81,7 +83,7 @@ class Workspace:
             )
 
     def open(self) -> Path:
-        """Make the partial directory, empty unless it is resumed from, and return it."""
+        """Make the partial directory and return it; it is empty unless the run is resumed from it."""
         try:
             if not self._resuming and self.directory.exists():
                 shutil.rmtree(self.directory)
@@ -92,9 +94,9 @@ class Workspace:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """What cannot be written inside is told in one line, with where to go on from; raises `OutputError`.
+        """A context in which an error of writing becomes an `OutputError` that says where to go on from.
 
-        Without a checkpoint to go on from, what was written is removed: it fills the disk, and is of no use.
+        Without a checkpoint to go on from, what was written is removed: it only fills the disk.
         """
         try:
             yield
@@ -104,13 +106,13 @@ class Workspace:
             if not saved:
                 shutil.rmtree(self.directory, ignore_errors=True)
             raise OutputError(
-                f"--output {self.output}: cannot be written ({' '.join(str(error).split())}); "
+                f"--output {self.output}: cannot be written ({one_line(error)}); "
                 f"{free:.0f} MB are free there: make room"
                 + (f"; add --resume-from-checkpoint {saved[-1]} to go on" if saved else "")
             ) from error
 
     def publish(self) -> Path:
-        """Put the finished directory in its place, without Trainer's own checkpoints, which hold pickles."""
+        """Move the finished directory to its place, without Trainer's own checkpoints, which hold pickles."""
         for path in unfinished_checkpoints(self.output):
             shutil.rmtree(path)
         usual = self.directory.stat().st_mode & 0o666

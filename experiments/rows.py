@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cc_core.names import ENGLISH
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example, encode_rows, read_rows
+from cc_train.data.encoding import Example, encode_rows
+from cc_train.data.reading import read_rows
 
 TASKS = ("mgsm", "mkqa")
 """Tasks with short answers, so that a step takes seconds: six tokens in MKQA, three in MGSM."""

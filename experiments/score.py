@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from cc_core.connection import Connection, best_layer, decision_logits
 from cc_core.names import GLOBAL
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 from cc_train.evaluation.measures.questions import score_question
 from experiments.tail import Tails, batches, generate, losses, run_prompts
 

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from cc_train.data.dataset import IGNORED, Example, pad_right
+from cc_train.data.batches import IGNORED, pad_right
+from cc_train.data.encoding import Example
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
 from cc_train.model.answer_head import output_embeddings
 

@@ -24,8 +24,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.connection import Connection
 from cc_core.names import GLOBAL
+from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example, PairCollator, PairDataset
+from cc_train.data.encoding import Example
 from cc_train.fit.least_squares import NormalEquations
 from cc_train.fit.pairs import capture_pairs
 from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection

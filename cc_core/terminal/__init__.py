@@ -1,1 +1,1 @@
-"""What both command lines share."""
+"""What both command lines use."""

@@ -1,4 +1,4 @@
-"""Command lines that answer a misspelled word with the right one."""
+"""Command lines that answer a misspelled word with the closest known one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` for the closest of ``known``, or nothing where none is close."""
+    """``; did you mean ...?`` with the closest of ``known``, or an empty string."""
     close = difflib.get_close_matches(word, sorted(set(known)), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str | None:
-    """What to say of the first of ``given`` that looks like an option and is none of ``parser``'s; None of none."""
+    """The error for the first unknown option, or None."""
     known = option_strings(parser)
     for option in (argument.split("=")[0] for argument in given if argument.startswith("--") and argument != "--"):
         if option not in known:
@@ -29,7 +29,7 @@ def unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str
 
 
 class SuggestingParser(argparse.ArgumentParser):
-    """Names the option or the command that was probably meant, its subcommands' too; takes no abbreviations."""
+    """Suggests the option or command that was probably meant, also to subcommands; takes no abbreviations."""
 
     _given: Sequence[str] = ()
 
@@ -51,7 +51,7 @@ class SuggestingParser(argparse.ArgumentParser):
 
 
 def option_strings(parser: argparse.ArgumentParser) -> list[str]:
-    """Every option that ``parser`` or one of its subcommands knows."""
+    """Every option of ``parser`` and of its subcommands."""
     found: list[str] = []
     for action in parser._actions:
         found += action.option_strings

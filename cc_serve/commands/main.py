@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
+from cc_core.terminal.completion import print_completion
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
 from cc_serve.commands.parser import ROUTE_FIELDS, make_parser
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
@@ -119,12 +120,10 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _completion(shell: str) -> int:
-    import shtab
-
     set_up_logs(verbose=False)
     from cc_serve.api.arguments import make_parser as make_vllm_parser
 
-    print(shtab.complete(make_parser(make_vllm_parser()[1]), shell))
+    print_completion(make_parser(make_vllm_parser()[1]), shell)
     return 0
 
 

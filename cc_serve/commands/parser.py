@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from cc_core.terminal.completion import add_shell
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.config.configuration import CONFIGURATION_FLAG
 
 ROUTE_FIELDS: Final = ("language", "confidence", "connection", "rule", "scores")
-SHELLS: Final = ("bash", "zsh")
 
 _EXIT_CODES = """\
 exit codes:
@@ -140,7 +140,7 @@ def _add_completion(commands: argparse._SubParsersAction) -> None:
         "Print the completion of this command for a shell.",
         "cc-serve completion bash > ~/.local/share/bash-completion/completions/cc-serve",
     )
-    completion.add_argument("shell", choices=SHELLS, help="which shell")
+    add_shell(completion)
 
 
 def _command(

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.routing.policy import RoutingPolicy
 
@@ -123,7 +124,7 @@ def load_configuration(path: Path) -> Configuration:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+        raise ConfigurationError(f"{path}: is not YAML ({one_line(error)})") from error
     if content is not None and not isinstance(content, dict):
         raise ConfigurationError(f"{path}: is not a mapping of sections: {', '.join(Configuration.model_fields)}")
     try:

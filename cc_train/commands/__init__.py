@@ -1,1 +1,1 @@
-"""The commands of ``cc-train``: each parses its arguments and calls what does the work."""
+"""The commands of ``cc-train``, a module each: parse the arguments, call what does the work, print, and exit."""

@@ -1,4 +1,4 @@
-"""The help of ``cc-train run``: the options that are wanted most often, those about a word, or all of them."""
+"""The help of ``cc-train run``: the options that are used most, those about a word, or all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 HELP: Final = ("-h", "--help")
-# By what they are about; every other option is shown by --help=all.
+# The options that are used most; --help=all shows every one.
 ESSENTIAL: Final = {
     "what is trained, on what, and where to": (
         "config",
@@ -36,7 +36,7 @@ exit codes: 0 done; 2 for you to correct; 130 or 143 stopped by Ctrl-C or SIGTER
 
 
 def help_text(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str | None:
-    """What to print for ``-h``, ``--help``, ``--help=all`` or ``--help=WORD``; None where no help is asked for."""
+    """The help for ``-h``, ``--help``, ``--help=all`` or ``--help=WORD``; None without any of them."""
     asked = [argument for argument in arguments if argument in HELP or argument.startswith("--help=")]
     if not asked:
         return None
@@ -84,7 +84,7 @@ def _line(option: str, action: argparse.Action, width: int) -> str:
     choices = [str(choice) for choice in action.choices or ()]
     text = ", ".join(choices) if 0 < len(choices) <= _FEW else _help(action)
     text, default = f"  {option:<31} {text}", _default(action)
-    # Its first sentence where all of it is too long, and the beginning of that where even this is.
+    # A text that is too long is cut to its first sentence, or even shorter.
     if len(text) + len(default) > width:
         text = re.split(r"(?<=[.;]) ", text, maxsplit=1)[0].rstrip(".;")
     if len(text) + len(default) > width:
@@ -93,7 +93,7 @@ def _line(option: str, action: argparse.Action, width: int) -> str:
 
 
 def _name(action: argparse.Action) -> str:
-    """The option as one types it, dashes rather than underscores."""
+    """The option, with dashes rather than underscores."""
     return next((option for option in action.option_strings if "_" not in option), action.option_strings[0])
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import SchedulerType, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from cc_train.model.tuning import LEARNING_RATES
+from cc_train.config.tuning import LEARNING_RATES
 
 
 @dataclass
@@ -57,6 +57,8 @@ class RunArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        # Said outright, because Trainer refuses --bf16 on a machine that merely has no accelerator.
+        # Set here, because Trainer refuses --bf16 on a machine without an accelerator unless it is told to use the CPU.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        super().__post_init__()
+        self.remove_unused_columns = False  # the collator needs columns that are no argument of forward
+        self.prediction_loss_only = True  # logits exist at the answers' positions only
+        super().__post_init__()  # type: ignore[no-untyped-call]

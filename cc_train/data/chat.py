@@ -1,4 +1,4 @@
-"""From a row's text to the token ids that training and serving share: the chat template and the end of a turn."""
+"""Prompts and answers as token ids, the same in training and serving: chat template and end of a turn."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ PLAIN_TEMPLATE = "plain_chat.jinja"
 Conversation = tuple[tuple[str, str], ...]
 """Turns, each a role and a text."""
 
-# Only the shape of a rendered conversation is read from it, never its tokens.
+# A text that stands for any other: only what the template writes around it is read.
 _PROBE = "0"
 
 
 class ChatError(ValueError):
-    """The tokenizer cannot render the prompts that training needs; the message says what is missing."""
+    """The tokenizer cannot render a prompt or end an answer; the message says what is missing."""
 
 
 class ChatEncoder:
     """Encodes prompts and answers as a chat server encodes them.
 
     A prompt is one user turn rendered with the tokenizer's chat template, generation prompt included; the template
-    supplies ``bos``. An answer is its text and the token that ends the turn, so that the model learns to stop. The
-    two are encoded apart: no token ever spans the boundary, and the anchor is the same token at serving.
+    supplies ``bos``. An answer is its text and the token that ends the turn, so that the model learns to stop. Both
+    are encoded on their own, so that no token spans the boundary and the anchor is the same token at serving.
 
     Args:
-        tokenizer: a tokenizer without a template gets the packaged ``templates/plain_chat.jinja`` set on it, so that
-            saving the tokenizer saves the template that was trained.
-        generation_config: its ``eos_token_id`` says which token of the template ends a turn.
+        tokenizer: without a template it gets the packaged ``templates/plain_chat.jinja``; saving the tokenizer then
+            saves the template that was trained.
+        generation_config: its ``eos_token_id`` says which tokens end a turn.
 
     Raises:
         ChatError: the template cannot render one user turn, or no token can end an answer.
@@ -65,14 +65,15 @@ class ChatEncoder:
         return str(text)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a rendered text; special tokens written in it count as such, none is added."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Token ids of a rendered text. Special tokens in it are read as such; none is added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def prompt(self, prompt: str | Conversation, limit: int) -> list[int] | None:
         """Token ids of the prompt, at most ``limit`` of them.
 
-        A longer prompt loses its oldest turns, but for the system's, and then the beginning of the last user's text,
-        never the template around it: the question usually stands at the end, and the anchor always does. None if
+        A longer prompt loses its oldest turns, except the system's, and then the beginning of the last user's text:
+        the question usually stands at the end, and the anchor always does. The template around the text stays. None if
         even an empty user turn is too long.
         """
         ids = self.encode(self.render(prompt))
@@ -103,16 +104,16 @@ class ChatEncoder:
         return best
 
     def answer(self, text: str) -> list[int]:
-        """Token ids of the answer and of what ends it."""
+        """Token ids of the answer and of the end of its turn."""
         return self.encode(text) + self.end
 
     def _end_of_turn(self, stops: Collection[int]) -> list[int]:
-        """What the template writes after an answer, up to the first token that ends generation; else plain ``eos``."""
+        """What the template writes after an answer, up to the first token that ends generation; without it, ``eos``."""
         turns: list[dict[str, Any]] = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
         prompt = self.render(_PROBE)
         try:
             whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        except Exception:  # a template that knows no assistant turn says nothing about its end
+        except Exception:  # the template cannot render an assistant's turn, so it does not say how one ends
             whole = prompt
         tail = self.encode(whole[whole.rfind(_PROBE) + len(_PROBE) :]) if len(whole) > len(prompt) else []
         for index, token in enumerate(tail):

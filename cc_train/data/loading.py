@@ -1,4 +1,4 @@
-"""From the options about data to encoded examples, with what a person should read about it."""
+"""From the options about data to encoded rows; a person hears which rows cannot be used."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cc_core.connection import ANCHOR_OFFSET
+from cc_core.terminal.notes import Say, silent
 from cc_core.terminal.progress import progress
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example, encode_rows, read_rows, sample_rows
+from cc_train.data.encoding import Example, encode_rows
+from cc_train.data.reading import read_rows, sample_rows
 from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.sources import DataError, parse_columns, parse_sources
 
@@ -26,22 +28,22 @@ def load_examples(
     seed: int = 0,
     answers: bool = True,
     parallels: bool = True,
-    say: Callable[[str], object] = lambda _line: None,
+    say: Say = silent,
     shows_progress: bool = True,
 ) -> tuple[list[Example], list[SkippedRow]]:
-    """Read, sample and encode rows; names on ``say`` those that cannot be used.
+    """Read, sample and encode rows.
 
     Args:
         given: sources, as `cc_train.data.sources.parse_sources` takes them.
         encoder: of the model.
         columns: as `cc_train.data.sources.parse_columns` takes them.
         max_length: most tokens of prompt and answer.
-        max_rows: most rows, sampled.
-        anchor_offset: of the anchor, counted from a prompt's end.
+        max_rows: how many rows to sample at most; None for all.
+        anchor_offset: the anchor's position, counted from a prompt's end.
         seed: of the samples.
-        answers: whether a row needs one.
+        answers: whether a row needs an answer.
         parallels: whether a row needs its English parallel.
-        say: receives lines.
+        say: hears of the rows that cannot be used, and of how many are.
         shows_progress: whether a bar is drawn.
 
     Raises:
@@ -66,7 +68,7 @@ def load_examples(
 
 
 def require_connected(examples: Sequence[Example]) -> None:
-    """Raise `DataError` if every row is English, which is served without a connection."""
+    """Raise `DataError` if every row is English: English is served without a connection."""
     if not any(example.row.connected for example in examples):
         raise DataError(
             f"all {len(examples)} rows are in English, and a connection is for other languages; "

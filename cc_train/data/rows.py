@@ -1,4 +1,4 @@
-"""One parallel row: its fields, and the check of a record that is to become one."""
+"""One parallel row, and how a record is checked and becomes one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cc_train.data.sources import Record, UnreadableError
 
 FIELDS = ("lang", "instruction", "instruction_en", "output", "messages", "messages_en", "id", "task")
 _ROLES = ("system", "user", "assistant")
-_LONG_ENOUGH = 80  # characters of a bad value that a message shows
+_SHOWN = 80  # characters of a wrong value, in a message
 
 
 class UnusableError(ValueError):
@@ -21,7 +21,7 @@ class UnusableError(ValueError):
 
 
 class MissingFieldError(UnusableError):
-    """A field is not there."""
+    """A field is missing."""
 
     def __init__(self, field: str, column: str) -> None:
         super().__init__(f"field {field!r} is missing" + (f" (column {column!r})" if column != field else ""))
@@ -29,12 +29,16 @@ class MissingFieldError(UnusableError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parallel row, and where it came from: ``file`` is the path as it was given.
+    """One parallel row, and where it came from.
 
     Args:
-        instruction, instruction_en: the last user's turn; no English where none is needed.
-        output: the answer; empty only where there is none to train on.
-        messages, messages_en: the whole conversations, where the row had them.
+        lang: ISO 639-1.
+        instruction, instruction_en: the last user's turn; ``instruction_en`` is empty where no English is needed.
+        output: the answer; empty where none is needed.
+        file: the path as it was given.
+        line: in the file, or the row's number in a table, from 1.
+        id, task: as the row has them; empty without.
+        messages, messages_en: the whole conversations, where the row has them.
     """
 
     lang: str
@@ -55,6 +59,7 @@ class Row:
 
     @property
     def name(self) -> str:
+        """File, line and id, for messages."""
         return f"{self.file}:{self.line}" + (f" ({self.id})" if self.id else "")
 
 
@@ -73,14 +78,14 @@ class SkippedRow:
 def rows_of(
     record: Record, columns: Mapping[str, str], file: str, *, answers: bool = True, parallels: bool = True
 ) -> list[Row]:
-    """The rows of a record: one, or one for each language of an aligned sentence.
+    """The rows of a record: one, or one for each language of a sentence in several.
 
     Args:
         record: from `cc_train.data.sources.read_records`.
         columns: the column that holds a field, for fields under another name.
         file: where it came from.
-        answers: whether a row needs one.
-        parallels: whether a row needs its English parallel, which is not read otherwise.
+        answers: whether a row needs an answer.
+        parallels: whether a row needs its English parallel; if not, it is not read.
 
     Raises:
         UnusableError: the record is no row.
@@ -100,7 +105,7 @@ def rows_of(
     own: Conversation = ()
     english: Conversation = ()
     given = "messages" if fields.has("messages") else "instruction"
-    # An English row that names no parallel is its own.
+    # Without `instruction_en`, an English row is its own parallel.
     parallel = given if lang == ENGLISH and not fields.get(f"{given}_en") else f"{given}_en"
     if given == "messages":
         own, answer = fields.conversation(given)
@@ -134,7 +139,7 @@ class _Fields:
         return _checked(self._record[column], f"field {field!r}")
 
     def conversation(self, field: str) -> tuple[Conversation, str]:
-        """The turns up to the last user's, and the assistant's after it, if there is one."""
+        """The turns up to the last user's; and the assistant's text after it, or an empty one."""
         if not self.has(field):
             raise MissingFieldError(field, self._columns.get(field, field))
         turns = self.get(field)
@@ -166,7 +171,7 @@ class _Fields:
 
 
 def _is_sentence(value: Any) -> bool:
-    """Whether a field ``id`` holds Indonesian, and not what identifies the record."""
+    """Whether the field ``id`` holds Indonesian, rather than the record's identifier."""
     return isinstance(value, str) and len(value.split()) > 1
 
 
@@ -182,4 +187,4 @@ def _checked(value: Any, what: str) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _LONG_ENOUGH else text[:_LONG_ENOUGH] + "…"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

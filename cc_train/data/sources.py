@@ -1,4 +1,4 @@
-"""Where rows come from: JSON lines, Parquet, directories of them, and Hugging Face datasets, each with a weight."""
+"""Where rows come from: JSON lines, Parquet, directories of them, and Hugging Face datasets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from cc_core.terminal.text import one_line
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
@@ -17,7 +19,7 @@ _SAVED_DATASET = ("state.json", "dataset_dict.json")
 
 
 class DataError(ValueError):
-    """The data cannot be used at all; the message names the file."""
+    """The data cannot be used; the message names the file."""
 
 
 class UnreadableError(ValueError):
@@ -26,7 +28,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its line in the file, or its number in a table, from 1; and its fields, or why there are none."""
+    """One record: its line in the file, or its number in a table, from 1; and its fields, or why it has none."""
 
     number: int
     fields: Mapping[str, Any] | UnreadableError
@@ -34,11 +36,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where to read, as it was given.
+    """A source, and how much of it to use.
 
     Args:
         name: a file, a directory, or a dataset's id, with ``:configuration`` and ``#split`` if it has several.
-        weight: how often each row is used; 0.3 a sample of three in ten, 2 each row twice.
+        weight: how often to use each row: 2 uses each row twice, 0.3 a sample of three rows in ten.
     """
 
     name: str
@@ -86,13 +88,13 @@ def _object(option: str, text: str) -> dict[str, Any]:
 
 
 def of_hub(name: str) -> bool:
-    """Whether a source is a dataset of the hub rather than something on disk, be it missing there."""
+    """Whether a source is a dataset of the hub, rather than a path, which may not exist."""
     places = (Path(name), Path(name.partition("#")[0]))
     return not (name.endswith(_SUFFIXES) or any(place.is_absolute() or place.exists() for place in places))
 
 
 def read_records(name: str) -> Iterator[tuple[str, Record]]:
-    """The records of a source, each with the file that it is in.
+    """The records of a source, each with the file that holds it.
 
     Raises:
         DataError: a file cannot be opened, is corrupt or ends in the middle; there is no such dataset or split.
@@ -125,7 +127,7 @@ def _weighted(name: str, weight: Any) -> Source:
 
 
 def _file(path: Path) -> Iterator[Record]:
-    """The records of a file of any format, recognised by its content."""
+    """The records of a file; its content tells its format."""
     try:
         with path.open("rb") as file:
             start = file.read(len(_PARQUET))
@@ -168,7 +170,7 @@ def _parquet(path: Path) -> Iterator[Record]:
                     number += 1
                     yield Record(number, row)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read after row {number}: {_one_line(error)}") from error
+        raise DataError(f"{path}: cannot be read after row {number}: {one_line(error)}") from error
 
 
 def _numbered(name: str) -> Iterator[tuple[str, Record]]:
@@ -188,14 +190,10 @@ def _dataset(name: str) -> Iterable[Mapping[str, Any]]:
             found = datasets.load_dataset(dataset, configuration or None)
     except Exception as error:  # whatever the hub, a script of the dataset or its files raise
         what = "a saved dataset that" if Path(place).is_dir() else "no such file, and a dataset of this id"
-        raise DataError(f"{place}: {what} cannot be loaded: {_one_line(error)}") from error
+        raise DataError(f"{place}: {what} cannot be loaded: {one_line(error)}") from error
     if not isinstance(found, dict):
-        return found
+        return cast(Iterable[Mapping[str, Any]], found)
     wanted = split or ("train" if "train" in found else next(iter(found)) if len(found) == 1 else "")
     if wanted not in found:
         raise DataError(f"{name}: has the splits {', '.join(map(str, found))}; name one with {place}#SPLIT")
-    return found[wanted]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return cast(Iterable[Mapping[str, Any]], found[wanted])

@@ -1,4 +1,4 @@
-"""Answers on disk: appended as they come, so that an interrupted evaluation goes on where it stopped."""
+"""Answers on disk, appended as they come: an interrupted evaluation goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Answer:
     Args:
         key: the row's.
         prompt: digest of the prompt that was answered.
-        text: the answer, as it was generated; may be empty.
+        text: the answer as generated; may be empty.
         finish_reason: ``stop``, or ``length`` where it was cut.
         prompt_tokens: tokens of the rendered prompt.
         tokens: tokens generated.
-        connection: what was connected: ``off``, ``global``, a language; None where the endpoint does not say.
+        connection: ``off``, ``global`` or a language; None where the endpoint does not say.
     """
 
     key: str
@@ -39,12 +39,12 @@ class Answer:
 
 
 class AnswerFile:
-    """One system's answers, in a directory of its own; a context manager that one process at a time can hold.
+    """One system's answers, in a directory of their own; a context manager, which one process at a time can enter.
 
     Args:
         directory: made if it is not there.
-        system: what the answers depend on, JSON values by name; written into the file's first line. None takes what is
-            written there, and needs a file.
+        system: what the answers depend on, JSON values by name; written into the file's first line. None takes what an
+            existing file says.
 
     Raises:
         EvaluationError: the file is of another system, is held by another process, or cannot be read or written.
@@ -75,7 +75,7 @@ class AnswerFile:
         self._file.close()
 
     def add(self, answer: Answer) -> None:
-        """Append an answer; on disk, short of a crash of the machine, when this returns."""
+        """Append an answer; when this returns, only a crash of the machine can lose it."""
         self._write(asdict(answer))
         self.answers[answer.key] = answer
 
@@ -83,7 +83,7 @@ class AnswerFile:
         """The rows without an answer.
 
         Raises:
-            EvaluationError: a row was answered when its prompt was another.
+            EvaluationError: a row's prompt is not the one that was answered.
         """
         without: list[EvaluationRow] = []
         for row in rows:
@@ -107,7 +107,7 @@ class AnswerFile:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):  # a line that a killed process did not finish
+        if len(whole) < len(content):  # a killed process left an unfinished line
             self._file.truncate(len(whole))
         lines = whole.splitlines()
         if not lines and system is not None:

@@ -1,4 +1,4 @@
-"""Bootstrap over items: how far a mean could be from what another sample of items would give."""
+"""Bootstrap over items: how much a mean would vary over other samples of items."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 SAMPLES = 2000
-# Of fewer items, one draw is much like another, and an interval would promise more than it knows.
+# With fewer items, draws are much alike, and an interval would be too narrow.
 FEWEST_ITEMS = 10
 _CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % percentile interval; None for both ends where there are too few items for one."""
+    """A mean and its 95 % percentile interval; both ends are None with too few items."""
 
     mean: float
     low: float | None
@@ -27,10 +27,10 @@ def language_mean(values: np.ndarray) -> float:
 
 
 def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray | None:
-    """`language_mean` of ``samples`` draws of items with replacement, ``[samples]``; None of fewer than `FEWEST_ITEMS`.
+    """`language_mean` of ``samples`` draws of items with replacement, ``[samples]``; None with too few items.
 
-    An item is drawn with all its languages, because parallel prompts are hard or easy together. A draw in which a
-    language has no item leaves that language out.
+    An item is drawn with all its languages, because parallel prompts are hard or easy together. A draw without an item
+    of some language leaves that language out.
     """
     if len(values) < FEWEST_ITEMS:
         return None
@@ -46,7 +46,8 @@ def resampled_means(values: np.ndarray, samples: int = SAMPLES, seed: int = 0) -
         rows = counts @ there
         with np.errstate(invalid="ignore"):
             means.append(np.nanmean(counts @ filled / np.where(rows > 0, rows, np.nan), axis=1))
-    return np.concatenate(means)
+    every: np.ndarray = np.concatenate(means)
+    return every
 
 
 def interval(mean: float, means: np.ndarray | None) -> Interval:

@@ -1,4 +1,4 @@
-"""Two systems on the same rows: paired bootstrap, wins, ties and losses."""
+"""Two systems compared on the same rows: paired bootstrap, wins, ties and losses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ class Difference:
     """The second system against the first.
 
     Args:
-        rows: how many both answered.
-        first: mean of the first system, 0 to 1.
-        second: mean of the second.
+        rows: how many both have.
+        first, second: means of the two systems, 0 to 1.
         gain: second minus first, with its interval.
-        p: two-sided, for no difference; None of too few items.
-        wins: rows on which the second is better; ``ties``, ``losses``.
+        p: two-sided p-value of no difference; None with too few items.
+        wins, ties, losses: rows on which the second is better, as good, and worse.
     """
 
     rows: int
@@ -37,9 +36,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Differences by task and scope; ``overall`` is the mean over tasks, each over all its languages.
+    """Two systems' difference.
 
-    ``alone`` counts the rows that only the first and only the second has, which are left out.
+    Args:
+        tasks: by task and scope.
+        overall: the mean over tasks of each one's mean over all its languages.
+        alone: how many rows only the first has, and how many only the second; they are left out.
     """
 
     tasks: dict[str, dict[str, Difference]]
@@ -50,8 +52,12 @@ class Comparison:
 def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed: int = 0) -> Comparison:
     """Compare on the rows that both have, by key.
 
+    Args:
+        first, second: the rows of each by key.
+        seed: of the bootstrap.
+
     Raises:
-        EvaluationError: they have none in common, or a row's prompt differs.
+        EvaluationError: they have no row in common, or a row's prompts differ.
     """
     common = [key for key in first if key in second]
     if not common:

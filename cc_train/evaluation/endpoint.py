@@ -1,9 +1,9 @@
-"""Answers from an OpenAI endpoint, many requests in flight."""
+"""Answers from an OpenAI endpoint, with many requests in flight."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,23 +11,21 @@ from urllib.parse import urlsplit
 import openai
 
 from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 
 CONNECTION_HEADER = "X-CC-Connection"
 RETRIES = 10
 _CHECK_SECONDS = 30.0
-# So many refusals before any answer mean that the request itself is wrong, or the engine gone.
+# So many refusals before any answer mean that every request is wrong, or that the engine is gone.
 _HOPELESS = 20
-# Answered for one row: it cannot be served. Anything else would happen to every row.
+# These mean that one row cannot be served; any other error would come back for every row.
 _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError, openai.InternalServerError)
 _UNAVAILABLE = (502, 503, 504)
 
-OnAnswer = Callable[[Answer], None]
-OnRefusal = Callable[[EvaluationRow, str], None]
-
 
 class EndpointError(EvaluationError):
-    """The endpoint answers no more; what it answered until then is kept."""
+    """The endpoint has stopped answering; the answers until then are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +33,15 @@ class Endpoint:
     """A model behind the chat completions API.
 
     Args:
-        url: its base, as the openai client takes it; ``/v1`` is added to an address without a path.
-        model: the name it is served under.
+        url: its base address, as the openai client takes it; ``/v1`` is added to an address without a path.
+        model: the name that the model is served under.
         key: the API key.
-        connection: sent as ``cc_connection`` if not None; the endpoint then has to say that it connects.
-        max_tokens: to generate at most.
+        connection: sent as ``cc_connection`` if not None; the endpoint then has to say what it connected.
+        max_tokens: most tokens of an answer.
         concurrency: requests in flight.
         timeout: seconds for one request.
-        retries: of a request that finds no connection, times out, or gets 408, 409, 429 or 5xx; the client waits as
-            ``Retry-After`` says, else for growing times.
+        retries: of a request that cannot connect, times out, or gets 408, 409, 429 or 5xx. The client waits as long as
+            ``Retry-After`` says; without it, longer each time.
     """
 
     url: str
@@ -56,7 +54,7 @@ class Endpoint:
     retries: int = RETRIES
 
     def system(self) -> dict[str, Any]:
-        """What the answers depend on, asked of the endpoint; its address is no part of it.
+        """What the answers depend on, as the endpoint says; its address is not part of it.
 
         Raises:
             EndpointError: it cannot be reached, refuses the key, or does not serve the model.
@@ -64,12 +62,15 @@ class Endpoint:
         return asyncio.run(self._system())
 
     def answer(self, rows: Iterable[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None:
-        """Ask every row once, and call back for each as its answer comes.
+        """Ask for an answer to every row once.
 
-        A row that the endpoint refuses (too long a prompt, say) is told to ``on_refusal`` with the reason.
+        Args:
+            rows: those to answer.
+            on_answer: called with each answer as it comes.
+            on_refusal: called with each row that the endpoint refuses (because its prompt is too long, say), and why.
 
         Raises:
-            EndpointError: it is gone, or refuses everything.
+            EndpointError: the endpoint is gone, or refuses everything.
         """
         asyncio.run(self._answer(list(rows), on_answer, on_refusal))
 
@@ -94,8 +95,8 @@ class Endpoint:
             "model": self.model,
             "connection": self.connection or "auto",
             "max_tokens": self.max_tokens,
-            "checkpoint": card.get("root"),  # vLLM's: where the server loaded it from
-            "connection_sha256": (card.get("cc_connection") or {}).get("sha256"),  # ours: another one may be there now
+            "checkpoint": card.get("root"),  # vLLM's field: where the server loaded it from
+            "connection_sha256": (card.get("cc_connection") or {}).get("sha256"),  # ours: fitting again changes it
         }
 
     async def _answer(self, rows: list[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None:

@@ -19,7 +19,7 @@ _SHOWN_PROBLEMS = 5
 
 
 class EvaluationError(ValueError):
-    """The evaluation cannot be made as asked for; the message says what to change."""
+    """The evaluation cannot be done as asked for; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,12 @@ class EvaluationRow:
     """One prompt and the answers accepted for it.
 
     Args:
-        key: names the row among all of an evaluation: task, language and the row's id.
+        key: the row's name in an evaluation: task, language and the row's id.
+        task: one of `cc_train.evaluation.tasks.TASKS`.
+        lang: ISO 639-1.
+        prompt: the question.
         english: the English parallel of ``prompt``; may be empty.
+        references: the right answers.
     """
 
     key: str
@@ -40,12 +44,12 @@ class EvaluationRow:
 
     @property
     def digest(self) -> str:
-        """Tells whether an answer was given to this very prompt."""
+        """A digest of the prompt: it tells whether an answer was given to this very prompt."""
         return digest(self.prompt)
 
     @property
     def item(self) -> str:
-        """What parallel rows share; the row's own key where it has no English."""
+        """What parallel rows share: a digest of the English prompt; without one, the row's own key."""
         return digest(self.english) if self.english else self.key
 
 
@@ -55,17 +59,17 @@ def digest(text: str) -> str:
 
 
 def read_rows(paths: Sequence[Path], task: str | None = None) -> list[EvaluationRow]:
-    """Read JSONL files, plain or gzipped: the rows of the benchmarks, or of training.
+    """Read the rows of benchmarks, or of training, from JSONL files, plain or gzipped.
 
-    Fields are ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id`` and
-    ``instruction_en`` where there are.
+    A row has ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id`` and ``instruction_en``
+    are optional.
 
     Args:
         paths: the files.
-        task: what rows of no task, or of none that is known, are scored as.
+        task: that rows without a known task are scored as.
 
     Raises:
-        EvaluationError: a file or any row cannot be used. Every row counts, so that none is left out silently.
+        EvaluationError: a file or any row cannot be used: no row is left out silently.
     """
     rows: dict[str, EvaluationRow] = {}
     problems: list[str] = []
@@ -94,12 +98,18 @@ def choose_rows(
     limit: int | None = None,
     seed: int = 0,
 ) -> list[EvaluationRow]:
-    """Those of the tasks and languages that are named, all if none is, and of each task at most ``limit`` items.
+    """Choose rows by task and language, and at most ``limit`` items of each task.
 
     An item is a prompt with its parallels in other languages, so that languages stay comparable.
 
+    Args:
+        rows: to choose from.
+        tasks, languages: those to keep; all if none is named.
+        limit: items of each task; None for all.
+        seed: of the choice of items.
+
     Raises:
-        EvaluationError: a name that no row has.
+        EvaluationError: no row has a task or language that is named.
     """
     for kind, named, there in (
         ("task", tasks, {row.task for row in rows}),

@@ -1,19 +1,22 @@
-"""What an evaluation and a comparison found, as JSON and Markdown."""
+"""The figures of an evaluation or a comparison, as JSON and Markdown."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cc_train.evaluation.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison, Difference
+from cc_train.evaluation.items import EvaluationError
 from cc_train.evaluation.scores import ALL, Cell
 from cc_train.evaluation.tasks import TASKS
 
 Figures = Mapping[str, Mapping[str, Cell]]
 
-# What each measure is called in tables; those of the answer itself are shown only where there are any.
+# The measures' names in tables.
 _NAMES = {
     "accuracy": "accuracy",
     "exact_match": "exact match",
@@ -27,18 +30,19 @@ _NAMES = {
     "cut": "cut",
     "refused": "refused",
 }
+FIGURES_FILE = "figures.json"
 _NONE = "too few"
-_OF_ANSWERS = ("empty", "cut", "refused")
+_OF_ANSWERS = ("empty", "cut", "refused")  # shown only where one is above 0
 _GAINS = ("rows", "first", "second", "gain", "95 % interval", "p", "win / tie / loss")
 
 
 def overall(figures: Figures) -> float:
-    """The mean over tasks of each one's mean over languages, 0 to 1; of use beside another of the same tasks only."""
+    """The mean over tasks of each one's mean over languages, 0 to 1; comparable over the same tasks only."""
     return sum(cells[ALL].judged.mean for cells in figures.values()) / len(figures)
 
 
 def figures_json(system: Mapping[str, Any], figures: Figures, seed: int) -> dict[str, Any]:
-    """Everything, with means and intervals 0 to 1."""
+    """All figures; means and intervals are 0 to 1."""
     return {
         "system": dict(system),
         "seed": seed,
@@ -51,7 +55,7 @@ def figures_json(system: Mapping[str, Any], figures: Figures, seed: int) -> dict
 
 
 def figures_markdown(system: Mapping[str, Any], figures: Figures) -> str:
-    """One table a task, in per cent: the judged measure with its 95 % interval, then the others."""
+    """A table for each task, in per cent: its metric with a 95 % interval, then the other measures."""
     lines = ["# Evaluation", "", *_system_lines({"": system})]
     for task, cells in figures.items():
         judged = TASKS[task].metric
@@ -73,12 +77,12 @@ def figures_markdown(system: Mapping[str, Any], figures: Figures) -> str:
 
 
 def comparison_json(systems: Mapping[str, Mapping[str, Any]], comparison: Comparison, seed: int) -> dict[str, Any]:
-    """Everything, with means, gains and intervals 0 to 1."""
+    """All figures; means, gains and intervals are 0 to 1."""
     return {"systems": dict(systems), "seed": seed, **asdict(comparison)}
 
 
 def comparison_markdown(systems: Mapping[str, Mapping[str, Any]], comparison: Comparison) -> str:
-    """The overall gain, then one table a task, in per cent."""
+    """The overall gain, then a table for each task, in per cent."""
     lines = ["# Comparison", "", *_system_lines(systems)]
     if any(comparison.alone):
         lines += [
@@ -91,6 +95,26 @@ def comparison_markdown(systems: Mapping[str, Mapping[str, Any]], comparison: Co
         rows = [[name, *_gain(difference)] for name, difference in differences.items()]
         lines += [f"## {TASKS[task].title}", "", *_table(header, rows), ""]
     return "\n".join(lines)
+
+
+def write_output(directory: Path, name: str, content: dict[str, Any], text: str) -> None:
+    """Write ``name``.json and ``name``.md; raises `EvaluationError` where they cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (directory / f"{name}.md").write_text(text, "utf-8")
+    except OSError as error:
+        raise EvaluationError(f"{directory}: cannot be written ({error.strerror})") from error
+
+
+def read_system(directory: Path) -> dict[str, Any]:
+    """What was evaluated, from the figures in ``directory``; raises `EvaluationError` where there are none."""
+    path = directory / FIGURES_FILE
+    try:
+        system: dict[str, Any] = json.loads(path.read_text("utf-8"))["system"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error}); run cc-train eval to its end first") from error
+    return system
 
 
 def _system_lines(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The figures as pictures: one panel a task, languages from top to bottom."""
+"""The figures as pictures: a panel for each task, languages from top to bottom."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ class RowScore:
     """One row's measures, each 0 to 1.
 
     Args:
-        prompt: digest of the prompt, by which two systems' rows are known to be the same.
+        prompt: digest of the prompt: it tells whether two systems' rows are the same.
         item: what parallel rows share.
-        measures: the task's, and of the answer itself ``empty`` and ``cut`` (at the most tokens allowed); of a row that
-            was refused an answer, ``refused``.
+        measures: the task's; and ``empty``, ``cut`` (the answer has as many tokens as were allowed) and ``refused``
+            (there is no answer).
     """
 
     key: str
@@ -41,7 +41,7 @@ class RowScore:
 
     @property
     def value(self) -> float:
-        """The measure that the task is judged by."""
+        """The task's metric."""
         return self.measures[TASKS[self.task].metric]
 
 
@@ -51,7 +51,7 @@ class Cell:
 
     Args:
         rows: how many.
-        judged: the task's metric with its interval.
+        judged: the mean of the task's metric, with its interval.
         measures: means of all measures.
     """
 
@@ -61,7 +61,7 @@ class Cell:
 
 
 def score_rows(rows: Iterable[EvaluationRow], answers: Mapping[str, Answer]) -> list[RowScore]:
-    """The measures of every row; a row without an answer counts as one that is wrong."""
+    """The measures of every row; a row without an answer counts as wrong."""
     scored = []
     for row in rows:
         answer = answers.get(row.key)
@@ -76,7 +76,7 @@ def score_rows(rows: Iterable[EvaluationRow], answers: Mapping[str, Answer]) -> 
 
 
 def by_task(scores: Iterable[RowScore]) -> dict[str, list[RowScore]]:
-    """In the order of `TASKS`."""
+    """The rows of each task, in the order of `TASKS`."""
     groups: dict[str, list[RowScore]] = {}
     for score in scores:
         groups.setdefault(score.task, []).append(score)
@@ -84,7 +84,7 @@ def by_task(scores: Iterable[RowScore]) -> dict[str, list[RowScore]]:
 
 
 def scopes(scores: Sequence[RowScore]) -> dict[str, list[str]]:
-    """What one task's rows are averaged over, by name: all languages, all but English, and each."""
+    """The languages that one task's rows are averaged over, by name: all, all but English, and each."""
     languages = sorted({score.lang for score in scores})
     others = [language for language in languages if language != ENGLISH]
     found = {ALL: languages}
@@ -114,7 +114,7 @@ def item_values(scores: Iterable[RowScore], values: Iterable[float], languages: 
 
 
 def cells(scores: Sequence[RowScore], seed: int = 0) -> dict[str, Cell]:
-    """Figures of one task by scope."""
+    """The figures of one task, by scope."""
     found = {}
     for name, languages in scopes(scores).items():
         values = item_values(scores, (s.value for s in scores), languages)
@@ -128,13 +128,13 @@ def cells(scores: Sequence[RowScore], seed: int = 0) -> dict[str, Cell]:
 
 
 def save_scores(directory: Path, scores: Iterable[RowScore]) -> None:
-    """Write every row's measures, which `cc-train compare` reads."""
+    """Write every row's measures, for ``cc-train compare``."""
     text = "".join(json.dumps(asdict(score), ensure_ascii=False) + "\n" for score in scores)
     (directory / ROWS_FILE).write_text(text, "utf-8")
 
 
 def load_scores(directory: Path) -> dict[str, RowScore]:
-    """By key; raises `EvaluationError` where there are none."""
+    """What `save_scores` wrote, by key; raises `EvaluationError` if it is missing or damaged."""
     path = directory / ROWS_FILE
     try:
         scores = [RowScore(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]

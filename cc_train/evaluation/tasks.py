@@ -19,8 +19,8 @@ class Task:
 
     Args:
         title: its usual name.
-        metric: the measure it is judged by, one of those that ``score`` returns.
-        score: measures of one answer, each 0 to 1, from the answer, the accepted references and the language.
+        metric: the measure that the task is judged by, one of those that ``score`` returns.
+        score: gives the measures of an answer, each 0 to 1, from the answer, the references and the language.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The fitted pairs' activations on disk, so that a fit takes the same memory whatever the number of pairs."""
+"""The fitted pairs' activations on disk, so that a fit takes the same memory for any number of pairs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ROWS = 2048  # activations in memory at a time
 
 
 class ActivationStore:
-    """Files of activations by language and fold, in a directory that its maker removes.
+    """Files of activations by language and fold, in a directory that the caller removes.
 
-    Pairs with one English prompt are in one fold, whatever their language.
+    All pairs with the same English prompt are in one fold.
 
     Args:
         directory: holds the files; 8 L H bytes a pair.
-        folds: how many parts cross-validation may leave out in turn.
+        folds: the parts of the pairs that cross-validation leaves out in turn.
     """
 
     def __init__(self, directory: Path, folds: int) -> None:
@@ -40,7 +40,7 @@ class ActivationStore:
 
     @property
     def prompts(self) -> int:
-        """Different English prompts."""
+        """How many different English prompts there are."""
         return len(self._fold_of)
 
     def add(self, batch: PairBatch) -> None:
@@ -51,13 +51,13 @@ class ActivationStore:
         for pair, activations in zip(batch.pairs, both, strict=True):
             fold = self._fold_of.setdefault(pair.english.tobytes(), len(self._fold_of) % self.folds)
             with self._file(batch.lang, fold).open("ab") as file:
-                file.write(activations.tobytes())  # numpy's own tofile does not tell of a disk that is full
+                file.write(activations.tobytes())  # numpy's tofile does not report a full disk
         self.pairs[batch.lang] += len(batch.pairs)
 
     def equations(
         self, languages: Collection[str] | None = None, folds: Collection[int] | None = None
     ) -> NormalEquations:
-        """The normal equations over all layers of some pairs; of all languages and folds unless given."""
+        """The normal equations over all layers of the pairs in ``languages`` and ``folds``; None for all."""
         equations = NormalEquations(self.hidden_size, self.device)
         for language in self.languages if languages is None else languages:
             for fold in range(self.folds) if folds is None else folds:

@@ -1,4 +1,4 @@
-"""Fitting the Transform Matrices of a trained model: at the end of a run, and alone (``cc-train fit``)."""
+"""Fitting the Transform Matrices of a trained model, at the end of a run and in ``cc-train fit``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from cc_core.connection import Connection
 from cc_core.names import FIT_FILE
 from cc_core.terminal.progress import progress
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
 from cc_train.fit.transforms import FitSettings, fit_transforms
@@ -28,8 +28,8 @@ class Fitted:
 
     Args:
         connection: what is served.
-        languages: those of the pairs, ISO 639-1.
-        facts: how it was fitted, as ``cc_fit.json`` has it; ``scores`` is `cc_train.fit.scores.score_transforms`.
+        languages: of the pairs, ISO 639-1.
+        facts: how it was fitted, for ``cc_fit.json``; ``scores`` comes from `cc_train.fit.scores.score_transforms`.
     """
 
     connection: Connection
@@ -69,19 +69,19 @@ def fit_connection(
     Args:
         model: in evaluation mode.
         decision: the trained ``W`` [L, H].
-        examples: pairs, of which the fit takes ``settings.max_pairs`` at most.
+        examples: pairs; at most ``settings.max_pairs`` of them are fitted.
         pad_id: fills batches.
         settings: how to fit.
         directory: holds activations meanwhile, 8 L H bytes a pair.
-        anchor_offset: of the anchor, counted from a prompt's end.
+        anchor_offset: the anchor's position, counted from a prompt's end.
         batch_size: pairs in one forward pass.
         seed: of the choice of pairs.
-        scored: pairs to score on, instead of some held out of ``examples``.
-        projection: ``P`` [H, H] that English activations went through in training; the matrices take it in.
+        scored: pairs to score on; None holds some of ``examples`` out.
+        projection: ``P`` [H, H], if English activations were projected in training; the matrices take it in.
         shows_progress: whether bars are drawn.
 
     Raises:
-        FitError: nothing to fit, no solution, or activations that are no numbers.
+        FitError: nothing to fit, no solution, or activations that are NaN or infinite.
     """
     share = settings.held_out if scored is None else 0.0
     fitted, held_out = split_pairs(examples, settings.max_pairs, share, seed)

@@ -1,4 +1,4 @@
-"""Ridge regression from accumulated normal equations: all that a fit needs of the rows it has seen."""
+"""Ridge regression from accumulated normal equations, which take the same memory for any number of rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NormalEquations:
         self.rows += sign * other.rows
 
     def scale(self) -> float:
-        """The mean of ``XᵀX``'s diagonal: what a relative ridge is a share of.
+        """The mean of the diagonal of ``XᵀX``, of which a relative ridge is a share.
 
         Raises:
             FitError: no rows, or values that are not finite.
@@ -54,7 +54,7 @@ class NormalEquations:
         return self.xx.diagonal().mean().item()
 
     def move_origin(self, origin: Tensor) -> None:
-        """Let ``XᵀY`` and ``|Y|²`` be those of ``Y - X origin``, so that a ridge shrinks towards ``origin`` [H, H]."""
+        """Replace ``Y`` by ``Y - X origin``, so that a ridge shrinks towards ``origin`` [H, H]."""
         origin = origin.to(self.xx)
         self.yy = self.error(origin)
         self.xy.addmm_(self.xx, origin, alpha=-1)
@@ -83,9 +83,9 @@ class NormalEquations:
 
 
 def held_out_errors(fitted: NormalEquations, held_out: NormalEquations, ridges: Sequence[float]) -> Tensor:
-    """``|X T - Y|²`` over ``held_out`` of the solution of ``fitted`` at each ridge, ``[len(ridges)]``, fp64.
+    """``|X T - Y|²`` over ``held_out``, with the ``T`` that solves ``fitted`` at each ridge: ``[len(ridges)]``, fp64.
 
-    One eigendecomposition serves all of them: in the basis of ``XᵀX`` the solution is a scaling of ``XᵀY``'s rows.
+    One eigendecomposition serves all ridges: in the basis of ``XᵀX``, a solution scales the rows of ``XᵀY``.
     """
     values, basis = torch.linalg.eigh(fitted.xx)
     values.clamp_min_(0)
@@ -100,11 +100,11 @@ def held_out_errors(fitted: NormalEquations, held_out: NormalEquations, ridges: 
 
 
 def of_rank(transform: Tensor, xx: Tensor, rank: int) -> tuple[Tensor, float]:
-    """Reduced-rank regression: the ``T`` of at most ``rank`` that changes ``X T`` least.
+    """Reduced-rank regression: of all matrices of at most ``rank``, the one that changes ``X T`` least.
 
     Args:
         transform: ``T`` [H, H], fp64.
-        xx: ``XᵀX`` of the rows it is for.
+        xx: ``XᵀX`` of the rows that it was fitted on.
         rank: from 1 to H.
 
     Returns:

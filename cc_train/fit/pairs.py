@@ -1,4 +1,4 @@
-"""Prompt pairs for the fit: which are fitted on and which are held out, and their activations, streamed."""
+"""Prompt pairs for the fit: the choice of those to fit on and those to hold out, and their activations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET
-from cc_train.data.dataset import Example, pad_right
+from cc_train.data.batches import pad_right
+from cc_train.data.encoding import Example
 from cc_train.fit.least_squares import FitError
 from cc_train.model.activations import anchor_positions, capture_at
 
@@ -21,7 +23,7 @@ from cc_train.model.activations import anchor_positions, capture_at
 class PairBatch:
     """B pairs of one language: ``source`` and ``target`` (English) [B, L, H], ``embedding`` [B, H], fp32.
 
-    Under a projection ``target`` is projected, as in training, and ``projected`` is what ``source`` becomes by it.
+    With a projection, ``target`` is projected, as in training, and ``projected`` is ``source`` projected.
     """
 
     pairs: list[Example]
@@ -38,15 +40,15 @@ class PairBatch:
 def split_pairs(
     examples: Sequence[Example], max_pairs: int, held_out: float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Choose pairs for the fit, and pairs held out of it: seeded, English excluded, languages taken in turn.
+    """Choose pairs to fit on, and pairs to hold out.
 
-    An English prompt of the held-out pairs is that of no fitted pair: parallel data has it once in every language, and
-    a matrix that has seen it in one says little about another.
+    The fitted and the held-out pairs share no English prompt. Parallel data has each prompt once in every language, and
+    a score on a prompt that was fitted in another language would be too good.
 
     Args:
-        examples: encoded rows; one that comes twice counts once.
+        examples: encoded rows; English ones are left out, and a row that comes twice counts once.
         max_pairs: how many to choose at most, spread evenly over the languages.
-        held_out: share of the chosen pairs to hold out, at least; each language keeps a pair to fit.
+        held_out: the least share of the chosen pairs to hold out; each language keeps a pair to fit.
         seed: of the choice.
 
     Returns:
@@ -88,10 +90,15 @@ def capture_pairs(
     anchor_offset: int = ANCHOR_OFFSET,
     projection: Tensor | None = None,
 ) -> Iterator[PairBatch]:
-    """Stream both prompts' activations at the anchor, one language a batch, similar lengths together.
+    """Both prompts' activations at the anchor, in batches of one language and of similar lengths.
 
     Args:
-        projection: ``P`` [H, H] of the training, if it had one.
+        model: in evaluation mode.
+        pairs: encoded rows.
+        pad_id: fills batches.
+        batch_size: pairs in one forward pass.
+        anchor_offset: the anchor's position, counted from a prompt's end.
+        projection: ``P`` [H, H], if English activations were projected in training.
 
     Raises:
         FitError: an activation is not finite; the message names the pairs.
@@ -118,7 +125,9 @@ def pair_counts(pairs: Iterable[Example]) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def _activations(model: PreTrainedModel, prompts: Sequence, pad_id: int, anchor_offset: int) -> tuple[Tensor, Tensor]:
+def _activations(
+    model: PreTrainedModel, prompts: Sequence[np.ndarray], pad_id: int, anchor_offset: int
+) -> tuple[Tensor, Tensor]:
     """``a_l`` [B, L, H] and ``e`` [B, H] at the anchors; the LM head never runs."""
     ids, mask = (t.to(model.device) for t in pad_right(prompts, pad_id))
     with capture_at(model, anchor_positions(mask, anchor_offset)) as capture:
@@ -127,7 +136,7 @@ def _activations(model: PreTrainedModel, prompts: Sequence, pad_id: int, anchor_
 
 
 def _even_shares(available: dict[str, int], total: int) -> dict[str, int]:
-    """How many of each to take, at most ``total`` together: even, and what one lacks goes to the others."""
+    """How many of each to take, at most ``total`` together. Shares are even; what one lacks goes to the others."""
     shares: dict[str, int] = {}
     names = sorted(available, key=lambda name: (available[name], name))
     for i, name in enumerate(names):

@@ -1,7 +1,7 @@
 """What the Transform Matrices are worth, on pairs held out of the fit.
 
-R² and cosine compare activations, by layer and over all layers; layers differ in norm by orders of magnitude, so the
-overall figure says little. What serving depends on is the agreement of the choice, and the answer's loss.
+R² and cosine compare activations, by layer and over all layers. Layers differ in norm by orders of magnitude, so the
+figure over all layers says little. Serving depends on two others: the agreement of the choice, and the answer's loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cc_core.connection import Connection, decision_logits
 from cc_core.names import GLOBAL, connection_for
-from cc_train.data.dataset import IGNORED, PairCollator, PairDataset
+from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
 from cc_train.training.two_pass import TwoPassModel
@@ -29,7 +29,7 @@ PLAIN = "plain"
 
 
 class Score:
-    """Agreement of predicted with true English activations, summed over pairs; constant in their number.
+    """Agreement of predicted with true English activations, summed over pairs in constant memory.
 
     Args:
         layers: L.
@@ -43,7 +43,7 @@ class Score:
         self.chosen, self.wanted, self.agreed = torch.zeros(3, layers, dtype=torch.long)
 
     def add(self, predicted: Tensor, target: Tensor, choice: Tensor, true_choice: Tensor) -> None:
-        """Add B pairs: ``predicted`` and ``target`` [B, L, H], and the layer that each chooses, ``[B]``."""
+        """Add B pairs: ``predicted`` and ``target`` [B, L, H], and the layers that they choose, ``[B]``."""
         predicted, target = predicted.double().cpu(), target.double().cpu()
         self.pairs += len(target)
         self.error += (predicted - target).square().sum(dim=(0, 2))
@@ -61,8 +61,8 @@ class Score:
     def summary(self) -> dict[str, Any]:
         """``r2`` and ``cosine`` over all layers and by layer, and ``agreement`` of the choice, each at most 1.
 
-        R² is None where the true activations do not vary. ``agreement_by_layer`` is among the pairs for which the true
-        activations choose the layer, None where there is none; ``chosen_by_layer`` counts pairs.
+        R² is None where the true activations do not vary. ``agreement_by_layer`` is over the pairs whose true
+        activations choose the layer; None without such a pair. ``chosen_by_layer`` counts pairs.
         """
         layers = len(self.error)
         variation = self.square - self.total.square().sum(dim=1) / self.pairs
@@ -80,7 +80,7 @@ class Score:
 
 
 class AnswerLoss:
-    """Cross-entropy of the answers in nats per token, by what the connection was given and the layer wanted.
+    """Cross-entropy of the answers in nats per token, by the vector that was added and the layer of the true choice.
 
     Args:
         layers: L.
@@ -102,7 +102,7 @@ class AnswerLoss:
         return {name: _rounded(total.sum() / self.tokens.sum()) for name, total in self.total.items()}
 
     def by_layer(self) -> dict[str, list[float | None]]:
-        """By the layer that true English activations choose; None where they never do."""
+        """By the layer that true English activations choose; None for a layer that they never choose."""
         return {name: _shares(total, self.tokens) for name, total in self.total.items()}
 
 
@@ -171,7 +171,7 @@ def brief(report: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
-    """Activations [B, L, H] from which a connection may choose; ``global`` is not computed twice."""
+    """The activations [B, L, H] that a connection may choose from, by name; ``global`` is not computed twice."""
     device = batch.source.device
     own = batch.source if batch.projected is None else batch.projected
     given = {IDENTITY: own, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
@@ -205,7 +205,7 @@ def _answer_losses(
 
 
 def _r2(error: Tensor, variation: Tensor, square: Tensor) -> float | None:
-    # Differences of nearly equal sums: what is left of a constant is rounding.
+    # A difference of nearly equal sums: for a constant, only rounding is left.
     return _rounded(1 - error / variation) if variation > 1e-9 * square else None
 
 

@@ -1,9 +1,9 @@
 """The Transform Matrices: least squares from a prompt's own FFN contributions to the English prompt's.
 
 ``a_l(non-English) @ T ≈ a_l(English)`` over the rows of all layers together, as in the paper. One ``global`` T is
-fitted on all languages. A language's own T is shrunk towards it: the ridge pulls at their difference, as strongly as
-so many pairs, so that a language of few pairs stays near ``global`` and one of many has its own way. Both strengths
-are chosen on pairs left out, unless given.
+fitted on all languages. A language's own T is fitted with a ridge on the difference from ``global``, worth
+`shrinkage` pairs: with few pairs it stays near ``global``, with many it follows its own pairs. Ridge and shrinkage are
+chosen on pairs left out, unless given.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ DEFAULT_RIDGE = 1e-3
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How much to fit on, and how.
+    """What to fit on, and how.
 
     Args:
         max_pairs: prompt pairs used at most, spread evenly over the languages. The paper fits its one matrix on about
             1,000; three times that leaves each of up to 26 languages about 100.
-        min_pairs: fitted pairs from which a language gets its own matrix; how far it goes its own way, the shrinkage
-            decides.
+        min_pairs: fitted pairs from which a language gets its own matrix.
         held_out: share of the pairs kept for the report.
         ridge: of ``global``, as a share of the mean of the normal equations' diagonal; None to choose it by
             cross-validation.
-        shrinkage: how many pairs' worth a language's matrix is pulled towards ``global``; infinite for no matrices of
-            their own, None to choose it on pairs left out.
-        rank: of each matrix at most; None for no bound.
-        folds: parts of the cross-validation.
+        shrinkage: of a language's matrix towards ``global``, in pairs; infinite for ``global`` only, None to choose it
+            on pairs left out.
+        rank: the highest rank of a matrix; None for no bound.
+        folds: parts of the pairs that cross-validation leaves out in turn.
     """
 
     max_pairs: int = 3000
@@ -56,7 +55,7 @@ class FitSettings:
 
 
 class Transforms(Mapping[str, Tensor]):
-    """``T`` [H, H] fp32 by name, ``global`` first; each is its file, mapped into memory, also once that is unlinked.
+    """``T`` [H, H] fp32 by name, ``global`` first. Each is a file mapped into memory, which outlives the file's name.
 
     Args:
         directory: holds the files.
@@ -95,13 +94,13 @@ def fit_transforms(
 
     Args:
         batches: consumed once, held one at a time.
-        settings: how.
-        directory: an empty one for files, which the matrices live in afterwards.
+        settings: what to fit, and how strongly to regularise.
+        directory: an empty one; activations and then the matrices are files in it.
         on_batch: called with the number of pairs done, for progress.
 
     Returns:
-        The matrices, and how they were fitted: ``ridge`` and ``shrinkage`` with what each candidate's error was on
-        the pairs left out, and ``rank`` with what it loses.
+        The matrices, and how they were fitted: ``ridge`` and ``shrinkage``, each candidate's error on the pairs left
+        out, and ``rank`` with what it loses.
 
     Raises:
         FitError: nothing to fit, or no solution.
@@ -148,7 +147,7 @@ def fit_transforms(
 
 
 def _choose_ridge(store: ActivationStore) -> tuple[float, dict[str, float]]:
-    """The relative ridge of least error over the folds left out in turn, and each one's error relative to ``|Y|²``."""
+    """The ridge with the least error over the folds left out in turn; and every ridge's error, relative to ``|Y|²``."""
     if store.prompts < 2:
         return DEFAULT_RIDGE, {}
     whole = store.equations()
@@ -163,7 +162,7 @@ def _choose_ridge(store: ActivationStore) -> tuple[float, dict[str, float]]:
 
 
 def _choose_shrinkage(store: ActivationStore, languages: list[str], ridge: float) -> tuple[float, dict[str, float]]:
-    """The shrinkage, in pairs, of least error over the languages' own pairs left out, and each one's error."""
+    """The shrinkage, in pairs, with the least error over the languages' pairs left out; and every shrinkage's error."""
     if store.prompts < 2:
         return math.inf, {}
     rest = range(1, store.folds)
@@ -184,11 +183,11 @@ def _choose_shrinkage(store: ActivationStore, languages: list[str], ridge: float
 
 
 def _per_pair(store: ActivationStore, equations: NormalEquations) -> float:
-    """What one pair, of L rows, adds to ``XᵀX``'s diagonal on average."""
+    """What one pair (L rows) adds to the diagonal of ``XᵀX``, on average."""
     return equations.scale() / equations.rows * store.layers
 
 
 def _least(candidates: tuple[float, ...], errors: Tensor) -> tuple[float, dict[str, float]]:
-    """The candidate of least error, and the errors by candidate, as JSON has them."""
+    """The candidate with the least error, and the errors by candidate, for JSON."""
     best = candidates[int(errors.argmin())]
     return best, {f"{c:.3g}": round(e, 8) for c, e in zip(candidates, errors.tolist(), strict=True)}

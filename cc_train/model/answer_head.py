@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_train.data.dataset import IGNORED
+from cc_train.data.batches import IGNORED
 
 
 def answer_positions(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,7 @@ token, a chat template, and the ids that end an answer.
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -23,9 +22,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
-
-from cc_core.terminal.usage import SuggestingParser
 
 DEFAULT = "gemma3-270m"
 
@@ -139,33 +135,3 @@ def _load(gguf: Path, source: Source) -> tuple[PreTrainedModel, PreTrainedTokeni
 
 def _package_file(package: str, name: str) -> Path:
     return Path(str(distribution(package).locate_file(name)))
-
-
-def make_parser() -> SuggestingParser:
-    """The parser of ``cc-train base``."""
-    parser = SuggestingParser(
-        prog="cc-train base",
-        description="Make a small base model from an installed package: an ordinary Hugging Face checkpoint, bf16.",
-        epilog=f"example: cc-train base --output models/{DEFAULT}",
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the checkpoint's directory")
-    parser.add_argument("--name", choices=sorted(SOURCES), default=DEFAULT, help=f"which model (default: {DEFAULT})")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``cc-train base``; 0 when the checkpoint is there, 2 when it cannot be made, with one line on stderr."""
-    options = make_parser().parse_args(arguments)
-    library: Any = logging  # whose functions have no types
-    library.disable_progress_bar()
-    try:
-        made = make_base(options.name, options.output)
-    except BaseModelError as error:
-        print(f"cc-train base: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.name}: {'written to' if made else 'already in'} {options.output}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,21 +17,29 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from cc_core.architectures import base_architecture
 from cc_core.files import json_bytes, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_KEY
-from cc_train.config.run import RunConfig, UsageError
+from cc_core.terminal.text import one_line
+from cc_train.config.parser import UsageError
 from cc_train.model.activations import architecture_of
-from cc_train.model.tuning import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
+from cc_train.model.adapter import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
 
-def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
+def load_base(
+    name: str, *, connects: bool, freezes: bool = False, freezes_embeddings: bool = False
+) -> tuple[PreTrainedModel, Any]:
     """The model to train, fp32, and its tokenizer.
+
+    Args:
+        name: the model's directory.
+        connects: whether a connection is trained on it.
+        freezes: whether none of its weights is trained.
+        freezes_embeddings: whether its input embeddings are not trained.
 
     Raises:
         UsageError: the directory does not hold them.
         UnsupportedArchitectureError: the model cannot be connected.
     """
-    name = config.model.model
     try:
         model = load_model(name, torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -42,14 +50,14 @@ def load_base(config: RunConfig) -> tuple[PreTrainedModel, Any]:
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
         raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
-    if config.method.method == "cc":
+    if connects:
         base_architecture(architecture_of(model))
     if hasattr(model.config, CONNECTION_KEY):
         # A tuned checkpoint's own connection will not fit the new weights.
         delattr(model.config, CONNECTION_KEY)
-    if config.tuning.tuning == "connection":
+    if freezes:
         model.requires_grad_(False)
-    elif config.model.freeze_embeddings:
+    elif freezes_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     return model, tokenizer
 
@@ -79,26 +87,25 @@ def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Pa
     replace_file(path, json_bytes(config))
 
 
-def save_tuned(
-    config: RunConfig, model: PreTrainedModel, adapter: Adapter | None, weights: dict[str, Tensor], directory: Path
+def save_adapted(
+    base: str, adapter: Adapter, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype, *, merge: bool
 ) -> None:
-    """Write the trained weights: the whole model, with a LoRA adapter merged into it or beside it."""
-    if adapter is None:
-        save_model(model, weights, directory, config.save_dtype)
-        return
+    """Write an ordinary checkpoint of a model that was trained with an adapter.
+
+    Args:
+        base: the directory of the model that the adapter was put into.
+        adapter: the trained one.
+        weights: the whole state of the model, by name.
+        directory: receives weights and configuration.
+        dtype: the weights are rounded to it.
+        merge: write the adapter merged into the weights; else beside those of the base.
+    """
     adapter.save(weights, directory / ADAPTER_DIRECTORY)
-    base = load_model(config.model.model, torch.float32)
-    if config.tuning.lora_merge:
-        base = merged(base, directory / ADAPTER_DIRECTORY)
+    model = load_model(base, torch.float32)
+    if merge:
+        model = merged(model, directory / ADAPTER_DIRECTORY)
         shutil.rmtree(directory / ADAPTER_DIRECTORY)
-    save_model(base, base.state_dict(), directory, config.save_dtype)
-
-
-def load_tuned(config: RunConfig, directory: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Load the trained model as it will be served."""
-    if config.tuning.tuning == "connection":
-        return load_model(config.model.model, dtype)
-    return load_model(directory, dtype)
+    save_model(model, model.state_dict(), directory, dtype)
 
 
 def copy_notices(model: Path, directory: Path) -> None:
@@ -117,8 +124,3 @@ def _rounded(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
         if key not in done:
             done[key] = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
     return {name: done[value.data_ptr(), value.shape] for name, value in weights.items()}
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())

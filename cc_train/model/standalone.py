@@ -1,8 +1,8 @@
-"""A connection on its own, as ``cc-train run --tuning connection`` writes it, and ``cc-train attach``.
+"""A connection on its own, as ``cc-train run --tuning connection`` writes it, and attached to its base.
 
 - ``cc_connection.safetensors``: as in a checkpoint.
-- ``cc_connection.json``: what ``cc_connection`` in a checkpoint's ``config.json`` will be, with ``base``: the model
-  that it was trained on, by architecture, L, H and a digest of the weights.
+- ``cc_connection.json``: the field ``cc_connection`` of a checkpoint's ``config.json``, and ``base``: architecture, L,
+  H and a digest of the weights of the model that it was trained on.
 - ``chat_template.jinja``: the template that it was trained with.
 """
 
@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,13 @@ from cc_core.connection import Connection
 from cc_core.description import ConnectionConfig, architecture_named
 from cc_core.files import CheckpointError, json_bytes, read_json, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
-from cc_core.terminal.exit_codes import BAD_INPUT
-from cc_core.terminal.usage import SuggestingParser
 from cc_train.training.projection import PROJECTION_FILE
-from cc_train.workspace import OutputError, Workspace
+from cc_train.workspace import Workspace
 
 ENTRY_FILE = "cc_connection.json"
 TEMPLATE_FILE = "chat_template.jinja"
 _WEIGHTS = "model*.safetensors"
-_HEADER_BYTES = 8  # a safetensors file begins with the length of its header
+_HEADER_BYTES = 8  # the length of the header, with which a safetensors file begins
 _BLOCK = 1 << 24
 
 
@@ -52,7 +48,7 @@ class _Entry(ConnectionConfig):
 
 
 def describe_base(directory: Path) -> Base:
-    """What identifies a model's directory; raises `CheckpointError` if it is none that can be connected."""
+    """What identifies the model in ``directory``; raises `CheckpointError` if it cannot be connected."""
     path = directory / CONFIG_FILE
     config = read_json(path)
     try:
@@ -67,7 +63,7 @@ def describe_base(directory: Path) -> Base:
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 of a model's weights by name, type and shape, however they are spread over safetensors files."""
+    """SHA-256 over the names, types, shapes and values of a model's weights, in any number of safetensors files."""
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for path in sorted(directory.glob(_WEIGHTS)):
         try:
@@ -127,7 +123,7 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
 
     Raises:
         CheckpointError: one of them cannot be read, or the connection was trained on another model.
-        OutputError: something is in the way at ``output``.
+        OutputError: ``output`` cannot be written, or something is there.
     """
     trained, entry, expected = load_alone(connection)
     found = describe_base(model)
@@ -157,30 +153,3 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
             (directory / PROJECTION_FILE).parent.mkdir()
             shutil.copyfile(connection / PROJECTION_FILE, directory / PROJECTION_FILE)
         return workspace.publish()
-
-
-def make_parser() -> SuggestingParser:
-    """The parser of ``cc-train attach``."""
-    parser = SuggestingParser(
-        prog="cc-train attach",
-        description="Put a connection from `cc-train run --tuning connection` on the base model that it was trained "
-        "on: a checkpoint to serve.",
-        epilog="example: cc-train attach --model models/base --connection outputs/connection --output outputs/mine",
-    )
-    parser.add_argument("--model", type=Path, required=True, help="Directory of the base model.")
-    parser.add_argument("--connection", type=Path, required=True, help="Directory of the connection.")
-    parser.add_argument("--output", type=Path, required=True, help="Directory of the checkpoint; must not hold any.")
-    parser.add_argument("--overwrite", action="store_true", help="Replace what --output holds.")
-    return parser
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train attach``."""
-    options = make_parser().parse_args(arguments)
-    try:
-        output = attach(options.model, options.connection, options.output, overwrite=options.overwrite)
-    except (CheckpointError, OutputError) as error:
-        print(f"cc-train attach: {error}", file=sys.stderr)
-        return BAD_INPUT
-    print(f"checkpoint: {output}\nserve it:   cc-serve serve {output}")
-    return 0

@@ -1,1 +1,1 @@
-"""What a run leaves for people: report, pictures and model card."""
+"""What a run leaves for people to read: report, pictures and model card."""

@@ -23,7 +23,7 @@ _COLUMNS = 4
 
 
 def run_charts(history: Sequence[Mapping[str, Any]], scores: Mapping[str, Any]) -> dict[str, Figure]:
-    """Every picture that there are figures for, by name.
+    """The pictures of a run, by name; one without figures is left out.
 
     Args:
         history: Trainer's log history.
@@ -67,7 +67,7 @@ def _lines(series: Mapping[str, tuple[list[int], list[float]]], label: str, lege
 
 
 def _layers(counted: Sequence[tuple[int, Mapping[str, Sequence[int]]]]) -> Figure:
-    """A panel a language: steps from left to right, layers from bottom to top, dark where often chosen."""
+    """A panel for each language: steps from left to right, layers from bottom to top; dark is chosen often."""
     languages = sorted({language for _, counts in counted for language in counts})
     depth = len(next(iter(counted[0][1].values())))
     panels = {
@@ -120,7 +120,7 @@ def _fit(scores: Mapping[str, Any], languages: Sequence[str]) -> Figure:
 
 
 def _answer_loss(scores: Mapping[str, Any]) -> Figure:
-    """Dots by language for what the connection was given."""
+    """The answers' loss by language: a dot for each vector that the connection was given."""
     languages = [name for name, score in scores.items() if score["answer_loss"]][::-1]
     figure = Figure(figsize=(7, 0.3 * len(languages) + 1.6), layout="constrained")
     axes = figure.subplots()

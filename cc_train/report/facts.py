@@ -1,4 +1,4 @@
-"""What a run was told, as ``cc_run.json`` keeps it for the report and the model card."""
+"""What a run was told, kept in ``cc_run.json`` for the report and the model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cc_train.config.run import RunConfig
 from cc_train.data.sources import of_hub, parse_sources
 
 RUN_FILE = "cc_run.json"
-# Said elsewhere, or of the machine and not of the run.
+# These are among the other facts, or are about the machine.
 _LEFT_OUT = {
     "model",
     "data",
@@ -30,12 +30,12 @@ _LEFT_OUT = {
 
 
 def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: float) -> dict[str, Any]:
-    """What was trained on what: names of files and no paths, which say nothing elsewhere; a hub's id is kept whole.
+    """What was trained, on what: local files by name, hub datasets by full id.
 
     Args:
         config: of the run.
-        rows: trained ones by language.
-        skipped: rows that were not used.
+        rows: how many were trained on, by language.
+        skipped: how many were not used.
         loss: mean training loss, nats per answer token.
     """
     return {
@@ -51,14 +51,14 @@ def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: fl
 
 
 def named_sources(given: Sequence[str]) -> list[str]:
-    """Names of an option's sources, with their weights."""
+    """An option's sources, local files by name and hub datasets by full id, with their weights."""
     sources = parse_sources(given)
     names = [source.name if of_hub(source.name) else Path(source.name).name for source in sources]
     return [n if s.weight == 1 else f"{n} × {s.weight:g}" for n, s in zip(names, sources, strict=True)]
 
 
 def base_licence(model: Path) -> str | None:
-    """The licence that a base model's own card names, as the hub's identifier; None where it names none."""
+    """The licence in a base model's own card, an identifier of the hub; None without one."""
     card = model / "README.md"
     if not card.is_file():
         return None
@@ -75,10 +75,9 @@ def write_run_facts(directory: Path, facts: dict[str, Any]) -> None:
 
 
 def _options(config: RunConfig) -> dict[str, Any]:
-    """The options that are not at their defaults, and the method's and learning rate's always."""
+    """The options that differ from their defaults; method, tuning, learning rate, epochs and seed always."""
     found: dict[str, Any] = {}
-    for group in fields(config):
-        arguments = getattr(config, group.name)
+    for arguments in (config.model, config.tuning, config.data, config.method, config.fit, config.training):
         for option in fields(arguments):
             value = getattr(arguments, option.name)
             default = option.default if option.default_factory is MISSING else option.default_factory()

@@ -19,16 +19,16 @@ _TEMPLATE = "model_card.md.jinja"
 
 
 def write_card(directory: Path, name: str | None = None) -> Path:
-    """Write ``README.md`` from what a run left in its output directory, the base's notices among it.
+    """Write ``README.md`` from what a run left in its output directory, which includes the base's notices.
 
     Args:
         directory: of the run.
-        name: of what it made, if that is not the directory's.
+        name: of the model, if it is not the directory's name.
     """
     run, fit = _read(directory / RUN_FILE), _read(directory / FIT_FILE)
     notices = sorted(path.name for path in directory.iterdir() if path.is_file() and NOTICES.search(path.name))
     licence = run.get("licence")
-    # A name that the hub does not know needs a link to the text.
+    # The hub wants a link to the text of a licence that it has no name for.
     unnamed = not licence and bool(notices)
     data = ModelCardData(
         base_model=run.get("base_model"),

@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from cc_core.names import FIT_FILE
-from cc_core.terminal.exit_codes import BAD_INPUT
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.notes import Say
 from cc_train.report.charts import run_charts
 from cc_train.report.facts import RUN_FILE, write_run_facts
-from cc_train.report.model_card import CARD_FILE, write_card
+from cc_train.report.model_card import write_card
 from cc_train.report.rendering import render
 
 REPORT_FILE = "report.html"
@@ -42,10 +39,10 @@ def write_report(directory: Path, name: str | None = None) -> Path:
 
     Args:
         directory: of the run.
-        name: of what it made, if that is not the directory's.
+        name: of the model, if it is not the directory's name.
 
     Raises:
-        ReportError: it left nothing, or a file of it cannot be understood.
+        ReportError: the run left nothing, or one of its files cannot be read.
     """
     history = _read(directory / STATE_FILE).get("log_history", [])
     fit = _read(directory / FIT_FILE)
@@ -64,14 +61,14 @@ def write_report(directory: Path, name: str | None = None) -> Path:
     return path
 
 
-def describe(directory: Path, facts: dict[str, Any] | None, name: str, say: Callable[[str], object]) -> None:
-    """Write ``cc_run.json``, the report and the model card; what goes wrong is said, and loses nobody a trained model.
+def write_record(directory: Path, facts: dict[str, Any] | None, name: str, say: Say) -> None:
+    """Write ``cc_run.json``, the report and the model card. An error is only said: it should not cost a trained model.
 
     Args:
         directory: of the run.
         facts: from `cc_train.report.facts.run_facts`; None keeps those that are there.
-        name: of what it made.
-        say: receives a line.
+        name: of the model.
+        say: hears of an error.
     """
     try:
         if facts is not None:
@@ -83,33 +80,6 @@ def describe(directory: Path, facts: dict[str, Any] | None, name: str, say: Call
         say(f"The report is not complete ({type(error).__name__}: {error}); cc-train report writes it again.")
 
 
-def make_parser() -> SuggestingParser:
-    """The parser of ``cc-train report``."""
-    parser = SuggestingParser(
-        prog="cc-train report",
-        description=f"Write {REPORT_FILE} and its pictures again, and {CARD_FILE} where there is none.",
-        epilog="example: cc-train report outputs/mine",
-    )
-    parser.add_argument("directory", type=Path, help="What cc-train run or fit wrote.")
-    return parser
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``cc-train report``."""
-    directory = make_parser().parse_args(arguments).directory
-    try:
-        print(write_report(directory))
-        if (directory / RUN_FILE).exists() and not (directory / CARD_FILE).exists():
-            print(write_card(directory))
-    except ReportError as error:
-        print(f"cc-train report: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except OSError as error:
-        print(f"cc-train report: {directory}: cannot be written ({error.strerror or error})", file=sys.stderr)
-        return BAD_INPUT
-    return 0
-
-
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
@@ -117,7 +87,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of the run, empty where there is none."""
+    """The content of a run's file; empty without the file."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

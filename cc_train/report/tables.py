@@ -14,7 +14,7 @@ def plain_table(title: str, columns: list[str], texts: tuple[str, ...] = ("",)) 
     Args:
         title: above it.
         columns: their heads.
-        texts: the columns that hold words; the others hold figures, on the right.
+        texts: the heads of columns of words, on the left; the others hold figures, on the right.
     """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for column in columns:
@@ -23,13 +23,13 @@ def plain_table(title: str, columns: list[str], texts: tuple[str, ...] = ("",)) 
 
 
 def score_table(title: str, counted: str, counts: dict[str, int], scores: dict[str, Any]) -> Table:
-    """By language what was counted, and on held-out pairs R², cosine, agreement and the answer's loss.
+    """A line for each language: a count, and R², cosine, agreement and the answer's loss on held-out pairs.
 
-    The loss is that with the matrix, beside the plain model's and the one that true English activations give.
+    Beside the loss with the matrix are those of the plain model and with true English activations.
 
     Args:
         title: above it.
-        counted: what ``counts`` are.
+        counted: what is counted, rows or pairs.
         counts: by language.
         scores: from `cc_train.fit.scores.score_transforms`; may be empty.
     """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cc_train.data.dataset import IGNORED
+from cc_train.data.batches import IGNORED
 from cc_train.model.activations import connected_at
 from cc_train.model.answer_head import answer_positions, head_only_at
 

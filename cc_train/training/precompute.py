@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cc_train.data.dataset import Example, pad_right
+from cc_train.data.batches import pad_right
+from cc_train.data.encoding import Example
 from cc_train.training.two_pass import TwoPassModel
 
 MOST_BYTES = 8 << 30  # if the activations need more, every epoch runs the English prompts again

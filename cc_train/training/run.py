@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel, ProgressCallback, set_seed
+from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
-from cc_core.terminal.progress import progress
-from cc_train.config.run import RunConfig, UsageError
+from cc_core.terminal.notes import Say, silent
+from cc_core.terminal.text import one_line
+from cc_train.config.fit import FitArguments
+from cc_train.config.parser import UsageError
+from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import DataError, Example, PairCollator, PairDataset
+from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
-from cc_train.fit.fitting import fit_connection
+from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
-from cc_train.model.files import copy_notices, load_base, load_tuned, one_line, save_tuned
+from cc_train.model.adapter import Adapter
+from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
 from cc_train.model.standalone import describe_base, save_alone
-from cc_train.model.tuning import Adapter
 from cc_train.report.facts import run_facts
-from cc_train.report.page import describe
-from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
-from cc_train.training.precompute import MOST_BYTES, bytes_needed, precompute_english
+from cc_train.report.page import write_record
+from cc_train.training.assembly import keep_english, make_trainer
+from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.projection import save_projection
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.training_bar import TrainingBar
-from cc_train.training.two_pass import TwoPassModel
 from cc_train.workspace import Workspace
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
@@ -64,7 +64,7 @@ class RunResult:
     skipped: list[SkippedRow]
 
 
-def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) -> RunResult:
+def run(config: RunConfig, say: Say = silent) -> RunResult:
     """Train, and fit; the output directory appears when everything in it is written.
 
     Args:
@@ -73,32 +73,48 @@ def run(config: RunConfig, say: Callable[[str], object] = lambda _line: None) ->
 
     Raises:
         UsageError, DataError, ChatError, OutputError, UnsupportedArchitectureError: the input is wrong.
-        TrainingError, FitError: the loss or the activations are no numbers, or nothing determines a matrix.
+        TrainingError, FitError: the loss or the activations are NaN or infinite, or too few pairs determine no matrix.
         Stopped: a signal asked for it.
     """
     with StopCallback() as stop:
         return _run(config, say, stop)
 
 
-def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) -> RunResult:
-    training = config.training
+def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
+    base, training, method = Path(config.model.model), config.training, config.method
+    connects, alone = method.method == "cc", config.tuning.tuning == "connection"
+    shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
     set_seed(training.seed)
-    model, tokenizer = load_base(config)
+    model, tokenizer = load_base(
+        config.model.model, connects=connects, freezes=alone, freezes_embeddings=config.model.freeze_embeddings
+    )
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    examples, skipped = _load(config.data.data, config, encoder, say)
-    if config.method.method == "cc":
+    load = partial(
+        load_examples,
+        encoder=encoder,
+        columns=config.data.columns,
+        max_length=config.data.max_length,
+        max_rows=config.data.max_rows,
+        anchor_offset=method.anchor_offset,
+        seed=training.seed,
+        parallels=connects,
+        say=say,
+        shows_progress=shows_progress,
+    )
+    examples, skipped = load(config.data.data)
+    if connects:
         require_connected(examples)
     if config.fit.fit_rank is not None and config.fit.fit_rank > model.config.hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {model.config.hidden_size}")
-    if config.tuning.tuning == "connection":
-        describe_base(Path(config.model.model))  # what the connection will be kept with, before hours of training
+    if alone:
+        describe_base(base)  # what the connection will be kept with, before hours of training
         examples = _without_english(examples, say)
     evaluation: list[Example] = []
     if config.data.eval_data:
-        evaluation, unusable = _load(config.data.eval_data, config, encoder, say)
+        evaluation, unusable = load(config.data.eval_data)
         skipped += unusable
 
     directory = workspace.directory
@@ -106,22 +122,85 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
         workspace.open()
         with workspace.writing():
             _write_skipped(directory, skipped)
-    training.output_dir = str(directory)
-    if training.data_seed is None:
-        training.data_seed = training.seed  # every process has to draw the same order of rows
-    adapter = Adapter(model, config.tuning) if config.tuning.tuning == "lora" else None
-    trainer = _make_trainer(config, model, encoder, examples, evaluation)
-    if trainer.model.frozen:
-        trainer.english = _english(config, trainer.model, examples, encoder, say)
-    trainer.add_callback(stop)
-    if not training.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
+    adapter = None
+    if config.tuning.tuning == "lora":
+        tuning = config.tuning
+        adapter = Adapter(model, rank=tuning.lora_rank, alpha=tuning.lora_alpha, dropout=tuning.lora_dropout)
+    trainer = make_trainer(model, method, training, examples, evaluation, encoder.pad_id)
+    keep_english(trainer, examples, encoder.pad_id, say, shows_progress=shows_progress)
     set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
+    loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
+    weights, decision = trainer.final_state()
+    scores: dict[str, Any] = {}
+    if training.should_save:
+        with workspace.writing():
+            trainer.state.save_to_json(str(directory / STATE_FILE))
+            if adapter is not None:
+                merge = config.tuning.lora_merge
+                save_adapted(config.model.model, adapter, weights, directory, config.save_dtype, merge=merge)
+            elif not alone:
+                save_model(model, weights, directory, config.save_dtype)
+            if not alone:
+                tokenizer.save_pretrained(directory)
+            copy_notices(base, directory)
+            if decision:
+                del trainer, model, adapter, weights  # the fit needs the room
+                maker = ExtendedDecisionMaker.from_state(decision)
+                if maker.projection is not None:
+                    save_projection(maker.projection.detach(), directory)
+                fitted = _fit(
+                    base if alone else directory,
+                    config.save_dtype,
+                    maker,
+                    examples,
+                    encoder.pad_id,
+                    config.fit,
+                    directory=directory,
+                    device=training.device,
+                    anchor_offset=method.anchor_offset,
+                    seed=training.seed,
+                    shows_progress=shows_progress,
+                )
+                details = {
+                    "method": method.method,
+                    "tuning": config.tuning.tuning,
+                    "base_model": base.name,
+                    "seed": training.seed,
+                    **({} if maker.projection is None else {"projected": True}),
+                    "fit": fitted.details(),
+                }
+                connection, languages, scores = fitted.connection, fitted.languages, fitted.facts["scores"]
+                if alone:
+                    save_alone(directory, base, connection, languages, details, tokenizer.chat_template)
+                else:
+                    save_connection(directory, connection, languages, details)
+                fitted.write_facts(directory)
+            facts = run_facts(config, pair_counts(examples), len(skipped), loss)
+            write_record(directory, facts, workspace.output.name, say)
+            workspace.publish()
+    return RunResult(
+        workspace.output,
+        method.method,
+        config.tuning.tuning,
+        loss,
+        pair_counts(examples),
+        scores,
+        skipped,
+    )
+
+
+def _train(
+    trainer: ConnectionTrainer, stop: StopCallback, say: Say, resume_from: str | None, *, shows_progress: bool
+) -> float:
+    """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
+    trainer.add_callback(stop)
+    if shows_progress:
+        trainer.remove_callback(ProgressCallback)
     try:
         with TrainingBar() as bar:
-            if not training.disable_tqdm:
+            if shows_progress:
                 trainer.add_callback(bar)
-            outcome = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+            outcome = trainer.train(resume_from_checkpoint=resume_from)
     except ImportError as error:
         raise UsageError(one_line(error)) from error
     try:
@@ -129,35 +208,10 @@ def _run(config: RunConfig, say: Callable[[str], object], stop: StopCallback) ->
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    weights, decision = trainer.final_state()
-    loss = _mean_loss(trainer.state.log_history, outcome.training_loss)
-    fit: dict[str, Any] = {}
-    if training.should_save:
-        with workspace.writing():
-            trainer.state.save_to_json(str(directory / STATE_FILE))
-            if config.tuning.tuning != "connection":
-                save_tuned(config, model, adapter, weights, directory)
-                tokenizer.save_pretrained(directory)
-            copy_notices(Path(config.model.model), directory)
-            if decision:
-                device = training.device
-                del trainer, model, weights  # the fit needs the room
-                fit = _fit(config, directory, ExtendedDecisionMaker.from_state(decision), examples, encoder, device)
-            facts = run_facts(config, pair_counts(examples), len(skipped), loss)
-            describe(directory, facts, workspace.output.name, say)
-            workspace.publish()
-    return RunResult(
-        workspace.output,
-        config.method.method,
-        config.tuning.tuning,
-        loss,
-        pair_counts(examples),
-        fit,
-        skipped,
-    )
+    return _mean_loss(trainer.state.log_history, outcome.training_loss)
 
 
-def _without_english(examples: list[Example], say: Callable[[str], object]) -> list[Example]:
+def _without_english(examples: list[Example], say: Say) -> list[Example]:
     connected = [example for example in examples if example.row.connected]
     left_out = len(examples) - len(connected)
     if left_out:
@@ -166,7 +220,7 @@ def _without_english(examples: list[Example], say: Callable[[str], object]) -> l
 
 
 def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
-    """The mean over the logged steps, of those before a run was resumed too."""
+    """The mean over the logged steps, also over those before the run was resumed."""
     total, steps = 0.0, 0
     for entry in history:
         if "loss" in entry:
@@ -175,144 +229,39 @@ def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
     return total / steps if steps else otherwise
 
 
-def _english(
-    config: RunConfig,
-    model: TwoPassModel,
-    examples: list[Example],
-    encoder: ChatEncoder,
-    say: Callable[[str], object],
-) -> Tensor | None:
-    """The English activations of all rows, where they are wanted more than once and can be kept."""
-    training = config.training
-    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    seen = training.max_steps * batch if training.max_steps > 0 else training.num_train_epochs * len(examples)
-    if seen <= len(examples):
-        return None
-    needed = bytes_needed(model, len(examples))
-    if needed > MOST_BYTES:
-        say(
-            f"English activations would take {needed / 1e9:.1f} GB, more than the {MOST_BYTES / 1e9:.1f} GB that are "
-            "kept: every epoch computes them again"
-        )
-        return None
-    with progress("English prompts", len(examples), shown=not training.disable_tqdm) as advance:
-        return precompute_english(model, examples, encoder.pad_id, advance)
-
-
-def _load(
-    given: list[str], config: RunConfig, encoder: ChatEncoder, say: Callable[[str], object]
-) -> tuple[list[Example], list[SkippedRow]]:
-    return load_examples(
-        given,
-        encoder,
-        columns=config.data.columns,
-        max_length=config.data.max_length,
-        max_rows=config.data.max_rows,
-        anchor_offset=config.method.anchor_offset,
-        seed=config.training.seed,
-        parallels=config.method.method == "cc",
-        say=say,
-        shows_progress=not config.training.disable_tqdm,
-    )
-
-
-def _make_trainer(
-    config: RunConfig,
-    model: PreTrainedModel,
-    encoder: ChatEncoder,
-    examples: list[Example],
-    evaluation: list[Example],
-) -> ConnectionTrainer:
-    method = config.method
-    decision = None
-    if method.method == "cc":
-        decision = ExtendedDecisionMaker(
-            model.config.num_hidden_layers,
-            model.config.hidden_size,
-            normalize=method.decision_normalize,
-            projection=_projection(config, model, examples, encoder),
-        )
-    parallel = TwoPassModel(
-        model,
-        decision,
-        temperature=method.gumbel_temperature,
-        anchor_offset=method.anchor_offset,
-        label_smoothing=config.training.label_smoothing_factor,
-    )
-    try:
-        return ConnectionTrainer(
-            parallel,
-            config.training,
-            PairDataset(examples),
-            PairCollator(encoder.pad_id, method.anchor_offset),
-            eval_dataset=PairDataset(evaluation) if evaluation else None,
-            decision_learning_rate=method.decision_learning_rate,
-        )
-    except (ImportError, RuntimeError, ValueError) as error:  # options that transformers checks only now
-        raise UsageError(one_line(error)) from error
-
-
-def _projection(
-    config: RunConfig, model: PreTrainedModel, examples: list[Example], encoder: ChatEncoder
-) -> Tensor | None:
-    """``P`` to begin with, from the English prompts of rows that every process and a resumed run draw alike."""
-    method = config.method
-    if method.connection_scale is None:
-        return None
-    connected = [example for example in examples if example.row.connected]
-    sample = Random(config.training.seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))
-    plain = TwoPassModel(model, None, anchor_offset=method.anchor_offset).eval()
-    try:
-        return initial_projection(precompute_english(plain, sample, encoder.pad_id), method.connection_scale)
-    except ValueError as error:
-        raise DataError(f"--connection-scale: {error}") from error
-
-
 def _fit(
-    config: RunConfig,
-    directory: Path,
+    saved: Path,
+    dtype: torch.dtype,
     decision: ExtendedDecisionMaker,
     examples: list[Example],
-    encoder: ChatEncoder,
+    pad_id: int,
+    options: FitArguments,
+    *,
+    directory: Path,
     device: torch.device,
-) -> dict[str, Any]:
-    """Fit on the model as it was saved, write the connection, and report on held-out pairs."""
+    anchor_offset: int,
+    seed: int,
+    shows_progress: bool,
+) -> Fitted:
+    """Fit on the model as it was saved, in ``dtype``, at ``saved``; ``directory`` holds activations meanwhile."""
+    # Or the model would be spread over all processes, of which only the main one is here.
+    unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
     # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
-    dtype = torch.float32 if device.type == "cpu" else config.save_dtype
-    unset_hf_deepspeed_config()  # or the model would be spread over all processes, of which only the main one is here
-    model = load_tuned(config, directory, dtype).eval()
-    model.to(device)  # type: ignore[arg-type]
-    matrix = None if decision.projection is None else decision.projection.detach()
-    if matrix is not None:
-        save_projection(matrix, directory)
-    fitted = fit_connection(
-        model,
+    model: Any = load_model(saved, torch.float32 if device.type == "cpu" else dtype)
+    matrix = decision.projection
+    return fit_connection(
+        model.eval().to(device),
         decision.weight.detach(),
         examples,
-        encoder.pad_id,
-        config.fit.settings(),
+        pad_id,
+        options.settings(),
         directory=directory,
-        anchor_offset=config.method.anchor_offset,
-        batch_size=config.fit.fit_batch_size,
-        seed=config.training.seed,
-        projection=None if matrix is None else matrix.to(device),
-        shows_progress=not config.training.disable_tqdm,
+        anchor_offset=anchor_offset,
+        batch_size=options.fit_batch_size,
+        seed=seed,
+        projection=None if matrix is None else matrix.detach().to(device),
+        shows_progress=shows_progress,
     )
-    details = {
-        "method": config.method.method,
-        "tuning": config.tuning.tuning,
-        "base_model": Path(config.model.model).name,
-        "seed": config.training.seed,
-        **({} if matrix is None else {"projected": True}),
-        "fit": fitted.details(),
-    }
-    if config.tuning.tuning == "connection":
-        template = encoder.tokenizer.chat_template
-        save_alone(directory, Path(config.model.model), fitted.connection, fitted.languages, details, template)
-    else:
-        save_connection(directory, fitted.connection, fitted.languages, details)
-    fitted.write_facts(directory)
-    return fitted.facts["scores"]
 
 
 def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:

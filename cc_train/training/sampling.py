@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 
 
 def cost(example: Example) -> int:

@@ -16,7 +16,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from cc_train.data.dataset import PairCollator, PairDataset
+from cc_core.terminal.text import one_line
+from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.two_pass import TwoPassModel
@@ -36,7 +37,7 @@ class ConnectionTrainer(Trainer):
 
     Args:
         model: what to train.
-        args: every field keeps Trainer's meaning.
+        args: every field keeps Trainer's meaning; `cc_train.config.training.RunArguments` sets what this needs.
         train_dataset, eval_dataset: encoded rows.
         collator: batches them.
         decision_learning_rate: the Decision Maker's own; None for the model's.
@@ -57,8 +58,6 @@ class ConnectionTrainer(Trainer):
         english: Tensor | None = None,
         **kwargs: Any,
     ) -> None:
-        args.remove_unused_columns = False  # the collator needs columns that are no argument of forward
-        args.prediction_loss_only = True  # logits exist at the answers' positions only
         super().__init__(
             model=model,
             args=args,
@@ -201,7 +200,7 @@ class ConnectionTrainer(Trainer):
             shutil.rmtree(aside, ignore_errors=True)
             free = shutil.disk_usage(directory).free / 1e6
             raise TrainingError(
-                f"{directory / name} cannot be saved ({' '.join(str(error).split())}); "
+                f"{directory / name} cannot be saved ({one_line(error)}); "
                 f"{free:.0f} MB are free there: make room, or save less often or less (--save-total-limit)"
             ) from error
         finally:

@@ -95,7 +95,7 @@ class TwoPassModel(nn.Module):
         english_activations: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> dict[str, Tensor]:
-        """Loss of a batch of `cc_train.data.dataset.PairCollator`.
+        """Loss of a batch of `cc_train.data.batches.PairCollator`.
 
         Args:
             english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.

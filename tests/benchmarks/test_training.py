@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import step_cost
 from benchmarks.padding import padding_share
-from cc_train.data.dataset import PairCollator, PairDataset
+from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.two_pass import TwoPassModel

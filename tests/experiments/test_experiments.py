@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
 from cc_core.connection import Connection, sample_layer
+from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import IGNORED, Example, PairCollator, PairDataset, encode_rows
+from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.rows import Row
 from cc_train.model.activations import connected_at
 from cc_train.model.reference import Reference

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from cc_train.data.dataset import Example, Row
+from cc_train.data.encoding import Example
+from cc_train.data.rows import Row
 from cc_train.fit.pairs import PairBatch
 
 SIZE = 16

@@ -14,7 +14,7 @@ from sacrebleu import sentence_chrf
 _ROUGE = ("rougeL", "rouge1", "rouge2")
 
 
-class Words(Tokenizer):
+class Words(Tokenizer):  # type: ignore[misc]  # rouge-score is not typed
     """The words of one language, in lower case, by ICU's rules, which know Thai, Chinese and Japanese by dictionary.
 
     rouge-score's own tokenizer keeps a-z and 0-9 only, so that it finds nothing in most languages.

@@ -8,6 +8,7 @@ import pytest
 
 import cc_serve.commands.main
 import cc_train.commands.main
+from cc_core.terminal.completion import SHELLS
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.commands.run_help import ESSENTIAL, help_text
 from cc_train.config.run import make_parser
@@ -101,7 +102,7 @@ def test_the_essential_options_exist() -> None:
     assert {name for names in ESSENTIAL.values() for name in names} <= known
 
 
-@pytest.mark.parametrize("shell", cc_train.commands.main.SHELLS)
+@pytest.mark.parametrize("shell", SHELLS)
 def test_completion_knows_the_options(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     status, script = output_of(capsys, cc_train.commands.main.main, "completion", shell)
     assert status == 0

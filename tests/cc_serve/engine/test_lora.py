@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from cc_train.model.adapter import Adapter, merged
 from cc_train.model.reference import Reference
-from cc_train.model.tuning import Adapter, TuningArguments, merged
 from tests.cc_serve.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, TALLY, Job, prompt, start_engine
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 
@@ -87,7 +87,7 @@ def test_an_adapter_that_cc_train_keeps_beside_its_base(tmp_path: Path) -> None:
     connection = random_connection(["global"])
     checkpoint = save_checkpoint(tmp_path / "base", tiny_llama(), connection, ["de"])
     trained = tiny_llama()
-    adapter = Adapter(trained, TuningArguments(tuning="lora", lora_rank=RANK))
+    adapter = Adapter(trained, rank=RANK)
     generator = torch.Generator().manual_seed(5)
     for name, weight in trained.named_parameters():
         if "lora_B" in name:  # an untrained one is zero

@@ -9,7 +9,7 @@ import pytest
 
 from cc_core.checkpoint import save_connection
 from cc_train.commands.main import main
-from cc_train.evaluation import in_process
+from cc_train.evaluation import local
 from cc_train.evaluation.answer_file import ANSWERS_FILE
 from tests.support.ports import free_port
 from tests.support.tiny import random_connection, tiny_llama
@@ -78,17 +78,17 @@ def test_an_interrupted_evaluation_goes_on(
 ) -> None:
     whole, output = tmp_path / "whole", tmp_path / "interrupted"
     assert evaluate(checkpoint, data, whole) == 0
-    generate = in_process.InProcess._generate
+    generate = local.LocalCheckpoint._generate
     batches: list[int] = []
 
-    def interrupted(self: in_process.InProcess, batch: list) -> list[list[int]]:
+    def interrupted(self: local.LocalCheckpoint, batch: list) -> list[list[int]]:
         if len(batches) == 2:
             raise KeyboardInterrupt
         batches.append(len(batch))
         return generate(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(in_process.InProcess, "_generate", interrupted)
+        patch.setattr(local.LocalCheckpoint, "_generate", interrupted)
         assert evaluate(checkpoint, data, output, "--batch-size", "5") == 130
     assert "interrupted; 10 of 24 answers are in" in capsys.readouterr().err
     assert not (output / "figures.json").exists()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cc_train.commands.main import main
-from cc_train.config.run import UsageError, parse_run
+from cc_train.config.parser import UsageError
+from cc_train.config.run import parse_run
 
 
 @pytest.mark.parametrize(

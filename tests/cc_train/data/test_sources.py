@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cc_train.data.dataset import read_rows
+from cc_train.data.reading import read_rows
 from cc_train.data.sources import DataError, Source, parse_columns, parse_sources
 from tests.support.tiny_tokenizer import word_rows, write_rows
 

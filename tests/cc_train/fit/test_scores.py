@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_core.connection import Connection
-from cc_train.data.dataset import Example
+from cc_train.data.encoding import Example
 from cc_train.fit.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import AnswerLoss, Score, brief, score_transforms
 from cc_train.fit.transforms import FitSettings, fit_transforms

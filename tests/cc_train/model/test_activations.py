@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
-from cc_train.data.dataset import pad_right
+from cc_train.data.batches import pad_right
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
 from tests.support.tiny import HIDDEN, tiny_gemma3, tiny_llama
 

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.checkpoint import load_connection
 from cc_train.commands.main import main
-from cc_train.evaluation.in_process import InProcess
+from cc_train.evaluation.local import LocalCheckpoint
+from cc_train.model.adapter import merged
 from cc_train.model.standalone import weights_digest
-from cc_train.model.tuning import merged
 from cc_train.training.projection import load_projection
 from tests.cc_train.commands.test_main import losses, train
 from tests.support.disk import files_of_at_most
@@ -227,13 +227,13 @@ def test_an_adapter_kept_beside_the_base_makes_the_merged_model(base: Path, rows
     assert all("lm_head" not in name for name in names)
     fits = [json.loads((tmp_path / name / "cc_fit.json").read_text()) for name in ("merged", "beside")]
     assert fits[0] == fits[1], "it is fitted on what is served"
-    evaluated = [InProcess(tmp_path / name, "off", 4, 4) for name in ("merged", "beside")]
+    evaluated = [LocalCheckpoint(tmp_path / name, "off", 4, 4) for name in ("merged", "beside")]
     for name, value in evaluated[1].model.state_dict().items():
         assert torch.equal(value, evaluated[0].model.state_dict()[name]), f"{name} is evaluated without the adapter"
     other = Path(shutil.copytree(tmp_path / "beside", tmp_path / "other"))
     adapter = load_file(other / "adapter" / "adapter_model.safetensors")
     save_file({name: 2 * value for name, value in adapter.items()}, other / "adapter" / "adapter_model.safetensors")
-    assert InProcess(other, "off", 4, 4).system()["checkpoint"] != evaluated[1].system()["checkpoint"]
+    assert LocalCheckpoint(other, "off", 4, 4).system()["checkpoint"] != evaluated[1].system()["checkpoint"]
     assert train(tmp_path / "beside", rows, tmp_path / "again", "--max-steps", "1", "--learning-rate", "0") == 0
     found = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found), "it is trained without it"

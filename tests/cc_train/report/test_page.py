@@ -15,7 +15,7 @@ from cc_train.commands.main import main
 from cc_train.config.run import parse_run
 from cc_train.report.facts import named_sources, run_facts, write_run_facts
 from cc_train.report.model_card import write_card
-from cc_train.report.page import describe, write_report
+from cc_train.report.page import write_record, write_report
 
 LAYERS = 3
 HISTORY = [
@@ -182,7 +182,7 @@ def test_the_command_writes_both_and_keeps_a_card(
 def test_a_report_that_fails_is_said_and_raises_nothing(facts: dict[str, Any], tmp_path: Path) -> None:
     directory = made(tmp_path / "out", None, {"scores": {"all": {}}})
     said: list[str] = []
-    describe(directory, facts, "out", said.append)
+    write_record(directory, facts, "out", said.append)
     assert len(said) == 1
     assert "cc-train report writes it again" in said[0]
     assert (directory / "cc_run.json").exists()

@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
-from cc_train.config.run import RunArguments
+from cc_train.config.training import RunArguments
+from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.dataset import Example, PairCollator, PairDataset, Row, encode_rows
+from cc_train.data.encoding import Example, encode_rows
+from cc_train.data.rows import Row
 from cc_train.model.activations import capture_at, connected_at
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.trainer import ConnectionTrainer, TrainingError

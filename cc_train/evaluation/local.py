@@ -1,9 +1,9 @@
-"""Answers from a checkpoint in this process: the two passes of `cc_train.model.reference`, in batches."""
+"""Answers from a checkpoint in this process, by the two passes of `cc_train.model.reference`, in batches."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import Connection
 from cc_core.names import AUTO, ENGLISH, OFF, connection_for
+from cc_core.terminal.text import one_line
 from cc_train.data.chat import ChatEncoder, stop_ids
 from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
-from cc_train.model.tuning import ADAPTER_DIRECTORY, with_adapter
+from cc_train.model.adapter import ADAPTER_DIRECTORY, with_adapter
 
 TRUE_ENGLISH = "english"
 
@@ -34,17 +36,17 @@ class _Prompt:
     connection: str
 
 
-class InProcess:
-    """A checkpoint with a connection, or a plain model.
+class LocalCheckpoint:
+    """A checkpoint with a connection, or a plain model, in this process.
 
     Args:
         directory: the checkpoint.
-        connection: ``auto`` connects a row by its ``lang`` as the server would once it had detected it; ``off``; a name
-            that the checkpoint has, for every row; ``english`` gives every row but English ones the true activations of
-            its English parallel, the ceiling of any Transform Matrix.
-        max_tokens: to generate at most.
+        connection: ``auto`` connects a row by its ``lang``, as the server does by the language that it detects; ``off``
+            connects none; a name that the checkpoint has connects every row; ``english`` gives every row that is not
+            English the true activations of its English parallel, which no Transform Matrix can beat.
+        max_tokens: most tokens of an answer.
         batch_size: rows at once.
-        dtype: of the weights; the connection's arithmetic is fp32.
+        dtype: of the weights; the connection computes in fp32.
 
     Raises:
         EvaluationError: the checkpoint has no such connection.
@@ -71,7 +73,7 @@ class InProcess:
             self.encoder = ChatEncoder(tokenizer, model.generation_config)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(
-                f"--checkpoint {directory}: cannot be loaded ({' '.join(str(error).split())}); copy it again"
+                f"--checkpoint {directory}: cannot be loaded ({one_line(error)}); copy it again"
             ) from error
         self.model: PreTrainedModel = model.to(device).eval()
         if self._connection is not None:
@@ -99,12 +101,15 @@ class InProcess:
     def answer(
         self,
         rows: Iterable[EvaluationRow],
-        on_answer: Callable[[Answer], None],
-        on_refusal: Callable[[EvaluationRow, str], None],
+        on_answer: OnAnswer,
+        on_refusal: OnRefusal,
     ) -> None:
-        """Answer every row, rows of like length together, and call back for each after its batch.
+        """Answer every row, in batches of similar lengths.
 
-        A row that this checkpoint cannot answer is told to ``on_refusal`` with the reason.
+        Args:
+            rows: those to answer.
+            on_answer: called with each answer, after its batch.
+            on_refusal: called with each row that this checkpoint cannot answer, and the reason.
         """
         prompts = []
         for row in rows:
@@ -158,7 +163,7 @@ class InProcess:
 
     @torch.inference_mode()
     def _generate(self, batch: Sequence[_Prompt]) -> list[list[int]]:
-        """Greedy tokens of each prompt, the one that ends it included. Prompts are padded on the left."""
+        """The greedy answer to each prompt, with the token that ends it. Prompts are padded on the left."""
         ids, mask = self._pad([prompt.ids for prompt in batch])
         names = [prompt.connection for prompt in batch]
         connected = [index for index, name in enumerate(names) if name != OFF]

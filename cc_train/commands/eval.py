@@ -1,88 +1,31 @@
-"""``cc-train eval`` and ``cc-train compare``."""
+"""``cc-train eval``."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cc_core.checkpoint import CheckpointError
 from cc_core.names import AUTO
-from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
+from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.evaluation.answer_file import Answer, AnswerFile
-from cc_train.evaluation.compare import compare
-from cc_train.evaluation.endpoint import Endpoint, EndpointError, OnAnswer, OnRefusal
+from cc_train.evaluation.backend import Backend
+from cc_train.evaluation.endpoint import Endpoint, EndpointError
 from cc_train.evaluation.items import EvaluationError, EvaluationRow, choose_rows, read_rows
-from cc_train.evaluation.output import comparison_json, comparison_markdown, figures_json, figures_markdown
-from cc_train.evaluation.plot import plot_comparison, plot_figures
-from cc_train.evaluation.scores import by_task, cells, load_scores, save_scores, score_rows
+from cc_train.evaluation.output import figures_json, figures_markdown, write_output
+from cc_train.evaluation.plot import plot_figures
+from cc_train.evaluation.scores import by_task, cells, save_scores, score_rows
 from cc_train.evaluation.tasks import TASKS
 
-INCOMPLETE = 1
-FIGURES_FILE = "figures.json"
 
-
-class Backend(Protocol):
-    """What answers: an endpoint, or a checkpoint in this process."""
-
-    def system(self) -> dict[str, Any]: ...
-
-    def answer(self, rows: Sequence[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None: ...
-
-
-def evaluate_command(arguments: Sequence[str]) -> int:
-    """``cc-train eval``: 0 when done, 1 when the endpoint stopped answering, 2 for bad input, 130 when interrupted."""
-    options = evaluation_parser().parse_args(arguments)
-    answers: AnswerFile | None = None
-    rows: list[EvaluationRow] = []
-    try:
-        read = read_rows(options.data, options.task_of_rows)
-        rows = choose_rows(read, options.tasks, options.languages, options.limit, options.seed)
-        backend = _backend(options)
-        with AnswerFile(options.output, backend.system() if backend else None) as answers:
-            refusals = _ask(backend, rows, answers)
-            _report(options.output, rows, answers, refusals, options.seed)
-    except KeyboardInterrupt:
-        print(f"cc-train eval: interrupted; {_progress(rows, answers)}", file=sys.stderr)
-        return INTERRUPTED
-    except EndpointError as error:
-        print(f"cc-train eval: {error}" + (f"; {_progress(rows, answers)}" if answers else ""), file=sys.stderr)
-        return INCOMPLETE if answers else BAD_INPUT
-    except (EvaluationError, CheckpointError, OSError) as error:
-        print(f"cc-train eval: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
-
-
-def compare_command(arguments: Sequence[str]) -> int:
-    """``cc-train compare``: 0 when done, 2 for bad input."""
-    options = comparison_parser().parse_args(arguments)
-    try:
-        comparison = compare(load_scores(options.first), load_scores(options.second), options.seed)
-        systems = {
-            f"{order}, {path}": _system_of(path)
-            for order, path in (("first", options.first), ("second", options.second))
-        }
-        text = comparison_markdown(systems, comparison)
-        if options.output:
-            _write(options.output, "comparison", comparison_json(systems, comparison, options.seed), text)
-            plot_comparison(comparison, options.output / "comparison.png")
-    except (EvaluationError, OSError) as error:
-        print(f"cc-train compare: {error}", file=sys.stderr)
-        return BAD_INPUT
-    print(text, end="")
-    return 0
-
-
-def evaluation_parser() -> SuggestingParser:
+def make_parser() -> SuggestingParser:
     """The parser of ``cc-train eval``."""
     parser = SuggestingParser(
         "cc-train eval",
@@ -131,21 +74,32 @@ def evaluation_parser() -> SuggestingParser:
     return parser
 
 
-def comparison_parser() -> SuggestingParser:
-    """The parser of ``cc-train compare``."""
-    parser = SuggestingParser(
-        "cc-train compare",
-        description="Compare two evaluations on the rows that both have: docs/evaluation.md.",
-        epilog="example: cc-train compare outputs/plain outputs/connected --output outputs/comparison",
-    )
-    parser.add_argument("first", type=Path, metavar="FIRST", help="the --output of one cc-train eval: the baseline")
-    parser.add_argument("second", type=Path, metavar="SECOND", help="that of another; a gain is second minus first")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.json, .md and .png there")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    return parser
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train eval``: 0 when done, 1 when the endpoint stopped answering, 2 for bad input, 130 when interrupted."""
+    options = make_parser().parse_args(arguments)
+    answers: AnswerFile | None = None
+    rows: list[EvaluationRow] = []
+    try:
+        read = read_rows(options.data, options.task_of_rows)
+        rows = choose_rows(read, options.tasks, options.languages, options.limit, options.seed)
+        backend = _backend(options)
+        with AnswerFile(options.output, backend.system() if backend else None) as answers:
+            refusals = _ask(backend, rows, answers)
+            _report(options.output, rows, answers, refusals, options.seed)
+    except KeyboardInterrupt:
+        print(f"cc-train eval: interrupted; {_progress(rows, answers)}", file=sys.stderr)
+        return INTERRUPTED
+    except EndpointError as error:
+        print(f"cc-train eval: {error}" + (f"; {_progress(rows, answers)}" if answers else ""), file=sys.stderr)
+        return FAILURE if answers else BAD_INPUT
+    except (EvaluationError, CheckpointError, OSError) as error:
+        print(f"cc-train eval: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
 
 
 def _backend(options: argparse.Namespace) -> Backend | None:
+    """What is to answer; None to score the answers that are there."""
     if options.endpoint is not None:
         if not options.model:
             raise EvaluationError("--endpoint needs --model, the name that the model is served under")
@@ -162,14 +116,14 @@ def _backend(options: argparse.Namespace) -> Backend | None:
         return None
     from transformers.utils import logging
 
-    from cc_train.evaluation.in_process import InProcess
+    from cc_train.evaluation.local import LocalCheckpoint
 
-    logging.disable_progress_bar()
-    return InProcess(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return LocalCheckpoint(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)
 
 
 def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:
-    """Have every missing row answered; the reasons for which rows were refused."""
+    """Have every missing row answered; returns why rows were refused."""
     missing = answers.missing(rows)
     if missing and backend is None:
         raise EvaluationError(
@@ -207,7 +161,7 @@ def _report(
     figures = {task: cells(found, seed) for task, found in by_task(scores).items()}
     text = figures_markdown(answers.system, figures)
     save_scores(output, scores)
-    _write(output, "figures", figures_json(answers.system, figures, seed), text)
+    write_output(output, "figures", figures_json(answers.system, figures, seed), text)
     plot_figures(figures, output / "figures.png")
     print(text)
     print(f"{output}: figures.md, figures.json, figures.png; answers in {answers.path.name}")
@@ -217,23 +171,6 @@ def _report(
             f"the first: {refusals[0]}",
             file=sys.stderr,
         )
-
-
-def _write(directory: Path, name: str, content: dict[str, Any], text: str) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        (directory / f"{name}.md").write_text(text, "utf-8")
-    except OSError as error:
-        raise EvaluationError(f"{directory}: cannot be written ({error.strerror})") from error
-
-
-def _system_of(directory: Path) -> dict[str, Any]:
-    path = directory / FIGURES_FILE
-    try:
-        return json.loads(path.read_text("utf-8"))["system"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error}); run cc-train eval to its end first") from error
 
 
 def _progress(rows: Sequence[EvaluationRow], answers: AnswerFile | None) -> str:

@@ -12,8 +12,8 @@ from cc_core.checkpoint import save_connection
 from cc_core.connection import chosen_activation, decision_logits
 from cc_train.data.chat import ChatEncoder
 from cc_train.evaluation.answer_file import Answer
-from cc_train.evaluation.in_process import InProcess
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.model.activations import connected_at
 from cc_train.model.reference import Reference
 from tests.support.tiny import random_connection, tiny_gemma3, tiny_llama
@@ -37,7 +37,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return directory
 
 
-def answers(backend: InProcess) -> dict[str, Answer]:
+def answers(backend: LocalCheckpoint) -> dict[str, Answer]:
     found: dict[str, Answer] = {}
     refused: list[str] = []
     backend.answer(ROWS, lambda a: found.update({a.key: a}), lambda row, why: refused.append(f"{row.key}: {why}"))
@@ -50,7 +50,7 @@ def test_the_references_tokens(checkpoint: Path, connection: str) -> None:
     reference = Reference.from_checkpoint(checkpoint)
     encoder = ChatEncoder(tiny_tokenizer(), reference.model.generation_config)
     auto = {"de": "de", "en": "off", "fr": "global", "sw": "off"}
-    found = answers(InProcess(checkpoint, connection, TOKENS, batch_size=5))
+    found = answers(LocalCheckpoint(checkpoint, connection, TOKENS, batch_size=5))
     for row in ROWS:
         name = auto[row.lang] if connection == "auto" else connection
         prompt = encoder.encode(encoder.render(row.prompt))
@@ -70,7 +70,7 @@ def test_the_references_tokens(checkpoint: Path, connection: str) -> None:
 def test_true_english_activations(checkpoint: Path) -> None:
     reference = Reference.from_checkpoint(checkpoint)
     encoder = ChatEncoder(tiny_tokenizer(), reference.model.generation_config)
-    found = answers(InProcess(checkpoint, "english", TOKENS, batch_size=3))
+    found = answers(LocalCheckpoint(checkpoint, "english", TOKENS, batch_size=3))
     for row in ROWS:
         if row.lang == "en":
             assert found[row.key].connection == "off"
@@ -90,20 +90,20 @@ def test_true_english_activations(checkpoint: Path) -> None:
 
 def test_a_plain_model(tmp_path: Path) -> None:
     save_base(tmp_path, tiny_llama())
-    found = answers(InProcess(tmp_path, "auto", TOKENS, 4))
+    found = answers(LocalCheckpoint(tmp_path, "auto", TOKENS, 4))
     assert {answer.connection for answer in found.values()} == {"off"}
     with pytest.raises(EvaluationError, match=r"--connection global: .* is a plain model; it has: auto, off"):
-        InProcess(tmp_path, "global", TOKENS, 4)
+        LocalCheckpoint(tmp_path, "global", TOKENS, 4)
 
 
 def test_an_unknown_connection_is_refused(checkpoint: Path) -> None:
     with pytest.raises(EvaluationError, match=r"--connection xx: .* has: auto, off, english, global, de"):
-        InProcess(checkpoint, "xx", TOKENS, 4)
+        LocalCheckpoint(checkpoint, "xx", TOKENS, 4)
 
 
 def test_a_directory_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"no config\.json there"):
-        InProcess(tmp_path, "auto", TOKENS, 4)
+        LocalCheckpoint(tmp_path, "auto", TOKENS, 4)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
@@ -111,19 +111,19 @@ def test_a_damaged_checkpoint_is_named(name: str, checkpoint: Path, tmp_path: Pa
     mine = Path(shutil.copytree(checkpoint, tmp_path / "mine"))
     (mine / name).write_bytes((mine / name).read_bytes()[:500])
     with pytest.raises(EvaluationError, match=r"--checkpoint .*mine: cannot be loaded \(.*\); copy it again"):
-        InProcess(mine, "auto", TOKENS, 4)
+        LocalCheckpoint(mine, "auto", TOKENS, 4)
 
 
 def test_rows_that_cannot_be_answered(checkpoint: Path) -> None:
     long = EvaluationRow("mkqa/de/long", "mkqa", "de", "a" * 600, "", ("alpha",))
     bare = EvaluationRow("mkqa/de/bare", "mkqa", "de", "alpha?", "", ("alpha",))
     found: dict[str, str] = {}
-    backend = InProcess(checkpoint, "english", TOKENS, 4)
+    backend = LocalCheckpoint(checkpoint, "english", TOKENS, 4)
     backend.answer(
         [long, bare], lambda a: found.update({a.key: "answered"}), lambda row, why: found.update({row.key: why})
     )
     assert found["mkqa/de/bare"] == "no 'instruction_en' to take English activations from"
-    InProcess(checkpoint, "auto", TOKENS, 4).answer(
+    LocalCheckpoint(checkpoint, "auto", TOKENS, 4).answer(
         [long], lambda a: found.update({a.key: "answered"}), lambda row, why: found.update({row.key: why})
     )
     assert "a prompt of 60" in found["mkqa/de/long"]
@@ -131,10 +131,10 @@ def test_rows_that_cannot_be_answered(checkpoint: Path) -> None:
 
 
 def test_the_system_tells_checkpoints_and_settings_apart(checkpoint: Path, tmp_path: Path) -> None:
-    same = InProcess(checkpoint, "auto", TOKENS, 4).system()
-    assert same == InProcess(checkpoint, "auto", TOKENS, 9).system(), "batches change no answer"
-    assert same != InProcess(checkpoint, "off", TOKENS, 4).system()
+    same = LocalCheckpoint(checkpoint, "auto", TOKENS, 4).system()
+    assert same == LocalCheckpoint(checkpoint, "auto", TOKENS, 9).system(), "batches change no answer"
+    assert same != LocalCheckpoint(checkpoint, "off", TOKENS, 4).system()
     other = tmp_path / "tiny"
     save_base(other, tiny_llama(seed=1))
     save_connection(other, random_connection(["global", "de"]), ["de", "fr"])
-    assert same["checkpoint"] != InProcess(other, "auto", TOKENS, 4).system()["checkpoint"]
+    assert same["checkpoint"] != LocalCheckpoint(other, "auto", TOKENS, 4).system()["checkpoint"]

@@ -1,0 +1,6 @@
+"""Text for a terminal."""
+
+
+def one_line(error: object) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,42 @@
+"""Options about the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cc_train.config.parser import check
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """What it is trained on."""
+
+    _argument_group_name = "data"
+
+    data: list[str] = field(
+        metadata={
+            "help": "Parallel rows: JSON lines (plain or gzipped), Parquet, a directory of them, a Hugging Face "
+            "dataset saved on disk, or its id on the hub (ORG/NAME:CONFIGURATION#SPLIT). FILE=0.3 uses three rows in "
+            "ten, FILE=2 each row twice."
+        }
+    )
+    columns: str | None = field(
+        default=None,
+        metadata={"help": "Columns under another name: lang=language,instruction=question,output=answer."},
+    )
+    eval_data: list[str] | None = field(
+        default=None, metadata={"help": "Rows for evaluation during training; needs --eval-strategy."}
+    )
+    max_length: int = field(
+        default=1024,
+        metadata={"help": "Most tokens of prompt and answer; longer prompts lose the beginning of the user's text."},
+    )
+    max_rows: int | None = field(default=None, metadata={"help": "Train on a random sample of this many rows."})
+
+    def __post_init__(self) -> None:
+        check(
+            (
+                ("--max-length", self.max_length < 8, "must be at least 8"),
+                ("--max-rows", self.max_rows is not None and self.max_rows < 1, "must be at least 1"),
+            )
+        )

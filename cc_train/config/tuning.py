@@ -1,0 +1,45 @@
+"""Options about which weights are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cc_train.config.parser import check
+from cc_train.model.adapter import ADAPTER_DIRECTORY
+
+LEARNING_RATES = {"full": 1e-5, "lora": 2e-4, "connection": 1e-3}
+
+
+@dataclass(frozen=True)
+class TuningArguments:
+    """Which weights are trained."""
+
+    _argument_group_name = "tuning"
+
+    tuning: Literal["full", "lora", "connection"] = field(
+        default="full",
+        metadata={
+            "help": "full: every weight. lora: a PEFT adapter on every linear layer but the LM head. connection: only "
+            "the Decision Maker; the base stays as it is, and the output is a connection for `cc-train attach`."
+        },
+    )
+    lora_rank: int = field(default=16, metadata={"help": "Rank of the adapter; vLLM's --max-lora-rank bounds it."})
+    lora_alpha: int = field(default=32, metadata={"help": "The adapter is scaled by this over its rank."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on the adapter's input in training."})
+    lora_merge: bool = field(
+        default=True,
+        metadata={
+            "help": "Merge the adapter into the saved weights. Otherwise these are the base's, and the adapter is in "
+            f"{ADAPTER_DIRECTORY}/, as vLLM's --lora-modules loads it."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        check(
+            (
+                ("--lora-rank", self.lora_rank < 1, "must be at least 1"),
+                ("--lora-alpha", self.lora_alpha < 1, "must be at least 1"),
+                ("--lora-dropout", not 0 <= self.lora_dropout < 1, "must be at least 0 and below 1"),
+            )
+        )

@@ -1,0 +1,63 @@
+"""From rows to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cc_core.connection import ANCHOR_OFFSET
+from cc_train.data.chat import ChatEncoder, ChatError
+from cc_train.data.rows import Row, SkippedRow, UnusableError
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An encoded row. Token ids, int32: ``prompt`` [N], ``answer`` [A] with the end of its turn, ``english`` [M]."""
+
+    row: Row
+    prompt: np.ndarray
+    answer: np.ndarray
+    english: np.ndarray
+
+
+def encode_rows(
+    rows: Iterable[Row], encoder: ChatEncoder, max_length: int, anchor_offset: int = ANCHOR_OFFSET
+) -> tuple[list[Example], list[SkippedRow]]:
+    """Encode rows to at most ``max_length`` tokens, prompt and answer together.
+
+    A long prompt loses its oldest turns and the beginning of the user's text. A row is skipped if its answer leaves no
+    room for a prompt or has no tokens, or if its prompt is too short to hold the anchor.
+
+    Args:
+        rows: those to encode.
+        encoder: of the model.
+        max_length: most tokens of prompt and answer.
+        anchor_offset: the anchor's position, counted from the prompt's end.
+    """
+    examples: list[Example] = []
+    skipped: list[SkippedRow] = []
+    for row in rows:
+        try:
+            examples.append(_encoded(row, encoder, max_length, anchor_offset))
+        except (UnusableError, ChatError) as error:
+            skipped.append(SkippedRow(row.file, row.line, str(error)))
+    return examples, skipped
+
+
+def _encoded(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int) -> Example:
+    """Encode one row; raises `UnusableError`, or `ChatError` where the template cannot render its conversation."""
+    answer = encoder.answer(row.output) if row.output else []
+    if row.output and len(answer) == len(encoder.end):
+        raise UnusableError(f"the answer {row.output[:20]!r} has no tokens")
+    prompt = encoder.prompt(row.messages or row.instruction, max_length - len(answer))
+    english: list[int] | None = []
+    if row.connected and row.instruction_en:
+        english = encoder.prompt(row.messages_en or row.instruction_en, max_length)
+    if prompt is None or english is None:
+        raise UnusableError(f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}")
+    shortest = min(len(prompt), len(english) or len(prompt))
+    if shortest < -anchor_offset:
+        raise UnusableError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
+    return Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english)))

@@ -1,0 +1,78 @@
+"""Rows from their sources. A row that cannot be used is named, never silently dropped."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cc_train.data.rows import FIELDS, MissingFieldError, Row, SkippedRow, UnusableError, rows_of
+from cc_train.data.sources import DataError, Source, read_records
+
+
+def read_rows(
+    sources: Sequence[str | Path | Source],
+    columns: Mapping[str, str] | None = None,
+    *,
+    answers: bool = True,
+    parallels: bool = True,
+    seed: int = 0,
+) -> tuple[list[Row], list[SkippedRow]]:
+    """Read and check every row; each comes as often as its source's weight says.
+
+    Args:
+        sources: where to read.
+        columns: the column that holds a field, for fields under another name.
+        answers: whether a row needs an answer.
+        parallels: whether a row needs its English parallel.
+        seed: of the sample that a weight's fraction draws.
+
+    Raises:
+        DataError: a source cannot be read to its end, or no row of it has the columns.
+    """
+    unknown = sorted(set(columns or {}) - set(FIELDS))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; fields: {', '.join(FIELDS)}"
+        raise DataError(f"--columns: {unknown[0]!r} is no field of a row{hint}")
+    rows: list[Row] = []
+    skipped: list[SkippedRow] = []
+    for source in sources:
+        weighted = source if isinstance(source, Source) else Source(str(source))
+        found, unusable = _read_source(weighted.name, columns or {}, answers, parallels)
+        rows += _weighted(found, weighted, seed)
+        skipped += unusable
+    return rows, skipped
+
+
+def sample_rows(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    """A seeded sample of at most ``limit`` rows in their order; files are often sorted by language."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
+
+
+def _read_source(
+    name: str, columns: Mapping[str, str], answers: bool, parallels: bool
+) -> tuple[list[Row], list[SkippedRow]]:
+    rows: list[Row] = []
+    skipped: list[SkippedRow] = []
+    missing = ""
+    for file, record in read_records(name):
+        try:
+            rows += rows_of(record, columns, file, answers=answers, parallels=parallels)
+        except UnusableError as error:
+            skipped.append(SkippedRow(file, record.number, str(error)))
+            if isinstance(error, MissingFieldError) and isinstance(record.fields, Mapping):
+                missing = missing or f"{error} in a row of {', '.join(map(repr, record.fields))}"
+    if missing and not rows:
+        raise DataError(f"{name}: no row can be used: {missing}; name columns with --columns FIELD=COLUMN,...")
+    return rows, skipped
+
+
+def _weighted(rows: list[Row], source: Source, seed: int) -> list[Row]:
+    """Every row as often as the weight says; its fraction draws a sample that depends on seed and source."""
+    whole, part = divmod(source.weight, 1)
+    seed = random.Random(f"{seed} {source.name}").getrandbits(32)
+    return rows * int(whole) + (sample_rows(rows, round(part * len(rows)), seed) if part else [])

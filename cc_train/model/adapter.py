@@ -1,0 +1,67 @@
+"""A LoRA adapter: put into a model, saved, and merged into the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+ADAPTER_DIRECTORY = "adapter"  # apart from config.json: transformers would load an adapter beside it unasked
+_PEFT_MODEL = "base_model.model."  # how PEFT names the model that it wraps
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+class Adapter:
+    """A LoRA adapter in PEFT's format, put into a model in place.
+
+    Args:
+        model: its linear layers but the LM head get the adapter; nothing else in it is trained from then on.
+        rank: of the two factors.
+        alpha: their product is scaled by this over the rank.
+        dropout: on the adapter's input in training, from 0 to below 1.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, rank: int, alpha: int = 32, dropout: float = 0.0) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        self._config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules="all-linear",
+        )
+        self._model = get_peft_model(model, self._config)
+
+    def save(self, weights: dict[str, Tensor], directory: Path) -> None:
+        """Write ``adapter_config.json`` and the adapter's weights, fp32.
+
+        Args:
+            weights: the whole state of the model, by name.
+            directory: made if it is not there.
+        """
+        from peft import get_peft_model_state_dict
+
+        state = get_peft_model_state_dict(
+            self._model, state_dict={_PEFT_MODEL + name: value for name, value in weights.items()}
+        )
+        self._config.inference_mode = True
+        self._config.save_pretrained(str(directory))
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, directory / _ADAPTER_WEIGHTS)
+
+
+def with_adapter(base: PreTrainedModel, directory: str | Path) -> PreTrainedModel:
+    """``base`` with the adapter of ``directory`` merged into it, if there is one."""
+    adapter = Path(directory) / ADAPTER_DIRECTORY
+    return merged(base, adapter) if adapter.is_dir() else base
+
+
+def merged(base: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    """``base`` with the adapter that is saved at ``adapter`` merged into its weights."""
+    from peft import PeftModel
+
+    model: Any = PeftModel.from_pretrained(base, str(adapter))
+    return cast(PreTrainedModel, model.merge_and_unload())

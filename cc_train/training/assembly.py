@@ -1,0 +1,127 @@
+"""The trainer of a run, put together from its options."""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+
+from torch import Tensor
+from transformers import PreTrainedModel, TrainingArguments
+
+from cc_core.terminal.notes import Say
+from cc_core.terminal.progress import progress
+from cc_core.terminal.text import one_line
+from cc_train.config.method import MethodArguments
+from cc_train.config.parser import UsageError
+from cc_train.data.batches import PairCollator, PairDataset
+from cc_train.data.encoding import Example
+from cc_train.data.sources import DataError
+from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
+from cc_train.training.precompute import MOST_BYTES, bytes_needed, precompute_english
+from cc_train.training.trainer import ConnectionTrainer
+from cc_train.training.two_pass import TwoPassModel
+
+
+def make_trainer(
+    model: PreTrainedModel,
+    method: MethodArguments,
+    training: TrainingArguments,
+    examples: list[Example],
+    evaluation: list[Example],
+    pad_id: int,
+) -> ConnectionTrainer:
+    """The trainer of a run.
+
+    Args:
+        model: the language model, with an adapter if one is trained.
+        method: how the connection is trained, if there is one.
+        training: Trainer's options, of which it gets a copy.
+        examples: encoded rows to train on.
+        evaluation: encoded rows for evaluation; may be empty.
+        pad_id: fills batches.
+
+    Raises:
+        UsageError: an option that transformers checks only now is wrong.
+        DataError: the rows do not determine a projection.
+    """
+    decision = None
+    if method.method == "cc":
+        first = None
+        if method.connection_scale is not None:
+            first = _projection(
+                model, examples, pad_id, method.connection_scale, method.anchor_offset, seed=training.seed
+            )
+        decision = ExtendedDecisionMaker(
+            model.config.num_hidden_layers,
+            model.config.hidden_size,
+            normalize=method.decision_normalize,
+            projection=first,
+        )
+    parallel = TwoPassModel(
+        model,
+        decision,
+        temperature=method.gumbel_temperature,
+        anchor_offset=method.anchor_offset,
+        label_smoothing=training.label_smoothing_factor,
+    )
+    try:
+        return ConnectionTrainer(
+            parallel,
+            copy.copy(training),  # Trainer writes into its arguments; the configuration stays as it was parsed
+            PairDataset(examples),
+            PairCollator(pad_id, method.anchor_offset),
+            eval_dataset=PairDataset(evaluation) if evaluation else None,
+            decision_learning_rate=method.decision_learning_rate,
+        )
+    except (ImportError, RuntimeError, ValueError) as error:  # options that transformers checks only now
+        raise UsageError(one_line(error)) from error
+
+
+def keep_english(
+    trainer: ConnectionTrainer,
+    examples: list[Example],
+    pad_id: int,
+    say: Say,
+    *,
+    shows_progress: bool,
+) -> None:
+    """Compute the English activations of all rows once, where no weight changes and rows come more than once.
+
+    Args:
+        trainer: gets the activations.
+        examples: its rows.
+        pad_id: fills batches.
+        say: hears of activations that are too large to be kept.
+        shows_progress: whether a bar is drawn.
+    """
+    model = trainer.model
+    if not model.frozen or _rows_read(trainer.args, len(examples)) <= len(examples):
+        return
+    needed = bytes_needed(model, len(examples))
+    if needed > MOST_BYTES:
+        say(
+            f"English activations would take {needed / 1e9:.1f} GB, more than the {MOST_BYTES / 1e9:.1f} GB that are "
+            "kept: every epoch computes them again"
+        )
+        return
+    with progress("English prompts", len(examples), shown=shows_progress) as advance:
+        trainer.english = precompute_english(model, examples, pad_id, advance)
+
+
+def _projection(
+    model: PreTrainedModel, examples: list[Example], pad_id: int, scale: float, anchor_offset: int, *, seed: int
+) -> Tensor:
+    """``P`` to begin with, from the English prompts of rows that every process and a resumed run draw alike."""
+    connected = [example for example in examples if example.row.connected]
+    sample = Random(seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))
+    plain = TwoPassModel(model, None, anchor_offset=anchor_offset).eval()
+    try:
+        return initial_projection(precompute_english(plain, sample, pad_id), scale)
+    except ValueError as error:
+        raise DataError(f"--connection-scale: {error}") from error
+
+
+def _rows_read(training: TrainingArguments, rows: int) -> float:
+    """How many rows training will read, counting each epoch."""
+    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    return training.max_steps * batch if training.max_steps > 0 else training.num_train_epochs * rows
