@@ -17,16 +17,10 @@ from cc_serve.commands.parser import ROUTE_FIELDS, make_parser
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.config.keys import KEY_NAME, hash_key, new_key, take_environment_keys
 from cc_serve.config.settings import LiveSettings
+from cc_serve.process.garbage import collect_rarely
 from cc_serve.process.logs import VERBOSE, set_up_logs
-from cc_serve.process.startup import (
-    CHECKPOINT,
-    IMPORT,
-    StartProgress,
-    collect_rarely,
-    enter_phase,
-    in_a_start,
-    ready_message,
-)
+from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase, in_a_start
+from cc_serve.process.progress import StartProgress, ready_message
 from cc_serve.routing.router import Router, default_router
 
 if in_a_start():
