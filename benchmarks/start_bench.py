@@ -14,7 +14,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.programs import serve_command
 
 PHASE = re.compile(r"^cc-serve: +(\d+) s  (.+)$")
 CASES = {"eager": ("--enforce-eager",), "compiled, empty cache": (), "compiled, cache kept": ()}
@@ -54,10 +54,9 @@ class Start:
 def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
     """Start, ask, stop."""
     result, port = Start(), free_port()
-    command = [str(Path(sys.executable).with_name("cc-serve")), "serve", str(checkpoint), "--port", str(port)]
     before, begin = _processor_seconds(), time.monotonic()
     process = subprocess.Popen(
-        [*command, *FLAGS, *flags],
+        [*serve_command(checkpoint, port), *FLAGS, *flags],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")},

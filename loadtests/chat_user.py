@@ -144,6 +144,7 @@ class ChatUser(FastHttpUser):
 
     def _read(self, response: ResponseContextManager, sent: float) -> Answer:
         stream = response._response
+        assert stream is not None
         lines = iter(lambda: stream.readline(b"\n"), b"")
         try:
             return read_answer(lines, sent)
@@ -174,7 +175,9 @@ class ChatUser(FastHttpUser):
 
 
 def _header(response: ResponseContextManager, name: str) -> str | None:
-    return response.headers.get(name) if response.headers else None
+    value = response.headers.get(name) if response.headers else None
+    assert not isinstance(value, list), f"{name} came more than once"
+    return value
 
 
 def _refusal(response: ResponseContextManager) -> str:

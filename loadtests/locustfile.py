@@ -20,7 +20,7 @@ class LoadTestUser(ChatUser):
     """What the command line says."""
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: LocustArgumentParser) -> None:
     """Ours, beside locust's."""
     what = parser.add_argument_group("cc-serve: what users ask")
@@ -49,7 +49,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     bounds.add_argument("--least-tokens-per-second", type=float, default=None, help="median of answers")
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def take_options(environment: Environment, **_: Any) -> None:
     """Before users start; a mix that is none ends the run here."""
     options = environment.parsed_options
@@ -67,7 +67,7 @@ def take_options(environment: Environment, **_: Any) -> None:
     LoadTestUser.seed = options.seed
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
     """Fail the run if a threshold is crossed; where it is distributed, the one that collects the figures judges."""
     if isinstance(environment.runner, WorkerRunner) or environment.parsed_options is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.programs import serve_command
 
 TOKENS: Final = 400
 _START_SECONDS: Final = 300
@@ -35,10 +35,13 @@ class Replica:
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
-        command = [Path(sys.executable).with_name("cc-serve"), "serve", self.checkpoint, "--port", str(self.port)]
         quiet = asyncio.subprocess.DEVNULL
         self.process = await asyncio.create_subprocess_exec(
-            *command, *self.flags, stdout=quiet, stderr=quiet, start_new_session=True
+            *serve_command(self.checkpoint, self.port),
+            *self.flags,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
         )
         await wait_until_ready(f"{self.address}/ready")
 

@@ -22,6 +22,7 @@ import httpx
 
 from loadtests.replicas import BROKEN, FINISHED, Load, Replica, wait_until_ready
 from tests.support.ports import free_port
+from tests.support.programs import installed
 
 _CHAT: Final = "/v1/chat/completions"
 _GERMAN: Final = [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}]
@@ -38,7 +39,7 @@ def vllm_router(port: int, replicas: list[Replica]) -> list[str]:
         "1",
     )
     return [
-        *(str(Path(sys.executable).with_name("vllm-router")), "--port", str(port)),
+        *(installed("vllm-router"), "--port", str(port)),
         *("--worker-urls", *(replica.address for replica in replicas), "--policy", "cache_aware"),
         *(*health, "--health-check-timeout-secs", "1", "--health-success-threshold", "1"),
         *("--cb-failure-threshold", "1", "--cb-success-threshold", "1", "--cb-timeout-duration-secs", "2"),

@@ -62,7 +62,7 @@ class Model:
 def _row(config: Mapping[str, Any]) -> int:
     heads = config.get("num_key_value_heads") or config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return 2 * heads * size * _BYTES[config.get("dtype") or config["torch_dtype"]]
+    return 2 * int(heads) * int(size) * _BYTES[config.get("dtype") or config["torch_dtype"]]
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,7 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
-from cc_core.checkpoint import save_connection
-from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, started
-from tests.support.tiny import random_connection, tiny_llama
-from tests.support.tiny_tokenizer import save_base
+from tests.support.server import MODEL, save_served_checkpoint, started
 
 TEXTS: Final = (
     "Where is the train station, please?",
@@ -167,11 +164,9 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=0.25, help="share of the time before memory is compared")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / MODEL
-        save_base(checkpoint, tiny_llama())
-        save_connection(checkpoint, random_connection(CONNECTIONS), LANGUAGES)
-        with started(checkpoint, Path(folder) / "log", *FLAGS) as server:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with started(save_served_checkpoint(folder), folder / "log", *FLAGS) as server:
             report = asyncio.run(soak(server.address, psutil.Process(server.process.pid), options))
     for name, value in report.items():
         print(f"{name:>16}: {value}")

@@ -68,7 +68,7 @@ class Generator:
     def __init__(self, address: str, users: type[ChatUser]) -> None:
         self._users = users
         self._environment = Environment(user_classes=[users], host=address)
-        self._environment.events.request.add_listener(self._note)
+        self._environment.events.request.add_listener(self._note)  # type: ignore[no-untyped-call]
         self._runner = self._environment.create_local_runner()
         self._window = Window()
 

@@ -198,7 +198,7 @@ def free_memory() -> int:
     """Bytes that this process may still take: what the machine has free, or its control group leaves."""
     import psutil
 
-    free = psutil.virtual_memory().available
+    free: int = psutil.virtual_memory().available
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))

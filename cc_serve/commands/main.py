@@ -32,7 +32,7 @@ def make_parser(vllm_flags: argparse.ArgumentParser | None = None) -> argparse.A
     Args:
         vllm_flags: vLLM's parser, where each of its flags is to be listed under ``serve``.
     """
-    parser = SuggestingParser(
+    parser: argparse.ArgumentParser = SuggestingParser(
         "cc-serve",
         description="Serve CC-Tuned language models on vLLM.",
         epilog=f"{serve.EXIT_CODES}\n\nexample: cc-serve doctor outputs/demo && cc-serve serve outputs/demo",

@@ -54,7 +54,9 @@ def main(address: str, container: str) -> None:
             model="model", messages=[{"role": "user", "content": text}], max_tokens=8
         )
         assert (response.headers["X-CC-Language"], response.headers["X-CC-Connection"]) == (language, connection)
-        assert response.parse().usage.completion_tokens > 0
+        usage = response.parse().usage
+        assert usage is not None
+        assert usage.completion_tokens > 0
     assert (
         'cc:requests_total{connection="global",language="sw",outcome="ok"} 1.0' in httpx.get(f"{address}/metrics").text
     )

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.programs import installed
 from tests.support.server import Server
 
 SHORT = ("--languages", "de,fr,en", "--output-tokens", "4,8")
@@ -57,7 +58,7 @@ def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         files = ("--html", str(folders[name] / "report.html"), "--csv", str(folders[name] / "run"))
         ports = ("--master-bind-port", str(port := free_port()), "--master-port", str(port))
         command = [
-            str(Path(sys.executable).with_name("locust")),
+            installed("locust"),
             "-f",
             str(ROOT / "loadtests/locustfile.py"),
             "--headless",

@@ -14,6 +14,7 @@ import pytest
 
 from cc_serve.commands.main import main
 from tests.support.ports import free_port
+from tests.support.programs import installed
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 from tests.support.tiny_tokenizer import tiny_tokenizer
 
@@ -61,8 +62,7 @@ def test_a_failure_is_an_exit_code_and_json(tmp_path: Path, taken: int, capsys: 
 def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
-    program = Path(sys.executable).with_name("cc-serve")
-    command = [str(program), "doctor", str(tmp_path), "--json", "--port", str(free_port())]
+    command = [installed("cc-serve"), "doctor", str(tmp_path), "--json", "--port", str(free_port())]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
