@@ -13,7 +13,7 @@ _TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, its vector instructions, cores, and the versions of the engine's libraries."""
+    """The processor, its vector instructions and cores, and the versions of Python and the engine's libraries."""
     facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

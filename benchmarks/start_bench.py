@@ -1,9 +1,9 @@
-"""What a start spends: phases, seconds to the first answer and processor time, by what is kept from an earlier start.
+"""What a start spends: the seconds of each phase, the seconds to the first answer, and processor time.
 
     python -m benchmarks.start_bench outputs/demo
 
-Each case starts ``cc-serve serve`` anew, asks one question, and stops it: eager; compiled with an empty cache; and
-compiled with the cache that the start before left. Processor seconds say what a busy machine's clock hides.
+Each case starts ``cc-serve serve`` anew, asks one question, and stops it. The cases are eager, compiled with an empty
+cache, and compiled with the cache that the case before left. Processor seconds are comparable on a busy machine, too.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Start:
 
     Args:
         begins: seconds from the command to the beginning of each phase.
-        ready: seconds to the message that it is ready.
-        answered: seconds to the end of the first answer.
-        processor: seconds that its processes computed until they had ended.
+        ready: seconds from the command to the message that the server is ready.
+        answered: seconds from the command to the end of the first answer.
+        processor: seconds of processor time that the server's processes used in all.
     """
 
     begins: dict[str, int] = field(default_factory=dict)
@@ -46,13 +46,13 @@ class Start:
     processor: float = 0.0
 
     def lengths(self) -> dict[str, float]:
-        """Seconds by phase."""
+        """Seconds that each phase took."""
         ends = [*list(self.begins.values())[1:], self.ready]
         return {name: end - begin for (name, begin), end in zip(self.begins.items(), ends, strict=True)}
 
 
 def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
-    """Start, ask, stop."""
+    """Start a server, ask one question, and stop it."""
     result, port = Start(), free_port()
     before, begin = _processor_seconds(), time.monotonic()
     process = subprocess.Popen(
@@ -82,7 +82,7 @@ def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
 
 
 def table(starts: dict[str, Start]) -> str:
-    """The cases beside each other, as Markdown."""
+    """A Markdown table with a column for each case."""
     phases = list(dict.fromkeys(name for result in starts.values() for name in result.begins))
     rows = {name: [f"{result.lengths().get(name, 0):.0f}" for result in starts.values()] for name in phases}
     rows["**ready**"] = [f"{result.ready:.1f}" for result in starts.values()]
@@ -93,7 +93,7 @@ def table(starts: dict[str, Start]) -> str:
 
 
 def main() -> None:
-    """Run the cases one after the other."""
+    """Run the cases one after the other, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     options = parser.parse_args()

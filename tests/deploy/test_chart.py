@@ -1,4 +1,4 @@
-"""The Helm chart: rendered for several sets of values, and held against the schemas of Kubernetes."""
+"""The Helm chart, rendered for several sets of values, fits the schemas of Kubernetes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rendered(values: str = "default", *settings: str) -> list[dict[str, Any]]:
 
 
 def refusal(*settings: str, values: str = "default") -> str:
-    """What Helm says when it does not render."""
+    """What Helm says when it refuses to render."""
     return output_of(*_template(values, *settings), accepted=False)
 
 

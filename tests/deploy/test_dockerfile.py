@@ -1,4 +1,4 @@
-"""The Dockerfile by its text; building it needs what this suite does not."""
+"""The text of the Dockerfile, and the locked requirements. `tools/image_test.sh` builds and runs the image."""
 
 from __future__ import annotations
 

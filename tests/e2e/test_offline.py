@@ -1,4 +1,4 @@
-"""Offline, through vLLM's own ``LLM``, on real weights of the Llama family: the documented example, chats and tools."""
+"""vLLM's own ``LLM`` on real weights of the Llama family: the documented example, chats and tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole road, with nothing replaced: base model, training, server, the openai client, and the end of the server.
+"""The whole road, with nothing replaced: base model, training, server, the openai client, and the server's end.
 
 The tests run in the order of this file against one server, which the last test stops.
 """

@@ -72,7 +72,7 @@ def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
             assert isinstance(embeddings, torch.nn.Embedding)
             embeddings.weight.mul_(0.2)
     model.float()  # type: ignore[no-untyped-call]
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
     return model
 
 
