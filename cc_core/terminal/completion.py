@@ -1,6 +1,4 @@
-"""Shell completion for both command lines."""
-
-from __future__ import annotations
+"""The completion of a command line, for the shells that shtab knows."""
 
 import argparse
 from typing import Final
@@ -8,8 +6,13 @@ from typing import Final
 SHELLS: Final = ("bash", "zsh")
 
 
+def add_shell(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the shell."""
+    parser.add_argument("shell", choices=SHELLS, help="which shell")
+
+
 def print_completion(parser: argparse.ArgumentParser, shell: str) -> None:
-    """Print the script by which ``shell``, one of `SHELLS`, completes the command of ``parser``."""
-    import shtab  # here, since every command imports this module for SHELLS
+    """Print a shell's script that completes everything ``parser`` takes, its subcommands' options too."""
+    import shtab
 
     print(shtab.complete(parser, shell))

@@ -12,14 +12,16 @@ import socket
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, metadata, version
 from pathlib import Path
 from typing import Final
+
+from packaging.specifiers import SpecifierSet
 
 from cc_core.names import CONNECTION_FILE
 
 VLLM: Final = "0.32"
-PYTHONS: Final = ((3, 11), (3, 13))
+PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
 RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
 _GIB: Final = 1 << 30
 # What the processes take beside weights and KV cache on a CPU. Server, engine and worker were measured to have 5.4 GiB
@@ -57,11 +59,10 @@ class Check:
 def check_python() -> Check:
     """Whether this Python is supported."""
     found = f"{platform.python_version()} ({sys.executable})"
-    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+    if platform.python_version() in PYTHONS:
         return Check("python", Status.OK, found)
-    return Check(
-        "python", Status.FAILED, found, "install with Python 3.11, 3.12 or 3.13: make install PYTHON=python3.11"
-    )
+    advice = f"install with Python {PYTHONS}: make install PYTHON=python3.11"
+    return Check("python", Status.FAILED, found, advice)
 
 
 def check_cpu() -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cc_core.terminal.completion import SHELLS, print_completion
+from cc_core.terminal.completion import add_shell, print_completion
 from cc_serve.commands.command import Commands, add_command
 from cc_serve.process.logs import set_up_logs
 
@@ -19,7 +19,7 @@ def add_parser(commands: Commands) -> None:
         description="Print the completion of this command for a shell.",
         example="cc-serve completion bash > ~/.local/share/bash-completion/completions/cc-serve",
     )
-    parser.add_argument("shell", choices=SHELLS, help="which shell")
+    add_shell(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.commands import completion, doctor, key, route, serve
@@ -38,6 +39,7 @@ def make_parser(vllm_flags: argparse.ArgumentParser | None = None) -> argparse.A
         epilog=f"{serve.EXIT_CODES}\n\nexample: cc-serve doctor outputs/demo && cc-serve serve outputs/demo",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('cc-serve')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve.add_parser(commands, vllm_flags)
     doctor.add_parser(commands)

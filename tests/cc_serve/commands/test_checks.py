@@ -8,20 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import cc_serve.process.cpu
 from cc_serve.commands import checks
 from cc_serve.commands.checks import Status
-from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
-from tests.support.tiny_tokenizer import tiny_tokenizer
+from tests.support.server import save_served_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("checks") / "tiny"
-    save_checkpoint(directory, tiny_llama(), random_connection(["global", "de"]), ["de", "fr"])
-    tiny_tokenizer().save_pretrained(directory)
-    return directory
+    return save_served_checkpoint(tmp_path_factory.mktemp("served"))
 
 
 def test_a_package_that_does_not_match_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +62,7 @@ def test_the_v2_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "PYTHONS", ((3, 98), (3, 99)))
+    monkeypatch.setattr(checks, "PYTHONS", SpecifierSet(">=3.98,<3.100"))
     assert checks.check_python().status == Status.FAILED
 
 

@@ -15,16 +15,12 @@ import pytest
 from cc_serve.commands.main import main
 from tests.support.ports import free_port
 from tests.support.programs import installed
-from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
-from tests.support.tiny_tokenizer import tiny_tokenizer
+from tests.support.server import save_served_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("doctor") / "tiny"
-    save_checkpoint(directory, tiny_llama(), random_connection(["global", "de"]), ["de", "fr"])
-    tiny_tokenizer().save_pretrained(directory)
-    return directory
+    return save_served_checkpoint(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture
