@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Sequence
@@ -64,3 +65,23 @@ class Batches:
             self.names[index % len(self.names)] if index < connected else None for index in range(self.concurrency)
         ]
         return Batch([[*prefix, *self.prompt(self.prompt_tokens)] for _ in names], names, load.max_tokens)
+
+
+def make_parser(name: str, description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The parser of a benchmark that runs batches.
+
+    Args:
+        name: of the benchmark's module.
+        description: the module's docstring, of which the first line is shown.
+        rounds: default number of rounds.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=(description or "").split("\n")[0]
+    )
+    parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
+    parser.add_argument(
+        "--output", type=Path, default=Path(f"outputs/{name}.json"), help="figures as JSON (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=rounds, help="batches of each load (default: %(default)s)")
+    parser.add_argument("--concurrency", type=int, default=16, help="requests at once (default: %(default)s)")
+    return parser

@@ -21,7 +21,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from vllm.platforms import current_platform
 
-from benchmarks.engine_batches import Batches, Load
+from benchmarks.engine_batches import Batches, Load, make_parser
 from benchmarks.engine_process import Engine
 from benchmarks.engine_results import Result, Runs, compare_first_token, compare_throughput
 from benchmarks.machine import describe_machine, write_report
@@ -151,13 +151,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Result], Runs]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. The exit code is 1 when a bound is missed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine_bench", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
-    parser.add_argument("--output", type=Path, default=Path("outputs/engine_bench.json"), help="figures and raw runs")
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each load (default: 15)")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests at once (default: 16)")
+    parser = make_parser("engine_bench", __doc__, rounds=15)
     parser.add_argument("--prompt-tokens", type=int, default=32, help="tokens of a prompt (default: 32)")
     parser.add_argument(
         "--memory", type=float, default=0.25, help="share of a GPU's memory for each of the three engines"

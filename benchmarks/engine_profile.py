@@ -10,13 +10,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine_batches import Batches, Load
+from benchmarks.engine_batches import Batches, Load, make_parser
 from benchmarks.engine_process import parameters_of
 from benchmarks.machine import describe_machine, write_report
 
@@ -98,13 +97,7 @@ def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the profile, and write it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine_profile", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
-    parser.add_argument("--output", type=Path, default=Path("outputs/engine_profile.json"), help="the same as JSON")
-    parser.add_argument("--rounds", type=int, default=7, help="batches of each kind (default: 7)")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests at once (default: 16)")
+    parser = make_parser("engine_profile", __doc__, rounds=7)
     parser.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer (default: 64)")
     options = parser.parse_args(arguments)
     measured = profile(options)

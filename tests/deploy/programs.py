@@ -23,7 +23,7 @@ def program(name: str) -> str:
 
 
 def output_of(*command: str | Path, accepted: bool = True) -> str:
-    """What a command writes to both streams. The command has to succeed if it is ``accepted``, and to fail otherwise."""
+    """What a command writes to both streams. It has to succeed if it is ``accepted``, and to fail otherwise."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert (done.returncode == 0) == accepted, done.stdout
     return done.stdout
