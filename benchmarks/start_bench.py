@@ -1,9 +1,9 @@
-"""What a start spends: phases, seconds to the first answer and processor time, by what is kept from an earlier start.
+"""What a start spends: the seconds of each phase, the seconds to the first answer, and processor time.
 
     python -m benchmarks.start_bench outputs/demo
 
-Each case starts ``cc-serve serve`` anew, asks one question, and stops it: eager; compiled with an empty cache; and
-compiled with the cache that the start before left. Processor seconds say what a busy machine's clock hides.
+Each case starts ``cc-serve serve`` anew, asks one question, and stops it. The cases are eager, compiled with an empty
+cache, and compiled with the cache that the case before left. Processor seconds are comparable on a busy machine, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.programs import serve_command
 
 PHASE = re.compile(r"^cc-serve: +(\d+) s  (.+)$")
 CASES = {"eager": ("--enforce-eager",), "compiled, empty cache": (), "compiled, cache kept": ()}
@@ -35,9 +35,9 @@ class Start:
 
     Args:
         begins: seconds from the command to the beginning of each phase.
-        ready: seconds to the message that it is ready.
-        answered: seconds to the end of the first answer.
-        processor: seconds that its processes computed until they had ended.
+        ready: seconds from the command to the message that the server is ready.
+        answered: seconds from the command to the end of the first answer.
+        processor: seconds of processor time that the server's processes used in all.
     """
 
     begins: dict[str, int] = field(default_factory=dict)
@@ -46,18 +46,17 @@ class Start:
     processor: float = 0.0
 
     def lengths(self) -> dict[str, float]:
-        """Seconds by phase."""
+        """Seconds that each phase took."""
         ends = [*list(self.begins.values())[1:], self.ready]
         return {name: end - begin for (name, begin), end in zip(self.begins.items(), ends, strict=True)}
 
 
 def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
-    """Start, ask, stop."""
+    """Start a server, ask one question, and stop it."""
     result, port = Start(), free_port()
-    command = [str(Path(sys.executable).with_name("cc-serve")), "serve", str(checkpoint), "--port", str(port)]
     before, begin = _processor_seconds(), time.monotonic()
     process = subprocess.Popen(
-        [*command, *FLAGS, *flags],
+        [*serve_command(checkpoint, port), *FLAGS, *flags],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")},
@@ -83,7 +82,7 @@ def start(checkpoint: Path, flags: tuple[str, ...], cache: Path) -> Start:
 
 
 def table(starts: dict[str, Start]) -> str:
-    """The cases beside each other, as Markdown."""
+    """A Markdown table with a column for each case."""
     phases = list(dict.fromkeys(name for result in starts.values() for name in result.begins))
     rows = {name: [f"{result.lengths().get(name, 0):.0f}" for result in starts.values()] for name in phases}
     rows["**ready**"] = [f"{result.ready:.1f}" for result in starts.values()]
@@ -94,7 +93,7 @@ def table(starts: dict[str, Start]) -> str:
 
 
 def main() -> None:
-    """Run the cases one after the other."""
+    """Run the cases one after the other, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     options = parser.parse_args()

@@ -1,8 +1,11 @@
-"""Ask a real Prometheus every expression of the dashboard and of the recording rules, once it has a real server's data.
+"""Ask a real Prometheus every expression of the dashboard and of the recording rules.
 
-``make deploy-tools`` once, then ``python -m deploy.check_dashboard``: starts a tiny server and Prometheus, lets the
-users of `loadtests/locustfile.py` at it for ``--seconds``, with some requests that they do not send, and prints for
-each expression how many series came back. The exit code is 1 when one has no number in it, or a rule does not evaluate.
+    make deploy-tools
+    python -m deploy.check_dashboard
+
+starts a tiny server and Prometheus, sends the traffic of `loadtests/locustfile.py` for ``--seconds``, with some
+requests that its users do not send, and prints for each expression how many series came back. The exit code is 1 when
+an expression gives no number, or a rule does not evaluate.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import argparse
 import json
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,21 +22,19 @@ from typing import Final
 import httpx
 import yaml
 
-from cc_core.checkpoint import save_connection
 from tests.support.ports import free_port
-from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, started
-from tests.support.tiny import random_connection, tiny_llama
-from tests.support.tiny_tokenizer import save_base
+from tests.support.programs import installed
+from tests.support.server import MODEL, save_served_checkpoint, started
 
 HERE: Final = Path(__file__).parent
 PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"
-LOCUST: Final = (str(Path(sys.executable).with_name("locust")), "--headless", "--only-summary", "-u", "4", "-r", "4")
+LOCUST: Final = (installed("locust"), "--headless", "--only-summary", "-u", "4", "-r", "4")
 USERS: Final = ("--languages", "de,fr,en", "--examples", "0,1", "--output-tokens", "8,16", "--think-seconds", "0.2")
 WINDOW: Final = "30s"
 
 
 def load(address: str, seconds: float) -> None:
-    """Let users ask for so long, and beside them send what is undecided and what a limit refuses.
+    """Let users ask for so many seconds. Meanwhile send prompts that are undecided, and requests that a limit refuses.
 
     Raises:
         RuntimeError: the load test failed.
@@ -53,7 +53,7 @@ def load(address: str, seconds: float) -> None:
 
 
 def expressions() -> list[tuple[str, str]]:
-    """Each expression with the title of what shows it."""
+    """Each expression, with the title of its panel or the name of its rule."""
     dashboard = json.loads((HERE / "grafana/dashboards/cc-serve.json").read_text("utf-8"))
     rules = yaml.safe_load((HERE / "prometheus/rules.yml").read_text("utf-8"))
     shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
@@ -64,20 +64,20 @@ def expressions() -> list[tuple[str, str]]:
 
 
 def numbers(prometheus: httpx.Client, expression: str) -> int:
-    """How many series with a number an expression gives."""
+    """How many series of an expression have a finite number."""
     result = prometheus.get("/api/v1/query", params={"query": expression}).raise_for_status().json()["data"]["result"]
     return sum(math.isfinite(float(series["value"][1])) for series in result)
 
 
 def check(address: str, folder: Path, seconds: float) -> bool:
-    """Scrape the server under load, and ask; whether everything was answered."""
+    """Scrape the server under load, ask every expression, and return whether each was answered."""
     configuration = yaml.safe_load((HERE / "prometheus/prometheus.yml").read_text("utf-8"))
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(HERE / "prometheus/rules.yml")]
     configuration["scrape_configs"][0]["static_configs"] = [{"targets": [address.removeprefix("http://")]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), "utf-8")
     listen = f"127.0.0.1:{free_port()}"
-    command = [PROMETHEUS, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    command = [str(PROMETHEUS), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={listen}"], stdout=log, stderr=log)
     try:
@@ -97,18 +97,19 @@ def check(address: str, folder: Path, seconds: float) -> bool:
 
 
 def main() -> int:
-    """Start the server, check, and say by the exit code whether everything was answered."""
-    parser = argparse.ArgumentParser("python -m deploy.check_dashboard", description=__doc__)
+    """Start the server and check; the exit code is 0 when every expression was answered."""
+    parser = argparse.ArgumentParser(
+        "python -m deploy.check_dashboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, default=30, help="of load (default: %(default)s)")
     options = parser.parse_args()
     if not PROMETHEUS.exists():
         parser.error("there is no Prometheus: `make deploy-tools` fetches it")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint = folder / MODEL
-        save_base(checkpoint, tiny_llama())
-        save_connection(checkpoint, random_connection(CONNECTIONS), LANGUAGES)
-        with started(checkpoint, folder / "log") as server:
+        with started(save_served_checkpoint(folder), folder / "log") as server:
             return 0 if check(server.address, folder, options.seconds) else 1
 
 

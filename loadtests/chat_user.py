@@ -1,8 +1,8 @@
-"""A chat user for locust: asks, reads the streamed answer, checks where it was routed, and thinks.
+"""A chat user for locust: it asks, reads the streamed answer, checks where it was routed, and thinks.
 
-Beside locust's own row for the requests of each language, each answer adds to three more, by language and connection
-and for all together: time to first token, time between tokens, and tokens a second. As in locust's client for the
-OpenAI API, the size of a response is its number of tokens.
+Locust has a row for the requests of each language. Each answer adds to three more: time to first token, time between
+tokens, and tokens a second, for its language and connection and for all answers together. The size of a response is its
+number of tokens, as in locust's client for the OpenAI API.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIRST_TOKEN: Final = "first token, ms"
 BETWEEN_TOKENS: Final = "between tokens, ms"
 TOKENS_PER_SECOND: Final = "tokens/s"
 ALL: Final = "all"
-#: How the reason of a misrouted answer begins, and how one of a request that the server's limits refused does.
+#: How the failure of a misrouted answer begins, and the failure of a request that the server's limits refused.
 MISROUTED: Final = "routed as"
 REFUSED: Final = "refused with"
 _REFUSALS: Final = (429, 503)
@@ -39,18 +39,18 @@ _OPEN_LOOP_CONNECTIONS: Final = 4096
 
 @dataclass(frozen=True)
 class Served:
-    """What a server says of itself: its model, and the connection of each language."""
+    """The model that a server serves, and the connection of each language."""
 
     model: str
     connections: dict[str, str]
 
 
 class ChatUser(FastHttpUser):
-    """One user. Its class says what all do; `loadtests/locustfile.py` sets that from the command line.
+    """One user. Class attributes say what all users do; `loadtests/locustfile.py` sets them from the command line.
 
-    Closed loop: it holds one conversation after the other, and thinks before each question. Open loop
-    (``arrivals_per_second``): conversations begin at random times, independently of how long answers take, so that a
-    slow server gets no fewer of them; many users together are one stream with the sum of their rates.
+    In a closed loop, a user holds one conversation after the other, and thinks before each question. In an open loop
+    (``arrivals_per_second``), conversations begin at random times, however long answers take, so that a slow server
+    gets as many of them. Several users together are one stream with the sum of their rates.
     """
 
     abstract = True
@@ -74,7 +74,7 @@ class ChatUser(FastHttpUser):
         self._headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def on_start(self) -> None:
-        """Learn from the server what it serves; the first user does, for all."""
+        """Ask the server what it serves; the first user does so for all."""
         if self.host not in self._served:
             try:
                 model = self._get("/v1/models")["data"][0]["id"]
@@ -86,18 +86,18 @@ class ChatUser(FastHttpUser):
         self.served = self._served[self.host]
 
     def on_stop(self) -> None:
-        """Let go of what an open loop has begun."""
+        """Abandon the conversations that an open loop has begun."""
         self._running.kill()
 
     def wait_time(self) -> float:
-        """Until the next conversation begins; in a closed loop, the thinking is part of it."""
+        """Seconds until the next conversation begins. In a closed loop, thinking is part of the conversation."""
         if self.arrivals_per_second is None:
             return 0.0
         return self._chance.expovariate(self.arrivals_per_second)
 
     @task
     def talk(self) -> None:
-        """Hold a conversation, or begin one."""
+        """Hold a conversation to its end; in an open loop, only begin one."""
         conversation = self.traffic.conversation(self._questions, self.served.model, self._chance)
         if self.arrivals_per_second is None:
             self._hold(conversation)
@@ -144,6 +144,7 @@ class ChatUser(FastHttpUser):
 
     def _read(self, response: ResponseContextManager, sent: float) -> Answer:
         stream = response._response
+        assert stream is not None
         lines = iter(lambda: stream.readline(b"\n"), b"")
         try:
             return read_answer(lines, sent)
@@ -158,7 +159,7 @@ class ChatUser(FastHttpUser):
         return f"{MISROUTED} {routed}, {connection}; expected {language}, {expected}"
 
     def _record(self, answer: Answer, name: str) -> None:
-        # Past locust's total, which is of requests.
+        # Directly, since locust's own function would count these in its total, which is of requests.
         entries = self.environment.stats.get
         for row in (name, ALL):
             if answer.first_token_seconds is not None:
@@ -174,7 +175,9 @@ class ChatUser(FastHttpUser):
 
 
 def _header(response: ResponseContextManager, name: str) -> str | None:
-    return response.headers.get(name) if response.headers else None
+    value = response.headers.get(name) if response.headers else None
+    assert not isinstance(value, list), f"{name} came more than once"
+    return value
 
 
 def _refusal(response: ResponseContextManager) -> str:

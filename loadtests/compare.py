@@ -1,9 +1,9 @@
-"""Plain against connected on one running server: the same questions, in short windows that take turns.
+"""Compare plain with connected requests on one running server: the same questions, in short windows that take turns.
 
     python -m loadtests.compare http://127.0.0.1:8000
 
-prints what connected is of plain, as the median of the pairs of windows, with an interval that holds the true median
-with at least 95 % confidence, whatever the distribution (order statistics). Neighbours on the machine disturb both.
+prints the ratio of connected to plain as the median over pairs of windows, with its 95 % interval by order statistics,
+which holds for any distribution. Since windows take turns, what else runs on the machine disturbs both alike.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class CompareUser(ChatUser):
 
 
 def measure(address: str, options: argparse.Namespace) -> dict[str, list[Window]]:
-    """The windows of both, in pairs.
+    """Windows of plain and of connected requests, in pairs.
 
     Raises:
-        RuntimeError: requests failed, so that there is nothing to compare.
+        RuntimeError: requests failed or were refused.
     """
     generator = Generator(address, CompareUser)
     windows: dict[str, list[Window]] = {PLAIN: [], CONNECTED: []}
@@ -45,7 +45,7 @@ def measure(address: str, options: argparse.Namespace) -> dict[str, list[Window]
             window = generator.run(options.users, options.seconds, finish=True)
             if window.failed or window.refused or not window.answers:
                 raise RuntimeError(f"{window.refused} requests refused; failed: {window.failed[:3]}")
-            if turn >= 0:  # the first pair is for warming up
+            if turn >= 0:  # the first pair warms up
                 windows[connection].append(window)
     return windows
 

@@ -1,4 +1,4 @@
-"""How sure a median is, whatever the distribution: by order statistics."""
+"""The confidence interval of a median by order statistics, which holds for any distribution."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-#: The least number of values whose range holds the true median with `CONFIDENCE`.
+#: Fewest values for an interval: the range of fewer does not hold the true median with `CONFIDENCE`.
 FEWEST: Final = 6
 CONFIDENCE: Final = 0.95
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, and bounds: the narrowest interval of order statistics that holds the true one with 95 % confidence.
+    """The median of ``values``, and the ends of its interval.
+
+    The interval is the narrowest symmetric pair of order statistics that holds the true median with `CONFIDENCE`.
 
     Raises:
-        ValueError: there are fewer than `FEWEST` values, of which no interval holds it so surely.
+        ValueError: there are fewer than `FEWEST` values.
     """
     count, ordered = len(values), sorted(values)
     if count < FEWEST:
         raise ValueError(f"{count} values are too few for {CONFIDENCE:.0%} confidence: at least {FEWEST}")
     below, rank = 0.0, 0
-    # How likely it is that the true median lies below the next value: that many of a fair coin's throws or fewer.
+    # The true median lies below ordered[rank] as often as ``count`` throws of a coin give at most ``rank`` heads.
     while 2 * (below + math.comb(count, rank) / 2**count) <= 1 - CONFIDENCE:
         below += math.comb(count, rank) / 2**count
         rank += 1

@@ -1,4 +1,4 @@
-"""Searching for the highest rate that a server keeps up with."""
+"""The knee of a server: the highest rate of requests that it keeps up with."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ _UNDER_WAY_SHARE: Final = 0.2
 
 
 def piles_up(begun: int, ended: int) -> bool:
-    """Whether more of what began in a step was left at its end than a fifth of it and chance explain.
+    """Whether requests pile up: more began than ended, by more than a fifth and chance.
 
-    Some is always under way; by how much that differs between a step's start and its end is chance, of the order of the
-    square root of what comes.
+    Some requests are always under way. Their number differs between the start and the end of a step by chance, of the
+    order of the square root of those that begin.
+
+    Args:
+        begun: requests that began in a step.
+        ended: requests that ended in it.
     """
     return begun - ended > _UNDER_WAY_SHARE * begun + 2 * math.sqrt(begun)
 
 
 def find_knee(holds: Callable[[float], bool], first: float, precision: float) -> float:
-    """The highest rate tried that held: doubling or halving from the first until both are known, then between them.
+    """The highest rate tried that held.
+
+    The rate doubles or halves until one rate held and one did not, and then goes between the two.
 
     Args:
-        holds: tries a rate.
-        first: rate to try.
-        precision: how far above the result a rate that did not hold may be, as a share of it.
+        holds: tries a rate, and says whether it held.
+        first: the rate to try first.
+        precision: stop when a rate did not hold that is above the result by no more than this share.
 
     Raises:
-        RuntimeError: none held, or all did, or the two did not come near enough, in `MOST_STEPS`.
+        RuntimeError: in `MOST_STEPS` none held, or all did, or the two did not come near enough.
     """
     good, bad, rate = 0.0, float("inf"), first
     for _ in range(MOST_STEPS):

@@ -1,4 +1,7 @@
-"""``locust -f loadtests/locustfile.py --host URL``: chat users, and thresholds that fail the run: docs/loadtests.md."""
+"""Chat users, and thresholds that fail the run (docs/loadtests.md).
+
+locust -f loadtests/locustfile.py --host URL
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from loadtests.questions import Mix, Traffic, packaged_questions
 
 
 class LoadTestUser(ChatUser):
-    """What the command line says."""
+    """A user as the command line describes it."""
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: LocustArgumentParser) -> None:
-    """Ours, beside locust's."""
+    """Add our options to locust's."""
     what = parser.add_argument_group("cc-serve: what users ask")
     mix = "as VALUE:WEIGHT,VALUE:WEIGHT"
     what.add_argument(
@@ -49,9 +52,9 @@ def add_options(parser: LocustArgumentParser) -> None:
     bounds.add_argument("--least-tokens-per-second", type=float, default=None, help="median of answers")
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def take_options(environment: Environment, **_: Any) -> None:
-    """Before users start; a mix that is none ends the run here."""
+    """Set the users' class from the options, before users start. A mix that cannot be read ends the run here."""
     options = environment.parsed_options
     assert options is not None
     LoadTestUser.traffic = Traffic(
@@ -67,9 +70,9 @@ def take_options(environment: Environment, **_: Any) -> None:
     LoadTestUser.seed = options.seed
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
-    """Fail the run if a threshold is crossed; where it is distributed, the one that collects the figures judges."""
+    """Fail the run if a threshold is crossed. In a distributed run, the process that collects the figures judges."""
     if isinstance(environment.runner, WorkerRunner) or environment.parsed_options is None:
         return
     found = problems(environment.stats, environment.parsed_options)
@@ -81,7 +84,7 @@ def judge(environment: Environment, **_: Any) -> None:
 
 
 def problems(stats: RequestStats, options: Namespace) -> list[str]:
-    """The thresholds that were crossed, in words. Misrouted answers and a run without any are problems always."""
+    """The thresholds that were crossed, in words. Misrouted answers, and a run without answers, are always problems."""
     found = [
         f"{error.occurrences} answers {error.error}" for error in stats.errors.values() if MISROUTED in str(error.error)
     ]

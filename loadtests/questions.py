@@ -1,4 +1,4 @@
-"""What load tests ask: the questions of the packaged sample, in mixes of languages and lengths."""
+"""The questions of load tests: those of the packaged sample, in mixes of languages and lengths."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def packaged_questions() -> dict[str, list[Question]]:
 
 
 class Mix:
-    """Values that come as often as their weights say, written ``VALUE:WEIGHT,VALUE:WEIGHT``; a weight alone is 1.
+    """Values that are drawn as often as their weights say.
 
     Raises:
-        ValueError: the text is not of that form.
+        ValueError: there is no value, or a weight is negative, or all are zero.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
@@ -47,7 +47,11 @@ class Mix:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A mix as it is written on the command line."""
+        """A mix as written on the command line: ``VALUE:WEIGHT,VALUE:WEIGHT``. A value without a weight has weight 1.
+
+        Raises:
+            ValueError: the text is not of that form.
+        """
         weights = {}
         for part in text.split(","):
             value, _, weight = part.strip().partition(":")
@@ -77,14 +81,14 @@ class Mix:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What users do.
+    """What users ask.
 
     Args:
-        languages: they ask in, by weight.
-        examples: how many answered questions stand before a conversation's own; the same ones in all conversations of
-            a language, as the examples of a real prompt are, so that the server can share them.
-        turns: questions of a conversation; each request repeats what was said before.
-        output_tokens: length of the answers, in tokens.
+        languages: the languages of conversations.
+        examples: how many answered questions stand before a conversation's own. All conversations of a language have
+            the same ones, like the examples of a real prompt, so that the server can share them.
+        turns: how many questions a conversation has. Each request repeats what was said before.
+        output_tokens: length of an answer in tokens.
         connection: ``cc_connection`` of every request.
     """
 
@@ -95,7 +99,11 @@ class Traffic:
     connection: str = "auto"
 
     def conversation(self, questions: Mapping[str, list[Question]], model: str, chance: random.Random) -> Conversation:
-        """A new one."""
+        """A new conversation.
+
+        Raises:
+            ValueError: there are no questions in its language.
+        """
         language = self.languages.draw(chance)
         if language not in questions:
             raise ValueError(f"the sample has no questions in {language!r}; it has {', '.join(sorted(questions))}")
@@ -106,7 +114,7 @@ class Traffic:
 
 
 class Conversation:
-    """The requests of one conversation, each of which needs the answer to the one before: `answered` takes it."""
+    """The requests of one conversation. Before the next request, `answered` takes the answer to the one before."""
 
     def __init__(
         self,
@@ -145,7 +153,7 @@ class Conversation:
         }
 
     def answered(self, text: str) -> None:
-        """Go on from an answer."""
+        """Take the answer to the last request."""
         self._messages.append({"role": "assistant", "content": text})
 
     def _say(self, text: str) -> None:

@@ -3,10 +3,10 @@
     python -m loadtests.ramp http://127.0.0.1:8000
 
 Requests arrive at random times, whether earlier ones are answered or not. The rate doubles until the 99th percentile of
-the time to first token is above the objective, or more than 1 % of requests are refused or fail; a few steps between
-narrow the knee down. Then the server is overloaded. The exit code is 1 when goodput, the answers a second that are
-whole and began within the objective, falls there below ``--least-share`` of its peak. The limits that keep it up are
-the server's own: docs/loadtests.md says how to set them.
+the time to first token is above the objective, or more than 1 % of requests are refused or fail. A few steps between
+narrow the knee down. Then the server is overloaded. Goodput is the number of answers a second that are whole and began
+within the objective. The exit code is 1 when overload takes goodput below ``--least-share`` of its peak. The server's
+own limits keep it up: docs/loadtests.md says how to set them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,24 @@ _ALLOWED_SHARE: Final = 0.01  # the objective is for 99 % of requests
 
 
 class RampUser(ChatUser):
-    """One stream of arrivals."""
+    """One stream of requests that arrive at random."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a rate led to; all but the percentiles of the time to first token (seconds) in requests a second.
+    """What the server did at one rate. Figures are requests a second, where nothing else is said.
 
     Args:
-        rate: that was meant.
-        begun: that came by chance.
-        kept_up: whether about as many ended as began.
+        rate: the rate that was asked for.
+        begun: the rate that chance made of it.
+        answered: whole answers.
+        good: whole answers that began within the objective.
+        refused: requests that the server's limits refused.
+        failed: other failures.
+        tokens_per_second: tokens of all answers a second.
+        first_token_p50: median seconds to the first token.
+        first_token_p99: 99th percentile of seconds to the first token.
+        kept_up: whether about as many requests ended as began.
     """
 
     rate: float
@@ -51,7 +58,7 @@ class Step:
 
     @classmethod
     def of(cls, rate: float, window: Window, objective: float) -> Self:
-        """From what was seen."""
+        """The step at ``rate``, from what its window saw."""
         return cls(
             rate,
             window.begun / window.seconds,
@@ -66,7 +73,7 @@ class Step:
         )
 
     def holds(self, objective: float) -> bool:
-        """Whether the objective is kept, also for those that were refused, and nearly all that came were answered."""
+        """Whether first tokens came in time, hardly a request was refused or failed, and none piled up."""
         turned_away = self.refused + self.failed
         few = turned_away <= _ALLOWED_SHARE * (self.answered + turned_away)
         return self.first_token_p99 <= objective and few and self.kept_up
@@ -82,10 +89,10 @@ HEADER: Final = (
 
 
 class Ramp:
-    """Steps of one server.
+    """Measures a server step by step.
 
     Args:
-        options: of the command.
+        options: the command's options.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -97,7 +104,7 @@ class Ramp:
         self._generator = Generator(options.address, RampUser)
 
     def measure(self, rate: float) -> Step:
-        """One step."""
+        """Measure one step, and print it."""
         RampUser.arrivals_per_second = rate
         window = self._generator.run(1, self.options.seconds, warm_up=self.options.warm_up)
         step = Step.of(rate, window, self.options.objective)

@@ -1,11 +1,10 @@
-"""Several servers, and clients that count what becomes of their streams while servers are killed or restarted."""
+"""Servers that can be killed and restarted, and clients that count what becomes of their streams meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -13,18 +12,19 @@ from typing import Final
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.programs import serve_command
 
 TOKENS: Final = 400
 _START_SECONDS: Final = 300
 _STOP_SECONDS: Final = 60
 
-#: What became of a request: `FINISHED`; `BROKEN` after its first event; `SILENT`: a response began, but no event came;
-#: `UNANSWERED`: the connection failed before; `REFUSED`: 503, to be sent elsewhere. Or ``status`` and a number.
+#: What became of a request. `BROKEN`: the stream ended after its first event. `SILENT`: a response began, but no event
+#: came. `UNANSWERED`: the connection failed before. `REFUSED`: 503, to be sent elsewhere. Or ``status`` and a number.
 FINISHED, BROKEN, SILENT, UNANSWERED, REFUSED = "finished", "broken", "silent", "unanswered", "refused"
 
 
 class Replica:
-    """One server, started again on the same port."""
+    """One server. Whenever it is started again, it has the same port."""
 
     def __init__(self, checkpoint: Path, flags: list[str]) -> None:
         self.checkpoint = checkpoint
@@ -35,30 +35,33 @@ class Replica:
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
-        command = [Path(sys.executable).with_name("cc-serve"), "serve", self.checkpoint, "--port", str(self.port)]
         quiet = asyncio.subprocess.DEVNULL
         self.process = await asyncio.create_subprocess_exec(
-            *command, *self.flags, stdout=quiet, stderr=quiet, start_new_session=True
+            *serve_command(self.checkpoint, self.port),
+            *self.flags,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
         )
         await wait_until_ready(f"{self.address}/ready")
 
     async def stop(self) -> int:
-        """Stop it as a supervisor does; its exit code."""
+        """Stop it as a supervisor does, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(_STOP_SECONDS):
             return await self.process.wait()
 
     async def kill(self) -> None:
-        """End all of its processes at once, as a machine that fails does."""
+        """Kill all of its processes at once, as when a machine fails."""
         os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
 
 
 async def wait_until_ready(url: str) -> None:
-    """Until it answers with success.
+    """Wait until ``url`` answers with success.
 
     Raises:
-        TimeoutError: it does not in minutes.
+        TimeoutError: it did not within `_START_SECONDS`.
     """
     async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient() as client:
         while True:
@@ -71,12 +74,12 @@ async def wait_until_ready(url: str) -> None:
 
 
 class Load:
-    """Clients that ask without pause, in streams, and count what became of them.
+    """Clients that ask for streams without pause, and count what becomes of them.
 
     Args:
-        addresses: that they ask in turns; one that refuses, or cannot be reached, is followed by the next.
-        model: that they name.
-        tokens: of each answer.
+        addresses: the servers, which each client asks in turns.
+        model: the model that requests name.
+        tokens: length of each answer.
     """
 
     def __init__(self, addresses: list[str], model: str, tokens: int = TOKENS) -> None:
@@ -87,7 +90,7 @@ class Load:
         self.over = False
 
     async def run(self, number: int) -> None:
-        """Be one client."""
+        """One client: ask until the load is over."""
         async with httpx.AsyncClient(timeout=120) as client:
             turn = number
             while not self.over:

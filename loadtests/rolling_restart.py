@@ -1,8 +1,8 @@
-"""Two replicas restarted one after the other under load: how many streams break. None should.
-
-Clients do what a load balancer does: they go to the other replica when one refuses them before an answer has begun.
+"""Restart two replicas under load, one after the other, and count the streams that break. None should.
 
     python -m loadtests.rolling_restart CHECKPOINT
+
+Clients do what a load balancer does: they go to the other replica when one refuses them before an answer has begun.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from loadtests.replicas import FINISHED, REFUSED, UNANSWERED, Load, Replica
 
 
 async def restart_both(checkpoint: Path, clients: int, flags: list[str]) -> Counter[str]:
-    """Restart each of two replicas under the load of so many clients; what became of their requests."""
+    """Restart each of two replicas under the load of ``clients``, and count what became of their requests."""
     replicas = [Replica(checkpoint, flags) for _ in range(2)]
     await asyncio.gather(*(replica.start() for replica in replicas))
     load = Load([replica.address for replica in replicas], checkpoint.resolve().name)
@@ -36,7 +36,7 @@ async def restart_both(checkpoint: Path, clients: int, flags: list[str]) -> Coun
 
 
 def main() -> int:
-    """Restart, print, and say by the exit code whether a stream broke."""
+    """Restart and print; the exit code is 1 when a stream broke."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--clients", type=int, default=6)

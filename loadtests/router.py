@@ -2,8 +2,8 @@
 
     python -m loadtests.router CHECKPOINT
 
-The options that it does not know are the servers'. The clients do not go elsewhere by themselves: what the router does
-not send on is lost.
+Options that this command does not know go to the servers. Clients know the router only: a request that it does not send
+on is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,13 +22,14 @@ import httpx
 
 from loadtests.replicas import BROKEN, FINISHED, Load, Replica, wait_until_ready
 from tests.support.ports import free_port
+from tests.support.programs import installed
 
 _CHAT: Final = "/v1/chat/completions"
 _GERMAN: Final = [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}]
 
 
 def vllm_router(port: int, replicas: list[Replica]) -> list[str]:
-    """The command of the `vllm-router` package, with the options that make it send on what a lost replica had."""
+    """The command of the `vllm-router` package, which sends on to others what a lost replica was asked."""
     health = (
         "--health-check-endpoint",
         "/ready",
@@ -38,7 +39,7 @@ def vllm_router(port: int, replicas: list[Replica]) -> list[str]:
         "1",
     )
     return [
-        *(str(Path(sys.executable).with_name("vllm-router")), "--port", str(port)),
+        *(installed("vllm-router"), "--port", str(port)),
         *("--worker-urls", *(replica.address for replica in replicas), "--policy", "cache_aware"),
         *(*health, "--health-check-timeout-secs", "1", "--health-success-threshold", "1"),
         *("--cb-failure-threshold", "1", "--cb-success-threshold", "1", "--cb-timeout-duration-secs", "2"),
@@ -48,7 +49,7 @@ def vllm_router(port: int, replicas: list[Replica]) -> list[str]:
 
 @asynccontextmanager
 async def started(command: list[str], address: str, log: Path) -> AsyncIterator[None]:
-    """A router, until the block ends."""
+    """Run a router until the block ends."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output)
     try:
@@ -60,7 +61,7 @@ async def started(command: list[str], address: str, log: Path) -> AsyncIterator[
 
 
 async def passing_through(address: str, model: str) -> dict[str, bool]:
-    """What of this project's API arrives, in both directions."""
+    """Which parts of this project's API pass through the router, in both directions."""
     body: dict[str, Any] = {"model": model, "messages": _GERMAN, "max_tokens": 16, "temperature": 0}
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         connected = await client.post(_CHAT, json={**body, "cc_details": True}, headers={"X-Request-Id": "one"})
@@ -88,8 +89,10 @@ async def passing_through(address: str, model: str) -> dict[str, bool]:
     }
 
 
-async def under_load(address: str, model: str, clients: int, disturb: Any) -> Counter[str]:
-    """What became of requests while ``disturb`` ran, and in the seconds before and after."""
+async def under_load(
+    address: str, model: str, clients: int, disturb: Callable[[Load], Awaitable[None]]
+) -> Counter[str]:
+    """Count what became of requests while ``disturb`` ran, and in the seconds before and after."""
     load = Load([address], model)
     tasks = [asyncio.create_task(load.run(number)) for number in range(clients)]
     await asyncio.sleep(3)
@@ -101,7 +104,7 @@ async def under_load(address: str, model: str, clients: int, disturb: Any) -> Co
 
 
 async def measure(options: argparse.Namespace, flags: list[str], folder: Path) -> bool:
-    """Everything; whether nothing was lost that had not begun, and nothing at all in the restart."""
+    """Measure everything, and return whether only streams were lost that a killed replica had begun."""
     replicas = [Replica(options.checkpoint, flags) for _ in range(2)]
     port = free_port()
     address, model = f"http://127.0.0.1:{port}", options.checkpoint.resolve().name
@@ -135,7 +138,7 @@ async def measure(options: argparse.Namespace, flags: list[str], folder: Path) -
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when something was lost that need not be."""
+    """Measure; the exit code is 1 when something was lost that need not be lost."""
     parser = argparse.ArgumentParser(
         "python -m loadtests.router", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

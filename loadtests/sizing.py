@@ -1,7 +1,9 @@
-"""How many requests a fleet serves, from what one replica was measured to: ``python -m loadtests.sizing CHECKPOINT``.
+"""How many requests a fleet serves, computed from what one replica was measured to serve.
 
-Arithmetic with stated assumptions, no simulation of an engine: what one replica does comes from `loadtests/ramp.py` on
-your model, GPU and traffic. docs/scaling.md says where the other figures come from.
+    python -m loadtests.sizing CHECKPOINT
+
+This is arithmetic with stated assumptions, and no simulation of an engine. `loadtests/ramp.py` measures one replica
+with your model, GPU and traffic. docs/scaling.md says where the other figures come from.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ _GIB: Final = 2**30
 
 @dataclass(frozen=True)
 class Model:
-    """What a checkpoint needs in memory, in bytes; on each of the GPUs that share it, tensors are divided.
+    """The memory that a checkpoint needs, in bytes. The GPUs of a replica share it, apart from the connection.
 
     Args:
-        weights: of the model.
-        connection: of its connection; not divided.
-        full_cache: of the KV cache for a token, in layers that attend to everything.
-        window_cache: of the KV cache for a token, in layers that attend to a window only.
-        window: tokens that those keep.
+        weights: the model's weights.
+        connection: the connection, which each GPU holds whole.
+        full_cache: KV cache for a token, in layers that attend to everything.
+        window_cache: KV cache for a token, in layers that attend to a window.
+        window: tokens in that window.
     """
 
     weights: int
@@ -55,14 +57,14 @@ class Model:
         return cls(weights, connection, (layers - windowed) * row, windowed * row, config.get("sliding_window") or 0)
 
     def cache(self, tokens: float) -> float:
-        """Bytes of a request's KV cache."""
+        """Bytes of the KV cache of a request of so many tokens."""
         return self.full_cache * tokens + self.window_cache * min(tokens, self.window)
 
 
 def _row(config: Mapping[str, Any]) -> int:
     heads = config.get("num_key_value_heads") or config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return 2 * heads * size * _BYTES[config.get("dtype") or config["torch_dtype"]]
+    return 2 * int(heads) * int(size) * _BYTES[config.get("dtype") or config["torch_dtype"]]
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ class Replica:
 
     Args:
         knee: requests a second at which first tokens just come within the objective.
-        seconds: that a request takes there.
-        tokens: of a request, prompt and answer.
-        output_tokens: of the answer.
-        gpus: that share the model.
-        gpu_bytes: memory of each that vLLM may use.
-        reserve_bytes: of that, what activations and CUDA graphs take.
-        front_end_seconds: of one core for a request, apart from its tokens.
-        front_end_token_seconds: of one core for each token that is streamed.
+        seconds: duration of a request at the knee.
+        tokens: tokens of a request, prompt and answer.
+        output_tokens: tokens of an answer.
+        gpus: GPUs that share the model.
+        gpu_bytes: memory of each GPU that vLLM may use.
+        reserve_bytes: the part of that which activations and CUDA graphs take.
+        front_end_seconds: seconds of one core for a request, apart from its tokens.
+        front_end_token_seconds: seconds of one core for each token that is streamed.
     """
 
     knee: float
@@ -92,7 +94,7 @@ class Replica:
     front_end_token_seconds: float
 
     def limits(self, model: Model) -> dict[str, float]:
-        """Requests a second that each of its parts could serve; the least is what it serves."""
+        """Requests a second that each part of the replica could serve. The replica serves the least of them."""
         free = self.gpus * (self.gpu_bytes - self.reserve_bytes - model.connection) - model.weights
         at_once = max(0.0, free) / model.cache(self.tokens)
         return {
@@ -104,14 +106,14 @@ class Replica:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Many of them.
+    """Many replicas, and what is needed around them.
 
     Args:
-        utilisation: share of the knee that is planned for: load is not even, in time or between replicas.
-        spare_share: share of replicas that may be missing at a time, at least one where there are several.
+        utilisation: share of the knee that is planned for, since load is uneven in time and between replicas.
+        spare_share: share of replicas that may be missing at a time; at least one, where there are several.
         router_rate: requests a second that one router passes on.
-        series: that one replica's ``/metrics`` has.
-        prometheus_series: that one Prometheus holds well.
+        series: series in one replica's ``/metrics``.
+        prometheus_series: series that one Prometheus holds well.
     """
 
     utilisation: float
@@ -121,7 +123,7 @@ class Fleet:
     prometheus_series: float
 
     def row(self, gpus: int, replica: Replica, model: Model) -> dict[str, Any]:
-        """What so many GPUs serve, and what is needed around them."""
+        """What so many GPUs serve, and how many routers and Prometheus servers they need."""
         replicas = gpus // replica.gpus
         spare = max(1, math.ceil(replicas * self.spare_share)) if replicas > 1 else 0
         limits = replica.limits(model)

@@ -1,9 +1,10 @@
-"""Hours in minutes: mixed languages, streams, clients that leave and requests that are wrong, against a tiny server.
+"""Hours of traffic in minutes: languages, streams, clients that leave, and bad requests, against a tiny server.
 
-``python -m loadtests.soak --minutes 20`` starts a server over a tiny random model, sends, and then says whether memory
-stayed flat (after a warm-up, over all of the server's processes), whether any request is stuck, and whether the
-counters add up: requests that were sent = the sum of their outcomes. Prints a table and one line of JSON; the exit code
-is 1 when something does not hold.
+    python -m loadtests.soak --minutes 20
+
+starts a server over a tiny random model and sends. Then it says whether memory stayed flat (after a warm-up, over all
+of the server's processes), whether a request is stuck, and whether the counters add up: requests sent are the sum of
+outcomes. It prints a table and a line of JSON. The exit code is 1 when something does not hold.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
-from cc_core.checkpoint import save_connection
-from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, started
-from tests.support.tiny import random_connection, tiny_llama
-from tests.support.tiny_tokenizer import save_base
+from tests.support.server import MODEL, save_served_checkpoint, started
 
 TEXTS: Final = (
     "Where is the train station, please?",
@@ -37,7 +35,7 @@ TEXTS: Final = (
     "123",
     "",
 )
-# A KV cache that is soon full: memory that the first use of its pages takes is no leak.
+# A small KV cache, which is soon full: memory grows while its pages are used for the first time, and that is no leak.
 FLAGS: Final = ("--disable-uvicorn-access-log", "--num-gpu-blocks-override", "64")
 CHAT: Final = "/v1/chat/completions"
 MOST_GROWTH: Final = 0.02
@@ -48,8 +46,8 @@ class Soak:
     """The clients of one run.
 
     Args:
-        address: of the server.
-        seed: of what they send.
+        address: URL of the server.
+        seed: decides what they send.
     """
 
     def __init__(self, address: str, seed: int) -> None:
@@ -102,12 +100,12 @@ class Soak:
 
 
 def memory(process: psutil.Process) -> int:
-    """Bytes that the server's processes hold for themselves."""
+    """Bytes that the server's processes have for themselves."""
     return sum(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
 
 
 async def metrics(session: aiohttp.ClientSession, address: str) -> dict[str, float]:
-    """Every sample of ``/metrics``, by its whole name."""
+    """The value of every sample of ``/metrics``, by its name and labels."""
     async with session.get(address + "/metrics") as response:
         lines = (await response.text()).splitlines()
     return {
@@ -116,10 +114,10 @@ async def metrics(session: aiohttp.ClientSession, address: str) -> dict[str, flo
 
 
 async def soak(address: str, process: psutil.Process, options: argparse.Namespace) -> dict[str, Any]:
-    """Send for so many minutes, and report."""
+    """Send for ``--minutes``, and report."""
     load = Soak(address, options.seed)
     timeout = aiohttp.ClientTimeout(total=120)
-    # A connection each: what is sent on a kept one just when the server closes it is counted by nobody.
+    # A new connection for each request: a request on a kept one is lost, uncounted, if the server closes it just then.
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         start = time.monotonic()
@@ -160,18 +158,18 @@ async def soak(address: str, process: psutil.Process, options: argparse.Namespac
 
 
 def main() -> int:
-    """Run, print, and say by the exit code whether everything held."""
-    parser = argparse.ArgumentParser("python -m loadtests.soak", description=__doc__)
+    """Run and print; the exit code is 1 when something did not hold."""
+    parser = argparse.ArgumentParser(
+        "python -m loadtests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--clients", type=int, default=8, help="that send at the same time (default: %(default)s)")
     parser.add_argument("--warm-up", type=float, default=0.25, help="share of the time before memory is compared")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / MODEL
-        save_base(checkpoint, tiny_llama())
-        save_connection(checkpoint, random_connection(CONNECTIONS), LANGUAGES)
-        with started(checkpoint, Path(folder) / "log", *FLAGS) as server:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with started(save_served_checkpoint(folder), folder / "log", *FLAGS) as server:
             report = asyncio.run(soak(server.address, psutil.Process(server.process.pid), options))
     for name, value in report.items():
         print(f"{name:>16}: {value}")

@@ -1,4 +1,4 @@
-"""A streamed answer, read and timed as its client sees it."""
+"""Reads a streamed answer, and times it as its client sees it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answer:
-    """What came of a streamed chat request.
+    """The answer to a streamed chat request.
 
     Args:
-        first_token_seconds: from sending the request to the first piece of text; None if there was none.
-        gaps: seconds between one piece and the next; a piece is one token unless tokens came faster than they are read.
-        seconds: from sending the request to the end.
-        tokens: of the answer, as the server counts them.
-        text: of the answer.
-        failure: why it is not whole; None if it is.
+        first_token_seconds: from sending the request to the first piece of text; None where there was none.
+        gaps: seconds between pieces. A piece is one token, unless tokens came faster than they are read.
+        seconds: from sending the request to the end of the stream.
+        tokens: length of the answer, as the server counts it.
+        text: the answer.
+        failure: why the answer is not whole; None where it is.
     """
 
     first_token_seconds: float | None = None
@@ -30,7 +30,7 @@ class Answer:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """After the first token; None for answers of one token."""
+        """Tokens a second after the first token; None for an answer of one token."""
         duration = sum(self.gaps)
         return (self.tokens - 1) / duration if self.tokens > 1 and duration > 0 else None
 
@@ -39,9 +39,9 @@ def read_answer(lines: Iterable[bytes], sent: float, clock: Callable[[], float] 
     """Read a stream of server-sent events to its end.
 
     Args:
-        lines: of the response's body, as they arrive.
+        lines: lines of the response's body, as they arrive.
         sent: when the request was sent, by ``clock``.
-        clock: gives seconds.
+        clock: returns seconds.
     """
     answer = Answer(failure="the stream ended before [DONE]")
     last = None

@@ -1,6 +1,6 @@
-"""Short measurements of one server with locust as a library, for those that need several: compare.py and ramp.py.
+"""Short measurements of one server, with locust as a library: compare.py and ramp.py need several.
 
-This module is imported before anything that opens sockets: locust makes them gevent's.
+Import this module before anything that opens sockets, since locust replaces them with gevent's.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from loadtests.streaming import Answer
 
 @dataclass
 class Window:
-    """What was seen in a stretch of time.
+    """What was seen in one stretch of time.
 
     Args:
-        seconds: it lasted.
+        seconds: its length.
         begun: conversations of an open loop that began in it.
-        answers: that ended in it, whole.
-        refused: requests that the server's limits turned away.
-        failed: other failures, and why.
+        answers: whole answers that ended in it.
+        refused: requests that the server's limits refused.
+        failed: the reasons of other failures.
     """
 
     seconds: float = 0.0
@@ -39,7 +39,7 @@ class Window:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all answers together."""
+        """Tokens of all answers together, a second."""
         return sum(answer.tokens for answer in self.answers) / self.seconds
 
     @property
@@ -48,7 +48,7 @@ class Window:
         return statistics.fmean(gap for answer in self.answers for gap in answer.gaps)
 
     def first_token(self, share: float) -> float:
-        """Seconds within which so large a share of answers began."""
+        """Seconds within which ``share`` of the answers began."""
         times = sorted(answer.first_token_seconds or 0.0 for answer in self.answers)
         return times[min(len(times) - 1, int(share * len(times)))] if times else float("inf")
 
@@ -58,28 +58,28 @@ class Window:
 
 
 class Generator:
-    """Sends the traffic of a kind of users, window by window.
+    """Sends the traffic of one class of users, window by window.
 
     Args:
-        address: of the server.
-        users: class of the users.
+        address: URL of the server.
+        users: the class.
     """
 
     def __init__(self, address: str, users: type[ChatUser]) -> None:
         self._users = users
         self._environment = Environment(user_classes=[users], host=address)
-        self._environment.events.request.add_listener(self._note)
+        self._environment.events.request.add_listener(self._note)  # type: ignore[no-untyped-call]
         self._runner = self._environment.create_local_runner()
         self._window = Window()
 
     def run(self, users: int, seconds: float, *, warm_up: float = 0.0, finish: bool = False) -> Window:
-        """Let users work for so many seconds, and tell what was seen.
+        """Let users work, and return what was seen.
 
         Args:
             users: how many.
-            seconds: that count.
-            warm_up: seconds before, that do not.
-            finish: count also what is begun in that time and ends later, and the time until then.
+            seconds: length of the window.
+            warm_up: seconds of work before the window, which do not count.
+            finish: let requests end that began in the window, and count them and the time until then.
         """
         self._environment.stop_timeout = 600 if finish else 0
         self._window = Window()
@@ -110,7 +110,7 @@ class Generator:
 
 
 def add_traffic(parser: argparse.ArgumentParser, languages: str | None = None) -> None:
-    """The options that say what is asked."""
+    """Add the options that say what is asked."""
     parser.add_argument("address", help="of the server, such as http://127.0.0.1:8000")
     every = ",".join(packaged_questions())
     parser.add_argument("--languages", default=languages or every, help="VALUE:WEIGHT,... (default: %(default)s)")
@@ -120,7 +120,7 @@ def add_traffic(parser: argparse.ArgumentParser, languages: str | None = None) -
 
 
 def traffic(options: argparse.Namespace, connection: str = "auto") -> Traffic:
-    """The traffic that they say."""
+    """The traffic that these options describe."""
     return Traffic(
         Mix.parse(options.languages),
         Mix.of_numbers(options.examples),

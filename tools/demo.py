@@ -1,4 +1,7 @@
-"""``make run``: make the base model, train it a little, serve it, and say how to ask. Each stage keeps its result."""
+"""``make run``: make the base model, train it for a few minutes, serve it, and show how to ask it.
+
+Each stage keeps its result, so that the next ``make run`` skips it.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ SWAHILI = "Juma ana ndizi 3. Anapata ndizi 2 zaidi. Ana ndizi ngapi kwa jumla?"
 GERMAN = "Was ist die Hauptstadt von Deutschland?"
 ENGLISH = "What is the capital of Kenya?"
 READY_SECONDS = 600
-# Nothing is fetched and nothing is reported; vLLM's many lines would bury the few that matter here.
+# Fetch nothing and report nothing. vLLM's many lines would bury the few that matter here.
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-# Eager: starts in two thirds of the time and needs no C++ compiler, for a tenth of the speed.
+# Eager mode starts in two thirds of the time and needs no C++ compiler; it costs a tenth of the speed.
 FLAGS = ("--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "16", "--disable-uvicorn-access-log")
 
 
 class DemoError(RuntimeError):
-    """A stage failed; the message says which, and what to do."""
+    """A stage failed. The message says which, and what to do."""
 
 
 def main() -> int:
-    """Run the stages; the server's exit code, or 1."""
+    """Run the stages, and return the server's exit code, or 1 where a stage failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
@@ -50,7 +53,7 @@ def main() -> int:
 
 
 def check_port(host: str, port: int) -> None:
-    """Find out about a taken port before the minutes that training takes."""
+    """Stage 1: refuse a taken port now, and not after the minutes of training."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -78,12 +81,12 @@ def train() -> None:
 
 
 def serve(host: str, port: int) -> int:
-    """Stage 4: the server, until it is stopped; its exit code."""
+    """Stage 4: run the server until it is stopped, and return its exit code."""
     say("4/4 Starting the server (a minute or two); Ctrl-C stops it")
     address = f"http://{host}:{port}"
     command = [str(BIN / "cc-serve"), "serve", str(TUNED), "--host", host, "--port", str(port), *FLAGS]
     server = subprocess.Popen(command)
-    # Ctrl-C reaches the server by itself, being sent to the whole foreground group; SIGTERM is passed on.
+    # A terminal sends Ctrl-C to the server, too. SIGTERM comes to this process only, which passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     if wait_until_ready(server, address):
@@ -94,7 +97,11 @@ def serve(host: str, port: int) -> int:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> bool:
-    """Whether the server came up; False when it ended instead."""
+    """Wait until the server is ready; False when it ended instead.
+
+    Raises:
+        DemoError: it was not ready after `READY_SECONDS`.
+    """
     deadline = time.monotonic() + READY_SECONDS
     while server.poll() is None:
         try:
@@ -109,7 +116,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> bool:
 
 
 def show(address: str, question: str) -> None:
-    """Ask one question, and print the answer and what the response's headers say about the connection."""
+    """Ask one question, and print the answer, its language and its connection."""
     request = urllib.request.Request(
         f"{address}/v1/chat/completions", json.dumps(body(question)).encode(), {"Content-Type": "application/json"}
     )
@@ -126,13 +133,13 @@ def body(question: str) -> dict[str, object]:
 
 
 def curl_line(address: str) -> str:
-    """A line for the shell; -i shows the headers that say what was done."""
+    """A command line; -i shows the headers that tell language and connection."""
     data = json.dumps(body(SWAHILI), ensure_ascii=False)
     return f"curl -i {address}/v1/chat/completions -H 'Content-Type: application/json' -d '{data}'"
 
 
 def snippet(address: str) -> str:
-    """The same in Python, and once more with the connection switched off."""
+    """The same in Python, once with the connection and once without."""
     return f"""\
 from openai import OpenAI
 
@@ -150,7 +157,11 @@ for cc_connection in ("auto", "off"):
 
 
 def run(*command: str) -> None:
-    """Run one stage's command, its output shown as it comes."""
+    """Run one stage's command.
+
+    Raises:
+        DemoError: it failed.
+    """
     done = subprocess.run(command, check=False)
     if done.returncode:
         raise DemoError(f"this failed, see above: {' '.join(command)}")

@@ -1,7 +1,9 @@
-"""Choose the packaged sample from a full set of MKQA and MGSM rows: ``make_sample.py ROWS.jsonl.gz SAMPLE.jsonl``.
+"""Choose the packaged sample from a full set of MKQA and MGSM rows.
 
-Eighteen short rows for each of sixteen languages, the same choice every time. Languages take turns, each with its
-shortest row first, so that the first n rows are a quick and balanced training set too.
+    python -m tools.make_sample ROWS.jsonl.gz SAMPLE.jsonl
+
+chooses eighteen short rows for each of sixteen languages, the same ones every time. Languages take turns, and each
+begins with its shortest row: the first n rows are a quick and balanced training set, too.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ Rows = dict[tuple[str, str], dict[str, Row]]  # by task and language, then by it
 
 
 def read(path: Path) -> Rows:
-    """Rows of the two tasks."""
+    """The rows of both tasks."""
     rows: Rows = defaultdict(dict)
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for line in file:

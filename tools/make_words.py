@@ -3,8 +3,8 @@
     pip install --no-deps wordfreq stopwordsiso msgpack
     python -m tools.make_words --data DIR
 
-Frequencies come from wordfreq where it has the language. For Basque, Swahili and Yoruba they are counted in the tuning
-half of NTREX and in the training prompts whose licences allow it; stopwords-iso adds the little words of others.
+Frequencies come from wordfreq, where it has the language. For Basque, Swahili and Yoruba they are counted in the tuning
+half of NTREX and in those training prompts whose licences allow it. stopwords-iso adds function words of others.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from typing import Any, Final
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from cc_core.language.scripts import Script
 from cc_core.language.words import FLOOR, SCRIPTS_WITH_WORDS, UNLISTED, WORDS_FILE, words_of
 
-# How many of the commonest words are kept of a language that is served, and of a neighbour.
+# How many of its commonest words are kept of a served language, and of a neighbour.
 SERVED_WORDS: Final = 5_000
 NEIGHBOUR_WORDS: Final = 1_000
-# wordfreq's name of a language where it has another.
+# wordfreq's code of a language, where it is another than ours.
 WORDFREQ_NAMES: Final = {"no": "nb", "tl": "fil", "hr": "sh", "sr": "sh"}
 COUNTED: Final = ("eu", "sw", "yo")
 # xnli and xlsum may not be used commercially.
 COUNTED_TASKS: Final = ("mgsm", "mkqa", "mmmlu", "xquad", "xstorycloze")
-# How often a word is written without its diacritics.
+# The share of a word's uses in which it is written without its diacritics.
 UNACCENTED_SHARE: Final = 0.2
 UNACCENTED_LETTERS: Final = str.maketrans({"ı": "i", "đ": "d", "ł": "l", "ø": "o"}) | {ord("ß"): "ss"}
-# The share of all words that a list of little words stands for, and that of one which the counted texts lack.
+# The share of all words that a whole list of function words gets, and the share of one that the counted texts lack.
 STOPWORDS_SHARE: Final = 0.4
 COUNTED_STOPWORD_SHARE: Final = 0.0001
 # Words that the lists lack, by language, and the share that they get.
@@ -47,7 +48,7 @@ MORE_WORDS_SHARE: Final = 0.003
 
 
 def frequencies(language: str, data: Path) -> dict[str, float]:
-    """Words and their share of all words, as far as a source knows the language."""
+    """Words and their share of all words; empty where no source knows the language."""
     shares: dict[str, float] = defaultdict(float)
     if language in COUNTED:
         counts = Counter(word for text in _texts(language, data) for word in _no_names(text))
@@ -69,8 +70,8 @@ def frequencies(language: str, data: Path) -> dict[str, float]:
     return dict(shares)
 
 
-def table(script: Script, data: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """The vocabulary of a script, its languages, and tenths of powers of ten that each word's share is below one."""
+def table(script: Script, data: Path) -> tuple[list[str], list[str], NDArray[np.uint8]]:
+    """The W words of a script, its C languages, and -10 times the common logarithm of each word's share [W, C]."""
     named = (*script.languages, *script.neighbours)
     found = {language: shares for language in named if (shares := frequencies(language, data))}
     vocabulary = sorted(
@@ -81,14 +82,14 @@ def table(script: Script, data: Path) -> tuple[list[str], list[str], np.ndarray]
             if re.match(f"[{script.letters}]", word)
         }
     )
-    # What is missing from a list of little words may still be a word of the language.
+    # A word that a list of function words lacks may still be a word of the language.
     floors = {language: FLOOR if len(shares) >= NEIGHBOUR_WORDS else UNLISTED for language, shares in found.items()}
     columns = [[_tenths(shares.get(word, 0.0), floors[name]) for word in vocabulary] for name, shares in found.items()]
     return vocabulary, list(found), np.array(columns, np.uint8).T
 
 
 def unaccented(word: str) -> str:
-    """``word`` as typed on a keyboard without its diacritics."""
+    """``word`` as typed on a keyboard that lacks its diacritics."""
     plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
     return plain.translate(UNACCENTED_LETTERS)
 

@@ -1,4 +1,9 @@
-"""Take the playground's screenshots for docs/images, of a running server: ``python -m tools.playground_images URL``."""
+"""Take the screenshots of the playground in docs/images.
+
+    python -m tools.playground_images URL
+
+URL is that of a running server.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,13 @@ TABLET: Final = {"width": 800, "height": 1000}
 TELEPHONE: Final = {"width": 375, "height": 845}
 ANSWER_SECONDS: Final = 120
 TOKENS: Final = 24
-#: One that the demo's model answers in a word.
+#: A question that the demo's model answers in a word.
 QUESTION: Final = "¿Cuál es la capital de España?"
 
 
 def main() -> None:
-    """Take them all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Take all screenshots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", metavar="URL", help="of a server, such as http://127.0.0.1:8000")
     parser.add_argument("--output", type=Path, default=IMAGES, metavar="DIR")
     options = parser.parse_args()
@@ -36,7 +41,7 @@ def main() -> None:
 
 
 def take(browser: Browser, url: str, output: Path) -> None:
-    """Every state and width that docs/playground.md shows."""
+    """Take every state and width that docs/playground.md shows."""
     output.mkdir(parents=True, exist_ok=True)
     with opened(browser, url, viewport=DESKTOP, color_scheme="light") as page:
         page.get_by_label("Question", exact=True).fill(QUESTION)
@@ -59,7 +64,7 @@ def take(browser: Browser, url: str, output: Path) -> None:
 
 @contextmanager
 def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
-    """The page, connected."""
+    """The page, once it has read the server's connections."""
     context = browser.new_context(**options)
     page = context.new_page()
     page.goto(f"{url}/playground")
@@ -86,7 +91,7 @@ def send(page: Page) -> None:
 
 
 def save(page: Page, path: Path, *, full: bool = False) -> None:
-    """Write a screenshot with a palette, which is a third of its size."""
+    """Write a screenshot with a palette, which takes a third of the space."""
     page.wait_for_timeout(400)  # transitions
     picture = Image.open(io.BytesIO(page.screenshot(full_page=full)))
     picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(

@@ -1,4 +1,8 @@
-"""Telling apart languages that share a script, from their commonest words and their n-grams."""
+"""Tells apart the languages of one script, by their commonest words and their n-grams.
+
+The classifier chooses among the served languages and their common neighbours that are not served, so that Italian is
+undecided and not Spanish.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +16,44 @@ from numpy.typing import NDArray
 from cc_core.language.ngrams import NgramModel, ngram_model
 from cc_core.language.scripts import LATIN, Script
 from cc_core.language.words import SCRIPTS_WITH_WORDS, word_table, words_of
+from cc_core.names import ENGLISH
 
-# Found on the tuning half of `benchmarks/routing.py`: how much n-grams and words count, in natural logarithms.
+_LN10: Final = math.log(10)
+
+# How much n-grams and words count, and how likely languages are beforehand, in natural logarithms. Found on the tuning
+# half of `benchmarks/routing.py`.
 NGRAM_WEIGHT: Final = 2.0
-WORD_WEIGHT: Final = 0.6 * math.log(10)
-# What a word counts more where it is the only one: words that come together say partly the same.
-LONE_WORD: Final = 0.4 * math.log(10)
-# How much less likely a neighbour is than a served language, and English more, in natural logarithms.
-NEIGHBOUR: Final = -1.0 * math.log(10)
-ENGLISH_PRIOR: Final = 0.3 * math.log(10)
-# Neighbours that differ from a served language in few words have to be nearly as likely.
-CLOSE_NEIGHBOURS: Final = {"gl": -0.7, "mr": -0.7, "ne": -0.7, "fa": 0.0, "bg": 0.0, "sr": 0.0, "uk": 0.0}
-# Words alone decide where they say this much: n-grams, which cost more, would not change the answer.
-SURE: Final = 9.0
+WORD_WEIGHT: Final = 0.6 * _LN10
+# A word counts this much more where it stands alone: words that come together say partly the same.
+LONE_WORD_WEIGHT: Final = 0.4 * _LN10
+ENGLISH_PRIOR: Final = 0.3 * _LN10
+NEIGHBOUR_PRIOR: Final = -1.0 * _LN10
+# Neighbours that differ from a served language in few words are likelier than other neighbours.
+CLOSE_NEIGHBOUR_PRIORS: Final = {"gl": -0.7, "mr": -0.7, "ne": -0.7, "fa": 0.0, "bg": 0.0, "sr": 0.0, "uk": 0.0}
+# Words alone decide where at least so many are listed and the best language leads by so much. N-grams cost more, and
+# would not change the answer.
 SURE_WORDS: Final = 3
+SURE_LEAD: Final = 9.0
 
-# English that begins with words of another language quotes English: a title, mostly. One word's gain is bounded by
-# taking none for commoner than this, since names are rare in all languages but one; common logarithms.
+# A text of few words that looks English may be a question in another language about an English title. It is taken for
+# the language that explains its first words better than English does, by so many powers of ten. Where the first or the
+# last words make it only suspicious, it is undecided.
 MOST_WORDS: Final = 16
-COMMONEST: Final = -2.5
-FIRST_WORD: Final = 1.0
-SUSPICIOUS: Final = 2.7
-PREFIX: Final = 3.2  # not reached by "Dan", which is a name in English and "and" in Indonesian
+FIRST_WORD_GAIN: Final = 1.0
+SUSPICIOUS_GAIN: Final = 2.7
+PREFIX_GAIN: Final = 3.2  # more than "Dan" gains, which is a name in English and "and" in Indonesian
+# Bounds what one word gains: no word counts as commoner than this share. Names are rare in all languages but one.
+COMMONEST_SHARE: Final = -2.5
 
 
 class Ranking(NamedTuple):
-    """The likeliest language that is served, its probability, and the likeliest few of all, the best first."""
+    """The likeliest languages of a text.
+
+    Args:
+        language: the likeliest served language.
+        probability: of ``language``.
+        candidates: the likeliest few of all languages with their probabilities, best first.
+    """
 
     language: str
     probability: float
@@ -48,7 +64,7 @@ NOTHING: Final = Ranking("", 0.0, ())
 
 
 class Classifier:
-    """Ranks the languages of a script.
+    """Ranks the languages of a script. The order of its C languages is that of every array's last axis.
 
     Args:
         script: one that several languages share.
@@ -59,8 +75,10 @@ class Classifier:
         self.served: Final = len(script.languages)
         self._ngrams: NgramModel = ngram_model(self.languages)
         self._words = word_table(script, self.languages) if script in SCRIPTS_WITH_WORDS else None
-        priors = [0.0] * self.served + [CLOSE_NEIGHBOURS.get(language, NEIGHBOUR) for language in script.neighbours]
-        self._english = self.languages.index("en") if script is LATIN else None
+        priors = [0.0] * self.served + [
+            CLOSE_NEIGHBOUR_PRIORS.get(language, NEIGHBOUR_PRIOR) for language in script.neighbours
+        ]
+        self._english = self.languages.index(ENGLISH) if script is LATIN else None
         if self._english is not None:
             priors[self._english] = ENGLISH_PRIOR
         self._priors: NDArray[np.float32] = np.array(priors, np.float32)
@@ -69,21 +87,18 @@ class Classifier:
     def rank(self, text: str, candidates: int) -> Ranking:
         """Rank the languages of a text in this script.
 
-        English that begins with words of another language is taken as that language, and English that ends with them
-        as none.
-
         Args:
-            text: of a few hundred characters at most, which is what the cost depends on.
+            text: a few hundred characters at most; the cost grows with it.
             candidates: how many to list.
         """
-        scores, listed = self._scores(text)
+        scores, word_scores = self._scores(text)
         best = int(scores.argmax())
-        if best == self._english and 0 < len(listed) <= MOST_WORDS:
-            prefix = self._gain_over_english(listed)
-            if prefix.max() >= PREFIX:
-                scores = np.where(prefix >= PREFIX, prefix * np.float32(math.log(10)), np.float32(-np.inf))
+        if best == self._english and 0 < len(word_scores) <= MOST_WORDS:
+            gains = self._gains_over_english(word_scores)
+            if gains.max() >= PREFIX_GAIN:
+                scores = np.where(gains >= PREFIX_GAIN, gains * np.float32(_LN10), np.float32(-np.inf))
                 best = int(scores.argmax())
-            elif max(prefix.max(), self._gain_over_english(listed[::-1]).max()) >= SUSPICIOUS:
+            elif max(gains.max(), self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
                 return NOTHING
         probabilities = np.exp(scores - scores[best])
         probabilities /= probabilities.sum()
@@ -95,31 +110,34 @@ class Classifier:
             tuple((self.languages[i], round(float(probabilities[i]), 4)) for i in order),
         )
 
-    def _gain_over_english(self, listed: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much better each language [C] explains the words that come first; zero where English is as good."""
-        first = listed[0] - listed[0, self._english]
-        if first.max() < FIRST_WORD:
+    def _gains_over_english(self, word_scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How much better than English each language [C] explains a text's first words; 0 where English is as good.
+
+        Args:
+            word_scores: [words, C], as from `_scores`; reversed for the last words.
+        """
+        first = word_scores[0] - word_scores[0, self._english]
+        if first.max() < FIRST_WORD_GAIN:
             return self._no_gain
-        gains = np.minimum(listed, COMMONEST) - listed[:, self._english, None]
-        prefix: NDArray[np.float32] = gains.cumsum(0).max(0) * (first >= FIRST_WORD)
-        return prefix
+        gains = np.minimum(word_scores, COMMONEST_SHARE) - word_scores[:, self._english, None]
+        best_prefix: NDArray[np.float32] = gains.cumsum(0).max(0) * (first >= FIRST_WORD_GAIN)
+        return best_prefix
 
     def _scores(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logarithms of the probabilities [C] up to a constant, and the scores of the listed words [words, C]."""
+        """Log probabilities of the languages [C] up to a constant, and the scores of the listed words [words, C]."""
         if self._words is None:
-            return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, np.zeros(
-                (0, len(self.languages)), np.float32
-            )
+            no_words = np.zeros((0, len(self.languages)), np.float32)
+            return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, no_words
         words = words_of(text)
-        listed = self._words.lookup(words)
-        unlisted = (len(words) - len(listed)) * self._words.others
-        weight = WORD_WEIGHT + LONE_WORD / max(len(words), 1)
-        scores = weight * (listed.sum(0) + unlisted) + self._priors
-        if len(listed) >= SURE_WORDS and 2 * len(listed) >= len(words):
+        word_scores = self._words.lookup(words)
+        unlisted = (len(words) - len(word_scores)) * self._words.others
+        weight = WORD_WEIGHT + LONE_WORD_WEIGHT / max(len(words), 1)
+        scores = weight * (word_scores.sum(0) + unlisted) + self._priors
+        if len(word_scores) >= SURE_WORDS and 2 * len(word_scores) >= len(words):
             second, first = np.partition(scores, -2)[-2:]
-            if first - second > SURE:
-                return scores, listed
-        return scores + NGRAM_WEIGHT * self._ngrams.scores(text), listed
+            if first - second > SURE_LEAD:
+                return scores, word_scores
+        return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores
 
 
 @cache

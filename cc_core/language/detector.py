@@ -1,7 +1,8 @@
-"""Which of the served languages a text is written in, or none: a wrong answer is worse than none.
+"""Which of the served languages a prompt is written in, or none: a wrong answer is worse than none.
 
-The script decides first. Where several languages share a script, a classifier chooses among them and among their common
-neighbours that are not served, so that Italian is undecided and not Spanish.
+Prompts mix languages, and the instruction's is the one that counts: `LanguageDetector.detect` finds the instruction.
+`LanguageDetector._read` finds the language of such a passage in four steps: take an excerpt, find its script, let a
+classifier rank the languages of that script, and abstain where none is likely enough.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from cc_core.language.classifier import Ranking, classifier
 from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
-from cc_core.language.scripts import EAST_ASIAN, SCRIPTS, kana_share, only_letters_of, script_of
+from cc_core.language.scripts import EAST_ASIAN, SCRIPTS, Script, kana_share, only_letters_of, script_of
 from cc_core.names import ENGLISH
 
 SERVED_LANGUAGES: Final = (
@@ -21,15 +22,15 @@ SERVED_LANGUAGES: Final = (
     *("ko", "pt", "ru", "sw", "te", "th", "tr", "ur", "vi", "yo", "zh"),
 )
 
-# The probability from which a text is decided, unless set.
+# The default probability from which a text is decided.
 THRESHOLD: Final = 0.6
-# A passage of fewer letters, such as "Answer:", says too little on its own.
-SHORTEST_PASSAGE: Final = 12
-# The letters around a quotation that tell whose words they are.
+# A paragraph of fewer letters, such as "Answer:", says too little on its own.
+SHORTEST_PARAGRAPH: Final = 12
+# Fewer letters around a quotation do not tell whose words they are.
 SHORTEST_FRAME: Final = 8
-# The letters before a colon, and the confidence in them, that make an order about the passage behind it, and how many
-# times longer that has to be: a name or a title may stand before a colon as well.
-SHORTEST_ORDER: Final = 15
+# What stands before a colon is an instruction if it has this many letters, its language is this sure, and the passage
+# after the colon is this many times longer. Otherwise it may be a name or a title.
+SHORTEST_INSTRUCTION: Final = 15
 SURE: Final = 0.9
 PASSAGE_RATIO: Final = 1.5
 # A share of kana that Chinese text never has and Japanese text nearly always has.
@@ -50,14 +51,15 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class Detection:
-    """What a text's language was found to be.
+    """The language that was found, and why.
 
     Args:
         language: ISO 639-1, or None when undecided.
         confidence: probability of the likeliest served language, decided or not.
         rule: what decided.
-        text: the part of the text that was judged, of at most 501 characters.
-        scores: probabilities of the likeliest few languages, the best first; those not served are among them.
+        text: the part of the prompt that was judged, of at most 501 characters.
+        scores: the likeliest few languages with their probabilities, best first. Languages that are not served are
+            among them.
     """
 
     language: str | None
@@ -67,25 +69,24 @@ class Detection:
     scores: tuple[tuple[str, float], ...] = ()
 
 
+UNDECIDED: Final = Detection(None, 0.0)
+
+
 @dataclass(frozen=True)
 class _Reading:
-    """A detection, and how many letters (in Latin letters' worth) it rests on."""
+    """A detection, and how many letters it rests on; a letter of a dense script counts as several."""
 
     detection: Detection
     letters: int
 
-    @property
-    def says_enough(self) -> bool:
-        return self.detection.language is not None and self.letters >= SHORTEST_PASSAGE
-
-
-UNDECIDED: Final = Detection(None, 0.0)
+    def decides(self, fewest_letters: int) -> bool:
+        return self.detection.language is not None and self.letters >= fewest_letters
 
 
 class LanguageDetector:
     """Detects the language of a prompt. Never raises, whatever the text.
 
-    The first one takes about a second to make: it loads the tables, so that no request has to wait for them.
+    The first one takes about a second to make, because it loads the tables: no request has to wait for them.
 
     Args:
         languages: what may be answered.
@@ -102,53 +103,60 @@ class LanguageDetector:
     def detect(self, text: str) -> Detection:
         """The language of the instruction in ``text``.
 
-        Prompts mix languages: an English instruction over a quoted passage, or the reverse. The instruction
-        is the shorter of the first and last paragraph, where either says enough to be decided; in a single line
-        what stands before the colon, or outside the quotation marks.
+        Of several paragraphs, the instruction is the shorter of the first and the last that can be decided. In a single
+        line, it is what stands before a colon or outside quotation marks.
         """
         text = prose(text)
         if paragraphs := edge_paragraphs(text):
             edges = [self._read(paragraph) for paragraph in paragraphs]
-            decided = [edge for edge in edges if edge.says_enough]
+            decided = [edge for edge in edges if edge.decides(SHORTEST_PARAGRAPH)]
             return (min(decided, key=lambda edge: edge.letters) if decided else self._read(text)).detection
-        if parts := around_colon(text):
-            instruction, passage = map(self._read, parts)
-            if (order := self._order(instruction, passage)) is not None:
-                return order
-        text = excerpt(text)
-        own = without_quotations(text)
-        if own != text and (reading := self._read(own)).letters >= SHORTEST_FRAME and reading.detection.language:
-            return reading.detection
-        return self._read(text).detection
+        return self._before_colon(text) or self._outside_quotations(text) or self._read(text).detection
 
-    def _order(self, instruction: _Reading, passage: _Reading) -> Detection | None:
-        """What an instruction before a colon says; None where it is no instruction, or in the passage's language."""
-        found, other = instruction.detection, passage.detection.language
-        if instruction.letters < SHORTEST_ORDER or other == found.language:
+    def _before_colon(self, text: str) -> Detection | None:
+        """The language of an instruction before a colon; None where the colon divides nothing of two languages."""
+        if (parts := around_colon(text)) is None:
             return None
+        instruction, passage = map(self._read, parts)
+        found, other = instruction.detection, passage.detection.language
+        if instruction.letters < SHORTEST_INSTRUCTION or other == found.language:
+            return None
+        undecided = replace(UNDECIDED, text=found.text)
         if found.language and found.confidence >= SURE:
-            clear = passage.letters >= PASSAGE_RATIO * instruction.letters
-            return found if clear else replace(UNDECIDED, text=found.text)
-        # A wrong "English" would cost the request its connection for the sake of what it quotes.
+            return found if passage.letters >= PASSAGE_RATIO * instruction.letters else undecided
+        # A foreign instruction over an English passage: a wrong "English" would cost the request its connection.
         foreign = other == ENGLISH and dict(found.scores).get(ENGLISH, 0.0) < 1 - SURE
-        return replace(UNDECIDED, text=found.text) if foreign else None
+        return undecided if foreign else None
+
+    def _outside_quotations(self, text: str) -> Detection | None:
+        """The language of what stands around quotations; None where there are none, or too little around them."""
+        text = excerpt(text)
+        frame = without_quotations(text)
+        if frame == text:
+            return None
+        reading = self._read(frame)
+        return reading.detection if reading.decides(SHORTEST_FRAME) else None
 
     def _read(self, text: str) -> _Reading:
+        """The language of one passage."""
         text = excerpt(text)
         script, letters = script_of(text)
         if script is None:
             return _Reading(replace(UNDECIDED, text=text), letters)
-        own = only_letters_of(script, text)
-        if script is EAST_ASIAN:
-            rule, ranking = Rule.SCRIPT, _certain("ja" if kana_share(own) > KANA_SHARE else "zh")
-        elif not script.neighbours:
-            rule, ranking = Rule.SCRIPT, _certain(script.languages[0])
-        else:
-            rule, ranking = Rule.CLASSIFIER, classifier(script).rank(own, CANDIDATES)
+        rule, ranking = _rank(script, only_letters_of(script, text))
         confidence = round(ranking.probability, 4)
-        decided = confidence >= self.threshold and ranking.language in self.languages
-        language, rule = (ranking.language, rule) if decided else (None, Rule.UNDECIDED)
-        return _Reading(Detection(language, confidence, rule, text, ranking.candidates), letters)
+        if confidence >= self.threshold and ranking.language in self.languages:
+            return _Reading(Detection(ranking.language, confidence, rule, text, ranking.candidates), letters)
+        return _Reading(Detection(None, confidence, Rule.UNDECIDED, text, ranking.candidates), letters)
+
+
+def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
+    """The likeliest languages of ``text``, which is written in ``script``, and whether the script alone told them."""
+    if script is EAST_ASIAN:
+        return Rule.SCRIPT, _certain("ja" if kana_share(text) > KANA_SHARE else "zh")
+    if not script.neighbours:
+        return Rule.SCRIPT, _certain(script.languages[0])
+    return Rule.CLASSIFIER, classifier(script).rank(text, CANDIDATES)
 
 
 def _certain(language: str) -> Ranking:

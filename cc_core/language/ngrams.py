@@ -1,6 +1,7 @@
-"""py3langid's naive Bayes model of byte n-grams, for a choice of languages, at a fraction of its own cost.
+"""py3langid's naive Bayes model of byte n-grams, reduced to a few languages.
 
-Its tables are kept in float32 and for the chosen languages only, so that a text costs one product.
+The tables are kept in float32 and for those languages only, so that a text costs one product: a fraction of what
+py3langid itself takes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts
 
-# What a language that the model does not know gets, relative to the best one.
+# The score of a language that the model does not know, relative to the best one.
 UNKNOWN: Final = -2.0
 
 
 class NgramModel:
-    """Scores texts by language.
+    """Scores a text in each language.
 
     Args:
-        languages: C codes. Those that py3langid does not know are scored a little below the best.
+        languages: C codes. Languages that py3langid does not know are scored a little below the best.
     """
 
     def __init__(self, languages: tuple[str, ...]) -> None:
@@ -34,7 +35,7 @@ class NgramModel:
         self._priors: NDArray[np.float32] = np.asarray(model.nb_pc[columns], dtype=np.float32)
 
     def scores(self, text: str) -> NDArray[np.float32]:
-        """Logarithms of the languages' probabilities [C], up to a constant; all zero where nothing is known."""
+        """Log probabilities of the languages [C], up to a constant; all zero where the text has no known n-gram."""
         model = _model()
         data = text.encode("utf-8", "surrogatepass")
         visits = visit_counts(model.tk_nextmove, model._rowbase, model.tk_output, data)

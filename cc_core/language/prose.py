@@ -1,13 +1,13 @@
-"""Which part of a prompt is its instruction: prompts mix languages, and the instruction's is the one that counts."""
+"""Cuts a prompt into the parts that may be its instruction: paragraphs, what precedes a colon, what is not quoted."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# Text beyond this many characters from either end is not looked at, which bounds the cost of any prompt.
+# Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 2_000
-# Of a passage, as many characters from either end tell its language.
+# So many characters at either end of a passage tell its language.
 EXCERPT: Final = 250
 
 _NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|`[^`\n]+`", re.IGNORECASE)
@@ -17,7 +17,7 @@ _COLON = re.compile(r":\s|：")
 
 
 def prose(text: str) -> str:
-    """``text`` within the window, without code fences, inline code, URLs and e-mail addresses."""
+    """``text`` without code, URLs and e-mail addresses; of a long text, `WINDOW` characters at either end."""
     if "```" in text:
         text = " ".join(text.split("```")[::2])
     if len(text) > 2 * WINDOW:
@@ -28,7 +28,7 @@ def prose(text: str) -> str:
 
 
 def edge_paragraphs(text: str) -> tuple[str, str] | None:
-    """The first and the last paragraph, or the first and last line of a single one; None of a single line."""
+    """The first and the last paragraph; of a single paragraph, its first and last line; of a single line, None."""
     if "\n" not in text:
         return None
     parts = _BLANK_LINES.split(text)
@@ -38,16 +38,16 @@ def edge_paragraphs(text: str) -> tuple[str, str] | None:
 
 
 def around_colon(text: str) -> tuple[str, str] | None:
-    """What stands before and after the first colon of a line; None without one."""
+    """What stands before and after the first colon of a line; None where there is no colon."""
     colon = _COLON.search(text)
     return (text[: colon.start()], text[colon.end() :]) if colon else None
 
 
 def without_quotations(text: str) -> str:
-    """``text`` without what it quotes."""
+    """``text`` without its quotations."""
     return _QUOTATION.sub(" ", text)
 
 
 def excerpt(text: str) -> str:
-    """The ends of a long passage; a short one as it is."""
+    """`EXCERPT` characters at either end of a long passage; a short passage as it is."""
     return text if len(text) <= 2 * EXCERPT else f"{text[:EXCERPT]} {text[-EXCERPT:]}"

@@ -1,4 +1,4 @@
-"""Writing systems: how to find their words, which languages use them, and which one a text is written in."""
+"""Writing systems: their letters, the languages that use them, and which of them a text is written in."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Script:
 
     Args:
         name: in lower case.
-        letters: its letters as the inside of a regular expression's class.
-        languages: those that a connection may be served for.
-        neighbours: others that would be mistaken for them.
-        shortest: letters that make a word. A lone letter of an alphabet is mathematics, not language.
-        weight: how many Latin letters one of its characters is worth.
+        letters: the letters, as the inside of a character class of a regular expression.
+        languages: the served languages that use the script.
+        neighbours: other languages that would be mistaken for them.
+        shortest: fewest letters of a word. A lone letter of an alphabet is mathematics, not language.
+        weight: how many Latin letters one character is worth.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Script:
 
     @cached_property
     def words(self) -> re.Pattern[str]:
-        """Finds its words."""
+        """Matches a word."""
         return re.compile(f"[{self.letters}]{{{self.shortest},}}")
 
 
@@ -66,13 +66,13 @@ SCRIPTS: Final = (
     _script("greek", r"\u0370-\u03ff\u1f00-\u1fff", "el"),
 )
 
-# How many Latin letters to one of another script may be a title in a question.
+# A question may quote an English title: so many Latin letters to one of the question's own script.
 FOREIGN_TITLE: Final = 3
 
 _LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
 _FIRST_LETTER = re.compile(f"[{''.join(script.letters for script in SCRIPTS)}]")
-# How an English question or order about foreign words begins.
-_ENGLISH_ORDER = re.compile(
+# How an English question or instruction about foreign words begins.
+_ENGLISH_INSTRUCTION = re.compile(
     r"\W*(?:what|how|who|where|when|why|which|is|are|does|do|did|can|could|please|translate|explain|write|say|tell|"
     r"give|summari[sz]e|correct|define|describe|list|meaning|pronounce)\b",
     re.IGNORECASE,
@@ -88,7 +88,7 @@ def kana_share(text: str) -> float:
 
 
 def script_of(text: str) -> tuple[Script | None, int]:
-    """The script of the language that ``text`` is written in, and how many letters, in Latin ones' worth, it has."""
+    """The script of the language that ``text`` is written in, and the number of letters, counted by `Script.weight`."""
     words = LATIN.words.findall(text)
     latin = sum(map(len, words))
     if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
@@ -102,17 +102,17 @@ def script_of(text: str) -> tuple[Script | None, int]:
     latin -= sum(len(word) for word in words[1:] if word[0].isupper())
     if latin <= others[other]:
         return other, total
-    # More Latin letters than others: a question about an English title, or an English one about foreign words.
+    # Most letters are Latin: a foreign question about an English title, or an English question about foreign words.
     first, last = _FIRST_LETTER.search(text), _FIRST_LETTER.search(text[::-1])
     if first and not LATIN.words.match(first[0] * 2):
         return other, total
-    if (last and LATIN.words.match(last[0] * 2)) or _ENGLISH_ORDER.match(text):
+    if (last and LATIN.words.match(last[0] * 2)) or _ENGLISH_INSTRUCTION.match(text):
         return LATIN, total
     return (other if FOREIGN_TITLE * others[other] >= latin else None), total
 
 
 def only_letters_of(script: Script, text: str) -> str:
-    """``text``, without what is written in other scripts where it mixes them."""
+    """``text`` without the words of other scripts; as it is where it has none."""
     if script is LATIN and (text.isascii() or not _LETTERS_ELSEWHERE.search(text)):
         return text
     return " ".join(script.words.findall(text))

@@ -1,4 +1,4 @@
-"""How well each language explains the words of a text, from lists of its commonest words."""
+"""How well each language explains the words of a text, by lists of the commonest words of each language."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from cc_core.language.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
 
 WORDS_FILE: Final = Path(__file__).parent / "data/words.npz"
-#: The scripts that have lists.
+#: The scripts whose languages have lists.
 SCRIPTS_WITH_WORDS: Final = (LATIN, ARABIC, CYRILLIC, DEVANAGARI)
-#: Tenths of powers of ten below one at which a share counts as zero.
+#: A word's share of a language, as -10 times its common logarithm. At this value the share counts as zero.
 FLOOR: Final = 70
-# The same of a word in a language without a list: as likely as not to be a word of it.
+# The share of every word in a language that has no list, in the same unit.
 UNLISTED: Final = 51
-# The share of unlisted words that a language has at least: its list comes from other texts than prompts.
+# Every language has at least this share of unlisted words, since lists come from other texts than prompts.
 FEWEST_OTHERS: Final = 0.15
 
 # A lone letter after an apostrophe is an ending, such as in "it's".
@@ -39,10 +39,10 @@ class WordTable:
     """The words of a script.
 
     Args:
-        languages: C of them.
-        rows: the row of each word.
-        scores: [words, C] common logarithms of each word's share in each language.
-        others: [C] the same of all words that are not listed, together.
+        languages: C codes.
+        rows: the row of each word in ``scores``.
+        scores: [words, C] common logarithm of each word's share of each language.
+        others: [C] common logarithm of the share of all unlisted words together.
     """
 
     languages: tuple[str, ...]
@@ -51,7 +51,7 @@ class WordTable:
     others: NDArray[np.float32]
 
     def lookup(self, words: list[str]) -> NDArray[np.float32]:
-        """The scores [known words, C] of those ``words`` that are listed, in their order."""
+        """The scores [listed words, C] of those ``words`` that are listed, in their order."""
         rows = self.rows
         return self.scores[[rows[word] for word in words if word in rows]]
 

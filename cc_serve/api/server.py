@@ -45,7 +45,7 @@ from cc_serve.api.telemetry.token_times import observe_engine
 from cc_serve.api.work import BoundedEngine
 from cc_serve.config.settings import LiveSettings
 from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
-from cc_serve.process.startup import API, ENGINE, enter_phase
+from cc_serve.process.phases import API, ENGINE, enter_phase
 from cc_serve.routing.router import Router
 
 # After the engine has stopped, connections that still do not close get this long.

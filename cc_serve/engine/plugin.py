@@ -5,8 +5,9 @@ import signal
 import threading
 
 from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
+from cc_serve.process.garbage import collect_as_usual
 from cc_serve.process.logs import quieten_libraries
-from cc_serve.process.startup import collect_as_usual, in_a_start
+from cc_serve.process.phases import in_a_start
 
 
 def register() -> None:

@@ -21,7 +21,7 @@ from cc_serve.engine.layer_choices import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.model import ConnectedModelMixin
 from cc_serve.engine.rows import Row
-from cc_serve.process.startup import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
+from cc_serve.process.phases import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
 
 
 class ConnectionRunnerMixin(GPUModelRunner):

@@ -1,1 +1,1 @@
-"""What the server's processes show of themselves, and what this machine can do."""
+"""The server as a process: its start, its log, and the CPU that it runs on."""

@@ -1,4 +1,4 @@
-"""What this machine's CPU can do."""
+"""The instructions of this machine's CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-#: Instructions that vLLM's CPU build needs, and those that it is faster with.
+#: Instructions that vLLM's CPU build needs, or is faster with.
 FEATURES: Final = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16")
 #: The KV cache on a CPU, unless a flag says otherwise.
 KV_CACHE_BYTES: Final = 1 << 30
@@ -20,6 +20,6 @@ def features() -> list[str]:
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU computes in bfloat16; emulating it is several times slower than float32."""
+    """Whether the CPU has bfloat16 instructions. Without them, bfloat16 is several times slower than float32."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in _BFLOAT16)

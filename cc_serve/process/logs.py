@@ -1,4 +1,4 @@
-"""What the server writes besides its answers: little, unless it is asked for more."""
+"""The server's log: its own lines, and of libraries only errors, unless it is verbose."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from typing import Final
 
 #: Flags that show everything that vLLM logs.
 VERBOSE: Final = ("-v", "--verbose")
-# What vLLM and torch would say of things that a reader can do nothing about; the engine's processes inherit it.
+# Silences what vLLM and torch say about things that a reader cannot change. The engine's processes inherit it.
 _QUIET: Final = {"VLLM_LOGGING_LEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
-
-
-# It warns that there is no Triton, which a CPU has no use for.
+# Warns that there is no Triton, which a CPU does not need.
 _NEEDLESS: Final = "torch._library.triton"
 
 
 def quieten_libraries() -> None:
-    """In each process that is not to be verbose: what libraries log that no environment variable stops."""
+    """Silence what no environment variable does, unless the server is verbose. Call it in each process."""
     if os.environ.get("VLLM_LOGGING_LEVEL") == _QUIET["VLLM_LOGGING_LEVEL"]:
         logging.getLogger(_NEEDLESS).setLevel(logging.ERROR)
 
 
 def set_up_logs(verbose: bool) -> None:
-    """Of vLLM's logs show errors only, unless ``verbose`` or the environment says otherwise; and this server's own.
+    """Show this server's own lines, and only errors of vLLM's, unless ``verbose`` or the environment asks for more.
 
-    Call it before vLLM is imported, which reads its level then.
+    Call it before vLLM is imported: vLLM reads its level then.
     """
     if not verbose:
         os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})

@@ -1,4 +1,7 @@
-"""What `tools/image_test.sh` asks a running container: ``python -m tests.deploy.image_client ADDRESS CONTAINER``."""
+"""Checks a running container for `tools/image_test.sh`.
+
+python -m tests.deploy.image_client ADDRESS CONTAINER
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ START_SECONDS = 300
 
 
 def podman(*arguments: str, check: bool = True) -> str:
-    """What podman prints."""
+    """Run podman, and return what it prints."""
     done = subprocess.run(["podman", *arguments], check=False, capture_output=True, text=True)
     assert done.returncode == 0 or not check, done.stderr
     return done.stdout.strip()
 
 
 def wait_until_ready(address: str, container: str) -> float:
-    """Seconds until the server was ready."""
+    """Wait until the server is ready, and return the seconds."""
     start = time.monotonic()
     while time.monotonic() - start < START_SECONDS:
         assert podman("inspect", "-f", "{{.State.Running}}", container) == "true", podman("logs", container)
@@ -33,7 +36,7 @@ def wait_until_ready(address: str, container: str) -> float:
 
 
 def main(address: str, container: str) -> None:
-    """Check one thing after the other; raises at the first that does not hold."""
+    """Check one thing after the other. The first that does not hold raises."""
     print(f"ready after {wait_until_ready(address, container):.0f} s")
     podman("healthcheck", "run", container)
     assert podman("exec", container, "id", "-u") == "10001"
@@ -54,7 +57,9 @@ def main(address: str, container: str) -> None:
             model="model", messages=[{"role": "user", "content": text}], max_tokens=8
         )
         assert (response.headers["X-CC-Language"], response.headers["X-CC-Connection"]) == (language, connection)
-        assert response.parse().usage.completion_tokens > 0
+        usage = response.parse().usage
+        assert usage is not None
+        assert usage.completion_tokens > 0
     assert (
         'cc:requests_total{connection="global",language="sw",outcome="ok"} 1.0' in httpx.get(f"{address}/metrics").text
     )

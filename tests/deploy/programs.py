@@ -1,4 +1,4 @@
-"""Programs that the tests of deployment run, none of them a Python package; tools/deploy_tools.sh fetches them."""
+"""Programs that the tests of deployment run. None is a Python package; tools/deploy_tools.sh fetches them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FETCHED = ROOT / ".tools"
 
 
 def program(name: str) -> str:
-    """The path of a program, fetched or installed; without it the test is skipped."""
+    """The path of a program that is fetched or installed. Where there is none, the test is skipped."""
     path = shutil.which(name, path=str(FETCHED / "bin")) or shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed: `make deploy-tools` fetches it")
@@ -23,7 +23,7 @@ def program(name: str) -> str:
 
 
 def output_of(*command: str | Path, accepted: bool = True) -> str:
-    """What a command writes, to both streams; fails the test when it is not ``accepted``, or is and should not be."""
+    """What a command writes to both streams. It has to succeed if it is ``accepted``, and to fail otherwise."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert (done.returncode == 0) == accepted, done.stdout
     return done.stdout

@@ -1,4 +1,4 @@
-"""The Helm chart: rendered for several sets of values, and held against the schemas of Kubernetes."""
+"""The Helm chart, rendered for several sets of values, fits the schemas of Kubernetes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rendered(values: str = "default", *settings: str) -> list[dict[str, Any]]:
 
 
 def refusal(*settings: str, values: str = "default") -> str:
-    """What Helm says when it does not render."""
+    """What Helm says when it refuses to render."""
     return output_of(*_template(values, *settings), accepted=False)
 
 
@@ -39,11 +39,13 @@ def one(kind: str, values: str = "default", *settings: str) -> dict[str, Any]:
 
 
 def pod(values: str = "default", *settings: str) -> dict[str, Any]:
-    return one("Deployment", values, *settings)["spec"]["template"]["spec"]
+    spec: dict[str, Any] = one("Deployment", values, *settings)["spec"]["template"]["spec"]
+    return spec
 
 
 def server(values: str = "default", *settings: str) -> dict[str, Any]:
-    return pod(values, *settings)["containers"][0]
+    container: dict[str, Any] = pod(values, *settings)["containers"][0]
+    return container
 
 
 def _template(values: str, *settings: str) -> list[str]:
@@ -55,7 +57,7 @@ def _template(values: str, *settings: str) -> list[str]:
 @pytest.mark.parametrize("values", VALUES)
 def test_helm_finds_nothing_to_complain_about(values: str) -> None:
     path = VALUES[values]
-    output_of(program("helm"), "lint", "--strict", CHART, *(["--values", path] if path else []))
+    output_of(program("helm"), "lint", "--strict", CHART, *(("--values", path) if path else ()))
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -189,7 +191,7 @@ def test_the_server_can_read_its_configuration(tmp_path: Path) -> None:
 def test_new_pods_for_a_new_configuration() -> None:
     def checksum(*settings: str) -> str:
         annotations = one("Deployment", "keys", *settings)["spec"]["template"]["metadata"]["annotations"]
-        return annotations["checksum/configuration"]
+        return str(annotations["checksum/configuration"])
 
     assert checksum() == checksum("replicas=3") != checksum("configuration.content.limits.choices=2")
 

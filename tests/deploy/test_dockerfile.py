@@ -1,20 +1,21 @@
-"""The Dockerfile by its text; building it needs what this suite does not."""
+"""The text of the Dockerfile, and the locked requirements. `tools/image_test.sh` builds and runs the image."""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.programs import ROOT, output_of
+from tests.deploy.programs import output_of
+from tests.support.paths import ROOT
+from tests.support.programs import installed
 
 DOCKERFILE = ROOT / "Dockerfile"
 
 
 def test_hadolint_finds_nothing_to_complain_about() -> None:
-    hadolint = Path(sys.executable).with_name("hadolint")
+    hadolint = Path(installed("hadolint"))
     if not hadolint.exists():
         pytest.skip("hadolint is not installed: `make install` does it")
     output_of(hadolint, DOCKERFILE)

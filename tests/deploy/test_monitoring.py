@@ -1,4 +1,4 @@
-"""Compose, Prometheus' rules and Grafana's dashboard; `deploy/check_dashboard.py` asks a real Prometheus."""
+"""The files of Compose, Prometheus and Grafana. `deploy/check_dashboard.py` asks a real Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, with a tiny base model; `make notebook` takes the real one."""
+"""The notebook runs from its first cell to its last, with a tiny base model. `make notebook` takes the real one."""
 
 from __future__ import annotations
 

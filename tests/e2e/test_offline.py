@@ -1,4 +1,4 @@
-"""Offline, through vLLM's own ``LLM``, on real weights of the Llama family: the documented example, chats and tools."""
+"""vLLM's own ``LLM`` on real weights of the Llama family: the documented example, chats and tools."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.cc_serve.engine.conftest import start_engine
 
 if TYPE_CHECKING:
     from vllm import LLM
+    from vllm.entrypoints.chat_utils import ChatCompletionMessageParam
 
 LAYERS, HIDDEN = 30, 576
 LENGTH = 8
@@ -70,7 +71,9 @@ def test_chats_equal_the_reference(llm: LLM, reference: Reference, tools: list[d
     from vllm import SamplingParams
 
     template = TOOL_TEMPLATE if tools else None
-    conversations = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    conversations: list[list[ChatCompletionMessageParam]] = [
+        [{"role": "user", "content": question}] for question in QUESTIONS
+    ]
     first = conversations[0]
     conversations.append(
         [*first, {"role": "assistant", "content": "Nairobi."}, {"role": "user", "content": "Na Uganda?"}]
@@ -81,12 +84,12 @@ def test_chats_equal_the_reference(llm: LLM, reference: Reference, tools: list[d
         parameters = SamplingParams(temperature=0, max_tokens=LENGTH, ignore_eos=True, extra_args=arguments)
         outputs = llm.chat(conversations, parameters, tools=tools, chat_template=template, use_tqdm=False)
         for output in outputs:
-            expected = reference.generate(output.prompt_token_ids, connection, LENGTH)
+            prompt = output.prompt_token_ids
+            assert prompt is not None
+            expected = reference.generate(prompt, connection, LENGTH)
             assert list(output.outputs[0].token_ids) == expected.tokens
-            changed += (
-                bool(connection) and expected.tokens != reference.generate(output.prompt_token_ids, None, LENGTH).tokens
-            )
-            assert not tools or "get_weather" in output.prompt
+            changed += bool(connection) and expected.tokens != reference.generate(prompt, None, LENGTH).tokens
+            assert not tools or "get_weather" in (output.prompt or "")
     assert changed
 
 

@@ -1,34 +1,31 @@
-"""The whole road, with nothing replaced: base model, training, server, the openai client, and the end of the server.
+"""The whole road, with nothing replaced: base model, training, server, the openai client, and the server's end.
 
 The tests run in the order of this file against one server, which the last test stops.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
 import torch
-from transformers import AutoTokenizer
+from openai.types.chat import ChatCompletionChunk
+from transformers import AutoTokenizer, BatchEncoding
 
 import cc_train
 from cc_core.checkpoint import load_connection
 from cc_train.model.reference import Reference
-from tests.support.ports import free_port
+from tests.support.programs import installed
+from tests.support.server import ANSWER_TOKENS, Server, started
 from tools import demo
 
-BIN = Path(sys.executable).parent
 SAMPLE = Path(cc_train.__file__).parent / "data" / "sample.jsonl"
 ROWS = 32  # two of each language
 QUESTIONS = {
@@ -39,27 +36,7 @@ QUESTIONS = {
 }
 ENGLISH = "What is the capital of France?"
 END_OF_ANSWER = (1,)
-LENGTH = 12
 STREAMED = 160  # tokens of the answer that is being streamed when the server is told to stop
-START_SECONDS = 300
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running server, and the client that talks to it."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-    client: openai.OpenAI
-
-    def chat(self, question: str, **extra: Any) -> tuple[Any, Any]:
-        """A greedy answer: the parsed completion, and the response's headers."""
-        options = {"max_tokens": LENGTH, "temperature": 0, "logprobs": True}
-        body = {"return_token_ids": True, **extra}
-        response = self.client.chat.completions.with_raw_response.create(
-            model="demo", messages=[{"role": "user", "content": question}], extra_body=body, **options
-        )
-        return response.parse(), response.headers
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +45,9 @@ def checkpoint(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     directory = tmp_path_factory.mktemp("road")
     data = directory / "rows.jsonl"
     data.write_text("".join(SAMPLE.read_text("utf-8").splitlines(keepends=True)[:ROWS]), "utf-8")
-    command = [BIN / "cc-train", "run", "--model", base_model, "--data", data, "--output", directory / "demo"]
+    command = [installed("cc-train"), "run", "--model", base_model, "--data", data, "--output", directory / "demo"]
     options = "--max-steps 4 --per-device-train-batch-size 4 --learning-rate 2e-5 --freeze-embeddings True --seed 1"
-    subprocess.run([*command, *options.split()], check=True)
+    subprocess.run([*map(str, command), *options.split()], check=True)
     return directory / "demo"
 
 
@@ -82,34 +59,8 @@ def reference(checkpoint: Path) -> Reference:
 @pytest.fixture(scope="module")
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``cc-serve serve`` on a free port, in fp32 so that its tokens can be compared."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [BIN / "cc-serve", "serve", checkpoint, "--host", "127.0.0.1", "--port", str(port)]
-    options = "--dtype float32 --enforce-eager --max-model-len 512 --max-num-seqs 8"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *options.split()], stdout=output, stderr=subprocess.STDOUT, env=os.environ | demo.QUIET
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_ready(process, address, log)
-        yield Server(process, address, openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0))
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{address}/ready", timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"the server did not become ready; its last lines:\n{log.read_text(errors='replace')[-4000:]}")
+    with started(checkpoint, tmp_path_factory.mktemp("server") / "log", "--host", "127.0.0.1") as running:
+        yield running
 
 
 def test_training_makes_a_connection_for_the_samples_languages(checkpoint: Path) -> None:
@@ -141,12 +92,14 @@ def test_the_server_answers_token_for_token_as_the_two_pass_reference(
     question = QUESTIONS.get(language, ENGLISH)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
+    assert isinstance(prompt, BatchEncoding)
+    token_ids: list[int] = prompt["input_ids"]
     name = None if language == "en" else "global"
-    expected = reference.generate(prompt["input_ids"], name, LENGTH, stop=END_OF_ANSWER)
+    expected = reference.generate(token_ids, name, ANSWER_TOKENS, stop=END_OF_ANSWER)
 
-    completion, _ = server.chat(question)
+    completion, _ = server.chat(question, logprobs=True)
 
-    assert completion.prompt_token_ids == prompt["input_ids"]
+    assert completion.prompt_token_ids == token_ids
     assert completion.choices[0].token_ids == expected.tokens
     served = [token.logprob for token in completion.choices[0].logprobs.content]
     assert served == pytest.approx(expected.logprobs[: len(served)], abs=1e-2)
@@ -156,7 +109,7 @@ def test_the_server_answers_token_for_token_as_the_two_pass_reference(
 def test_the_connection_changes_what_is_answered(server: Server, language: str) -> None:
     first = {}
     for override in ("auto", "off"):
-        completion, headers = server.chat(QUESTIONS[language], cc_connection=override)
+        completion, headers = server.chat(QUESTIONS[language], cc_connection=override, logprobs=True)
         assert headers["X-CC-Connection"] == {"auto": "global", "off": "off"}[override]
         first[override] = completion.choices[0].logprobs.content[0]
     assert abs(first["auto"].logprob - first["off"].logprob) > 1e-3 or first["auto"].token != first["off"].token
@@ -167,7 +120,7 @@ def test_a_stream_says_the_same(server: Server) -> None:
     with server.client.chat.completions.with_streaming_response.create(
         model="demo",
         messages=[{"role": "user", "content": QUESTIONS["sw"]}],
-        max_tokens=LENGTH,
+        max_tokens=ANSWER_TOKENS,
         temperature=0,
         stream=True,
     ) as response:
@@ -191,7 +144,8 @@ def test_an_unknown_language_is_refused_with_the_known_ones(server: Server) -> N
 def test_the_demos_curl_line_works_as_it_stands(server: Server) -> None:
     words = shlex.split(demo.curl_line(server.address))
     assert [words[0], words[1], words[3], words[5]] == ["curl", "-i", "-H", "-d"]
-    response = httpx.post(words[2], headers=[words[4].split(": ")], content=words[6].encode(), timeout=60)
+    name, value = words[4].split(": ")
+    response = httpx.post(words[2], headers={name: value}, content=words[6].encode(), timeout=60)
     assert response.status_code == 200
     assert response.headers["X-CC-Connection"] == "global"
 
@@ -215,12 +169,13 @@ def test_a_stream_that_runs_when_the_server_is_stopped_is_finished(server: Serve
         stream_options={"include_usage": True},
         extra_body={"ignore_eos": True},
     )
-    chunks = []
+    chunks: list[ChatCompletionChunk] = []
     for chunk in stream:
         if len(chunks) == 3:
             server.process.send_signal(signal.SIGTERM)
         chunks.append(chunk)
     finish = [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1]
     assert finish == "length"
+    assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens == STREAMED
     assert server.process.wait(timeout=60) == 0

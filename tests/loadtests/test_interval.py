@@ -1,4 +1,4 @@
-"""The interval of a median: against the tables, and against what it promises."""
+"""The interval of a median equals the tabulated ranks, and holds the true median as often as it promises."""
 
 from __future__ import annotations
 

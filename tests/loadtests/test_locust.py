@@ -1,4 +1,4 @@
-"""Load tests against the real server: what they count, and that they fail when they should."""
+"""Load tests against a real server count what they should, and fail when they should."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.programs import installed
 from tests.support.server import Server
 
 SHORT = ("--languages", "de,fr,en", "--output-tokens", "4,8")
@@ -50,14 +51,14 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """All of them at the same time: most of one is starting."""
+    """All runs at the same time, since a run spends most of it starting."""
     folders = {name: tmp_path_factory.mktemp(name) for name in RUNS}
     processes = {}
     for name, options in RUNS.items():
         files = ("--html", str(folders[name] / "report.html"), "--csv", str(folders[name] / "run"))
         ports = ("--master-bind-port", str(port := free_port()), "--master-port", str(port))
         command = [
-            str(Path(sys.executable).with_name("locust")),
+            installed("locust"),
             "-f",
             str(ROOT / "loadtests/locustfile.py"),
             "--headless",
@@ -85,7 +86,7 @@ def test_the_figures_are_by_language_and_connection(runs: dict[str, Run], name: 
     for language, connection in (("de", "de"), ("fr", "global"), ("en", "off")):
         asked = counts.get(("POST", f"/v1/chat/completions {language}"), 0)
         assert counts.get(("first token, ms", f"{language} {connection}"), 0) == asked
-        # None of an answer whose tokens came all at once, as may happen on a busy machine.
+        # An answer whose tokens came all at once has no speed, as may happen on a busy machine.
         assert counts.get(("tokens/s", f"{language} {connection}"), 0) <= asked
     requests = sum(count for (kind, _), count in counts.items() if kind == "POST")
     assert counts["first token, ms", "all"] == requests > 0

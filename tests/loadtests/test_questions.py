@@ -1,9 +1,10 @@
-"""What load tests ask."""
+"""The mixes and conversations of which load tests are made."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,10 @@ from cc_serve.routing.router import default_router
 from loadtests.questions import Mix, Traffic, packaged_questions
 
 QUESTIONS = packaged_questions()
+GERMAN = Mix.parse("de")
 
 
-def traffic(**changes: Mix) -> Traffic:
-    return Traffic(**{"languages": Mix.parse("de"), **changes})
-
-
-def bodies(given: Traffic, answer: str = "Antwort", seed: int = 1) -> list[dict]:
+def bodies(given: Traffic, answer: str = "Antwort", seed: int = 1) -> list[dict[str, Any]]:
     conversation = given.conversation(QUESTIONS, "m", random.Random(seed))
     found = []
     while (body := conversation.next_request()) is not None:
@@ -49,21 +47,21 @@ def test_lengths_are_whole_numbers() -> None:
 
 
 def test_every_question_is_routed_for_its_language() -> None:
-    """Or the check of the header would blame the server for what the sample does."""
+    """Otherwise the check of the header would blame the server for the sample."""
     router = default_router()
     for language, questions in QUESTIONS.items():
         assert {router.route([question.text]).language for question in questions} == {language}
 
 
 def test_a_conversation_says_again_what_was_said() -> None:
-    first, second = bodies(traffic(turns=Mix.parse("2")))
+    first, second = bodies(Traffic(GERMAN, turns=Mix.parse("2")))
     assert second["messages"][: len(first["messages"])] == first["messages"]
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "user"]
     assert second["messages"][1]["content"] == "Antwort"
 
 
 def test_examples_are_the_same_in_every_conversation_of_a_language() -> None:
-    one, other = (bodies(traffic(examples=Mix.parse("3")), seed=seed)[0]["messages"] for seed in (1, 2))
+    one, other = (bodies(Traffic(GERMAN, examples=Mix.parse("3")), seed=seed)[0]["messages"] for seed in (1, 2))
     assert len(one) == 7
     assert one[:6] == other[:6]
     assert one[6] != other[6]
@@ -78,10 +76,10 @@ def test_a_request_asks_for_what_the_traffic_says() -> None:
 
 
 def test_the_same_seed_asks_the_same() -> None:
-    given = traffic(languages=Mix.parse("de,en,ja"), turns=Mix.parse("1,2,3"))
+    given = Traffic(Mix.parse("de,en,ja"), turns=Mix.parse("1,2,3"))
     assert bodies(given, seed=5) == bodies(given, seed=5)
 
 
 def test_a_language_that_the_sample_lacks_is_named() -> None:
     with pytest.raises(ValueError, match="no questions in 'xx'; it has ar, bn"):
-        traffic(languages=Mix.parse("xx")).conversation(QUESTIONS, "m", random.Random(1))
+        Traffic(Mix.parse("xx")).conversation(QUESTIONS, "m", random.Random(1))

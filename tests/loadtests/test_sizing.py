@@ -1,4 +1,4 @@
-"""The arithmetic of a fleet, against figures worked out by hand."""
+"""The arithmetic of a fleet gives the figures that were worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a stream: what is timed, counted and found missing."""
+"""A stream's times and tokens are read, and a broken stream is told from a whole one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tests, benchmarks and load tests share: tiny models, free ports, real servers, full disks."""
+"""What tests, benchmarks, load tests and deployment checks share: tiny models, free ports, real servers, full disks."""

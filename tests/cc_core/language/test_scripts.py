@@ -1,4 +1,4 @@
-"""Which script a text is written in, above all where it mixes two."""
+"""Which script a text is written in, also where it mixes two."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cc_core.language.scripts import LATIN, SCRIPTS, kana_share, only_letters_of
         pytest.param("кто поет she works hard for her money", "cyrillic", id="a title at the end"),
         pytest.param("she works hard for her money 누가 불렀나", "hangul", id="a title at the beginning"),
         pytest.param("what does the word 愛 mean", "latin", id="English around a word"),
-        pytest.param("please translate 愛", "latin", id="an English order"),
-        pytest.param("many words and then 愛", None, id="neither a title nor an order"),
+        pytest.param("please translate 愛", "latin", id="an English instruction"),
+        pytest.param("many words and then 愛", None, id="neither a title nor an instruction"),
     ],
 )
 def test_the_script_of_the_question_is_found(text: str, name: str | None) -> None:
@@ -28,7 +28,7 @@ def test_the_script_of_the_question_is_found(text: str, name: str | None) -> Non
     assert (script.name if script else None) == name
 
 
-def test_letters_are_counted_in_latin_ones_worth() -> None:
+def test_a_letter_counts_by_the_weight_of_its_script() -> None:
     assert script_of("Guten Tag")[1] == 8
     assert script_of("翻译")[1] == 6
     assert script_of("翻译 this")[1] == 10

@@ -1,11 +1,11 @@
-"""The word lists: how a text is split, and what the lists say."""
+"""How a text is split into words, and what the word lists say of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from cc_core.language.scripts import CYRILLIC, LATIN
+from cc_core.language.scripts import CYRILLIC, LATIN, Script
 from cc_core.language.words import SCRIPTS_WITH_WORDS, WORDS_FILE, word_table, words_of
 
 LANGUAGES = ("de", "en", "fr", "vi", "sw")
@@ -49,11 +49,11 @@ def test_a_language_without_a_list_is_as_likely_for_every_word() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS_WITH_WORDS, ids=lambda script: script.name)
-def test_every_served_language_has_a_list(script: object) -> None:
+def test_every_served_language_has_a_list(script: Script) -> None:
     with np.load(WORDS_FILE) as arrays:
-        listed = tuple(arrays[f"{script.name}.languages"].tolist())  # type: ignore[attr-defined]
-    table = word_table(script, listed)  # type: ignore[arg-type]
-    assert set(script.languages) <= set(listed)  # type: ignore[attr-defined]
+        listed = tuple(arrays[f"{script.name}.languages"].tolist())
+    table = word_table(script, listed)
+    assert set(script.languages) <= set(listed)
     assert table.scores.shape == (len(table.rows), len(listed))
     assert table.others.max() <= 0
 

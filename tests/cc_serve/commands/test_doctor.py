@@ -1,4 +1,4 @@
-"""``cc-serve doctor``: every check in a machine that can serve, and each failure with what to do."""
+"""``cc-serve doctor`` as a command: its lines, its JSON and its exit code."""
 
 from __future__ import annotations
 
@@ -12,21 +12,15 @@ from pathlib import Path
 
 import pytest
 
-import cc_serve.process.cpu
-from cc_serve.commands import doctor
-from cc_serve.commands.doctor import Status
 from cc_serve.commands.main import main
 from tests.support.ports import free_port
-from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
-from tests.support.tiny_tokenizer import tiny_tokenizer
+from tests.support.programs import installed
+from tests.support.server import save_served_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("doctor") / "tiny"
-    save_checkpoint(directory, tiny_llama(), random_connection(["global", "de"]), ["de", "fr"])
-    tiny_tokenizer().save_pretrained(directory)
-    return directory
+    return save_served_checkpoint(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture
@@ -61,116 +55,13 @@ def test_a_failure_is_an_exit_code_and_json(tmp_path: Path, taken: int, capsys: 
     assert all(check["advice"] for check in failed.values())
 
 
-def test_a_package_that_does_not_match_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torchaudio").mkdir()
-    (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('undefined symbol')")
-    monkeypatch.syspath_prepend(tmp_path)
-    check = doctor.check_torch()
-    assert check.status == Status.FAILED
-    assert "pip uninstall torchaudio" in check.advice
-
-
 def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
-    program = Path(sys.executable).with_name("cc-serve")
-    command = [str(program), "doctor", str(tmp_path), "--json", "--port", str(free_port())]
+    command = [installed("cc-serve"), "doctor", str(tmp_path), "--json", "--port", str(free_port())]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
     failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failed"]
     assert [check["name"] for check in failed] == ["torch"]
     assert "libgomp.so.1" in failed[0]["found"]
-
-
-@pytest.mark.parametrize("port", [0, 70000])
-def test_a_port_that_is_none(port: int) -> None:
-    check = doctor.check_port("127.0.0.1", port)
-    assert (check.status, "from 1 to 65535" in check.advice) == (Status.FAILED, True)
-
-
-def test_another_release_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "VLLM", "0.99")
-    check = doctor.check_vllm()
-    assert (check.status, "install 0.99.0" in check.advice) == (Status.FAILED, True)
-
-
-def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # In a process of its own, since this one may have imported vLLM already.
-    (tmp_path / "vllm").mkdir()
-    (tmp_path / "vllm" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    program = "from cc_serve.commands.doctor import check_vllm; check = check_vllm(); print(check.status, check.found)"
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("failed ")
-    assert "cannot be imported: operator torchvision::nms does not exist" in done.stdout
-    monkeypatch.setattr(doctor, "_release", lambda: None)
-    assert doctor.check_vllm().found == "is not installed"
-
-
-def test_the_v2_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(doctor.RUNNER, "1")
-    check = doctor.check_runner()
-    assert (check.status, check.advice.startswith("unset VLLM_USE_V2_MODEL_RUNNER")) == (Status.FAILED, True)
-
-
-def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PYTHONS", ((3, 98), (3, 99)))
-    assert doctor.check_python().status == Status.FAILED
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "status", "words"),
-    [
-        ({"avx2": True, "avx512_f": True, "avx512_bf16": True}, Status.OK, "avx512_bf16"),
-        ({"avx2": True}, Status.WARNING, "dtype float32"),
-        ({}, Status.FAILED, "no vector instructions"),
-    ],
-)
-def test_processors(monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], status: Status, words: str) -> None:
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
-    check = doctor.check_cpu()
-    assert check.status == status
-    assert words in check.found
-    assert bool(check.advice) == (status != Status.OK)
-
-
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "--enforce-eager" in doctor.check_compiler().advice
-
-
-def test_too_little_memory(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "free_memory", lambda: 1 << 20)
-    check = doctor.check_memory(checkpoint)
-    assert check.status == Status.FAILED
-    assert "GiB needed" in check.found
-    assert "--kv-cache-memory-bytes" in check.advice
-
-
-def test_weights_take_twice_as_much_in_float32(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_saved_dtype", lambda _directory: "bfloat16")
-    monkeypatch.setattr(doctor, "_GIB", 1 << 10)  # tiny weights, in KiB
-    found = []
-    for capable in (True, False):
-        monkeypatch.setattr(cc_serve.process.cpu, "has_bfloat16", lambda capable=capable: capable)
-        found.append(float(doctor.check_memory(checkpoint).found.split(", ")[1].split()[0]))
-    assert found[1] == pytest.approx(2 * found[0], rel=1e-3)
-
-
-@pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer_config.json", "cc_connection.safetensors"])
-def test_a_checkpoint_of_which_something_is_missing(checkpoint: Path, tmp_path: Path, missing: str) -> None:
-    for file in checkpoint.iterdir():
-        if file.name != missing:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    check = doctor.check_checkpoint(tmp_path)
-    assert check.status == Status.FAILED
-    assert check.advice
-
-
-def test_a_bad_configuration(tmp_path: Path) -> None:
-    file = tmp_path / "server.yaml"
-    file.write_text("limits: {body_byte: 1}")
-    check = doctor.check_configuration(file)
-    assert (check.status, "did you mean body_bytes?" in check.found) == (Status.FAILED, True)

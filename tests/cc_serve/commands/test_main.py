@@ -1,4 +1,4 @@
-"""The cc-serve command: routing lines, and refusing checkpoints before vLLM is loaded."""
+"""The cc-serve command: it routes lines, and refuses bad checkpoints before it loads vLLM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,9 +26,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(directory, tiny_llama(), random_connection(["global", "de"]), ["de", "fr"])
 
 
+RunRoute = Callable[..., tuple[int, list[dict[str, Any]], str]]
+
+
 @pytest.fixture
-def run_route(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
-    def run(lines: bytes, *arguments: str) -> tuple[int, list[dict[str, object]], str]:
+def run_route(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunRoute:
+    def run(lines: bytes, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
         status = main(["route", *arguments])
         captured = capsys.readouterr()
@@ -39,7 +44,7 @@ def lines_of(*texts: str) -> bytes:
     return b"".join(json.dumps(text).encode() + b"\n" for text in texts)
 
 
-def test_route_answers_a_line_with_a_line(run_route: Callable[..., tuple]) -> None:
+def test_route_answers_a_line_with_a_line(run_route: RunRoute) -> None:
     status, answers, errors = run_route(lines_of("Wo ist der Bahnhof, bitte?", "Where is the station?", "123"))
     assert (status, errors) == (0, "")
     assert [(a["language"], a["connection"]) for a in answers] == [("de", "global"), ("en", "off"), (None, "off")]
@@ -47,21 +52,21 @@ def test_route_answers_a_line_with_a_line(run_route: Callable[..., tuple]) -> No
     assert answers[0]["confidence"] > 0.5
 
 
-def test_route_follows_a_checkpoint(run_route: Callable[..., tuple], checkpoint: Path) -> None:
+def test_route_follows_a_checkpoint(run_route: RunRoute, checkpoint: Path) -> None:
     texts = ["Wo ist der Bahnhof, bitte?", "Où se trouve la gare ?", "Kituo cha treni kilicho karibu kiko wapi?"]
     _, answers, _ = run_route(lines_of(*texts), "--checkpoint", str(checkpoint))
     assert [a["connection"] for a in answers] == ["de", "global", "off"]
 
 
 @pytest.mark.parametrize("bad", [b"Hallo", b"1", b"null", b'["a"]', b'"a', b"", b'"\xff"', b"[" * 100_000])
-def test_route_names_a_bad_line_and_answers_the_others(run_route: Callable[..., tuple], bad: bytes) -> None:
+def test_route_names_a_bad_line_and_answers_the_others(run_route: RunRoute, bad: bytes) -> None:
     status, answers, errors = run_route(lines_of("Guten Morgen zusammen") + bad + b"\n" + lines_of("こんにちは"))
     assert status == 2
     assert [a["language"] for a in answers] == ["de", "ja"]
     assert errors.splitlines() == ['cc-serve: line 2: expected one JSON string, such as "Guten Tag"']
 
 
-def test_route_takes_any_string(run_route: Callable[..., tuple]) -> None:
+def test_route_takes_any_string(run_route: RunRoute) -> None:
     status, answers, _ = run_route(rb'"\ud800"' + b"\n" + rb'"\u0000\u2028"' + b"\n" + b'""\n')
     assert status == 0
     assert [a["language"] for a in answers] == [None] * 3
@@ -158,6 +163,7 @@ def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
         (["serve"], 2, "CHECKPOINT"),
         (["serve", "--port", "1"], 2, "CHECKPOINT"),
         (["bake"], 2, "bake"),
+        (["--version"], 0, f"cc-serve {version('cc-serve')}\n"),
     ],
 )
 def test_help_and_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, expected: str) -> None:

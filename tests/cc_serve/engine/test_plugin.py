@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from cc_serve.engine.plugin import register
-from cc_serve.process.startup import StartProgress, collect_as_usual, collect_rarely
+from cc_serve.process.garbage import collect_as_usual, collect_rarely
+from cc_serve.process.progress import StartProgress
 
 OF_THE_USER = (1234, 12, 13)
 

@@ -1,4 +1,4 @@
-"""What is written by default, and what with ``-v``; each in a process of its own, whose logging it sets up."""
+"""What is logged by default and with ``-v``, each in a process of its own."""
 
 from __future__ import annotations
 

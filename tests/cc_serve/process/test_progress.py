@@ -1,4 +1,4 @@
-"""Phases of a start: from several processes, in order, with their seconds, and none after it."""
+"""Phases of a start come from several processes, are shown in order with their seconds, and end with the start."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import subprocess
 import sys
 import time
 
-import pytest
-
-from cc_serve.process.startup import ENGINE, IMPORT, WEIGHTS, Phase, StartProgress, enter_phase, ready_message
+from cc_serve.process.phases import ENGINE, IMPORT, WEIGHTS, enter_phase
+from cc_serve.process.progress import Phase, StartProgress, ready_message
 
 
 def test_phases_of_other_processes_are_shown_and_measured() -> None:
     stream = io.StringIO()
     with StartProgress(stream) as progress:
         enter_phase(IMPORT)
-        child = f"from cc_serve.process.startup import enter_phase as e; e({ENGINE!r}); e({WEIGHTS!r}); e({ENGINE!r})"
+        child = f"from cc_serve.process.phases import enter_phase as e; e({ENGINE!r}); e({WEIGHTS!r}); e({ENGINE!r})"
         subprocess.run([sys.executable, "-c", child], check=True)
         phases = progress.finish()
     assert [phase.name for phase in phases] == [IMPORT, ENGINE, WEIGHTS], "each once, however many engines there are"
@@ -59,21 +58,6 @@ def test_nothing_is_said_or_left_after_the_start() -> None:
 def test_a_start_without_phases() -> None:
     with StartProgress(io.StringIO()) as progress:
         assert progress.finish() == []
-
-
-@pytest.mark.parametrize("starting", [True, False])
-def test_garbage_is_collected_rarely_while_a_starting_servers_processes_import(starting: bool) -> None:
-    program = (
-        "import gc; usual = gc.get_threshold(); import cc_serve.commands.main; rarely = gc.get_threshold();"
-        "cc_serve.process.startup.collect_as_usual(); print(rarely[0] > usual[0], gc.get_threshold() == usual)"
-    )
-    command = [sys.executable, "-c", program]
-    if starting:
-        with StartProgress(io.StringIO()):
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-    else:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(starting), "True"]
 
 
 def test_the_last_message_says_where_what_and_for_whom() -> None:

@@ -1,63 +1,20 @@
-"""What a start is doing, phase by phase, told by whichever process is in it and shown by the one at the terminal."""
+"""What the terminal shows of a start: its phases as they pass, and a message when the server is ready."""
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TextIO
 
-# Names a file to which every process of the server appends its phases; inherited by the engine's.
-_VARIABLE: Final = "CC_SERVE_START_PHASES"
+from cc_serve.process.phases import PHASES_FILE
+
 _POLL_SECONDS: Final = 0.1
-
-CHECKPOINT: Final = "checking the checkpoint"
-IMPORT: Final = "importing vLLM"
-ENGINE: Final = "starting the engine's process"
-WEIGHTS: Final = "loading the weights"
-COMPILE: Final = "compiling, or reading what an earlier start compiled"
-WARM_UP: Final = "warming up"
-GRAPHS: Final = "capturing CUDA graphs"
-CACHE: Final = "making room for the KV cache"
-API: Final = "opening the API"
-
-
-_USUAL_THRESHOLDS: Final = gc.get_threshold()
-# Importing vLLM makes millions of objects and hardly any garbage: looking for it takes a tenth of the time and more.
-_IMPORT_THRESHOLDS: Final = (100_000, 50, 100)
-
-
-def collect_rarely() -> None:
-    """Look for garbage rarely, until `collect_as_usual`."""
-    gc.set_threshold(*_IMPORT_THRESHOLDS)
-
-
-def in_a_start() -> bool:
-    """Whether this is a process of a server that is being started."""
-    return _VARIABLE in os.environ
-
-
-def collect_as_usual() -> None:
-    """Look for garbage as Python does by itself."""
-    gc.set_threshold(*_USUAL_THRESHOLDS)
-
-
-def enter_phase(name: str) -> None:
-    """Say what this process does from now on. Nothing happens where nobody watches, as under stock vLLM."""
-    if path := os.environ.get(_VARIABLE):
-        with suppress(OSError):  # the start is over, and the file gone
-            file = os.open(path, os.O_WRONLY | os.O_APPEND)
-            try:
-                os.write(file, f"{time.monotonic()} {name}\n".encode())
-            finally:
-                os.close(file)
 
 
 @dataclass(frozen=True)
@@ -65,7 +22,7 @@ class Phase:
     """A phase that is over.
 
     Args:
-        name: one of this module's constants.
+        name: one of the constants of `cc_serve.process.phases`.
         seconds: how long it took.
     """
 
@@ -74,14 +31,14 @@ class Phase:
 
 
 class StartProgress:
-    """Shows the phases with the seconds since the start: a line each, and on a terminal the seconds as they pass.
+    """Shows each phase on a line of its own, with the seconds since the start.
 
-    Use it as a context manager around the start. Several engines go through the same phases beside each other; a
-    phase counts from the first to enter it.
+    Use it as a context manager around the start. Several engines go through the same phases side by side: a phase
+    begins when the first of them enters it.
 
     Args:
-        stream: where to show them; by default standard error.
-        live: whether to rewrite the last line as time passes; by default on a terminal.
+        stream: where to write the lines; standard error by default.
+        live: whether to rewrite the last line as seconds pass; by default only on a terminal.
     """
 
     def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
@@ -96,7 +53,7 @@ class StartProgress:
         handle, name = tempfile.mkstemp(prefix="cc-serve-start-")
         os.close(handle)
         self._path = Path(name)
-        os.environ[_VARIABLE] = name
+        os.environ[PHASES_FILE] = name
         self._thread.start()
         return self
 
@@ -105,15 +62,15 @@ class StartProgress:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._begin
 
     def finish(self) -> list[Phase]:
-        """Show nothing more, and give the phases in their order."""
+        """Stop showing phases, and return them in order. Calling it again returns the same."""
         if not self._over.is_set():
             self._over.set()
             self._thread.join()
-            os.environ.pop(_VARIABLE, None)
+            os.environ.pop(PHASES_FILE, None)
             self._path.unlink(missing_ok=True)
             self._end = time.monotonic()
         begins = list(self._phases.values())
@@ -129,7 +86,7 @@ class StartProgress:
                 self._enter(line)
             read = len(lines)
             if self._live and self._phases and not over:
-                # The cursor stays at the line's beginning, so that an error that is printed meanwhile is readable.
+                # The cursor stays at the beginning of the line, so that an error printed meanwhile overwrites it.
                 self._show(list(self._phases)[-1], self.seconds, end="\r")
         if self._live and self._phases:
             self._stream.write("\n")
@@ -151,22 +108,21 @@ class StartProgress:
 def ready_message(
     address: str, model: str, connected: Mapping[str, str], phases: list[Phase], *, playground: bool
 ) -> str:
-    """What a person wants to know of a server that has just become ready.
+    """What a person wants to know about a server that has just become ready.
 
     Args:
-        address: that it listens on.
-        model: what clients call it.
-        connected: the connection by language, for the languages that are connected.
-        phases: of the start.
-        playground: whether there is one.
+        address: URL that the server listens on.
+        model: the name that clients use for the model.
+        connected: the connection of each connected language.
+        phases: the phases of the start.
+        playground: whether the server has the playground.
     """
     total = sum(phase.seconds for phase in phases)
     slowest = [f"{p.name} ({p.seconds:.0f} s)" for p in sorted(phases, key=lambda phase: -phase.seconds)[:3]]
     by_connection: dict[str, list[str]] = {}
     for language, connection in sorted(connected.items()):
         by_connection.setdefault(connection, []).append(language)
-    # What a server listens on is no address to open: some systems refuse it, and browsers keep its pages from the
-    # clipboard.
+    # 0.0.0.0 is for listening, not for opening: some systems refuse it, and browsers deny its pages the clipboard.
     here = address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
     everywhere = "" if here == address else " (and this machine's other addresses)"
     connections = [f"{name} for {' '.join(languages)}" for name, languages in by_connection.items()]
