@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # so that a checkpoint can be described without torch
+    from torch import nn
 
 CC_PREFIX = "CC"
 

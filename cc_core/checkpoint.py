@@ -4,71 +4,31 @@
   of ``cc.transform.<language>`` [H, H], all fp32.
 - ``config.json``: ``architectures: ["CC..."]`` and ``cc_connection``, described by `ConnectionConfig`.
 
-Loading validates everything and raises `CheckpointError`, which names the file and the field.
+Loading checks everything and raises `CheckpointError`, which names the file and the field.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
+from cc_core.architectures import CC_PREFIX, base_architecture
 from cc_core.connection import Connection
-from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL
+from cc_core.description import DECISION as DECISION
+from cc_core.description import TRANSFORM as TRANSFORM
+from cc_core.description import ConnectionConfig as ConnectionConfig
+from cc_core.description import PlainModelError as PlainModelError
+from cc_core.description import architecture_named, check_layout, describe, parse_config
+from cc_core.files import CheckpointError as CheckpointError
+from cc_core.files import json_bytes, read_json, replace_file, replacing
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
 
 INDEX_FILE = "model.safetensors.index.json"
-DECISION = "cc.decision.weight"
-TRANSFORM = "cc.transform."
-LANGUAGE_CODE = re.compile(r"[a-z]{2}")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message names the file, the field and what to do."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-
-
-class PlainModelError(CheckpointError):
-    """The directory holds an ordinary model, without a connection."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(
-            directory / CONFIG_FILE,
-            f"not a CC-Tuned checkpoint (no {CONNECTION_KEY!r}). Make one with: "
-            f"cc-train run --model {directory} --data PAIRS.jsonl --output OUTPUT",
-        )
-
-
-class ConnectionConfig(BaseModel):
-    """``cc_connection`` in ``config.json``. Unknown keys are kept: they describe, and are never obeyed."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    version: int = Field(strict=True, ge=1, le=1)
-    anchor_offset: int = Field(strict=True, le=-1)
-    languages: tuple[str, ...]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-    @field_validator("languages")
-    @classmethod
-    def _iso_639_1(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
-        for language in languages:
-            if not LANGUAGE_CODE.fullmatch(language):
-                raise ValueError(f"{language!r} is not an ISO 639-1 code")
-        return languages
 
 
 def save_connection(
@@ -105,7 +65,9 @@ def write_connection(
     The tensors are written from where they are, so that the matrices of a large model may be mapped files.
     """
     tensors = _tensors(connection)
-    check_tensors(directory, tensors, config)
+    layout = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()}
+    check_layout(directory, layout, config)
+    _check_finite(directory / CONNECTION_FILE, tensors)
     with replacing(directory / CONNECTION_FILE) as aside:
         save_file(tensors, aside)
         digest = _sha256(aside)
@@ -120,18 +82,8 @@ def write_connection(
     )
 
 
-def _tensors(connection: Connection) -> dict[str, Tensor]:
-    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
-    return tensors | {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
-    """Read and validate a checkpoint's connection.
+    """Read and check a checkpoint's connection, with all its matrices.
 
     Raises:
         PlainModelError: the directory is an ordinary model.
@@ -144,130 +96,46 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
 
 
 def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, Any], source: str) -> Connection:
-    """Read and validate a directory's connection file.
+    """Read and check a directory's connection file.
 
     Args:
         directory: holds ``cc_connection.safetensors``.
-        entry: what describes it.
-        config: ``num_hidden_layers`` and ``hidden_size`` of the model that it is for.
+        entry: the connection's own configuration.
+        config: ``num_hidden_layers`` and ``hidden_size`` of the model.
         source: where the digest is written, for a message.
 
     Raises:
         CheckpointError: shapes, finiteness or digest are wrong, or the file cannot be read.
     """
     path = directory / CONNECTION_FILE
-    try:
-        digest = _sha256(path)
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read ({error.strerror}); copy the whole checkpoint again") from error
+    names = describe(directory, entry, config).names
     try:
         tensors = load_file(path)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
-    check_tensors(directory, tensors, config)
+        digest = _sha256(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(path, f"cannot be read ({error}); copy the whole checkpoint again") from error
+    _check_finite(path, tensors)
     if digest != entry.sha256:
         raise CheckpointError(
             path,
             f"sha256 is {digest}, but {source} says {entry.sha256}; "
             "the file was changed after training, copy the checkpoint again",
         )
-    transforms = {k.removeprefix(TRANSFORM): v for k, v in tensors.items() if k.startswith(TRANSFORM)}
-    names = [GLOBAL, *sorted(set(transforms) - {GLOBAL})]
-    return Connection(tensors[DECISION], {name: transforms[name] for name in names}, anchor_offset=entry.anchor_offset)
+    transforms = {name: tensors[TRANSFORM + name] for name in names}
+    return Connection(tensors[DECISION], transforms, anchor_offset=entry.anchor_offset)
 
 
-def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
-    """Validate ``cc_connection`` and ``architectures`` of a checkpoint's ``config.json``."""
-    path = Path(directory) / CONFIG_FILE
-    if CONNECTION_KEY not in config:
-        raise PlainModelError(Path(directory))
-    architecture = architecture_named(path, config)
-    try:
-        base = base_architecture(architecture)
-    except UnsupportedArchitectureError as error:
-        raise CheckpointError(path, f"field 'architectures': {error}") from error
-    if architecture != CC_PREFIX + base:
-        raise CheckpointError(path, f"field 'architectures' is {architecture!r}, expected {CC_PREFIX + base!r}")
-    try:
-        return ConnectionConfig.model_validate(config[CONNECTION_KEY])
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join([CONNECTION_KEY, *map(str, first["loc"])])
-        raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
+def _tensors(connection: Connection) -> dict[str, Tensor]:
+    tensors = {DECISION: connection.decision.detach().cpu().contiguous()}
+    return tensors | {TRANSFORM + n: t.detach().cpu().contiguous() for n, t in connection.transforms.items()}
 
 
-def check_tensors(directory: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-    """Check names, dtype, shapes and finiteness of a connection's tensors against the model's configuration."""
-    path = Path(directory) / CONNECTION_FILE
-    layers, hidden = (
-        _size(Path(directory) / CONFIG_FILE, config, name) for name in ("num_hidden_layers", "hidden_size")
-    )
-    for required in (DECISION, TRANSFORM + GLOBAL):
-        if required not in tensors:
-            raise CheckpointError(path, f"tensor {required!r} is missing")
+def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        if name == DECISION:
-            expected = (layers, hidden)
-        elif name.startswith(TRANSFORM) and (
-            name == TRANSFORM + GLOBAL or LANGUAGE_CODE.fullmatch(name.removeprefix(TRANSFORM))
-        ):
-            expected = (hidden, hidden)
-        else:
-            raise CheckpointError(path, f"tensor {name!r} is not part of a connection")
-        if tuple(tensor.shape) != expected:
-            raise CheckpointError(
-                path, f"tensor {name!r} has shape {list(tensor.shape)}, the model needs {list(expected)}"
-            )
-        if tensor.dtype != torch.float32:
-            raise CheckpointError(path, f"tensor {name!r} is {tensor.dtype}, expected torch.float32")
-        if not torch.isfinite(tensor).all():
+        if not tensor.isfinite().all():
             raise CheckpointError(path, f"tensor {name!r} holds NaN or infinite values; train or fit it again")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file aside, renamed to ``path`` once it is written, so that a crash leaves the old file or the new one."""
-    aside = path.with_name(path.name + ".partial")
-    yield aside
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def replace_file(path: Path, payload: bytes) -> None:
-    """Write ``payload`` as `replacing` does."""
-    with replacing(path) as aside:
-        aside.write_bytes(payload)
-
-
-def architecture_named(path: Path, config: dict[str, Any]) -> str:
-    """The first of ``architectures`` in the ``config`` read from ``path``; raises `CheckpointError`."""
-    found = config.get("architectures")
-    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
-        raise CheckpointError(path, f"field 'architectures' must be a list of names (found {found!r})")
-    return found[0]
-
-
-def _size(path: Path, config: dict[str, Any], field: str) -> int:
-    found = config.get(field)
-    if type(found) is not int or found < 1:  # a bool is an int too
-        raise CheckpointError(path, f"field {field!r} must be a whole number above 0 (found {found!r})")
-    return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises `CheckpointError`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise CheckpointError(path, f"is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(path, "is not a JSON object")
-    return content
-
-
-def json_bytes(content: dict[str, Any]) -> bytes:
-    """``content`` as a file for people to read."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from cc_core.architectures import base_architecture
-from cc_core.checkpoint import json_bytes, replace_file
+from cc_core.files import json_bytes, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from cc_train.config.run import RunConfig, UsageError
 from cc_train.model.activations import architecture_of

@@ -19,18 +19,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
-from cc_core.checkpoint import (
-    CheckpointError,
-    ConnectionConfig,
-    architecture_named,
-    json_bytes,
-    read_connection,
-    read_json,
-    replace_file,
-    save_connection,
-    write_connection,
-)
+from cc_core.checkpoint import read_connection, save_connection, write_connection
 from cc_core.connection import Connection
+from cc_core.description import ConnectionConfig, architecture_named
+from cc_core.files import CheckpointError, json_bytes, read_json, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
 from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from cc_core.checkpoint import INDEX_FILE, CheckpointError, PlainModelError, load_connection, save_connection
+from cc_core.description import read_description
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
 from tests.support.tiny import HIDDEN, LAYERS, random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 
@@ -53,6 +54,10 @@ def assert_refused(checkpoint: Path, file: str, message: str) -> None:
         load_connection(checkpoint)
     assert str(checkpoint / file) in str(caught.value)
     assert message in str(caught.value)
+    if "holds NaN" not in message:  # a description reads no matrix; it refuses all else in the same words
+        with pytest.raises(CheckpointError) as described:
+            read_description(checkpoint)
+        assert str(described.value) == str(caught.value)
 
 
 def test_what_is_saved_is_loaded(checkpoint: Path) -> None:

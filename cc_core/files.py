@@ -1,0 +1,51 @@
+"""Reading and writing a checkpoint's small files, so that a crash never leaves half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file, the field and what to do."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and rename it to ``path`` afterwards: a crash leaves the old file or the new one."""
+    aside = path.with_name(path.name + ".partial")
+    yield aside
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def replace_file(path: Path, payload: bytes) -> None:
+    """Write ``payload`` to ``path`` as `replacing` does."""
+    with replacing(path) as aside:
+        aside.write_bytes(payload)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises `CheckpointError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(path, "is not a JSON object")
+    return content
+
+
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """Encode ``content`` as an indented file that people can read."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
