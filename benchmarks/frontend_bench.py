@@ -1,4 +1,4 @@
-"""What this layer adds to a request, over vLLM's own HTTP server and an engine that answers at once.
+"""What this server adds to a request, over vLLM's own HTTP server and an engine that answers at once.
 
 ``python -m benchmarks.frontend_bench`` starts both applications, sends the same requests at the same times to
 one and the other in turns, and prints a table and one line of JSON. Latencies are the client's, from sending the
@@ -28,7 +28,7 @@ TEXTS = {
     "ru": "Где ближайший вокзал, и когда сегодня вечером отправляется последний поезд к морю?",
     "ja": "一番近い駅はどこですか。今夜、海岸行きの最終列車は何時に出ますか。",
 }
-STOCK, LAYERED = "vLLM", "cc-serve"
+STOCK, OURS = "vLLM", "cc-serve"
 
 
 def bodies(repeat: int) -> list[bytes]:
@@ -69,9 +69,9 @@ async def drive(port: int, rate: float, seconds: float, requests: list[bytes]) -
     return latencies
 
 
-async def in_process(*, layer: bool, requests: list[bytes], count: int) -> list[float]:
+async def in_process(*, ours: bool, requests: list[bytes], count: int) -> list[float]:
     """Milliseconds of ``count`` requests, one after the other, to the application itself, without network or client."""
-    app = stub_app(layer=layer)
+    app = stub_app(ours=ours)
     headers = [(b"content-type", b"application/json"), (b"host", b"bench")]
     took: list[float] = []
     for body in itertools.islice(itertools.cycle(requests), count):
@@ -119,7 +119,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
 def show(title: str, measured: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """Print a table, and give its figures."""
     rows = {name: quantiles(values) for name, values in measured.items()}
-    rows["added"] = {key: round(rows[LAYERED][key] - rows[STOCK][key], 3) for key in rows[STOCK]}
+    rows["added"] = {key: round(rows[OURS][key] - rows[STOCK][key], 3) for key in rows[STOCK]}
     print(f"{title}\n  {'ms':<10}" + "".join(f"{key:>10}" for key in rows[STOCK]))
     for name, row in rows.items():
         print(f"  {name:<10}" + "".join(f"{value:>10.3f}" for value in row.values()))
@@ -129,16 +129,16 @@ def show(title: str, measured: dict[str, list[float]]) -> dict[str, dict[str, fl
 async def measure(ports: dict[str, int], options: argparse.Namespace) -> dict[str, object]:
     """Everything, in turns, so that neighbours on the machine disturb both alike."""
     requests = bodies(options.sentences)
-    over_http: dict[str, list[float]] = {STOCK: [], LAYERED: []}
+    over_http: dict[str, list[float]] = {STOCK: [], OURS: []}
     for name in ports:
         await drive(ports[name], options.rate / 2, 2, requests)
     for turn in range(options.turns):
         for name in sorted(ports, reverse=turn % 2 == 0):
             over_http[name] += await drive(ports[name], options.rate, options.seconds, requests)
-    alone: dict[str, list[float]] = {STOCK: [], LAYERED: []}
+    alone: dict[str, list[float]] = {STOCK: [], OURS: []}
     for _ in range(3):
-        for name in (STOCK, LAYERED):
-            alone[name] += await in_process(layer=name == LAYERED, requests=requests, count=500)
+        for name in (STOCK, OURS):
+            alone[name] += await in_process(ours=name == OURS, requests=requests, count=500)
     return {
         "rate": options.rate,
         "body_bytes": round(statistics.mean(map(len, requests))),
@@ -156,10 +156,10 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=2, help="in each prompt (default: %(default)s)")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    ports = {STOCK: free_port(), LAYERED: free_port()}
+    ports = {STOCK: free_port(), OURS: free_port()}
     with ExitStack() as stack:
         for name, port in ports.items():
-            process = context.Process(target=serve, args=(port, name == LAYERED), daemon=True)
+            process = context.Process(target=serve, args=(port, name == OURS), daemon=True)
             process.start()
             stack.callback(process.join)
             stack.callback(process.terminate)

@@ -9,18 +9,16 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import FastAPI
-from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
 from vllm.entrypoints.serve.engine.protocol import UsageInfo
-from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.outputs import CompletionOutput
 from vllm.v1.metrics.stats import RequestStateStats
 
 from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.middleware.drain import Drain
-from cc_serve.api.server import add_connection_layer
-from cc_serve.api.telemetry.token_times import observe_engine
-from cc_serve.api.work import BoundedEngine
+from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.vllm import RequestOutput, RequestOutputKind, SamplingParams, build_app
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
 
@@ -69,30 +67,29 @@ class StubChat:
         yield "data: [DONE]\n\n"
 
 
-def stub_app(*, layer: bool) -> FastAPI:
-    """The application, with or without this project's layer."""
+def stub_app(*, ours: bool) -> FastAPI:
+    """The application, with or without this server's endpoints and middleware."""
     arguments = parse_arguments([tempfile.mkdtemp()])
     app = build_app(arguments, ("generate",), None)
     engine: Any = StubEngine()
-    router = default_router()
-    if layer:
-        observe_engine(engine, router.connections)
-        engine = BoundedEngine(engine)
+    router, drain = default_router(), Drain()
+    if ours:
+        engine = ServedEngine(engine, router.connections, drain)
     app.state.openai_serving_chat = StubChat(engine)
     app.state.engine_client = engine
     app.state.log_stats = False
-    if layer:
-        add_connection_layer(app, LiveSettings(None, router, {}), Drain())
+    if ours:
+        add_endpoints_and_middleware(app, LiveSettings(None, router, {}), drain)
     else:
         app.middleware_stack = app.build_middleware_stack()
     return app
 
 
-def serve(port: int, layer: bool) -> None:
+def serve(port: int, ours: bool) -> None:
     """Serve it as vLLM would; for a process of its own."""
     import uvicorn
     import uvloop
 
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-    config = uvicorn.Config(stub_app(layer=layer), port=port, log_level="error", access_log=False, loop="uvloop")
+    config = uvicorn.Config(stub_app(ours=ours), port=port, log_level="error", access_log=False, loop="uvloop")
     uvloop.run(uvicorn.Server(config).serve())

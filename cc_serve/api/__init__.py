@@ -1,0 +1,17 @@
+"""The HTTP server around vLLM. This is the way of one generation request, with the module that does each step.
+
+1. uvicorn reads its headers, within bounds.                                            `http_protocol`
+2. It gets an id and a record, from which metrics and the log line are made at the end.  `middleware.observe`
+3. vLLM's own middleware runs, such as CORS.                                             vLLM
+4. Its key tells the caller: rates, limits, router.                                      `middleware.authentication`
+5. It is counted as running, or sent away where the server is stopping.                  `middleware.drain`
+6. Rates and limits admit it; its body is read; its `Work` begins.                       `middleware.limits`, `work`
+7. The body is parsed, and gives the user's texts, the language, the connection.         `request_body`,
+   The connection goes into the body as an engine argument (``vllm_xargs``).             `generation_request`,
+                                                                                         `middleware.connection`
+8. Status and headers of the response wait for its first chunk.                          `middleware.begin`
+9. vLLM's endpoint renders the prompt and calls the engine.                              `served_engine`
+10. Each output is counted and charged on its way back to the client.                    `telemetry.token_times`
+
+Steps 4 to 8 are the middleware that `composition` adds, in this order. Only `vllm` imports vLLM.
+"""

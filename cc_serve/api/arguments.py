@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from vllm import envs
-from vllm.entrypoints.cli.serve import ServeSubcommand
-from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
-from vllm.logger import configure_logging_from_args
-from vllm.utils.argparse_utils import FlexibleArgumentParser
-
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.api.defaults import ServeDefaults, set_environment
+from cc_serve.api.vllm import (
+    FlexibleArgumentParser,
+    ServeSubcommand,
+    cli_env_setup,
+    configure_logging_from_args,
+    envs,
+)
 from cc_serve.config.configuration import CONFIGURATION_FLAG
 from cc_serve.config.keys import VLLM_ENVIRONMENT, hash_key
 
@@ -27,22 +28,22 @@ class _Parser(SuggestingParser, FlexibleArgumentParser):
 
 
 def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Namespace:
-    """Parse ``CHECKPOINT`` and vLLM's flags; prints a usage error or the help and exits, as argparse does.
+    """Parse ``CHECKPOINT`` and vLLM's flags. As argparse does, print a usage error or the help and exit.
 
     Args:
-        arguments: of ``cc-serve serve``.
-        verbose: whether the defaults are to log what is no error.
+        arguments: what follows ``cc-serve serve``.
+        verbose: whether more than errors is logged.
 
     Raises:
-        ValueError, TypeError: flags that cannot be combined.
+        ValueError, TypeError: flags cannot be combined.
     """
-    cli_env_setup()
+    cli_env_setup()  # type: ignore[no-untyped-call]
     set_environment()
     parser, serve = make_parser()
     if arguments and not arguments[0].startswith("-"):
         serve.set_defaults(**asdict(ServeDefaults.of(Path(arguments[0]), verbose=verbose)))
-    # The subcommand has to be spoken out for vLLM to find the model's place among the values of --config.
-    parsed = parser.parse_args(["serve", *arguments])
+    # vLLM looks for the subcommand to find the model's place among the values of --config.
+    parsed: Namespace = parser.parse_args(["serve", *arguments])
     parsed.model = parsed.model_tag
     configure_logging_from_args(parsed)
     ServeSubcommand().validate(parsed)
@@ -51,9 +52,9 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
 
 
 def make_parser() -> tuple[FlexibleArgumentParser, ArgumentParser]:
-    """The parser of ``cc-serve``, as far as vLLM knows of it, and that of its ``serve``."""
+    """vLLM's parser under the name ``cc-serve``, and that of its ``serve``."""
     parser = _Parser(prog="cc-serve")
-    serve = ServeSubcommand().subparser_init(parser.add_subparsers(dest="subparser"))
+    serve: ArgumentParser = ServeSubcommand().subparser_init(parser.add_subparsers(dest="subparser"))
     serve.usage, serve.epilog = "cc-serve serve CHECKPOINT [vLLM flags]", _EPILOG
     serve.add_argument(
         "--request-log",
@@ -63,13 +64,13 @@ def make_parser() -> tuple[FlexibleArgumentParser, ArgumentParser]:
     serve.add_argument(
         "--no-playground", dest="playground", action="store_false", help="Do not serve the page at /playground."
     )
-    # Read before vLLM is loaded; here for the help, and for the flags to be complete.
+    # It is read before vLLM is loaded. It stands here for the help and for completion.
     serve.add_argument(CONFIGURATION_FLAG, metavar="FILE", help="Routing, keys and limits, see docs/operations.md.")
     return parser, serve
 
 
 def take_keys(parsed: Namespace) -> dict[str, str]:
-    """The hashes, by name, of the keys for vLLM's own authentication, which is turned off: ours takes its place."""
+    """Hashes by name of the keys for vLLM's own authentication, which is turned off, since ours takes its place."""
     keys = parsed.api_key or [os.environ.get(VLLM_ENVIRONMENT)]
     parsed.api_key = None
     os.environ.pop(VLLM_ENVIRONMENT, None)
@@ -77,7 +78,7 @@ def take_keys(parsed: Namespace) -> dict[str, str]:
 
 
 def _refuse_other_front_ends(parsed: Namespace) -> None:
-    """Front ends of vLLM's that would answer without routing. Raises ValueError."""
+    """Refuse vLLM's front ends that would answer without routing. Raises ValueError."""
     reasons = {
         "--grpc": parsed.grpc,
         "--headless": parsed.headless,

@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vllm.platforms import current_platform
-
+from cc_serve.api.vllm import current_platform
 from cc_serve.process.cpu import KV_CACHE_BYTES, has_bfloat16
 
 
@@ -20,7 +19,7 @@ class ServeDefaults:
         shutdown_timeout: seconds that running requests get to finish after SIGTERM; vLLM would abort them.
         dtype: on a CPU without bfloat16 instructions float32, since emulating bfloat16 is several times slower.
         kv_cache_memory_bytes: on a CPU modest, since vLLM would take a share of all memory there is.
-        uvicorn_log_level, disable_uvicorn_access_log, use_tqdm_on_load: what is written of each request and each file.
+        uvicorn_log_level, disable_uvicorn_access_log, use_tqdm_on_load: what is logged about each request and file.
     """
 
     served_model_name: list[str]
@@ -33,7 +32,7 @@ class ServeDefaults:
 
     @classmethod
     def of(cls, checkpoint: Path, *, verbose: bool = False) -> ServeDefaults:
-        """The defaults for a checkpoint on this machine; not ``verbose``, without lines that are no errors."""
+        """The defaults for a checkpoint on this machine; unless ``verbose``, only errors are logged."""
         defaults = cls([checkpoint.resolve().name])
         if current_platform.is_cpu():
             dtype = "auto" if has_bfloat16() else "float32"

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong: in words, as vLLM calls such errors, the field to correct, and the HTTP status."""
+    """What is wrong: in words, by vLLM's name for such errors, with the field to correct and the HTTP status."""
 
     message: str
     type: str
@@ -24,6 +24,14 @@ class ErrorBody(BaseModel):
     """An error response's body."""
 
     error: ErrorDetail
+
+
+class RefusedError(ValueError):
+    """The request asks for something impossible; ``param`` is the field to correct."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 def error_response(
@@ -40,10 +48,10 @@ def error_response(
 
 
 async def http_error(request: Request, error: Exception) -> JSONResponse:
-    """Exception handler for what routing refuses (404, 405) and FastAPI raises itself.
+    """Exception handler for the errors that Starlette's routing (404, 405) and FastAPI raise.
 
-    vLLM's own handles FastAPI's subclass only: these would have another shape, and its handler drops the headers,
-    such as ``Allow``.
+    vLLM's own handler takes FastAPI's subclass only, so that the others would have another shape. It also drops
+    headers such as ``Allow``.
     """
     assert isinstance(error, HTTPException)  # it is registered for no other
     type = HTTPStatus(error.status_code).phrase

@@ -1,4 +1,4 @@
-"""The server: vLLM's own application and engine, with the connection layer around the endpoints.
+"""The server: vLLM's own application and engine, completed by this server's endpoints and middleware.
 
 Source of the composition: ``vllm.entrypoints.launchers.api_server.entry`` (``run_server``, ``build_and_serve``).
 """
@@ -13,36 +13,25 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvloop
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from vllm import envs
-from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
-from vllm.entrypoints.launchers.app import build_app
-from vllm.entrypoints.launchers.launcher import serve_http, setup_server
-from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config
-from vllm.utils.system_utils import decorate_logs
 
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.endpoints.admin import admin, reload_or_keep
-from cc_serve.api.endpoints.languages import describe_models, languages_endpoint, load_fit
-from cc_serve.api.endpoints.layers import layers_endpoint
-from cc_serve.api.endpoints.playground import page_files, playground
-from cc_serve.api.endpoints.probes import probes
-from cc_serve.api.endpoints.route import explain_endpoint
-from cc_serve.api.errors import http_error
+from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.endpoints.admin import reload_or_keep
+from cc_serve.api.endpoints.languages import describe_models
 from cc_serve.api.http_protocol import BoundedHttpProtocol
-from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
-from cc_serve.api.middleware.begin import BeginningMiddleware
-from cc_serve.api.middleware.connection import ConnectionMiddleware
-from cc_serve.api.middleware.drain import Drain, DrainingEngine, DrainMiddleware
-from cc_serve.api.middleware.limits import LimitsMiddleware
-from cc_serve.api.middleware.observe import ObservingMiddleware
-from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.request_log import request_log
-from cc_serve.api.telemetry.token_times import observe_engine
-from cc_serve.api.work import BoundedEngine
+from cc_serve.api.vllm import (
+    build_app,
+    build_async_engine_client,
+    decorate_logs,
+    envs,
+    get_uvicorn_log_config,
+    init_app_state,
+    serve_http,
+    setup_server,
+)
 from cc_serve.config.settings import LiveSettings
 from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
 from cc_serve.process.phases import API, ENGINE, enter_phase
@@ -53,7 +42,7 @@ CLOSE_SECONDS: Final = 5
 
 
 class StartError(RuntimeError):
-    """The server cannot start for a reason that the caller can correct."""
+    """The server cannot start, for a reason that the caller can correct."""
 
 
 class EngineFailedError(RuntimeError):
@@ -74,59 +63,31 @@ def serve(
     """Serve until SIGTERM or SIGINT; on SIGHUP read the configuration file again.
 
     Args:
-        checkpoint: a validated CC-Tuned checkpoint.
+        checkpoint: a CC-Tuned checkpoint that has been checked.
         settings: its routing, and keys and limits.
         flags: vLLM's flags.
-        verbose: whether to log what is no error.
+        verbose: whether to log more than errors.
         on_ready: called once when requests are answered, with the address, the model's name, its router, and whether
             there is a playground.
 
     Raises:
-        StartError: the flags are at odds with each other, with the connection, or with the machine.
-        EngineFailedError: the engine died; whoever supervises the server should start it again.
+        StartError: the flags contradict each other, or the connection or this machine cannot follow them.
+        EngineFailedError: the engine died; a supervisor should start the server again.
     """
     try:
         arguments = parse_arguments([str(checkpoint), *flags], verbose=verbose)
         settings.give(take_keys(arguments))
     except (ValueError, TypeError) as error:
         raise StartError(str(error)) from error
-    # vLLM handles signals once it listens; until then, leaving by exception lets it end the engine's processes.
+    # vLLM handles signals once it listens. Until then, an exception lets it end the engine's processes.
     signal.signal(signal.SIGTERM, _leave)
     if settings.path is not None:
-        # SIGHUP means reload, which there is no need for yet, nor ever in the engine's processes.
+        # SIGHUP means reload. That is not needed yet, and never in the engine's processes.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         uvloop.run(_run(arguments, settings, on_ready))
     except UnsupportedConfigurationError as error:
         raise StartError(str(error)) from error
-
-
-def add_connection_layer(
-    app: FastAPI, settings: LiveSettings, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
-) -> None:
-    """Put keys, draining, limits and routing around the endpoints of vLLM's application, and observation around all.
-
-    Keys and the rest go innermost, behind its CORS, which answers browsers that ask before they send a key, and lets
-    them read our errors. Nobody's body is read before they are let in.
-    """
-    app.include_router(probes(drain))
-    app.include_router(admin(settings))
-    app.include_router(explain_endpoint(lambda request: caller_of(request.scope)))
-    fit = load_fit(Path(app.state.args.model))
-    app.include_router(languages_endpoint(lambda request: caller_of(request.scope).router, fit))
-    app.include_router(layers_endpoint(lambda request: caller_of(request.scope).router, fit))
-    page = page_files() if app.state.args.playground else {}
-    app.include_router(playground(page))
-    app.user_middleware += [
-        Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
-        Middleware(DrainMiddleware, drain=drain),
-        Middleware(LimitsMiddleware),
-        Middleware(ConnectionMiddleware),
-        Middleware(BeginningMiddleware),
-    ]
-    app.add_exception_handler(HTTPException, http_error)
-    # vLLM's application arrives with its middleware already built.
-    app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -139,7 +100,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
         listen_address, sock = setup_server(arguments, reuse_port=False)
     except OSError as error:
         raise StartError(f"cannot listen on port {arguments.port}: {error.strerror}") from error
-    router = settings.current.stranger.router
+    router = settings.current.anonymous.router
     drain = Drain()
     try:
         log = request_log(arguments.request_log)
@@ -149,18 +110,17 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
         enter_phase(ENGINE)
         async with build_async_engine_client(arguments) as engine:
             enter_phase(API)
-            observe_engine(engine, router.connections)
             tasks = await engine.get_supported_tasks()
             app = build_app(arguments, tasks, engine.model_config)
-            bounded: Any = BoundedEngine(engine)
-            await init_app_state(bounded, app.state, arguments, tasks)
-            app.state.engine_client = DrainingEngine(bounded, drain)
+            served: Any = ServedEngine(engine, router.connections, drain)
+            # All endpoints, and the shutdown of `serve_http`, get the engine from here.
+            await init_app_state(served, app.state, arguments, tasks)
             connection = EngineConnection.of(engine.vllm_config)
             describe_models(app.state.openai_serving_models, router, connection.sha256)
-            add_connection_layer(app, settings, drain, log)
+            add_endpoints_and_middleware(app, settings, drain, log)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
-            sock.listen()  # whoever comes before uvicorn's loop turns waits, and is not refused
+            sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused
             on_ready(listen_address, arguments.served_model_name[0], router, arguments.playground)
             closed = await serve_http(app, sock=sock, **_http_options(arguments))
         # Only once the engine is gone: responses that depend on it have then ended, well or not.

@@ -1,23 +1,18 @@
-"""The engine's work for one request: counted, bounded, and over at the deadline.
+"""The engine's work for one request: bounded, charged to its key, and over at the deadline.
 
-The middleware that admits a request puts a `Work` into the context; the engine client finds it there, whichever
-endpoint calls it. So the tokens are those of the engine's own outputs, for streams as for whole answers.
+The middleware that admits a request puts a `Work` into the context, and the engine's client finds it there, whichever
+endpoint calls it. So the tokens charged are those of the engine's own outputs, whether the answer is streamed or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import Any
-
-from vllm.exceptions import GracefulHTTPError, VLLMValidationError
-from vllm.outputs import RequestOutput
-from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.api.vllm import GracefulHTTPError, RequestOutput, SamplingParams, VLLMValidationError
 from cc_serve.config.configuration import Limits
 
 
@@ -34,7 +29,7 @@ class Work:
     Args:
         limits: what it may ask for.
         started: when it arrived, on the event loop's clock.
-        charge: told of tokens as they are used.
+        charge: is told of tokens as they are used.
         field: where the request has its prompt.
     """
 
@@ -72,20 +67,16 @@ class Work:
             parameters.max_tokens = min(parameters.max_tokens or limits.output_tokens, limits.output_tokens)
         self.charge(length)
 
-    async def watch(
-        self, outputs: AsyncGenerator[RequestOutput], parameters: SamplingParams
-    ) -> AsyncGenerator[RequestOutput]:
-        """``outputs``, of which the tokens are counted; raises `DeadlineError` when it is time, which ends them."""
-        counted: dict[int, int] = {}
-        try:
-            async with aclosing(outputs):
-                while (output := await self._next(outputs)) is not None:
-                    self.charge(_new_tokens(output, parameters.output_kind, counted))
-                    yield output
-        finally:
-            self._sequences -= parameters.n
+    def end(self, parameters: SamplingParams) -> None:
+        """The answers to one prompt are over."""
+        self._sequences -= parameters.n
 
-    async def _next(self, outputs: AsyncGenerator[RequestOutput]) -> RequestOutput | None:
+    async def next_of(self, outputs: AsyncGenerator[RequestOutput]) -> RequestOutput | None:
+        """The next of ``outputs``, None after the last.
+
+        Raises:
+            DeadlineError: it did not come in time; the wait for it is cancelled, which ends ``outputs``.
+        """
         if self.deadline is None:  # a timeout that never comes costs microseconds a token all the same
             return await anext(outputs, None)
         try:
@@ -98,44 +89,10 @@ class Work:
             raise DeadlineError(self.limits.deadline_seconds or 0) from error
 
 
-#: The work of the request that is being answered here; None outside of one.
-current: ContextVar[Work | None] = ContextVar("work", default=None)
-
-
-class BoundedEngine:
-    """Stands in for vLLM's engine client; the only difference is that generating goes by the `current` work."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def generate(
-        self, prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
-    ) -> AsyncGenerator[RequestOutput]:
-        """As vLLM's, and refuses at once, so that the refusal is no event in a stream that has begun.
-
-        Raises:
-            VLLMValidationError: as `Work.begin`.
-        """
-        work = current.get()
-        if work is not None:
-            work.begin(prompt, sampling_params)
-        outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
-        return outputs if work is None else work.watch(outputs, sampling_params)
+#: The work for the request that this task answers; None outside of a request.
+current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
 
 
 def _prompt_length(prompt: object) -> int:
     tokens = prompt.get("prompt_token_ids") if isinstance(prompt, Mapping) else None
     return len(tokens or ())
-
-
-def _new_tokens(output: RequestOutput, kind: RequestOutputKind, counted: dict[int, int]) -> int:
-    """How many tokens ``output`` has beyond those that ``counted`` has by answer, which is brought up to date."""
-    new = 0
-    for answer in output.outputs:
-        before = counted.get(answer.index, 0) if kind is RequestOutputKind.CUMULATIVE else 0
-        new += len(answer.token_ids) - before
-        counted[answer.index] = len(answer.token_ids)
-    return new

@@ -13,6 +13,7 @@ from cc_serve.commands.command import Commands, refuse
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.config.keys import take_environment_keys
 from cc_serve.config.settings import LiveSettings
+from cc_serve.process.checked import checked_description
 from cc_serve.process.garbage import collect_rarely
 from cc_serve.process.logs import VERBOSE, set_up_logs
 from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase
@@ -119,6 +120,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
             load_configuration(path)
         # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
         enter_phase(CHECKPOINT)
+        checked_description(checkpoint)
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
     except ValueError as error:
         progress.finish()

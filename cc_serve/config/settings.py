@@ -1,4 +1,4 @@
-"""What the server goes by at the moment: the configuration file, and what follows from it for each caller."""
+"""The settings in force: the configuration file, and what it means for each caller."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cc_serve.routing.router import Router
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request, and what applies to it.
+    """The sender of a request, and what applies to it.
 
     Args:
-        name: of the key, None without one.
-        admin: whether it may call ``/admin``.
-        rates: what the key may use.
+        name: of the key; None without one.
+        admin: whether the key may call ``/admin``.
+        rates: how much the key may use.
         limits: what any request may ask for.
-        router: how its requests are routed.
+        router: routes the key's requests.
     """
 
     name: str | None
@@ -32,12 +32,12 @@ class Caller:
 
 
 class Settings:
-    """One configuration and everything made of it. Never changes: a reload makes another.
+    """One configuration and everything made of it. It never changes: a reload makes new settings.
 
     Args:
         configuration: what the file says.
-        router: of the checkpoint, by any policy.
-        given: hashes by name of the keys that were given on the command line or in the environment.
+        router: of the checkpoint, with any policy.
+        given: hashes by name of the keys from the command line and the environment.
 
     Raises:
         ConfigurationError: the checkpoint cannot follow the policy, or a key has two names or a name two keys.
@@ -59,13 +59,13 @@ class Settings:
         return bool(self.hashes)
 
     def caller(self, key: str | None) -> Caller | None:
-        """Who has ``key``; None where nobody does. Without guard, everybody is the nameless caller."""
+        """The key's owner, or None; without keys, the anonymous caller."""
         name = find_key(self.hashes, key) if key is not None else None
         return self.callers[name] if name is not None or not self.guarded else None
 
     @property
-    def stranger(self) -> Caller:
-        """The caller without a key, for what needs none."""
+    def anonymous(self) -> Caller:
+        """The caller without a key."""
         return self.callers[None]
 
 
@@ -88,16 +88,20 @@ class LiveSettings:
         self.current = self._read()
 
     def give(self, hashes: Mapping[str, str]) -> None:
-        """Accept more keys, by name, which no reload takes away. Raises ConfigurationError, as for a new one."""
+        """Accept more keys, by name; a reload keeps them.
+
+        Raises:
+            ConfigurationError: a key has two names, or a name two keys.
+        """
         self._given |= hashes
         self.reload()
 
     def reload(self) -> None:
-        """Put the file's present content in force, whole, or leave everything as it was.
+        """Put all of the file's present content in force, or leave everything as it was.
 
         Raises:
-            ConfigurationError: the file cannot be used, or has no keys any more: that is how a file looks that is
-                being written, and it would let everybody in.
+            ConfigurationError: the file cannot be used, or has no keys any more. A file that is just being written may
+                look like that, and it would let everybody in.
         """
         settings = self._read()
         if self.current.guarded and not settings.guarded:
@@ -122,7 +126,7 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
 
 
 def _routed(router: Router, policy: RoutingPolicy, section: str) -> Router:
-    """``router`` by another policy; raises ConfigurationError."""
+    """``router`` with another policy; raises ConfigurationError."""
     try:
         return router.with_policy(policy)
     except PolicyError as error:

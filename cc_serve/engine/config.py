@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
-from cc_core.checkpoint import load_connection
-from cc_core.connection import Connection
+from cc_core.description import ConnectionDescription
 from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import require_admission
+from cc_serve.process.checked import checked_description
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -75,7 +75,8 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
                 f"{directory} is not a local directory; download the CC-Tuned checkpoint and name its folder"
             )
         _refuse_unsupported(vllm_config)
-        connection, entry = load_connection(directory)
+        connection = checked_description(directory)
+        entry = connection.config
         settings = EngineConnection(
             names=connection.names,
             anchor_offset=entry.anchor_offset,
@@ -91,7 +92,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
         vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()
 
 
-def _num_slots(connection: Connection, num_languages: int, dtype: torch.dtype) -> int:
+def _num_slots(connection: ConnectionDescription, num_languages: int, dtype: torch.dtype) -> int:
     layers, hidden = connection.num_layers, connection.hidden_size
     matrices_left = max(0, num_languages + 1 - len(connection.names)) * 4 * hidden**2
     # Activations of all layers and the embedding in the model's dtype; a vector and its copy for the step in fp32.

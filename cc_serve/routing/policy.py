@@ -1,4 +1,4 @@
-"""What an operator may settle about routing: languages, threshold, connections by language, and the default."""
+"""The operator's choices about routing: languages, threshold, connection by language, and the default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is Fa
 
 
 class PolicyError(ValueError):
-    """The policy asks for what the checkpoint does not have; ``field`` is the path of the field to correct."""
+    """The checkpoint lacks something that the policy names; ``field`` is the path of the field to correct."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -23,10 +23,10 @@ class PolicyError(ValueError):
 
 
 class RoutingPolicy(BaseModel):
-    """How languages are routed. Not to be changed: `replaced` makes another one.
+    """How languages are routed. It never changes: `replaced` makes another one.
 
-    A language without an entry in ``connections`` gets the Transform Matrix of its own where the checkpoint has
-    one, else ``global``. English goes plain.
+    A language without an entry in ``connections`` gets its own Transform Matrix where the checkpoint has one, else
+    ``global``. English goes plain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""vLLM's own application with our layer around it, without an engine."""
+"""vLLM's own application with this server's endpoints and middleware around it, without an engine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from unittest import mock
 
 from fastapi import FastAPI
-from vllm.entrypoints.launchers.app import build_app
 
 from cc_serve.api.arguments import parse_arguments, take_keys
+from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.middleware.drain import Drain
-from cc_serve.api.server import add_connection_layer
+from cc_serve.api.vllm import build_app
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
 
@@ -23,7 +23,7 @@ def make_app(settings: LiveSettings, checkpoint: Path, *flags: str) -> FastAPI:
         settings.give(take_keys(arguments))
         app = build_app(arguments, ("generate",), None)
     app.state.engine_client = mock.AsyncMock()
-    add_connection_layer(app, settings, Drain())
+    add_endpoints_and_middleware(app, settings, Drain())
     return app
 
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
 from cc_core.names import AUTO, FIT_FILE, GLOBAL, OFF
+from cc_serve.payloads import CARD_FIELD
 from cc_serve.routing.router import Router
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def describe_models(models: Any, router: Router, sha256: str) -> None:
     async def shown() -> Any:
         cards = await show()
         for card in cards.data:
-            card.cc_connection = connected
+            setattr(card, CARD_FIELD, connected)
         return cards
 
     models.show_available_models = shown

@@ -1,7 +1,7 @@
 """``GET /playground``: a page that asks the served model in any of its languages, connected and plain, side by side.
 
-The page needs no key, since it holds nothing that is not in this package; everything that it asks for does. Its files
-are read once, and each is a route of its own: no part of a path ever reaches the disk.
+The page needs no key, since it holds only what this package holds. Everything that it asks the server for needs one.
+Its files are read once, and each has a route of its own, so no part of a path ever reaches the disk.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 PATH: Final = "/playground"
-#: Questions of a language that are offered.
-QUESTIONS: Final = 6
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_ROWS: Final = "questions.jsonl"
+_FOLDER: Final = resources.files("cc_serve") / "playground"
 # Scripts, styles and calls from and to this server only, nothing inline, no HTML made from strings, and no framing.
 _POLICY: Final = "; ".join(
     [
@@ -39,10 +37,6 @@ HEADERS: Final = {
 }
 
 
-# Questions of MKQA for the newest film, the last impeachment and the present governor, as of 2019.
-_DATED: Final = ("-524", "-318", "-785")
-
-
 @dataclass(frozen=True)
 class File:
     """A part of the page."""
@@ -54,7 +48,7 @@ class File:
 def page_files() -> dict[str, File]:
     """The page and what it loads, by path."""
     found = {}
-    for source in (resources.files("cc_serve") / "playground").iterdir():
+    for source in _FOLDER.iterdir():
         if kind := _KINDS.get(PurePath(source.name).suffix):
             found[f"{PATH}/{source.name}"] = File(source.read_bytes(), kind)
     found[PATH] = found.pop(f"{PATH}/index.html")
@@ -63,22 +57,14 @@ def page_files() -> dict[str, File]:
 
 
 def sample_questions() -> dict[str, list[dict[str, str]]]:
-    """By language, some questions of the training sample, and of a list for the languages that it lacks.
+    """Some questions by language, the languages in the order of their codes.
 
-    Each has its ``text``, what it says in ``english``, and the ``answer`` that is right.
+    Each has its ``text``, what it says in ``english``, and the right ``answer``.
     """
     chosen: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for source in (
-        resources.files("cc_train") / "data/sample.jsonl",
-        resources.files("cc_serve") / "playground" / _ROWS,
-    ):
-        for line in source.read_text("utf-8").splitlines():
-            row = json.loads(line)
-            if row.get("id", "").endswith(_DATED):
-                continue
-            if len(questions := chosen[row["lang"]]) < QUESTIONS:
-                texts = {"text": row["instruction"], "english": row["instruction_en"], "answer": row["output"]}
-                questions.append(texts)
+    for line in (_FOLDER / "questions.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        chosen[row["lang"]].append({name: row[name] for name in ("text", "english", "answer")})
     return dict(sorted(chosen.items()))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
-from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.vllm import EngineDeadError
 
 
 def probes(drain: Drain) -> APIRouter:
-    """The probes of a server that stops by ``drain``."""
+    """The probes; ``drain`` knows whether the server is stopping."""
     router = APIRouter()
 
     @router.get("/live")

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
-from cc_serve.api.errors import ErrorBody, error_response
-from cc_serve.api.middleware.connection import FIELD, Plan, RefusedError, route_request
-from cc_serve.api.middleware.fields import excess
+from cc_serve.api.errors import ErrorBody, RefusedError
+from cc_serve.api.generation_request import GenerationRequest
+from cc_serve.api.middleware.connection import Plan, plan, refusal, refuse_excess
 from cc_serve.config.settings import Caller
 from cc_serve.routing.router import UnknownConnectionError
 
@@ -23,21 +23,20 @@ def explain_endpoint(caller_of: Callable[[Request], Caller]) -> APIRouter:
     """The endpoint.
 
     Args:
-        caller_of: by whose router and limits a request goes.
+        caller_of: finds the caller, whose router and limits apply.
     """
     endpoint = APIRouter()
 
     @endpoint.post("/v1/route", response_model=Plan, responses={400: {"model": ErrorBody}})
     async def route(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
         """Say how the body of a generation request would be routed: the text judged, the scores, the rule."""
+        asked, caller = GenerationRequest(body), caller_of(request)
         try:
-            caller = caller_of(request)
-            if found := excess(body, caller.limits):
-                raise RefusedError(*found)
-            plan = route_request(body, caller.router, _GENERATION)
+            refuse_excess(asked, caller.limits)
+            found = plan(asked, caller.router, _GENERATION)
         except (RefusedError, UnknownConnectionError) as error:
-            return error_response(str(error), param=getattr(error, "param", FIELD))
-        # In ASCII, since the text may hold lone surrogates, which UTF-8 has no form for.
-        return Response(json.dumps(asdict(plan)), media_type="application/json")
+            return refusal(error)
+        # In ASCII, since the text may hold lone surrogates, which UTF-8 cannot encode.
+        return Response(json.dumps(asdict(found)), media_type="application/json")
 
     return endpoint

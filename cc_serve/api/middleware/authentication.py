@@ -1,16 +1,16 @@
-"""Who may call: every route needs a key once there are keys, but the probes, the playground's page, and the paths that
-configuration opens."""
+"""Who may call. Once there are keys, every route needs one, except the probes, the playground's page, and the paths
+that the configuration opens."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
+from cc_serve.api.paths import route_path
 from cc_serve.config.settings import Caller, LiveSettings
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
@@ -57,10 +57,10 @@ class KeyMiddleware:
             await self.app(scope, receive, send)
             return
         settings = self.settings.current
-        key, path = _key_of(scope), get_route_path(scope)
+        key, path = _key_of(scope), route_path(scope)
         caller = settings.caller(key)
         if caller is None and path in self.public | settings.open_paths:
-            caller = settings.stranger
+            caller = settings.anonymous
         if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
             await admin_refusal()(scope, receive, send)
         elif caller is not None:
@@ -76,7 +76,7 @@ class KeyMiddleware:
 
 
 def admin_refusal() -> Response:
-    """What a caller without an admin's key gets for an operator's call."""
+    """The response to an operator's call without an admin's key."""
     return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
 
 

@@ -1,4 +1,4 @@
-"""A response begins with its first piece, so that until then it can still be refused, or asked of another server."""
+"""Hold status and headers until the first chunk, so that routers can retry."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BeginningMiddleware:
-    """Holds a response's status and headers until there is something to send after them.
+    """Sends a response's status and headers together with its first chunk.
 
-    Streams send theirs as soon as a request is accepted, long before the first token where requests wait. From then on
-    nobody can help a request whose server dies: a router may send on only what has no response yet.
+    vLLM sends those of a stream as soon as it accepts the request, which may be long before the first token. If the
+    server dies in between, a router can no longer retry: it may retry only requests that have no response yet.
     """
 
     def __init__(self, app: ASGIApp) -> None:

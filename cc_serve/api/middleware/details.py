@@ -1,4 +1,7 @@
-"""What the connection did, told in the answer itself to whoever asks for it with ``"cc_details": true``."""
+"""What the connection did, told in the answer itself to clients that ask for it with ``"cc_details": true``.
+
+In a streamed answer, it is an event of its own before the last.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
 from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.payloads import ANSWER_FIELD
 
-#: The request's field.
-DETAILS_FIELD: Final = "cc_details"
-#: The answer's field; where the answer is streamed, of an event of its own before the last.
-ANSWER_FIELD: Final = "cc_connection"
-DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
 # At the start of a line: within an event, JSON has no line breaks.
 _LAST_EVENT: Final = re.compile(rb"^data: \[DONE\]", re.MULTILINE)
 _OF_EVERY_EVENT: Final = ("id", "object", "created", "model")

@@ -1,13 +1,11 @@
-"""Stopping without cutting anybody off: running responses finish, new requests are sent elsewhere."""
+"""Stopping without cutting anybody off: running responses finish, and new requests are sent to other servers."""
 
 from __future__ import annotations
 
 import threading
-import time
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.errors import error_response
 
@@ -28,20 +26,20 @@ class Drain:
         return self._stopping
 
     def enter(self) -> bool:
-        """Count one more running request; False, and nothing counted, once stopping."""
+        """Count one more running request, unless the server is stopping; whether it was counted."""
         with self._changed:
             if not self._stopping:
                 self._running += 1
             return not self._stopping
 
     def leave(self) -> None:
-        """Count one running request less."""
+        """One running request is over."""
         with self._changed:
             self._running -= 1
             self._changed.notify_all()
 
     def stop(self, timeout: float | None) -> bool:
-        """Let no request in any more and wait until none runs; False if some still ran after ``timeout`` seconds."""
+        """Let no more requests in, and wait until none runs; False if some still run after ``timeout`` seconds."""
         with self._changed:
             self._stopping = True
             return self._changed.wait_for(lambda: self._running == 0, timeout)
@@ -70,34 +68,3 @@ class DrainMiddleware:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
             await response(scope, receive, send)
-
-
-class DrainingEngine:
-    """Stands in for vLLM's engine client; the only difference is that shutting down first waits for the responses.
-
-    vLLM's own drain waits until the engine has computed its last token, which may be before clients have
-    received it. And as it stops, it cancels the task that hands out the engine's outputs in a race with telling it that
-    the engine is gone: a clean stop may log that as an error, and answers that still run may never learn of it.
-    """
-
-    def __init__(self, engine: Any, drain: Drain) -> None:
-        self._engine = engine
-        self._drain = drain
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def shutdown(self, timeout: float | None = None) -> None:
-        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
-
-        What still runs then fails with ``EngineDeadError``.
-        """
-        start = time.monotonic()
-        drained = self._drain.stop(timeout)
-        remaining = None if timeout is None else max(0.0, timeout - (time.monotonic() - start))
-        handler = self._engine.output_handler
-        if drained and handler is not None:
-            handler.get_loop().call_soon_threadsafe(handler.cancel)
-        self._engine.shutdown(timeout=remaining)
-        if not drained and handler is not None:
-            handler.get_loop().call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())

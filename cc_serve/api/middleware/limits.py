@@ -14,16 +14,17 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api import work
 from cc_serve.api.errors import error_response
+from cc_serve.api.generation_request import prompt_field
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
-from cc_serve.api.middleware.body import BodyTooLargeError, read_body, replay
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS
 from cc_serve.api.middleware.rates import Allowance, Meter
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
-from cc_serve.api.telemetry import record
+from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.api.telemetry.record import current_record
+from cc_serve.api.work import DeadlineError, Work, current_work
 from cc_serve.config.configuration import Limits
 from cc_serve.config.settings import Caller
 
@@ -100,7 +101,7 @@ class LimitsMiddleware:
         started = _now()
         try:
             async with asyncio.timeout(limits.client_seconds):
-                body = await read_body(receive, limits.body_bytes)
+                body = await RequestBody.of(scope, receive, limits.body_bytes)
         except BodyTooLargeError:
             await _too_large(limits.body_bytes)(scope, receive, answer.send)
             return
@@ -111,18 +112,18 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        token = work.current.set(work.Work(limits, started, answer.charge, _prompt_field(scope["path"])))
+        token = current_work.set(Work(limits, started, answer.charge, prompt_field(scope["path"])))
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
             async with asyncio.timeout_at(cut_off) as timeout:
-                await self.app(scope, replay(body, receive), answer.send)
+                await self.app(scope, body.receive, answer.send)
         except StalledClientError:
             count_limit("client_seconds")
-            if (observed := record.current.get()) is not None:
+            if (observed := current_record.get()) is not None:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            late = timeout.expired() or isinstance(error.__cause__, work.DeadlineError)
+            late = timeout.expired() or isinstance(error.__cause__, DeadlineError)
             if answer.streaming:
                 await answer.end_with(_late(limits) if late else _failed())
             elif late and not answer.begun:
@@ -130,7 +131,7 @@ class LimitsMiddleware:
             if not late:
                 raise
         finally:
-            work.current.reset(token)
+            current_work.reset(token)
 
 
 class _Answer:
@@ -181,7 +182,7 @@ class _Answer:
 
     async def end_with(self, error: JSONResponse) -> None:
         """End a stream with an event that the clients of OpenAI and of Anthropic understand as an error."""
-        if (observed := record.current.get()) is not None:
+        if (observed := current_record.get()) is not None:
             observed.failure = "server_error"
         data = json.dumps({"type": "error", **json.loads(bytes(error.body))})
         await self.send({"type": "http.response.body", "body": f"event: error\ndata: {data}\n\n".encode()})
@@ -194,12 +195,6 @@ def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
         ("tokens", use.tokens, caller.rates.tokens_per_minute),
     )
     return {kind: meter.allowance(1, limit, _now()) for kind, meter, limit in rates if limit is not None}
-
-
-def _prompt_field(path: str) -> str:
-    if path.endswith("/responses"):
-        return "input"
-    return "messages" if path.endswith(("/chat/completions", "/messages", "/batch", "/chat")) else "prompt"
 
 
 def _now() -> float:
@@ -217,7 +212,7 @@ def _rate_response(limit: str, wait: float) -> Response:
 
 
 def _late(limits: Limits) -> JSONResponse:
-    error = work.DeadlineError(limits.deadline_seconds or 0)
+    error = DeadlineError(limits.deadline_seconds or 0)
     return error_response(error.message, status=error.http_status, type=error.http_status.phrase)
 
 

@@ -1,7 +1,7 @@
-"""The outermost layer: names every request, and says of each generation request what became of it.
+"""The outermost middleware: names every request, and counts and logs each generation request when it is over.
 
-It surrounds even Starlette's handling of unexpected errors, so that no response is without its id, and no request is
-counted twice or not at all.
+It surrounds even Starlette's handling of unexpected errors, so that every response has its id, and every request is
+counted exactly once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.middleware.connection import generating_path
 from cc_serve.api.middleware.request_id import HEADER, with_request_id
+from cc_serve.api.paths import generating_path
 from cc_serve.api.telemetry.metrics import count_request
-from cc_serve.api.telemetry.record import RequestRecord, current
+from cc_serve.api.telemetry.record import RequestRecord, current_record
 
 
 class ObservingMiddleware:
@@ -40,11 +40,11 @@ class ObservingMiddleware:
         scope, request_id = with_request_id(scope)
         generates = generating_path(scope)
         record = RequestRecord(request_id, generates or scope["path"])
-        token = current.set(record)
+        token = current_record.set(record)
         try:
             await self.app(scope, _watched(record, receive), _named(record, send))
         finally:
-            current.reset(token)
+            current_record.reset(token)
             if generates is not None:
                 count_request(record)
                 self.log(record)

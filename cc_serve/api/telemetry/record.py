@@ -1,7 +1,7 @@
-"""What is known of a request while it runs: never its text, never a key.
+"""What is known about a request while it runs: never its text, never a key.
 
-The middleware that surrounds everything makes the record; the layers inside, down to the engine client, find it in
-the context and fill it in; when the response is over it becomes metrics and a line of the log.
+The outermost middleware makes the record. Whatever runs inside it, down to the engine's client, finds the record in
+the context and fills it in. When the response is over, it becomes metrics and a line of the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused
 
 #: BCP 47's code for an undetermined language.
 UNDETERMINED: Final = "und"
-# Statuses by which a request is sent away for who sends it, how much, or when, and not for what it asks.
+# Statuses that refuse a request because of its sender, its size, its rate or its moment, and not for what it asks.
 _REFUSALS: Final = frozenset({401, 403, 413, 429, 431, 503})
 
 
@@ -29,14 +29,14 @@ class RequestRecord:
         request_id: the client's, where it sent a usable one.
         path: without the root path, where it generates.
         started: when its headers arrived, by `time.perf_counter`.
-        route: where it was routed; None until then.
+        route: its route; None until it is routed.
         overridden: whether it named its connection itself.
         detection_seconds: spent on routing it.
         status: of the response; None until that has begun.
         complete: whether the last byte of the response was handed to the server.
         left: whether the client went before that.
         failure: what ended a response that had begun with a good status.
-        first_token_seconds: from the prompt's handing over to the engine to the first token of the first answer.
+        first_token_seconds: from the moment that the engine got the prompt to the first token of the first answer.
         prompt_tokens: of all its prompts.
         generated_tokens: of all its answers.
         connections: what the engine reports of each connected prompt: ``name``, ``layer``, ``captures``.
@@ -69,7 +69,7 @@ class RequestRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of it; to be asked when it is over."""
+        """What became of it; ask when it is over."""
         if not self.complete and self.left:
             return "disconnected"
         if self.status is None or not self.complete:
@@ -81,5 +81,5 @@ class RequestRecord:
         return self.failure or "ok"
 
 
-#: The request that is being answered here; what a task calls and starts finds it too. None outside of one.
-current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
+#: The record of the request that this task answers; tasks that it starts inherit it. None outside of a request.
+current_record: ContextVar[RequestRecord | None] = ContextVar("current_record", default=None)

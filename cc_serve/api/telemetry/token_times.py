@@ -1,103 +1,82 @@
-"""Token counts and times by connection, taken where vLLM's front end talks to its engine.
+"""Tokens and times of an engine request, taken from the engine's own outputs.
 
 There they need no parsing of what is streamed to clients, and answers that are not streamed have them as well.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
-from vllm.exceptions import GracefulHTTPError, VLLMClientError
-from vllm.outputs import RequestOutput
-from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-from cc_core.names import CONNECTION_KEY, OFF
 from cc_serve.api.telemetry.metrics import count_connection, count_tokens, observe_token_times
-from cc_serve.api.telemetry.record import RequestRecord, current
+from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.api.vllm import GracefulHTTPError, RequestOutput, RequestOutputKind, VLLMClientError
+from cc_serve.payloads import ENGINE_REPORT
 
 
-def observe_engine(engine: Any, connections: Collection[str]) -> None:
-    """Let ``engine``, vLLM's `AsyncLLM`, count and time what it generates.
+class Tally:
+    """What one engine request generates. It becomes metrics, and part of the HTTP request's record, when it is over.
 
     Args:
-        engine: its ``generate`` is replaced by one that does the same.
-        connections: the names that may become a label.
+        kind: how outputs follow each other: only what is new in each, all there is so far, or all of it at the end.
+        connection: the label of its metrics.
+        record: of the HTTP request; None outside of one.
     """
-    generate = engine.generate
 
-    @functools.wraps(generate)
-    async def observed(
-        prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
-    ) -> AsyncGenerator[RequestOutput, None]:
-        name = (sampling_params.extra_args or {}).get(CONNECTION_KEY, OFF)
-        tally = _Tally(sampling_params, name if name in connections else OFF, current.get())
-        try:
-            # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
-            async with aclosing(generate(prompt, sampling_params, request_id, **options)) as outputs:
-                async for output in outputs:
-                    tally.add(output)
-                    yield output
-        except VLLMClientError:
-            tally.fail("client_error")
-            raise
-        except GracefulHTTPError as error:
-            tally.fail("client_error" if error.http_status < 500 else "server_error")
-            raise
-        except Exception:
-            tally.fail("server_error")
-            raise
-        finally:
-            tally.close()
+    def __init__(self, kind: RequestOutputKind, connection: str, record: RequestRecord | None) -> None:
+        self._cumulative = kind is RequestOutputKind.CUMULATIVE
+        self._connection = connection
+        self._record = record
+        self._counted: dict[int, int] = {}  # by answer, where each output repeats what came before
+        self._generated = 0
+        self._last: RequestOutput | None = None
+        self._report: dict[str, Any] | None = None
 
-    engine.generate = observed
-
-
-class _Tally:
-    """What one engine request generates."""
-
-    def __init__(self, parameters: SamplingParams, connection: str, record: RequestRecord | None) -> None:
-        self.deltas = parameters.output_kind == RequestOutputKind.DELTA
-        self.connection = connection
-        self.record = record
-        self.generated = 0
-        self.last: RequestOutput | None = None
-        self.report: dict[str, Any] | None = None
-
-    def add(self, output: RequestOutput) -> None:
-        tokens = sum(len(answer.token_ids) for answer in output.outputs)
-        self.generated = self.generated + tokens if self.deltas else tokens
-        self.last = output
+    def add(self, output: RequestOutput) -> int:
+        """Count an output, and take the engine's report out of it; returns how many tokens are new in it."""
+        new = sum(len(answer.token_ids) for answer in output.outputs)
+        if self._cumulative:
+            for answer in output.outputs:
+                new -= self._counted.get(answer.index, 0)
+                self._counted[answer.index] = len(answer.token_ids)
+        self._generated += new
+        self._last = output
         if output.kv_transfer_params:
             # Of the last answer of several: they share the prompt. Clients get it only where they ask for it.
-            self.report = output.kv_transfer_params.pop(CONNECTION_KEY, None)
+            self._report = output.kv_transfer_params.pop(ENGINE_REPORT, None)
             output.kv_transfer_params = output.kv_transfer_params or None
         if output.finished and any(answer.finish_reason == "error" for answer in output.outputs):
-            self.fail("server_error")
+            self._note("server_error")
+        return new
 
-    def fail(self, failure: str) -> None:
-        if self.record is not None:
-            self.record.failure = failure  # type: ignore[assignment]
+    def fail(self, error: Exception) -> None:
+        """Note whose fault ``error`` is, which ends the request."""
+        client = isinstance(error, VLLMClientError) or (
+            isinstance(error, GracefulHTTPError) and error.http_status < 500
+        )
+        self._note("client_error" if client else "server_error")
 
     def close(self) -> None:
-        output, record = self.last, self.record
+        """The request is over, however it ended."""
+        output, record = self._last, self._record
         if output is None:
             return
         prompt = len(output.prompt_token_ids or ())
-        count_tokens(self.connection, prompt, self.generated)
-        if self.report is not None:
-            count_connection(record.language if record else None, self.report)
+        count_tokens(self._connection, prompt, self._generated)
+        if self._report is not None:
+            count_connection(record.language if record else None, self._report)
         if record is not None:
-            record.connections += [self.report] if self.report else []
+            record.connections += [self._report] if self._report else []
             record.prompt_tokens += prompt
-            record.generated_tokens += self.generated
+            record.generated_tokens += self._generated
         times = output.metrics  # None where vLLM's statistics are off
         if times is None or not times.first_token_latency:
             return
         later = times.num_generation_tokens - 1
         between = (times.last_token_ts - times.first_token_ts) / later if later > 0 else None
-        observe_token_times(self.connection, times.first_token_latency, between)
+        observe_token_times(self._connection, times.first_token_latency, between)
         if record is not None and record.first_token_seconds is None:
             record.first_token_seconds = times.first_token_latency
+
+    def _note(self, failure: Literal["client_error", "server_error"]) -> None:
+        if self._record is not None:
+            self._record.failure = failure

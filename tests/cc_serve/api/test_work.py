@@ -11,7 +11,9 @@ from vllm.exceptions import VLLMValidationError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-from cc_serve.api.work import BoundedEngine, DeadlineError, Work, current
+from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.work import DeadlineError, Work, current_work
 from cc_serve.config.configuration import Limits
 
 PROMPT = {"type": "token", "prompt_token_ids": [1, 2, 3]}
@@ -40,19 +42,23 @@ class Engine:
             raise
 
 
+def bound(engine: Engine) -> ServedEngine:
+    return ServedEngine(engine, [], Drain())
+
+
 def charged(engine: Engine, limits: Limits, parameters: SamplingParams, prompts: int = 1) -> list[int]:
     """Generate for each prompt; what was charged, in order."""
     charges: list[int] = []
 
     async def main() -> None:
-        token = current.set(Work(limits, asyncio.get_running_loop().time(), charges.append))
+        token = current_work.set(Work(limits, asyncio.get_running_loop().time(), charges.append))
         try:
-            bounded = BoundedEngine(engine)
+            bounded = bound(engine)
             for outputs in [bounded.generate(PROMPT, parameters, "id") for _ in range(prompts)]:
                 async for _ in outputs:
                     pass
         finally:
-            current.reset(token)
+            current_work.reset(token)
 
     asyncio.run(main())
     return charges
@@ -76,8 +82,8 @@ def test_what_was_used_is_charged_also_when_nobody_waits_for_the_end() -> None:
     engine, charges = Engine([[5], [5]]), []
 
     async def main() -> None:
-        current.set(Work(Limits(), 0, charges.append))
-        outputs = BoundedEngine(engine).generate(PROMPT, SamplingParams(output_kind=RequestOutputKind.DELTA), "id")
+        current_work.set(Work(Limits(), 0, charges.append))
+        outputs = bound(engine).generate(PROMPT, SamplingParams(output_kind=RequestOutputKind.DELTA), "id")
         await anext(outputs)
         await outputs.aclose()
         assert engine.stopped, "the engine's request is aborted at once, not when it is collected as garbage"
@@ -136,9 +142,9 @@ def test_answers_that_are_over_make_room_for_others() -> None:
     """Beam search begins and ends many, a step at a time."""
 
     async def main() -> None:
-        current.set(Work(Limits(sequences=2), 0, lambda _: None))
+        current_work.set(Work(Limits(sequences=2), 0, lambda _: None))
         for _ in range(5):
-            async for _ in BoundedEngine(Engine([[1]])).generate(PROMPT, SamplingParams(n=2), "id"):
+            async for _ in bound(Engine([[1]])).generate(PROMPT, SamplingParams(n=2), "id"):
                 pass
 
     asyncio.run(main())
@@ -148,7 +154,7 @@ def test_outside_of_a_request_the_engine_is_itself() -> None:
     engine = Engine([[1]])
 
     async def main() -> int:
-        return len([output async for output in BoundedEngine(engine).generate(PROMPT, SamplingParams(), "id")])
+        return len([output async for output in bound(engine).generate(PROMPT, SamplingParams(), "id")])
 
     assert asyncio.run(main()) == 1
-    assert BoundedEngine(engine).lengths == [[1]]
+    assert bound(engine).lengths == [[1]]

@@ -49,9 +49,9 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
 
 def test_without_keys_everybody_is_let_in() -> None:
     settings = LiveSettings(None, router, {}).current
-    assert settings.caller(None) is settings.caller("anything") is settings.stranger
-    assert settings.stranger.name is None
-    assert not settings.stranger.admin
+    assert settings.caller(None) is settings.caller("anything") is settings.anonymous
+    assert settings.anonymous.name is None
+    assert not settings.anonymous.admin
 
 
 @pytest.mark.parametrize("given", [{"alice": hash_key("x")}, {"x": hash_key("a")}])

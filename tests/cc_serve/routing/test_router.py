@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cc_core.language.detector import SERVED_LANGUAGES
 from cc_serve.routing.policy import PolicyError, RoutingPolicy
-from cc_serve.routing.router import Route, Router, UnknownConnectionError, default_router, user_texts
+from cc_serve.routing.router import Route, Router, UnknownConnectionError, default_router
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 FRENCH = "Où se trouve la gare la plus proche ?"
@@ -137,28 +137,6 @@ def test_an_explanation_says_what_was_judged() -> None:
     assert len(router.explain(["Où est la gare ? " * 5_000]).text) <= 501
 
 
-@pytest.mark.parametrize(
-    ("body", "language", "rule"),
-    [
-        ({"prompt": [GERMAN, "Guten Morgen, wie geht es Ihnen?"]}, "de", "classifier"),
-        ({"prompt": [GERMAN, FRENCH]}, None, "prompts-disagree"),
-        ({"prompt": GERMAN}, "de", "classifier"),
-        ({"messages": [{"role": "user", "content": FRENCH}]}, "fr", "classifier"),
-        ({"messages": [[{"role": "user", "content": FRENCH}]] * 2}, "fr", "classifier"),
-        (
-            {"messages": [[{"role": "user", "content": FRENCH}], [{"role": "user", "content": GERMAN}]]},
-            None,
-            "prompts-disagree",
-        ),
-        ({"messages": None, "input": None, "prompt": GERMAN}, "de", "classifier"),
-        ({}, None, "undecided"),
-    ],
-)
-def test_a_request_is_explained(body: dict[str, object], language: str | None, rule: str) -> None:
-    explanation = router.explain_request(body)
-    assert (explanation.language, explanation.rule) == (language, rule)
-
-
 @given(st.lists(st.text(st.characters(codec=None))), st.sampled_from(router.choices))
 def test_what_is_explained_is_what_is_done(texts: list[str], override: str) -> None:
     explanation, route = router.explain(texts, override), router.route(texts, override)
@@ -168,47 +146,11 @@ def test_what_is_explained_is_what_is_done(texts: list[str], override: str) -> N
     json.dumps(dataclasses.asdict(explanation))
 
 
-def user(content: object) -> dict[str, object]:
-    return {"role": "user", "content": content}
-
-
-@pytest.mark.parametrize(
-    ("body", "texts"),
-    [
-        pytest.param(
-            {"messages": [user("a"), {"role": "assistant", "content": "b"}, user("c")]}, ["c", "a"], id="turns"
-        ),
-        pytest.param({"messages": [{"role": "system", "content": "a"}, user("b")]}, ["b"], id="system"),
-        pytest.param(
-            {"messages": [user([{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}])]},
-            ["a\n\nb"],
-            id="parts",
-        ),
-        pytest.param({"messages": []}, [], id="no messages"),
-        pytest.param({"prompt": "a"}, ["a"], id="prompt"),
-        pytest.param({"prompt": ["a", "b"]}, ["a", "b"], id="prompts"),
-        pytest.param({"prompt": [1, 2, 3]}, [], id="token ids"),
-        pytest.param({"prompt": [[1], [2]]}, [], id="lists of token ids"),
-        pytest.param({"input": "a"}, ["a"], id="responses, text"),
-        pytest.param({"input": [user([{"type": "input_text", "text": "a"}])]}, ["a"], id="responses, items"),
-        pytest.param({}, [], id="nothing"),
-    ],
-)
-def test_the_users_words_are_judged(body: dict[str, object], texts: list[str]) -> None:
-    assert user_texts(body) == texts
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner),
     max_leaves=20,
 )
-turns = st.lists(json_values | st.fixed_dictionaries({"role": st.just("user"), "content": json_values}))
-
-
-@given(st.dictionaries(st.sampled_from(["messages", "prompt", "input"]), json_values | turns))
-def test_any_body_is_routed(body: dict[str, object]) -> None:
-    assert router.route(user_texts(body)).connection in ("off", "global", "de")
 
 
 @given(json_values)

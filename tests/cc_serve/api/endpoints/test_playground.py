@@ -11,10 +11,11 @@ from starlette.testclient import TestClient
 
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 from cc_core.names import ENGLISH
-from cc_serve.api.endpoints.playground import PATH, QUESTIONS, page_files, sample_questions
+from cc_serve.api.endpoints.playground import PATH, page_files, sample_questions
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
 from tests.support.application import make_app, write_keys
+from tools.playground_questions import PER_LANGUAGE
 
 FILES = page_files()
 TEXTS = {path: file.content.decode() for path, file in FILES.items() if path.endswith((".js", ".css")) or path == PATH}
@@ -86,7 +87,7 @@ def test_every_served_language_has_questions_that_are_in_it() -> None:
     assert questions.keys() == set(SERVED_LANGUAGES)
     detector = LanguageDetector()
     for language, samples in questions.items():
-        assert 3 <= len(samples) <= QUESTIONS
+        assert 3 <= len(samples) <= PER_LANGUAGE
         assert all(sample.keys() == {"text", "english", "answer"} for sample in samples)
         found = [detector.detect(sample["text"]).language for sample in samples]
         assert found == [language] * len(samples), (language, found)
@@ -95,7 +96,7 @@ def test_every_served_language_has_questions_that_are_in_it() -> None:
 
 def test_it_is_in_the_package() -> None:
     names = {source.name for source in (resources.files("cc_serve") / "playground").iterdir()}
-    assert names - {"index.html", "questions.jsonl"} == {Path(path).name for path in FILES} - {
+    assert names - {"index.html", "questions.jsonl", "README.md"} == {Path(path).name for path in FILES} - {
         "playground",
         "questions.json",
     }

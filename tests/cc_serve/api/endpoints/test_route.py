@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from cc_serve.api.endpoints.route import explain_endpoint
-from cc_serve.api.middleware.connection import RefusedError, connect_body
+from cc_serve.api.errors import RefusedError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import Router, UnknownConnectionError
+from tests.support.connecting import connect_body
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
 
@@ -21,7 +22,7 @@ router = Router(["global", "de"], ["de", "fr"])
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     app = FastAPI()
-    everybody = LiveSettings(None, router, {}).current.stranger
+    everybody = LiveSettings(None, router, {}).current.anonymous
     app.include_router(explain_endpoint(lambda _request: everybody))
     return TestClient(app)
 
@@ -52,7 +53,7 @@ def test_it_says_what_was_judged_and_how(client: TestClient, body: dict[str, Any
 )
 def test_it_is_what_generating_does(client: TestClient, body: dict[str, Any]) -> None:
     response = client.post("/v1/route", json=body)
-    connected = connect_body(response.request.content, router, "/v1/completions")
+    _, connected = connect_body(response.request.content, router, "/v1/completions")
     assert connected is not None
     plan = response.json()
     assert (plan["language"], plan["connection"]) == (connected.route.language, connected.route.connection)

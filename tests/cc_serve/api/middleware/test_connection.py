@@ -13,16 +13,13 @@ from hypothesis import strategies as st
 from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 
+from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
-from cc_serve.api.middleware.connection import (
-    CONNECTED_PATHS,
-    PLAIN_PATHS,
-    ConnectionMiddleware,
-    RefusedError,
-    connect_body,
-)
+from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import Router, UnknownConnectionError
+from tests.support.connecting import connect_body
 from tests.support.echo import PIECES, client_of, echo_app
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
@@ -219,11 +216,11 @@ fields = st.sampled_from(["messages", "prompt", "input", "cc_connection", "vllm_
 @given(json_values | st.dictionaries(fields, json_values | st.just({"cc_connection": "de"})))
 def test_any_json_is_routed_or_refused(value: object) -> None:
     try:
-        connected = connect_body(json.dumps(value).encode(), router, "/v1/completions")
+        body, connected = connect_body(json.dumps(value).encode(), router, "/v1/completions")
     except (RefusedError, UnknownConnectionError):
         return
     if connected is not None:
-        request = json.loads(connected.body)
+        request = json.loads(body)
         assert "cc_connection" not in request
         arguments = request.get("vllm_xargs")
         if isinstance(arguments, dict):
@@ -232,5 +229,4 @@ def test_any_json_is_routed_or_refused(value: object) -> None:
 
 @given(st.binary())
 def test_any_bytes_are_routed_or_passed(body: bytes) -> None:
-    connected = connect_body(body, router, "/v1/completions")
-    assert connected is None or connected.body == body
+    assert connect_body(body, router, "/v1/completions")[0] == body

@@ -11,7 +11,8 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from cc_serve.api.middleware.drain import Drain, DrainingEngine, DrainMiddleware
+from cc_serve.api.middleware.drain import Drain, DrainMiddleware
+from cc_serve.api.served_engine import ServedEngine
 from tests.support.echo import client_of, echo_app
 
 
@@ -53,7 +54,7 @@ def test_the_engine_stops_last_with_the_time_that_is_left() -> None:
     drain, engine = Drain(), Engine()
     drain.enter()
     threading.Timer(0.2, drain.leave).start()
-    DrainingEngine(engine, drain).shutdown(timeout=10)
+    ServedEngine(engine, [], drain).shutdown(timeout=10)
     (left,) = engine.timeouts
     assert left is not None
     assert 5 < left <= 9.8
@@ -63,7 +64,7 @@ def test_a_response_that_does_not_end_is_given_up() -> None:
     drain, engine = Drain(), Engine()
     drain.enter()
     start = time.monotonic()
-    DrainingEngine(engine, drain).shutdown(timeout=0.1)
+    ServedEngine(engine, [], drain).shutdown(timeout=0.1)
     assert time.monotonic() - start < 1
     assert engine.timeouts == [0.0]
 
@@ -74,7 +75,7 @@ def test_who_still_waits_learns_that_the_engine_is_gone_and_nobody_else(running:
         engine, drain = Engine(asyncio.create_task(asyncio.sleep(60))), Drain()
         for _ in range(running):
             drain.enter()
-        await asyncio.to_thread(DrainingEngine(engine, drain).shutdown, 0.05)
+        await asyncio.to_thread(ServedEngine(engine, [], drain).shutdown, 0.05)
         await asyncio.sleep(0.05)
         return engine
 
@@ -94,7 +95,7 @@ def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
 
     async def stop() -> None:
         engine = Stopping(asyncio.create_task(asyncio.sleep(60)))
-        await asyncio.to_thread(DrainingEngine(engine, Drain()).shutdown, 5)
+        await asyncio.to_thread(ServedEngine(engine, [], Drain()).shutdown, 5)
 
     asyncio.run(stop())
     assert cancelled == [True]
@@ -102,12 +103,12 @@ def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
 
 def test_without_a_limit_the_engine_has_none_either() -> None:
     engine = Engine()
-    DrainingEngine(engine, Drain()).shutdown()
+    ServedEngine(engine, [], Drain()).shutdown()
     assert engine.timeouts == [None]
 
 
 def test_all_else_is_the_engines() -> None:
-    engine = DrainingEngine(Engine(), Drain())
+    engine = ServedEngine(Engine(), [], Drain())
     assert engine.model == "tiny"
     with pytest.raises(AttributeError):
         _ = engine.missing

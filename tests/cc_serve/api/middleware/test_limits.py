@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message
 
-from cc_serve.api import work
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.work import current_work
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
@@ -41,8 +41,8 @@ class Endpoint:
         body = await request.body()
         self.bodies.append(body)
         wanted = json.loads(body) if body.startswith(b"{") else {}
-        if (current := work.current.get()) is not None:
-            current.charge(wanted.get("charge", 0))
+        if (work := current_work.get()) is not None:
+            work.charge(wanted.get("charge", 0))
         if wanted.get("stream"):
             return StreamingResponse(self._pieces(wanted.get("fail", False)), media_type="text/event-stream")
         if wanted.get("wait"):

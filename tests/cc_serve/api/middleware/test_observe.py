@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
-from cc_serve.api.telemetry.record import RequestRecord, current
+from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.request_log import request_log
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import Router
@@ -60,7 +60,7 @@ def ask(
         asyncio.run(app(scope, receive, send))
     finally:
         assert len(records) <= 1
-        assert current.get() is None
+        assert current_record.get() is None
     return (records[0] if records else None), sent
 
 
@@ -148,7 +148,7 @@ def test_an_exception_is_the_servers_error(begun: bool) -> None:
 
 def test_a_failure_in_a_stream_that_had_begun_well_is_the_outcome() -> None:
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-        record = current.get()
+        record = current_record.get()
         assert record is not None
         record.failure = "server_error"
         await answering(200)(scope, receive, send)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
 
-from cc_serve.api.telemetry.record import RequestRecord, current
-from cc_serve.api.telemetry.token_times import observe_engine
+from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.telemetry.record import RequestRecord, current_record
 
 PROMPT = [1, 2, 3]
 
@@ -65,13 +65,13 @@ def generate(
 ) -> tuple[RequestRecord, list[RequestOutput]]:
     """The record of a request that takes ``take`` outputs of the observed engine, and these outputs."""
     record = record or RequestRecord("r", "/v1/completions")
-    observe_engine(engine, ["de", "global"])
+    served = ServedEngine(engine, ["de", "global"], Drain())
     parameters = SamplingParams(output_kind=kind, extra_args={"cc_connection": connection} if connection else None)
     taken: list[RequestOutput] = []
 
     async def answer() -> None:
-        current.set(record)
-        outputs = engine.generate("p", parameters, "r", priority=3)
+        current_record.set(record)
+        outputs = served.generate("p", parameters, "r", priority=3)
         async for item in outputs:
             taken.append(item)
             if len(taken) == take:
@@ -154,8 +154,7 @@ def test_without_vllms_statistics_tokens_are_counted_and_times_are_not() -> None
 
 def test_work_outside_of_a_request_is_counted_as_well() -> None:
     before = sample("cc:generation_tokens_total")
-    engine: Any = SimpleNamespace(generate=Engine([output(4, finished=True)]).generate)
-    observe_engine(engine, ["de"])
+    engine = ServedEngine(Engine([output(4, finished=True)]), ["de"], Drain())
 
     async def work() -> None:
         async for _ in engine.generate("p", SamplingParams(extra_args={"cc_connection": "de"}), "r"):

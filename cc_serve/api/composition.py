@@ -1,0 +1,72 @@
+"""What this server adds to vLLM's application: endpoints, middleware, and errors of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from cc_serve.api.endpoints.admin import admin
+from cc_serve.api.endpoints.languages import languages_endpoint, load_fit
+from cc_serve.api.endpoints.layers import layers_endpoint
+from cc_serve.api.endpoints.playground import page_files, playground
+from cc_serve.api.endpoints.probes import probes
+from cc_serve.api.endpoints.route import explain_endpoint
+from cc_serve.api.errors import http_error
+from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
+from cc_serve.api.middleware.begin import BeginningMiddleware
+from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.drain import Drain, DrainMiddleware
+from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.middleware.observe import ObservingMiddleware
+from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.config.settings import Caller, LiveSettings
+from cc_serve.routing.router import Router
+
+
+def add_endpoints_and_middleware(
+    app: FastAPI, settings: LiveSettings, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
+) -> None:
+    """Complete vLLM's application.
+
+    Our middleware stands behind vLLM's CORS, which answers browsers that ask before they send a key, and lets them read
+    our errors. Only observation surrounds everything. No body is read before its sender has been let in.
+
+    Args:
+        app: vLLM's application, with the parsed flags as ``app.state.args``.
+        settings: keys, limits and routing.
+        drain: the running responses.
+        log: receives the records of generation requests that are over.
+    """
+    page = page_files() if app.state.args.playground else {}
+    fit = load_fit(Path(app.state.args.model))
+    for endpoints in (
+        probes(drain),
+        admin(settings),
+        explain_endpoint(_caller),
+        languages_endpoint(_router, fit),
+        layers_endpoint(_router, fit),
+        playground(page),
+    ):
+        app.include_router(endpoints)
+    app.user_middleware += [
+        Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
+        Middleware(DrainMiddleware, drain=drain),
+        Middleware(LimitsMiddleware),
+        Middleware(ConnectionMiddleware),
+        Middleware(BeginningMiddleware),
+    ]
+    app.add_exception_handler(HTTPException, http_error)
+    # vLLM's application arrives with its middleware already built.
+    app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
+
+
+def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
+def _router(request: Request) -> Router:
+    return caller_of(request.scope).router

@@ -1,0 +1,35 @@
+"""Paths of requests: which of them generate text, and which of these a connection reaches."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import Scope
+
+#: The endpoints whose ``vllm_xargs`` reach the engine.
+CONNECTED_PATHS: Final = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
+)
+BATCH_PATH: Final = "/v1/chat/completions/batch"
+#: The other endpoints that generate text from a prompt.
+PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scoring", "/v1/systemone"})
+#: The endpoints whose answers can tell what the connection did.
+DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
+_GENERATING: Final = CONNECTED_PATHS | PLAIN_PATHS
+
+
+def route_path(scope: Scope) -> str:
+    """The path that Starlette's router matches: the request's, without the root path that the server is mounted at."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if path == root:
+        return ""
+    return path[len(root) :] if path.startswith(f"{root}/") else path
+
+
+def generating_path(scope: Scope) -> str | None:
+    """The path of a generation request, without the root path; None where a request generates nothing."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    path = route_path(scope)
+    return path if path in _GENERATING else None

@@ -1,0 +1,101 @@
+"""A request's body: read once, parsed at most once, and written back at most once."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Final, Self
+
+from starlette.types import Message, Receive, Scope
+
+from cc_serve.api.generation_request import GenerationRequest
+
+_BODY: Final = "cc_serve.body"
+_LENGTH: Final = b"content-length"
+
+
+class BodyTooLargeError(ValueError):
+    """The body is larger than allowed, by its own account or in fact."""
+
+
+class RequestBody:
+    """The body of one request, which the middleware share through its scope.
+
+    Args:
+        received: the bytes that the client sent.
+        receive: the channel that they came from; it still tells when the client leaves.
+    """
+
+    def __init__(self, received: bytes, receive: Receive) -> None:
+        self._received = received
+        self._receive = receive
+        self._handed_on = False
+        self._parsed: GenerationRequest | None = None
+
+    @classmethod
+    async def of(cls, scope: Scope, receive: Receive, limit: int | None = None) -> Self | None:
+        """The body that middleware outside of this one has read, or else the one that is read now.
+
+        Returns:
+            None when the client leaves before it has sent all of it.
+
+        Raises:
+            BodyTooLargeError: more than ``limit`` bytes arrived.
+        """
+        body: Self | None = scope.get(_BODY)
+        if body is None:
+            received = await read_body(receive, limit)
+            if received is None:
+                return None
+            body = scope[_BODY] = cls(received, receive)
+        return body
+
+    @cached_property
+    def request(self) -> GenerationRequest | None:
+        """What the body asks for; None where it is no JSON object, which the endpoint refuses."""
+        try:
+            fields = json.loads(self._received)
+        except (ValueError, RecursionError):
+            return None
+        self._parsed = GenerationRequest(fields) if isinstance(fields, dict) else None
+        return self._parsed
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes for the endpoint: those received, or the request as it stands when this is first asked for."""
+        request = self._parsed
+        return self._received if request is None or not request.changed else json.dumps(request.fields).encode()
+
+    def described_in(self, scope: Scope) -> Scope:
+        """``scope``, with the length of what the endpoint gets."""
+        if self.content is self._received or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            return scope
+        headers = [header for header in scope["headers"] if header[0] != _LENGTH]
+        return {**scope, "headers": [*headers, (_LENGTH, b"%d" % len(self.content))]}
+
+    async def receive(self) -> Message:
+        """A receive channel: first the whole body, then what the client's own channel gives."""
+        if self._handed_on:
+            return await self._receive()
+        self._handed_on = True
+        return {"type": "http.request", "body": self.content, "more_body": False}
+
+
+async def read_body(receive: Receive, limit: int | None = None) -> bytes | None:
+    """The whole body, or None when the client leaves before it has sent all of it.
+
+    Raises:
+        BodyTooLargeError: more than ``limit`` bytes arrived.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if limit is not None and size > limit:
+            raise BodyTooLargeError
+        if not message.get("more_body", False):
+            return b"".join(chunks)

@@ -1,0 +1,97 @@
+"""The one door to the engine: vLLM's client, bounded, counted and timed, and stopped only after the last response.
+
+Each of these is a small object of its own: `Work` bounds and charges, `Tally` counts and times, `Drain` waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from typing import Any
+
+from cc_core.names import OFF
+from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.telemetry.record import RequestRecord, current_record
+from cc_serve.api.telemetry.token_times import Tally
+from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams
+from cc_serve.api.work import Work, current_work
+from cc_serve.payloads import ENGINE_ARGUMENT
+
+
+class ServedEngine:
+    """Stands in for vLLM's engine client, `AsyncLLM`. Only `generate` and `shutdown` differ; all else is the client's.
+
+    Args:
+        engine: vLLM's client.
+        connections: names of the checkpoint's Transform Matrices, which may become labels of metrics.
+        drain: the running responses.
+    """
+
+    def __init__(self, engine: Any, connections: Collection[str], drain: Drain) -> None:
+        self._engine = engine
+        self._connections = tuple(connections)
+        self._drain = drain
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def generate(
+        self, prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
+    ) -> AsyncGenerator[RequestOutput]:
+        """vLLM's ``generate``, under the `current_work` and noted in the `current_record`.
+
+        It refuses at once, and not with an event in a stream that has begun.
+
+        Raises:
+            VLLMValidationError: see `Work.begin`.
+        """
+        work = current_work.get()
+        if work is not None:
+            work.begin(prompt, sampling_params)
+        outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
+        return self._followed(outputs, sampling_params, work, current_record.get())
+
+    async def _followed(
+        self,
+        outputs: AsyncGenerator[RequestOutput],
+        parameters: SamplingParams,
+        work: Work | None,
+        record: RequestRecord | None,
+    ) -> AsyncGenerator[RequestOutput]:
+        name = (parameters.extra_args or {}).get(ENGINE_ARGUMENT, OFF)
+        tally = Tally(parameters.output_kind, name if name in self._connections else OFF, record)
+        try:
+            # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
+            async with aclosing(outputs):
+                while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
+                    new = tally.add(output)
+                    if work is not None:
+                        work.charge(new)
+                    yield output
+        except Exception as error:
+            tally.fail(error)
+            raise
+        finally:
+            tally.close()
+            if work is not None:
+                work.end(parameters)
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
+
+        What still runs then fails with ``EngineDeadError``.
+
+        vLLM's own drain waits until the engine has computed its last token, which may be before clients have received
+        it. And as it stops, it cancels the task that hands out the engine's outputs in a race with telling it that the
+        engine is gone: a clean stop may log that as an error, and answers that still run may never learn of it.
+        """
+        start = time.monotonic()
+        drained = self._drain.stop(timeout)
+        remaining = None if timeout is None else max(0.0, timeout - (time.monotonic() - start))
+        handler = self._engine.output_handler
+        if drained and handler is not None:
+            handler.get_loop().call_soon_threadsafe(handler.cancel)
+        self._engine.shutdown(timeout=remaining)
+        if not drained and handler is not None:
+            handler.get_loop().call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())

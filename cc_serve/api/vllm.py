@@ -1,0 +1,26 @@
+"""Everything that the server takes from vLLM. No other module of `cc_serve.api` imports vLLM.
+
+None of these is a stable API. ``tests/cc_serve/engine/test_vllm_symbols.py`` says which one a new release has moved.
+Importing this module loads most of vLLM, which takes seconds.
+"""
+
+from vllm import envs as envs
+from vllm.entrypoints.cli.serve import ServeSubcommand as ServeSubcommand
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state as init_app_state
+from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client as build_async_engine_client
+from vllm.entrypoints.launchers.app import build_app as build_app
+from vllm.entrypoints.launchers.launcher import serve_http as serve_http
+from vllm.entrypoints.launchers.launcher import setup_server as setup_server
+from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
+from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
+from vllm.exceptions import VLLMClientError as VLLMClientError
+from vllm.exceptions import VLLMValidationError as VLLMValidationError
+from vllm.logger import configure_logging_from_args as configure_logging_from_args
+from vllm.outputs import RequestOutput as RequestOutput
+from vllm.platforms import current_platform as current_platform
+from vllm.sampling_params import RequestOutputKind as RequestOutputKind
+from vllm.sampling_params import SamplingParams as SamplingParams
+from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
+from vllm.utils.system_utils import decorate_logs as decorate_logs
+from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError

@@ -1,0 +1,18 @@
+"""The places where a ``cc_connection`` travels while a request is served. Each has a name of its own here.
+
+They share one word because users and the engine know it. A seventh, the entry of a checkpoint's ``config.json``, is
+`cc_core.names.CONNECTION_KEY`.
+"""
+
+from typing import Final
+
+#: A request's field: the connection or language that the client wants; absent, null or ``auto`` leaves it to routing.
+OVERRIDE_FIELD: Final = "cc_connection"
+#: Of vLLM's ``vllm_xargs`` and ``extra_args``: the name of the Transform Matrix that the engine shall apply.
+ENGINE_ARGUMENT: Final = "cc_connection"
+#: Of an engine output's ``kv_transfer_params``: ``name``, ``layer`` and ``captures`` of a prompt that was connected.
+ENGINE_REPORT: Final = "cc_connection"
+#: An answer's field, for requests with ``cc_details``: language, connection, and the engine's reports.
+ANSWER_FIELD: Final = "cc_connection"
+#: A field of each card of ``/v1/models``: what the checkpoint's connection can do.
+CARD_FIELD: Final = "cc_connection"

@@ -1,0 +1,95 @@
+"""One request's body: read once, parsed once, written at most once, whoever asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+import cc_serve.api.request_body
+from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.request_body import RequestBody
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import default_router
+
+GERMAN = "Wo ist der nächste Bahnhof, bitte?"
+
+
+class Json:
+    """Counts how often a body is parsed and written."""
+
+    def __init__(self) -> None:
+        self.parsed = self.written = 0
+
+    def loads(self, content: bytes) -> Any:
+        self.parsed += 1
+        return json.loads(content)
+
+    def dumps(self, fields: object) -> str:
+        self.written += 1
+        return json.dumps(fields)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Json:
+    counter = Json()
+    monkeypatch.setattr(cc_serve.api.request_body, "json", counter)
+    return counter
+
+
+def passed(body: bytes, path: str = "/v1/completions") -> tuple[bytes, Scope]:
+    """What reaches the endpoint through the middleware that use the body."""
+    reached: list[tuple[bytes, Scope]] = []
+    chunks = iter([body[:7], body[7:]])
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(((await receive())["body"], scope))
+
+    async def receive() -> Message:
+        chunk = next(chunks)
+        return {"type": "http.request", "body": chunk, "more_body": chunk == body[:7]}
+
+    async def send(message: Message) -> None:
+        pass
+
+    length = (b"content-length", str(len(body)).encode())
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"a", b"b"), length], "query_string": b""}
+    app = KeyMiddleware(LimitsMiddleware(ConnectionMiddleware(endpoint)), LiveSettings(None, default_router(), {}))
+    asyncio.run(app(scope, receive, send))
+    return reached[0]
+
+
+def test_a_connected_request_is_parsed_and_written_once(counted: Json) -> None:
+    content, scope = passed(json.dumps({"prompt": GERMAN}).encode())
+    assert json.loads(content) == {"prompt": GERMAN, "vllm_xargs": {"cc_connection": "global"}}
+    assert scope["headers"] == [(b"a", b"b"), (b"content-length", str(len(content)).encode())]
+    assert (counted.parsed, counted.written) == (1, 1)
+
+
+def test_a_plain_request_is_not_written(counted: Json) -> None:
+    body = b'{"prompt":  "Where is the station?"}'
+    assert passed(body)[0] == body
+    assert (counted.parsed, counted.written) == (1, 0)
+
+
+def test_a_request_that_generates_nothing_is_not_parsed(counted: Json) -> None:
+    assert passed(b'{"prompt": "a"}', "/tokenize")[0] == b'{"prompt": "a"}'
+    assert (counted.parsed, counted.written) == (0, 0)
+
+
+def test_whoever_asks_gets_the_same_body() -> None:
+    async def main() -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"{}"}
+
+        scope: Scope = {}
+        first, second = await RequestBody.of(scope, receive), await RequestBody.of(scope, receive)
+        assert first is second is not None
+        assert first.request is second.request
+
+    asyncio.run(main())
