@@ -6,6 +6,8 @@ import inspect
 import re
 from functools import cache
 
+import pytest
+
 from tests.support.audit import TABLES, Entry, entries, find, installed
 from tests.support.own_code import classes, imported_symbols, is_private, lineage, touches
 
@@ -42,7 +44,7 @@ def missing_overrides() -> list[str]:
             assert inspect.isclass(base), symbol
             for ancestor in own:
                 for method in sorted(ancestor.methods):
-                    if _is_audited(method) and hasattr(base, method) and not _is_listed(base, method):
+                    if _is_audited(method) and _owners(base, method) and not _is_listed(base, method):
                         found.append(f"{ancestor.path} overrides {symbol}.{method}, which no table lists")
     return sorted(set(found))
 
@@ -51,9 +53,14 @@ def _is_audited(method: str) -> bool:
     return method in ("__init__", "__post_init__") or not method.startswith("__")
 
 
+def _owners(base: type, method: str) -> list[str]:
+    """The classes that define the method for ``base``."""
+    return [c.__name__ for c in base.__mro__ if method in vars(c) and c is not object]
+
+
 def _is_listed(base: type, method: str) -> bool:
     """Whether an entry names the method of this class, or of one that it extends."""
-    owners = [c.__name__ for c in base.__mro__ if method in vars(c)]
+    owners = _owners(base, method)
     for entry in listed():
         owner, _, name = entry.symbol.partition(":")[2].rpartition(".")
         if (owner in owners and name == method) or (name in owners and f"def {method}(" in (entry.text or "")):
@@ -61,8 +68,14 @@ def _is_listed(base: type, method: str) -> bool:
     return False
 
 
+def fail_for(missing: list[str]) -> None:
+    """One line for each."""
+    if missing:
+        pytest.fail("\n".join(missing), pytrace=False)
+
+
 def test_every_override_is_listed() -> None:
-    assert missing_overrides() == []
+    fail_for(missing_overrides())
 
 
 def test_every_private_name_is_listed() -> None:
@@ -71,7 +84,7 @@ def test_every_private_name_is_listed() -> None:
         for touch in touches()
         if touch.name not in words()
     ]
-    assert missing == []
+    fail_for(missing)
 
 
 def test_every_private_import_is_listed() -> None:
@@ -82,7 +95,7 @@ def test_every_private_import_is_listed() -> None:
         and any(is_private(part) for part in re.split(r"[.:]", symbol))
         and symbol not in {entry.symbol for entry in listed()}
     ]
-    assert missing == []
+    fail_for(missing)
 
 
 def test_every_internal_function_is_listed() -> None:
@@ -92,4 +105,4 @@ def test_every_internal_function_is_listed() -> None:
         for symbol, path in imported_symbols().items()
         if _INTERNAL.match(symbol) and symbol not in names and inspect.isroutine(find(symbol))
     ]
-    assert missing == []
+    fail_for(missing)
