@@ -122,7 +122,7 @@ def find(symbol: str) -> object:
         try:
             found = getattr(found, name)
         except AttributeError:
-            if not isinstance(found, ModuleType) or find_spec(f"{found.__name__}.{name}") is None:
+            if not hasattr(found, "__path__") or find_spec(f"{found.__name__}.{name}") is None:
                 raise MovedError(_line(symbol, f"{symbol} is gone{_now_in(symbol)}")) from None
             found = _load(f"{found.__name__}.{name}", symbol)
         except Exception as error:  # a library may import lazily, and that may fail in any way
