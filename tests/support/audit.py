@@ -122,9 +122,10 @@ def find(symbol: str) -> object:
         try:
             found = getattr(found, name)
         except AttributeError:
-            if not hasattr(found, "__path__") or find_spec(f"{found.__name__}.{name}") is None:
+            package = found.__name__ if isinstance(found, ModuleType) and hasattr(found, "__path__") else None
+            if package is None or find_spec(f"{package}.{name}") is None:
                 raise MovedError(_line(symbol, f"{symbol} is gone{_now_in(symbol)}")) from None
-            found = _load(f"{found.__name__}.{name}", symbol)
+            found = _load(f"{package}.{name}", symbol)
         except Exception as error:  # a library may import lazily, and that may fail in any way
             raise NotLookedAtError(_line(symbol, f"{symbol} {NOT_LOOKED_AT} ({_reason(error)})")) from error
     return found
