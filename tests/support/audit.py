@@ -98,7 +98,7 @@ def moved(what: str = "") -> Iterator[None]:
     except Exception as error:
         line = f"{what} {NOT_LOOKED_AT} ({_reason(error)})"
     if line:
-        pytest.fail(line, pytrace=False)
+        raise pytest.fail.Exception(line, pytrace=False) from None
 
 
 def check(entry: Entry) -> None:
