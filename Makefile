@@ -76,6 +76,11 @@ deepspeed: $(INSTALLED)
 image-test: $(INSTALLED)
 	PYTHON=$(BIN)/python bash tools/image_test.sh
 
+# What a vLLM release that is not installed moved of what we use: make audit-vllm VERSION=0.33.0. It fetches the wheel once.
+.PHONY: audit-vllm
+audit-vllm: $(INSTALLED)
+	@$(BIN)/python -m tools.audit_vllm $(VERSION)
+
 # Everything that `make` wrote; models/ and outputs/ are made again by `make run`.
 clean:
 	rm -rf .venv .tools build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,62 @@
+"""Every vLLM symbol that the engine, and the server around it, lean on.
+
+None is a stable API: a new vLLM fails here first, and says what moved. `make audit-vllm VERSION=...` runs this file
+against a release that is not installed, so nothing here imports vLLM before a test runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from cc_core.architectures import FFN_OUTPUT_MODULE
+from tests.support.audit import Entry, check, entries, find, moved, release
+from tests.support.own_code import imported_symbols
+
+PINNED = "0.32"
+_IMPORTS = sorted(symbol for symbol in imported_symbols() if Entry(symbol).library == "vllm")
+
+
+def test_version_is_the_pinned_one() -> None:
+    find("vllm:__version__")
+    assert release("vllm").startswith(f"vllm {PINNED}.")
+
+
+@pytest.mark.parametrize("symbol", _IMPORTS)
+def test_import(symbol: str) -> None:
+    with moved():
+        find(symbol)
+
+
+@pytest.mark.parametrize("entry", entries("vllm"), ids=str)
+def test_entry(entry: Entry) -> None:
+    with moved():
+        check(entry)
+
+
+@pytest.mark.parametrize("base", FFN_OUTPUT_MODULE)
+def test_family(base: str) -> None:
+    """What the mixin calls on each model class, and the module whose output is the FFN contribution."""
+    with moved(f"model class {base}"):
+        registry: Any = find("vllm.model_executor.models:ModelRegistry")
+        model = registry.models[base].load_model_cls()
+    assert {"vllm_config", "prefix"} <= set(inspect.signature(model.__init__).parameters)
+    assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
+    modules = {inspect.getmodule(c) for c in model.__mro__ if c.__module__.startswith("vllm.")}
+    expected = f"hidden_states = self.{FFN_OUTPUT_MODULE[base]}(hidden_states)"
+    assert any(expected in inspect.getsource(module) for module in modules if module), (
+        f"{base} no longer has {expected}"
+    )
+    # What the embedding's hook takes from a decoder layer's arguments, by place.
+    layers = [c for m in modules for name, c in inspect.getmembers(m, inspect.isclass) if name.endswith("DecoderLayer")]
+    assert layers, f"no module of {base} has a DecoderLayer"
+    for layer in layers:
+        assert list(inspect.signature(layer.forward).parameters)[:3] == ["self", "positions", "hidden_states"], layer
+
+
+def test_configuration_hooks_are_looked_up_by_architecture() -> None:
+    with moved():
+        hooks = find("vllm.model_executor.models.config:MODELS_CONFIG_MAP")
+    assert isinstance(hooks, dict)
