@@ -1,4 +1,4 @@
-"""MkDocs calls this while it builds the documentation: the reference's pages and the notebook's are generated."""
+"""A hook of MkDocs: it generates the pages of the reference and of the notebook while the documentation is built."""
 
 from __future__ import annotations
 

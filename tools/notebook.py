@@ -1,4 +1,4 @@
-"""Run the notebook and keep its outputs (`make notebook`), and make a page of the documentation of it."""
+"""Run the notebook and keep its outputs (`make notebook`), and turn it into a page of the documentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 PATH: Final = Path("docs/notebooks/cc_tuning.ipynb")
-#: Names another base model than the documented one.
+#: The environment variable that names another base model.
 BASE: Final = "CC_BASE_MODEL"
 SECONDS: Final = 1800
 

@@ -28,7 +28,7 @@ def commands() -> str:
         ("cc-serve", cc_serve.commands.main.main, words),
         ("cc-train", cc_train.commands.main.main, ["", *cc_train.commands.main.COMMANDS]),
     ]
-    lines = ["# Commands", "", "What `--help` says of each, with its defaults, an example and its exit codes.", ""]
+    lines = ["# Commands", "", "The `--help` of each command, with defaults, an example and exit codes.", ""]
     for program, main, names in pages:
         for name in names:
             lines += [f"## `{f'{program} {name}'.strip()}`", "", "```text", _help(main, name).rstrip(), "```", ""]
@@ -43,7 +43,7 @@ def recipe() -> str:
         "# Training recipe",
         "",
         "A recipe is a YAML file of options of `cc-train run`: `cc-train run --config RECIPE.yaml`. On the command "
-        "line each has two dashes before it, and overrides the recipe. [How to train](../how-to/train.md) shows one.",
+        "line an option has two dashes and overrides the recipe. [How to train](../how-to/train.md) shows a recipe.",
         "",
     ]
     for group in make_parser()._action_groups:
@@ -71,10 +71,9 @@ def configuration() -> str:
     lines = [
         "# Server configuration",
         "",
-        "The fields of the file of `--cc-config`; [operating](../operations.md) says",
+        "These are the fields of the file that `--cc-config` names. [Operating](../operations.md) explains its use.",
         "",
     ]
-    lines[-2] += " how it is used and read again."
     for title, model in sections:
         lines += [f"## {title}", "", "| field | type | default | |", "| --- | --- | --- | --- |"]
         for name, field in model.model_fields.items():
@@ -99,7 +98,7 @@ def http(description: dict[str, Any]) -> str:
     lines = [
         "# HTTP operations",
         "",
-        "From the server's own description: [openapi.json](openapi.json), which a running server gives at "
+        "This page is made from the server's own description, [openapi.json](openapi.json). A running server has it at "
         "`GET /openapi.json`. [The API](../api.md) explains what this project adds.",
         "",
         "| | | |",
@@ -121,7 +120,7 @@ def metrics() -> str:
     lines = [
         "# Metrics, one by one",
         "",
-        "As they are declared; [the metrics' page](../metrics.md) says what to ask of them.",
+        "These are the metrics as the code declares them. [Metrics](../metrics.md) explains them and has queries.",
         "",
     ]
     lines += ["| metric | kind | labels | |", "| --- | --- | --- | --- |"]
@@ -140,10 +139,10 @@ def checkpoint() -> str:
     from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
 
     fields = {
-        "version": "of this contract",
+        "version": "version of this format",
         "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
-        "languages": "that the connection was trained for, ISO 639-1",
-        "sha256": f"of `{contract.CONNECTION_FILE}`",
+        "languages": "the languages that the connection was trained for, ISO 639-1",
+        "sha256": f"digest of `{contract.CONNECTION_FILE}`",
     }
     missing = set(contract.ConnectionConfig.model_fields) - set(fields)
     if missing:
@@ -157,9 +156,9 @@ def checkpoint() -> str:
         [
             "# Checkpoint",
             "",
-            "A directory that is an ordinary Hugging Face checkpoint, which `AutoModelForCausalLM` loads as the plain "
-            "tuned model, and beside it the connection. It is checked when it is loaded: version, shapes, finiteness "
-            "and digest; the error names the file and the field. Nothing in it is a pickle.",
+            "A checkpoint is an ordinary Hugging Face directory with the connection beside the weights. "
+            "`AutoModelForCausalLM` loads it as the plain tuned model. Whoever loads the connection checks version, "
+            "shapes, finiteness and digest; an error names the file and the field. Nothing in it is a pickle.",
             "",
             f"## `{contract.CONNECTION_FILE}`",
             "",
@@ -173,12 +172,12 @@ def checkpoint() -> str:
             "| --- | --- |",
             *(f"| `{name}` | {text} |" for name, text in fields.items()),
             "",
-            "Other fields describe the run, and are never obeyed.",
+            "Other fields describe the run. Nothing acts on them.",
             "",
             "## `architectures`",
             "",
-            f"`{CC_PREFIX}` and the base model's class. These can be connected; what is captured is the output of the "
-            "module named, which the feed-forward block adds to the residual stream:",
+            f"The name is `{CC_PREFIX}` followed by the base model's class. These classes can be connected. The engine "
+            "captures the output of the module, which the feed-forward block adds to the residual stream:",
             "",
             "| base class | module |",
             "| --- | --- |",

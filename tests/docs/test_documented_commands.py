@@ -72,7 +72,7 @@ RUN = [block for block in BLOCKS if not block.mark]
 def checkout(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with what the documentation's commands name."""
     directory = tmp_path_factory.mktemp("checkout")
-    for name in ("recipes", "cc_train", "cc_serve", "tools", "loadtests", "deploy"):
+    for name in ("recipes", "cc_core", "cc_train", "cc_serve", "tools", "benchmarks", "loadtests", "deploy"):
         (directory / name).symlink_to(ROOT / name)
     (directory / "models").mkdir()
     save_base(directory / "models" / "gemma3-270m", tiny_llama())

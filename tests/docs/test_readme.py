@@ -52,6 +52,13 @@ def test_every_make_target_is_explained(target: str) -> None:
     assert f"make {target}" in (ROOT / "docs" / "contributing.md").read_text("utf-8")
 
 
+def test_no_make_target_is_left_unexplained() -> None:
+    declared = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = {target for line in declared for target in line.split()}
+    explained = set(re.findall(r"`make ([a-z-]+)", (ROOT / "docs" / "contributing.md").read_text("utf-8")))
+    assert targets - explained == set()
+
+
 def test_what_it_links_to_is_there() -> None:
     links = re.findall(r"\]\(([^)#]+)", README)
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
