@@ -13,14 +13,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, metadata, version
 from pathlib import Path
 from typing import Final
+
+from packaging.specifiers import SpecifierSet
 
 from cc_core.names import CONNECTION_FILE
 
 VLLM: Final = "0.32"
-PYTHONS: Final = ((3, 11), (3, 13))
+PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
 RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
 _GIB: Final = 1 << 30
 # Beside weights and KV cache: on a CPU the server, the engine and its worker are three processes, of 5.4 GiB
@@ -85,11 +87,10 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
 def check_python() -> Check:
     """The interpreter's version."""
     found = f"{platform.python_version()} ({sys.executable})"
-    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+    if platform.python_version() in PYTHONS:
         return Check("python", Status.OK, found)
-    return Check(
-        "python", Status.FAILED, found, "install with Python 3.11, 3.12 or 3.13: make install PYTHON=python3.11"
-    )
+    advice = f"install with Python {PYTHONS}: make install PYTHON=python3.11"
+    return Check("python", Status.FAILED, found, advice)
 
 
 def check_cpu() -> Check:

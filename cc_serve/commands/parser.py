@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +61,7 @@ def make_parser(vllm_flags: argparse.ArgumentParser | None = None) -> argparse.A
         epilog=f"{_EXIT_CODES}\n\nexample: cc-serve doctor outputs/demo && cc-serve serve outputs/demo",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('cc-serve')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands, vllm_flags)
     _add_doctor(commands)

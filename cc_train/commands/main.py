@@ -9,17 +9,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser, suggestion
+from cc_train.commands.extras import not_installed
 from cc_train.commands.run_help import help_text
-from cc_train.report.tables import score_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ SHELLS = ("bash", "zsh")
 RESUME = "--resume-from-checkpoint"
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
 _EPILOG = """
-cc-train COMMAND --help lists a command's options.
+cc-train COMMAND --help lists a command's options; cc-train --version prints the version.
 
 exit codes: 0 done; 1 `data check` found something, or the endpoint of `eval` gave up; 2 for you to
 correct, with one line that says what; 130 or 143 stopped by Ctrl-C or SIGTERM, with the command
@@ -68,6 +68,9 @@ example:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 for bad input, with one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        print(f"cc-train {version('cc-serve')}")
+        return 0
     if not given or given[0] in ("-h", "--help"):
         print(_USAGE + "".join(f"  {name:<12} {command.text}\n" for name, command in COMMANDS.items()), end="")
         print(_EPILOG, end="")
@@ -78,7 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cc-train: unknown command {name!r}{hint}", file=sys.stderr)
         return BAD_INPUT
     command = COMMANDS[name]
-    return command.function(command.run)(rest)
+    try:
+        return command.function(command.run)(rest)
+    except ImportError:
+        if missing := not_installed("train"):
+            print(f'cc-train: {", ".join(missing)} not installed: pip install "cc-serve[train]"', file=sys.stderr)
+            return BAD_INPUT
+        raise
 
 
 def run_parser() -> Any:
@@ -90,6 +99,9 @@ def run_parser() -> Any:
 
 def run_command(arguments: Sequence[str]) -> int:
     """``cc-train run``."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from cc_core.architectures import UnsupportedArchitectureError
     from cc_core.checkpoint import CheckpointError
     from cc_train.config.run import UsageError, make_parser, parse_run
@@ -186,6 +198,8 @@ def _left(output: Path | None, arguments: Sequence[str]) -> str:
 
 def summary_table(result: Any) -> Table:
     """The end of a run by language: rows, and what the connection is worth."""
+    from cc_train.report.tables import score_table
+
     return score_table(f"{result.method}: training loss {result.loss:.4f}", "rows", result.examples, result.fit)
 
 

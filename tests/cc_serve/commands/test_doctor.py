@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import cc_serve.process.cpu
 from cc_serve.commands import doctor
@@ -115,7 +116,7 @@ def test_the_v2_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PYTHONS", ((3, 98), (3, 99)))
+    monkeypatch.setattr(doctor, "PYTHONS", SpecifierSet(">=3.98,<3.100"))
     assert doctor.check_python().status == Status.FAILED
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,7 @@ def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
         (["serve"], 2, "CHECKPOINT"),
         (["serve", "--port", "1"], 2, "CHECKPOINT"),
         (["bake"], 2, "bake"),
+        (["--version"], 0, f"cc-serve {version('cc-serve')}\n"),
     ],
 )
 def test_help_and_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, expected: str) -> None:
