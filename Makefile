@@ -1,4 +1,5 @@
 # Two commands matter: `make run` (a CC-Tuned model answers on http://127.0.0.1:8000) and `make test`.
+# docs/contributing.md lists all of them.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -6,8 +7,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser deepspeed image-test clean
+.PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser deepspeed \
+    image-test clean
 
+# The environment in .venv; by itself again when a lock has changed.
 install: $(INSTALLED)
 
 # The mark is newer than the locks when they are what is installed. --no-deps: see the locks' first lines.
@@ -21,20 +24,35 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Train once, and serve.
 run: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --port $(PORT)
 
+# All tests, with their coverage; some of them, without it: `make test TESTS=tests/cc_train`.
 test: $(INSTALLED)
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest $(or $(TESTS),--cov --cov-report=)
 
+# The tests that need no engine, no server, no training and no other program; tests/conftest.py says which do.
+test-fast: $(INSTALLED)
+	$(BIN)/pytest -m fast $(TESTS)
+
+# Format, style, spelling, types, and which package may import which.
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell . .github
 	$(BIN)/mypy
+	@mkdir -p build
+	@$(BIN)/lint-imports --no-cache >build/imports.txt || { grep -E '^- | not allowed ' build/imports.txt; exit 1; }
 
+# Format the code, and correct what ruff can.
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Build the wheel, install it where nothing else is but what serve.lock lists, and run its commands.
+wheel-test: $(INSTALLED)
+	$(BIN)/python -m tools.wheel_test
 
 # The documentation, in build/site; what does not fit together fails it.
 docs: $(INSTALLED)
@@ -83,5 +101,5 @@ audit-vllm: $(INSTALLED)
 
 # Everything that `make` wrote; models/ and outputs/ are made again by `make run`.
 clean:
-	rm -rf .venv .tools build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools build dist *.egg-info models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

