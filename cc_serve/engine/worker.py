@@ -149,8 +149,9 @@ class ConnectedCPUWorker(CPUWorker):
 
     def init_device(self) -> None:
         # CPUWorker names its runner class inline, with no method to override.
-        stock, cpu_worker.CPUModelRunner = cpu_worker.CPUModelRunner, ConnectedCPUModelRunner  # type: ignore[misc]
+        module = cast(Any, cpu_worker)
+        stock, module.CPUModelRunner = module.CPUModelRunner, ConnectedCPUModelRunner
         try:
-            super().init_device()
+            super().init_device()  # type: ignore[no-untyped-call]
         finally:
-            cpu_worker.CPUModelRunner = stock  # type: ignore[misc]
+            module.CPUModelRunner = stock
