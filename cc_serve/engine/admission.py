@@ -1,7 +1,7 @@
-"""Refusing a connection that the checkpoint does not have where vLLM admits requests: with status 400, and by name.
+"""Refuse a connection that the checkpoint does not have when the request arrives: with status 400, and by name.
 
-vLLM lets its logits processors validate a request's parameters in the front end. Ours does only that, and is taken
-out again before the worker would build it, where any such processor costs every step a copy of the sampled tokens.
+vLLM lets logits processors validate a request's parameters in the front end. Ours does nothing else. It is removed
+before the worker would build it, since any logits processor there costs a copy of the sampled tokens in each step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _CLASS = "Admission_"
 
 
 class Admission(LogitsProcessor):
-    """Knows the ``names`` of a checkpoint's Transform Matrices; each checkpoint has a subclass. Never built."""
+    """Checks requests against the ``names`` of a checkpoint's Transform Matrices.
+
+    Each checkpoint has a subclass of its own. No instance is ever built.
+    """
 
     names: ClassVar[tuple[str, ...]]
 
@@ -34,7 +37,7 @@ class Admission(LogitsProcessor):
 
 
 def unknown_connection(name: object, names: Sequence[str]) -> str:
-    """The refusal of a connection that is none of ``names``."""
+    """The message that refuses a connection which is not among ``names``."""
     return f"{CONNECTION_KEY} {repr(name)[:80]} is none of this checkpoint's connections: {', '.join(names)}"
 
 
@@ -45,7 +48,7 @@ def require_admission(vllm_config: VllmConfig, names: Sequence[str]) -> None:
 
 
 def drop_admission(vllm_config: VllmConfig) -> None:
-    """Leave to the worker what it has to build."""
+    """Leave only the logits processors that the worker has to build."""
     vllm_config.model_config.logits_processors = _others(vllm_config) or None
 
 
@@ -55,7 +58,7 @@ def _others(vllm_config: VllmConfig) -> list[str | type[LogitsProcessor]]:
 
 
 def __getattr__(name: str) -> type[Admission]:
-    # The class's name carries the connections' to vLLM, which imports it in whichever process it checks requests.
+    # vLLM imports the class by its name in each process that checks requests, so the name carries the connections.
     if not name.startswith(_CLASS):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return type(name, (Admission,), {"names": tuple(name.removeprefix(_CLASS).split("_"))})

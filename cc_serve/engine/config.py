@@ -1,4 +1,4 @@
-"""What the engine needs to know of a checkpoint, settled once while vLLM builds its configuration."""
+"""The engine's settings for a checkpoint, made once while vLLM builds its configuration."""
 
 from __future__ import annotations
 
@@ -17,30 +17,36 @@ from cc_serve.process.checked import checked_description
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-# Requests between their capture step and their inject step at any moment; one that finds no slot waits a step.
-# More slots cost time in every step, fewer delay first tokens when many prompts end in the same step.
+# A request holds a slot from its capture step to its inject step; if none is free, it waits a step.
+# More slots cost time in every step. Fewer slots delay first tokens when many prompts end in the same step.
 MIN_SLOTS, MAX_SLOTS = 16, 32
-# What slots and Decision Maker may take beside a matrix for each language and the global one.
+# Bytes for the slots and the Decision Maker, beside one matrix for each language and the global one.
 _SLOT_BYTES = 1 << 20
 
-# A factory, since the platform settles async scheduling only after the hook.
+# A function, not a class: vLLM decides between sync and async scheduling only after the hook.
 _SCHEDULER = "cc_serve.engine.scheduler.make_scheduler"
 _WORKERS = "cc_serve.engine.worker."
 
 
 class UnsupportedConfigurationError(RuntimeError):
-    """A vLLM option that the connection cannot honour; the message names it and what to do.
+    """The connection cannot honour one of vLLM's options; the message names it and says what to do.
 
-    Not a ValueError, which pydantic would wrap while vLLM validates its configuration.
+    It is no ValueError, since pydantic would wrap that while vLLM validates its configuration.
     """
 
 
 @dataclass(frozen=True)
 class EngineConnection:
-    """The checkpoint's facts that scheduler and worker share; travels in ``VllmConfig.additional_config``.
+    """What scheduler and worker share about the checkpoint; it travels in ``VllmConfig.additional_config``.
 
-    Being there also sets the checkpoint's compiled graphs apart from those of the plain model in vLLM's
-    compile cache, which hashes ``additional_config``.
+    vLLM's compile cache hashes ``additional_config``, so the graphs of a connected model are kept apart from those
+    of the plain one.
+
+    Args:
+        names: of the Transform Matrices.
+        anchor_offset: the anchor's place, counted from the prompt's end.
+        num_slots: how many requests can be between capture and inject.
+        sha256: of the connection's file.
     """
 
     names: tuple[str, ...]
@@ -50,7 +56,7 @@ class EngineConnection:
 
     @classmethod
     def of(cls, vllm_config: VllmConfig) -> EngineConnection:
-        """Read back what `ConnectionConfigHook` stored."""
+        """Read what `ConnectionConfigHook` stored."""
         stored = vllm_config.additional_config[CONNECTION_KEY]  # type: ignore[index]
         return cls(**{**stored, "names": tuple(stored["names"])})
 
@@ -95,7 +101,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
 def _num_slots(connection: ConnectionDescription, num_languages: int, dtype: torch.dtype) -> int:
     layers, hidden = connection.num_layers, connection.hidden_size
     matrices_left = max(0, num_languages + 1 - len(connection.names)) * 4 * hidden**2
-    # Activations of all layers and the embedding in the model's dtype; a vector and its copy for the step in fp32.
+    # The activations of all layers and the embedding, in the model's dtype; the vector and its copy for the step, fp32.
     slot = (layers + 1) * hidden * dtype.itemsize + 2 * hidden * 4
     affordable = (_SLOT_BYTES + matrices_left - 4 * layers * hidden) // slot
     return min(max(affordable, MIN_SLOTS), MAX_SLOTS)

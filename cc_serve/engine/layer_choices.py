@@ -1,4 +1,4 @@
-"""How the chosen layers travel from the worker to the scheduler: with the output of the step that captured."""
+"""The chosen layers travel from the worker to the scheduler with the output of the capture step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 
-#: Stands for the chosen layer of a connection that came out infinite or NaN.
+#: Stands for the chosen layer where the connection came out infinite or NaN.
 NOT_FINITE: Final = -1
 
 _ATTRIBUTE: Final = "connection_layers"
@@ -17,19 +17,27 @@ _ATTRIBUTE: Final = "connection_layers"
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """The layers that a step's decisions chose, ``[B]`` on the host, which may still be being copied there."""
+    """The layers that one step's decisions chose.
+
+    Args:
+        request_ids: the B requests that the step captured.
+        layers: ``[B]`` on the host; the copy from the device may not be complete yet.
+    """
 
     request_ids: Sequence[str]
     layers: Tensor
 
     def attach_to(self, output: ModelRunnerOutput) -> ModelRunnerOutput:
-        """Put them on the step's output, which is complete: so is the copy, on the same stream before it."""
+        """Store them on the step's ``output``.
+
+        The output has arrived, and the layers were copied before it on the same stream: their copy is complete.
+        """
         setattr(output, _ATTRIBUTE, dict(zip(self.request_ids, self.layers.tolist(), strict=True)))
         return output
 
 
 class AsyncOutputWithLayers(AsyncModelRunnerOutput):
-    """An output that vLLM waits for elsewhere, with the layers attached then."""
+    """An output that vLLM waits for later; the layers are attached when it arrives."""
 
     def __init__(self, output: AsyncModelRunnerOutput, choices: LayerChoices) -> None:
         self._output = output
@@ -40,5 +48,5 @@ class AsyncOutputWithLayers(AsyncModelRunnerOutput):
 
 
 def chosen_layers(output: ModelRunnerOutput) -> dict[str, int]:
-    """The layers that ``output`` brings, by request id."""
+    """The layers that travel with ``output``, by request id."""
     return getattr(output, _ATTRIBUTE, {})

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class CaptureMark:
-    """Capture the anchor and decide on the connection; the row's sampled token is discarded.
+    """Capture the anchor and decide on the connection; the token sampled for the request is discarded.
 
     Args:
         offset: the anchor's place in the request's chunk.
-        slot: where to.
+        slot: where the activations are stored.
         name: which Transform Matrix.
     """
 
@@ -22,7 +22,12 @@ class CaptureMark:
 
 @dataclass(frozen=True)
 class InjectMark:
-    """Run the anchor with the connection that was decided for the slot."""
+    """Run the anchor with the connection that was decided for the slot.
+
+    Args:
+        offset: the anchor's place in the request's chunk.
+        slot: where the vector to add is stored.
+    """
 
     offset: int
     slot: int
@@ -30,12 +35,12 @@ class InjectMark:
 
 @dataclass
 class ConnectionMarks:
-    """The marks of one step, by request id; rides on ``SchedulerOutput.connection_marks``.
+    """The marks of one step, by request id; they travel as ``SchedulerOutput.connection_marks``.
 
     Args:
         capture: requests that are captured in this step.
         inject: requests that are connected in this step.
-        waiting: requests whose anchor runs in this step to no effect, since no slot is free.
+        waiting: requests whose step has no effect: no slot is free for their capture, or they were refused.
     """
 
     capture: dict[str, CaptureMark] = field(default_factory=dict)
@@ -44,5 +49,5 @@ class ConnectionMarks:
 
     @property
     def discarded(self) -> list[str]:
-        """The requests whose sampled token is not one of the answer's."""
+        """The requests whose sampled token does not belong to the answer."""
         return [*self.capture, *self.waiting]

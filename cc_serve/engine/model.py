@@ -1,4 +1,4 @@
-"""Connected model classes: one mixin over vLLM's own."""
+"""The connected model classes: one mixin over each of vLLM's own."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def _embedding_hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
 
 
 class ConnectedModelMixin(nn.Module):
-    """Adds capture to each layer's FFN contribution and the injection to layer 0's.
+    """Captures each layer's FFN contribution, and adds the connection to layer 0's.
 
-    The decision itself runs between steps, outside the graph: everything that it needs is known once the
-    capture step has run, and it costs one H x H and one L x H product per request.
+    The decision runs between steps, outside the graph: the capture step provides all that it needs. It costs one
+    H x H and one L x H product for each request.
     """
 
     cc_vectors: Tensor
@@ -54,8 +54,8 @@ class ConnectedModelMixin(nn.Module):
         self.register_buffer("cc_vectors", torch.zeros(num_slots, hidden_size, dtype=torch.float32), persistent=False)
 
         def add_slots(module: nn.Module, name: str) -> None:
-            # One buffer a layer: views of a single one would be aliased graph inputs. The model's own dtype
-            # loses nothing; the arithmetic on it is fp32.
+            # One buffer for each layer, since views of a single buffer would be aliased graph inputs. They keep the
+            # model's dtype, which loses nothing; the arithmetic is fp32.
             slots = torch.zeros(num_slots, hidden_size, dtype=dtype)
             module.register_buffer(name, slots, persistent=False)
             module.cc_rows = self.cc_rows
@@ -70,7 +70,7 @@ class ConnectedModelMixin(nn.Module):
         self._ffn_outputs[0].register_forward_hook(_inject_hook)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Load the model's weights as vLLM does, and the connection's, which come in the same stream."""
+        """Load the model's weights as vLLM does; the connection's tensors come in the same stream."""
         tensors: dict[str, Tensor] = {}
 
         def plain() -> Iterator[tuple[str, Tensor]]:
@@ -95,19 +95,19 @@ class ConnectedModelMixin(nn.Module):
 
     @torch.inference_mode()
     def set_connection_rows(self, capture: Sequence[Row], inject: Sequence[Row]) -> None:
-        """Prepare the next forward pass: which rows to capture, and which to connect with what was decided."""
+        """Prepare the next forward pass: which rows to capture, and which to connect with their slots' vectors."""
         self.cc_rows.fill(capture, inject, self.cc_vectors)
 
     @torch.inference_mode()
     def decide(self, slots: Sequence[int], names: Sequence[str]) -> Tensor:
-        """Decide on what the last forward pass captured to ``slots``, and keep the vectors there for their injection.
+        """Decide on what the last forward pass captured, and keep the vectors to add in the same slots.
 
         Args:
-            slots: B of them.
-            names: which Transform Matrix for each.
+            slots: B slots.
+            names: B names of Transform Matrices.
 
         Returns:
-            The chosen layers, ``[B]``; `NOT_FINITE` where the connection is, which then adds nothing.
+            The chosen layers, ``[B]``. `NOT_FINITE` marks a connection that is infinite or NaN; its vector is zero.
         """
         assert self.connection is not None  # see check_loaded
         index = async_tensor_h2d(list(slots), device=self.cc_vectors.device)
@@ -118,25 +118,25 @@ class ConnectedModelMixin(nn.Module):
         return torch.where(decision.finite, decision.layer, NOT_FINITE)
 
     def warm_up(self) -> None:
-        """Decide once on nothing: the first products cost tens of milliseconds, which no request should wait for."""
+        """Decide once on empty slots: the first products take tens of milliseconds, and no request should wait."""
         self.decide([0], self._settings.names[:1])
 
     def check_loaded(self) -> None:
-        """Raise `CheckpointError` if the weights came by a way that left the connection out."""
+        """Raise `CheckpointError` if the weights were loaded without the connection."""
         if self.connection is None:
             raise CheckpointError(
                 self._directory / CONNECTION_FILE, "did not reach the model; load it with --load-format auto"
             )
 
     def connection_bytes(self) -> int:
-        """Memory that the connection takes on this device, slots and matrices."""
+        """Bytes that the connection takes on this device: slots, Decision Maker and matrices."""
         mine = [buffer for name, buffer in self.named_buffers() if ".cc_" in f".{name}"]
         parameters = list(self.connection.parameters()) if self.connection else []
         return sum(tensor.numel() * tensor.element_size() for tensor in [*mine, *parameters])
 
 
 def __getattr__(name: str) -> type[nn.Module]:
-    """Connected classes by name, ``CCLlamaForCausalLM`` and so on: the mixin over the class vLLM has for the base.
+    """Make a connected class by name: ``CCLlamaForCausalLM`` is the mixin over vLLM's ``LlamaForCausalLM``.
 
     vLLM imports a registered class with ``getattr``, so a family needs no class of its own here.
     """

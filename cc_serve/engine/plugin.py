@@ -13,11 +13,11 @@ from cc_serve.process.phases import in_a_start
 def register() -> None:
     """Register the connected model classes and their configuration hook. Idempotent.
 
-    vLLM only logs a plugin that fails to load; the model class is then unknown, which vLLM refuses by name.
+    If it fails, vLLM only logs that. The model class is then unknown, and vLLM refuses it by name.
     """
-    if in_a_start():  # of cc-serve; any other process that imports vLLM keeps its own ways
+    if in_a_start():  # only in a process of cc-serve: any other that imports vLLM keeps its own settings
         _leave_interrupts_to_the_parent()
-        collect_as_usual()  # what there is to import has been imported
+        collect_as_usual()  # the imports are done
     quieten_libraries()
 
     from vllm.model_executor.models import ModelRegistry
@@ -35,8 +35,8 @@ def register() -> None:
 def _leave_interrupts_to_the_parent() -> None:
     """Ignore SIGINT in the processes of a server's engine.
 
-    Ctrl-C reaches every process of the terminal's group. vLLM's workers would end on it while the server still
-    finishes the running responses; it tells them itself when to end, by SIGTERM.
+    Ctrl-C reaches every process of the terminal's group. vLLM's workers would end while the server still finishes
+    the running responses. The server itself ends them by SIGTERM.
     """
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""Which rows of a step's batch are captured and which are connected; what happens to them inside the model's graph.
+"""Rows of a step's flattened batch: which are captured, which are connected, and the operations inside the graph.
 
-A request holds one of a few slots from its capture step to its inject step. Every operation works on all slots,
-the idle ones without effect, so that shapes and addresses are the same in each step: compiled and captured (CUDA)
-graphs stay valid, and the compiler fuses the operations with those around them.
+A request holds one of a few slots from its capture step to its inject step. Every operation works on all slots;
+idle slots have no effect. Shapes and addresses are therefore the same in each step: compiled graphs and CUDA graphs
+stay valid, and the compiler fuses the operations with those around them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cc_core.connection import connect
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the flattened batch, and the slot it is captured to or connected from."""
+    """A row of the flattened batch, and the slot that it is captured to or connected from."""
 
     row: int
     slot: int
@@ -33,9 +33,9 @@ class ConnectionRows(nn.Module):
         hidden_size: H.
 
     Buffers:
-        capture: ``[S]``; 0 where idle, which captures what nobody reads.
+        capture: ``[S]``; 0 where idle: the first row is captured, and nobody reads it.
         inject: ``[S]``; idle entries repeat a row in use, or 0 where none is.
-        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32; idle entries repeat too, or are zero.
+        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32; idle entries repeat as well, or are zero.
     """
 
     capture: Tensor
@@ -51,7 +51,13 @@ class ConnectionRows(nn.Module):
         self._idle = True
 
     def fill(self, capture: Sequence[Row], inject: Sequence[Row], vectors: Tensor) -> None:
-        """Write one step's rows. ``vectors``: one for each slot, ``[S, H]``; they are read at once."""
+        """Write one step's rows.
+
+        Args:
+            capture: rows to record, at most S.
+            inject: rows to connect, at most S.
+            vectors: one for each slot, ``[S, H]``; read now, so that the slots may be used again in this step.
+        """
         if self._idle and not capture and not inject:
             return
         self._idle = not capture and not inject

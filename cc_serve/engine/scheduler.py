@@ -43,15 +43,21 @@ class Phase(enum.Enum):
     PREFILL = enum.auto()  # the anchor has not been captured
     CAPTURED = enum.auto()  # the next chunk starts at the anchor and injects
     CONNECTED = enum.auto()  # the KV cache holds the connected anchor
-    REFUSED = enum.auto()  # never runs; ends with an error in its first step
+    REFUSED = enum.auto()  # never runs; ends with an error after its next step
 
 
 @dataclass
 class ConnectedRequest:
-    """A request's connection: its Transform Matrix, its anchor's position, and its progress.
+    """A request's connection and its progress.
 
-    ``layer``: what the Decision Maker chose. ``captures``: one, and one more for each preemption that undid it.
-    ``stop_strings``: whether the front end may end it at any token, which it looks for stop strings in.
+    Args:
+        name: which Transform Matrix.
+        anchor: the anchor's position in the prompt.
+        phase: how far the request has come.
+        slot: held from the capture step to the inject step.
+        layer: what the Decision Maker chose.
+        captures: how often the anchor was captured; a preemption makes one more necessary.
+        stop_strings: the request has stop strings, so the front end may end it after any token.
     """
 
     name: str
@@ -63,15 +69,15 @@ class ConnectedRequest:
     stop_strings: bool = False
 
     def report(self) -> dict[str, Any]:
-        """What is worth telling of it when the request is over."""
+        """What the request's last output tells about its connection."""
         return {"name": self.name, "layer": self.layer, "captures": self.captures}
 
 
 @dataclass(frozen=True)
 class PrivateTail:
-    """A request's block hasher, with every block from ``first_block`` on salted.
+    """Stands for a request's block hasher and salts the hash of every block from ``first_block`` on.
 
-    Those blocks hold connected KV, which no other request may read; the blocks before stay shared.
+    Those blocks hold connected KV, which no other request may read. The blocks before them stay shared.
     """
 
     hasher: Any
@@ -95,10 +101,10 @@ class ConnectionSchedulerMixin(Scheduler):
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))
         self._salts = count()
-        self._problems: dict[str, str] = {}  # of requests that end with the next output
+        self._problems: dict[str, str] = {}  # why requests end with the next output, by request id
 
     def add_request(self, request: Request) -> None:
-        """Queue a request; one that asks for a connection it cannot have ends with an error, never plain."""
+        """Queue a request. If it asks for a connection that it cannot have, it ends with an error, never plain."""
         name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_KEY)
         session = self.requests.get(request.request_id)
         if name is not None and session is None:
@@ -109,7 +115,7 @@ class ConnectionSchedulerMixin(Scheduler):
             else:
                 self._make_tail_private(request, connected)
             self._connected[request.request_id] = connected
-        elif name is not None and session is not None and request.resumable:  # a chunk of what may have begun plain
+        elif name is not None and session is not None and request.resumable:  # the session may have begun plain
             connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, anchor=0))
             self._refuse(session, connected, SESSION_REFUSAL)
         super().add_request(request)
@@ -187,7 +193,7 @@ class ConnectionSchedulerMixin(Scheduler):
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
-        """Learn the chosen layers, and end what was refused with the reason as its ``stop_reason``."""
+        """Store the chosen layers, and give refused requests their reason as ``stop_reason``."""
         for request_id, layer in chosen_layers(model_runner_output).items():
             if connected := self._connected.get(request_id):
                 connected.layer = layer
@@ -200,7 +206,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected = self._connected.get(output.request_id)
                 if connected is not None and connected.stop_strings:
                     output.kv_transfer_params = {CONNECTION_KEY: connected.report()}
-        self._problems.clear()  # those of requests that were aborted in the meantime, too
+        self._problems.clear()  # also those of requests that were aborted in the meantime
         return outputs
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -208,8 +214,8 @@ class ConnectionSchedulerMixin(Scheduler):
         connected = self._connected.get(request.request_id)
         if connected is None or connected.phase is Phase.REFUSED:
             return
-        # A capture step leaves plain KV behind the anchor under the private hashes until it is overwritten:
-        # under a new salt, the resumed request cannot find it.
+        # Until the inject step overwrites it, the anchor's block holds plain KV under a private hash. The new salt
+        # keeps the resumed request from finding it.
         self._make_tail_private(request, connected)
         self._release_slot(connected)
         connected.phase = Phase.PREFILL
@@ -219,7 +225,7 @@ class ConnectionSchedulerMixin(Scheduler):
         connected = self._connected.pop(request.request_id, None)
         if connected is not None:
             self._release_slot(connected)
-            # The only way that vLLM has from a scheduler to a request's last output. KV transfer is refused.
+            # vLLM has no other way from a scheduler to a request's last output. It is free: KV transfer is refused.
             kv_transfer_params = {CONNECTION_KEY: connected.report()}
         return kv_transfer_params, ec_transfer_params
 
@@ -238,6 +244,9 @@ class ConnectedAsyncScheduler(ConnectionSchedulerMixin, AsyncScheduler):
 
 
 def make_scheduler(vllm_config: VllmConfig, **kwargs: Any) -> Scheduler:
-    """Stands for a class in ``scheduler_cls``, and picks as ``SchedulerConfig.get_scheduler_cls`` does."""
+    """Build the sync or the async scheduler, as ``SchedulerConfig.get_scheduler_cls`` would choose.
+
+    vLLM calls it as it would call the class that ``scheduler_cls`` usually names.
+    """
     scheduler = ConnectedAsyncScheduler if vllm_config.scheduler_config.async_scheduling else ConnectedScheduler
     return scheduler(vllm_config=vllm_config, **kwargs)

@@ -1,4 +1,4 @@
-"""Workers and model runners that carry the scheduler's marks to the rows of the batch."""
+"""Workers and model runners: they turn the scheduler's marks into rows of the batch."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
         if self._marks.capture:
             marks = self._marks.capture.values()
             layers = self._connected_model().decide([m.slot for m in marks], [m.name for m in marks])
-            # Not waited for: the sampled tokens follow on the same stream, and whoever reads them has waited.
+            # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
             self._layers = layers.to("cpu", non_blocking=True)
         return output
 
@@ -98,7 +98,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
         return choices.attach_to(output)
 
     def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
-        # Profiling, graph capture and idle data-parallel steps carry no request's rows.
+        # Profiling, graph capture and idle data-parallel steps have no request's rows.
         self._connected_model().set_connection_rows([], [])
         return super()._dummy_run(*args, **kwargs)
 
@@ -149,8 +149,9 @@ class ConnectedCPUWorker(CPUWorker):
 
     def init_device(self) -> None:
         # CPUWorker names its runner class inline, with no method to override.
-        stock, cpu_worker.CPUModelRunner = cpu_worker.CPUModelRunner, ConnectedCPUModelRunner  # type: ignore[misc]
+        module = cast(Any, cpu_worker)
+        stock, module.CPUModelRunner = module.CPUModelRunner, ConnectedCPUModelRunner
         try:
-            super().init_device()
+            super().init_device()  # type: ignore[no-untyped-call]
         finally:
-            cpu_worker.CPUModelRunner = stock  # type: ignore[misc]
+            module.CPUModelRunner = stock
