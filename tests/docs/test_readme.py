@@ -52,11 +52,11 @@ def test_every_make_target_is_explained(target: str) -> None:
     assert f"make {target}" in (ROOT / "docs" / "contributing.md").read_text("utf-8")
 
 
-def test_no_make_target_is_left_unexplained() -> None:
+def test_the_make_targets_are_those_that_are_explained() -> None:
     declared = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     targets = {target for line in declared for target in line.split()}
     explained = set(re.findall(r"`make ([a-z-]+)", (ROOT / "docs" / "contributing.md").read_text("utf-8")))
-    assert targets - explained == set()
+    assert targets == explained
 
 
 def test_what_it_links_to_is_there() -> None:
