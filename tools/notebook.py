@@ -15,11 +15,12 @@ PATH: Final = Path("docs/notebooks/cc_tuning.ipynb")
 #: The environment variable that names another base model.
 BASE: Final = "CC_BASE_MODEL"
 SECONDS: Final = 1800
+_nbformat: Any = nbformat  # whose functions have no types
 
 
 def execute(path: Path, directory: Path) -> Any:
     """The notebook with its outputs, run in ``directory``; raises `nbclient.exceptions.CellExecutionError`."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = _nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(directory)}}
     NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
     return notebook
@@ -29,7 +30,7 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
     """The notebook as Markdown, and its pictures by file name."""
     lines: list[str] = []
     pictures: dict[str, bytes] = {}
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in _nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
             lines += [cell.source, ""]
             continue
@@ -52,7 +53,7 @@ def main() -> None:
     notebook = execute(PATH, Path.cwd())
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, which differ by run
-    nbformat.write(notebook, PATH)
+    _nbformat.write(notebook, PATH)
     print(f"{PATH}: run, outputs kept")
 
 

@@ -90,7 +90,7 @@ def openapi() -> dict[str, Any]:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from benchmarks.stub import stub_app
 
-        return stub_app(layer=True).openapi()
+        return stub_app(ours=True).openapi()
 
 
 def http(description: dict[str, Any]) -> str:
@@ -135,22 +135,23 @@ def metrics() -> str:
 
 def checkpoint() -> str:
     """The contract between training and serving."""
-    from cc_core import checkpoint as contract
     from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
+    from cc_core.description import DECISION, TRANSFORM, ConnectionConfig
+    from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
 
     fields = {
         "version": "version of this format",
         "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
         "languages": "the languages that the connection was trained for, ISO 639-1",
-        "sha256": f"digest of `{contract.CONNECTION_FILE}`",
+        "sha256": f"digest of `{CONNECTION_FILE}`",
     }
-    missing = set(contract.ConnectionConfig.model_fields) - set(fields)
+    missing = set(ConnectionConfig.model_fields) - set(fields)
     if missing:
         raise ValueError(f"say what these fields of cc_connection are: {missing}")
     tensors = {
-        contract.DECISION: "[layers, hidden size]",
-        f"{contract.TRANSFORM}global": "[hidden size, hidden size]",
-        f"{contract.TRANSFORM}LANGUAGE": "[hidden size, hidden size], any number of them, by ISO 639-1 code",
+        DECISION: "[layers, hidden size]",
+        f"{TRANSFORM}global": "[hidden size, hidden size]",
+        f"{TRANSFORM}LANGUAGE": "[hidden size, hidden size], any number of them, by ISO 639-1 code",
     }
     return "\n".join(
         [
@@ -160,13 +161,13 @@ def checkpoint() -> str:
             "`AutoModelForCausalLM` loads it as the plain tuned model. Whoever loads the connection checks version, "
             "shapes, finiteness and digest; an error names the file and the field. Nothing in it is a pickle.",
             "",
-            f"## `{contract.CONNECTION_FILE}`",
+            f"## `{CONNECTION_FILE}`",
             "",
             "| tensor, float32 | shape |",
             "| --- | --- |",
             *(f"| `{name}` | {shape} |" for name, shape in tensors.items()),
             "",
-            f"## `{contract.CONNECTION_KEY}` in `{contract.CONFIG_FILE}`",
+            f"## `{CONNECTION_KEY}` in `{CONFIG_FILE}`",
             "",
             "| field | |",
             "| --- | --- |",
