@@ -13,10 +13,10 @@ class StalledClientError(Exception):
 
 
 class PatientSend:
-    """A send channel that gives up on a message after ``seconds``.
+    """A send channel that gives up on a message after ``seconds``; to be made while the event loop runs.
 
-    One timer serves all messages of a response: nearly all go out at once, and a timeout for each would cost a stream
-    more than anything else here does.
+    One timer serves all messages of a response. Nearly all of them go out at once, and a timeout for each would cost a
+    stream more than all other middleware.
 
     Raises:
         StalledClientError: a message did not go out.
@@ -25,17 +25,17 @@ class PatientSend:
     def __init__(self, send: Send, seconds: float) -> None:
         self._send = send
         self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
         self._sender: asyncio.Task[Any] | None = None  # while a message is on its way
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._given_up = False
 
     async def __call__(self, message: Message) -> None:
-        loop = asyncio.get_running_loop()
-        sender = self._sender = asyncio.current_task()
-        self._since = loop.time()
+        sender = self._sender = asyncio.current_task(self._loop)
+        self._since = self._loop.time()
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._look)
+            self._timer = self._loop.call_later(self._seconds, self._look)
         try:
             await self._send(message)
         except asyncio.CancelledError as error:
@@ -54,10 +54,9 @@ class PatientSend:
         self._timer = None
         if self._sender is None:
             return
-        loop = asyncio.get_running_loop()
-        left = self._since + self._seconds - loop.time()
+        left = self._since + self._seconds - self._loop.time()
         if left > 0:
-            self._timer = loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self._look)
         else:
             self._given_up = True
             self._sender.cancel()
