@@ -70,7 +70,7 @@ ENV PATH=/opt/cc-serve/bin:$PATH \
 LABEL org.opencontainers.image.title="cc-serve" \
       org.opencontainers.image.description="CC-Tuned language models on vLLM behind the OpenAI API" \
       org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-3.0 AND CC-BY-SA-4.0"
 WORKDIR /var/cache/cc-serve
 # All that is written to, also where the root is read-only; /dev/shm beside them.
 VOLUME ["/tmp", "/var/cache/cc-serve"]
