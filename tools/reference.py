@@ -91,7 +91,7 @@ def openapi() -> dict[str, Any]:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from benchmarks.stub import stub_app
 
-        return stub_app(layer=True).openapi()
+        return stub_app(ours=True).openapi()
 
 
 def http(description: dict[str, Any]) -> str:
