@@ -1,4 +1,4 @@
-"""What this layer adds to vLLM's metrics, in the same registry and so at the same ``/metrics``; see docs/metrics.md.
+"""What this server adds to vLLM's metrics, in the same registry and so at the same ``/metrics``; see docs/metrics.md.
 
 Every label has few values: languages and connections are the checkpoint's, outcomes and limits are listed in code.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, TypeVar
 
 from prometheus_client import Counter, Histogram
 
@@ -61,32 +62,41 @@ _CAPTURES = Counter(
 )
 
 
+_Metric = TypeVar("_Metric", Counter, Histogram)
+
+
+@cache
+def _labelled(metric: _Metric, *labels: str) -> _Metric:
+    """``metric.labels``, which takes longer than counting does. There are few labels, so the cache stays small."""
+    return metric.labels(*labels)
+
+
 def count_limit(limit: str) -> None:
     """Count a request that ``limit`` refused or cut short; one of a few fixed names, never a key."""
-    _LIMITS.labels(limit).inc()
+    _labelled(_LIMITS, limit).inc()
 
 
 def count_request(record: RequestRecord) -> None:
     """Count a generation request that is over."""
     route = record.route
     connection = route.connection if route else UNROUTED
-    _REQUESTS.labels(record.language or UNROUTED, connection, record.outcome).inc()
+    _labelled(_REQUESTS, record.language or UNROUTED, connection, record.outcome).inc()
     if record.outcome == "ok":
-        _END_TO_END.labels(connection).observe(record.seconds)
+        _labelled(_END_TO_END, connection).observe(record.seconds)
     if route is None:
         return
     if record.detection_seconds is not None:
         _DETECTION.observe(record.detection_seconds)
     if record.overridden:
-        _OVERRIDES.labels(connection).inc()
+        _labelled(_OVERRIDES, connection).inc()
     elif route.language is None:
         _UNDECIDED.inc()
 
 
 def count_tokens(connection: str, prompt: int, generated: int) -> None:
     """Count the tokens of an engine request that is over."""
-    _PROMPT_TOKENS.labels(connection).inc(prompt)
-    _GENERATED_TOKENS.labels(connection).inc(generated)
+    _labelled(_PROMPT_TOKENS, connection).inc(prompt)
+    _labelled(_GENERATED_TOKENS, connection).inc(generated)
 
 
 def count_connection(language: str | None, report: Mapping[str, Any]) -> None:
@@ -106,6 +116,6 @@ def chosen_layers() -> dict[str, dict[int, int]]:
 
 def observe_token_times(connection: str, first: float, between: float | None) -> None:
     """Record an answer's time to the first token, and mean time between tokens where it has several; seconds."""
-    _FIRST_TOKEN.labels(connection).observe(first)
+    _labelled(_FIRST_TOKEN, connection).observe(first)
     if between is not None:
-        _INTER_TOKEN.labels(connection).observe(between)
+        _labelled(_INTER_TOKEN, connection).observe(between)
