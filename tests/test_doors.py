@@ -16,7 +16,7 @@ FORBIDDEN = {"cc_core": ("cc_serve", "cc_train"), "cc_serve": ("cc_train",), "cc
 #: Types for the signatures of a public function, under TYPE_CHECKING.
 TYPES_ONLY = Path("cc_serve/offline.py")
 #: It asks whether vLLM can be imported, by `importlib`, and uses nothing of it.
-ASKS_ONLY = Path("cc_serve/commands/doctor.py")
+ASKS_ONLY = Path("cc_serve/commands/checks.py")
 
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 

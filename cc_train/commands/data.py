@@ -19,7 +19,7 @@ from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.check import PERCENTILES, Findings, check_rows
 from cc_train.data.reading import read_rows
 from cc_train.data.sources import DataError, parse_columns, parse_sources
-from cc_train.report.tables import plain_table
+from cc_train.terminal.tables import plain_table
 
 _EXAMPLES = 5  # of each problem that are named
 

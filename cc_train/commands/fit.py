@@ -10,7 +10,6 @@ from rich.console import Console
 
 from cc_core.checkpoint import CheckpointError
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
-from cc_core.terminal.notes import note
 from cc_train.config.fit import FitArguments
 from cc_train.config.parser import OptionParser, UsageError, fill
 from cc_train.config.refit import RefitArguments
@@ -19,7 +18,8 @@ from cc_train.data.sources import DataError
 from cc_train.fit.fitting import Fitted
 from cc_train.fit.least_squares import FitError
 from cc_train.fit.refit import refit
-from cc_train.report.tables import score_table
+from cc_train.terminal.notes import note
+from cc_train.terminal.tables import score_table
 from cc_train.workspace import OutputError
 
 

@@ -13,14 +13,14 @@ from rich.console import Console
 from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError
 from cc_core.terminal.exit_codes import BAD_INPUT
-from cc_core.terminal.notes import note, silent
 from cc_train.commands.run_help import help_text
 from cc_train.config.parser import UsageError
 from cc_train.config.run import make_parser, parse_run
 from cc_train.data.chat import ChatError
 from cc_train.data.sources import DataError
 from cc_train.fit.least_squares import FitError
-from cc_train.report.tables import score_table
+from cc_train.terminal.notes import note, silent
+from cc_train.terminal.tables import score_table
 from cc_train.training.run import run
 from cc_train.training.stopping import Stopped
 from cc_train.training.trainer import TrainingError

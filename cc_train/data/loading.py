@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cc_core.connection import ANCHOR_OFFSET
-from cc_core.terminal.notes import Say, silent
-from cc_core.terminal.progress import progress
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.reading import read_rows, sample_rows
 from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.sources import DataError, parse_columns, parse_sources
+from cc_train.terminal.notes import Say, silent
+from cc_train.terminal.progress import progress
 
 _SHOWN = 20
 

@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoTokenizer
 
 from cc_core.checkpoint import CheckpointError, ConnectionConfig, load_connection, save_connection
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, FIT_FILE
-from cc_core.terminal.notes import Say, silent
 from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.refit import RefitArguments
@@ -26,6 +25,7 @@ from cc_train.model.standalone import ENTRY_FILE
 from cc_train.report.facts import RUN_FILE, named_sources
 from cc_train.report.model_card import CARD_FILE
 from cc_train.report.page import PICTURES, REPORT_FILE, write_record
+from cc_train.terminal.notes import Say, silent
 from cc_train.training.projection import PROJECTION_FILE, load_projection
 from cc_train.workspace import Workspace
 

@@ -8,14 +8,14 @@ from random import Random
 from torch import Tensor
 from transformers import PreTrainedModel, TrainingArguments
 
-from cc_core.terminal.notes import Say
-from cc_core.terminal.progress import progress
 from cc_core.terminal.text import one_line
 from cc_train.config.method import MethodArguments
 from cc_train.config.parser import UsageError
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.encoding import Example
 from cc_train.data.sources import DataError
+from cc_train.terminal.notes import Say
+from cc_train.terminal.progress import progress
 from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, precompute_english
 from cc_train.training.trainer import ConnectionTrainer

@@ -13,7 +13,6 @@ from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
-from cc_core.terminal.notes import Say, silent
 from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.parser import UsageError
@@ -29,6 +28,7 @@ from cc_train.model.files import copy_notices, load_base, load_model, save_adapt
 from cc_train.model.standalone import describe_base, save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.page import write_record
+from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.projection import save_projection

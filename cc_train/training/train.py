@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cc_core.terminal.notes import Say, silent
 from cc_train.config.run import configure_run
+from cc_train.terminal.notes import Say, silent
 from cc_train.training.run import RunResult, run
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from cc_core.terminal.progress import progress_bar
+from cc_train.terminal.progress import progress_bar
 
 _LOGGED = {
     "loss": ("loss", ".4f"),

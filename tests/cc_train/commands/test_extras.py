@@ -21,13 +21,13 @@ def test_packages_that_are_not_installed_are_one_line(
 ) -> None:
     wanted = ["numpy>=2", 'no-such-package>=1; extra == "train"', 'torch; extra == "train"', 'other; extra == "docs"']
     monkeypatch.setattr(extras, "requires", lambda _name: wanted)
-    monkeypatch.setitem(sys.modules, "cc_train.config.run", None)
+    monkeypatch.setitem(sys.modules, "cc_train.commands.run", None)
     assert main(["run"]) == 2
     assert capsys.readouterr().err == 'cc-train: no-such-package not installed: pip install "cc-serve[train]"\n'
 
 
 def test_another_import_that_fails_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "requires", lambda _name: ['torch; extra == "train"'])
-    monkeypatch.setitem(sys.modules, "cc_train.config.run", None)
+    monkeypatch.setitem(sys.modules, "cc_train.commands.run", None)
     with pytest.raises(ImportError):
         main(["run"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.terminal.progress import progress
+from cc_train.terminal.progress import progress
 
 
 @pytest.mark.parametrize(("total", "shown", "drawn"), [(3, True, True), (3, False, False), (0, True, False)])

@@ -1,0 +1,1 @@
+"""What `cc-train` shows at a terminal: notes, progress bars and tables."""
