@@ -26,8 +26,8 @@ class MethodArguments:
     decision_learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "The learning rate of the Decision Maker and the projection; --learning-rate, as for the model, if "
-            "not given."
+            "help": "The learning rate of the Decision Maker and the projection; the model's --learning-rate if not "
+            "given."
         },
     )
     connection_scale: float | None = field(
