@@ -24,9 +24,12 @@ SLOW = {
 }
 FOLDERS = {
     "tests/benchmarks": "training",
+    "tests/cc_serve/api/test_operations.py": "server",
+    "tests/cc_serve/api/test_stock_vllm.py": "server",
     "tests/cc_serve/engine": "engine",
     "tests/cc_serve/playground": "browser",
     "tests/cc_train/commands/test_main.py": "training",
+    "tests/cc_train/model/test_tuning.py": "training",
     "tests/cc_train/training": "training",
     "tests/deploy": "programs",
     "tests/docs/test_documented_commands.py": "server",
