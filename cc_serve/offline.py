@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cc_core.names import CONNECTION_KEY, OFF
+from cc_core.names import OFF
+from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT
 from cc_serve.routing.router import Route
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ def connected(parameters: SamplingParams, connection: Route | str) -> SamplingPa
     """
     name = connection.connection if isinstance(connection, Route) else connection
     copy = parameters.clone()
-    others = {key: value for key, value in (copy.extra_args or {}).items() if key != CONNECTION_KEY}
-    copy.extra_args = others if name == OFF else {**others, CONNECTION_KEY: name}
+    others = {key: value for key, value in (copy.extra_args or {}).items() if key != ENGINE_ARGUMENT}
+    copy.extra_args = others if name == OFF else {**others, ENGINE_ARGUMENT: name}
     return copy
 
 
 def connection_of(output: RequestOutput) -> dict[str, Any] | None:
-    """What was done for a finished request: ``{"name": ..., "layer": ..., "captures": ...}``; None without connection.
+    """What a finished request got: ``{"name": ..., "layer": ..., "captures": ...}``; None without a connection.
 
-    ``layer`` is the one that the Decision Maker chose; ``captures`` counts one, and one more for each preemption.
+    ``layer`` is the Decision Maker's choice. ``captures`` is 1, and one more for each preemption.
     """
-    return (output.kv_transfer_params or {}).get(CONNECTION_KEY)
+    return (output.kv_transfer_params or {}).get(ENGINE_REPORT)

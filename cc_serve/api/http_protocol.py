@@ -1,4 +1,4 @@
-"""uvicorn's faster HTTP protocol, with the bounds on a request's headers that only its slower one has."""
+"""uvicorn's fast HTTP protocol (httptools), with the bounds on headers that only its slow one (h11) has."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ABORT: Final = "cc_serve.abort"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Refuses headers that are larger or more than ``h11_max_incomplete_event_size`` and ``h11_max_header_count`` say.
+    """Refuses headers of more than ``h11_max_incomplete_event_size`` bytes or ``h11_max_header_count`` fields with 431.
 
-    It answers 431 as soon as that many bytes have come, and closes connections whose headers do not come at all.
+    It answers as soon as too many bytes have come, and closes connections whose headers do not come at all.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -92,7 +92,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def abort(scope: Scope) -> None:
-    """Close a request's connection without waiting for what its client does not take; nothing on other servers."""
+    """Close a request's connection without waiting for its client. Does nothing under servers other than ours."""
     close: Any = scope.get(_ABORT)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""The configuration file of the server: routing, keys and limits, as one object that never changes."""
+"""The server's configuration file: routing, keys and limits, read into one immutable object."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class KeyLimits(_Section):
 
 
 class Limits(_Section):
-    """What the server takes on. The defaults bound what would otherwise have no bound at all."""
+    """What the server admits. The defaults bound what vLLM leaves unbounded."""
 
     per_key: KeyLimits = Field(default=KeyLimits(), description="For each key that says nothing else.")
     concurrent_requests: PositiveInt | None = Field(
@@ -84,7 +84,7 @@ class Key(_Section):
 
 
 class Configuration(_Section):
-    """Everything that the file may say."""
+    """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
     keys: dict[KeyName, Key] = Field(default={}, description="By name. With any, every route but the probes needs one.")
@@ -136,7 +136,7 @@ def load_configuration(path: Path) -> Configuration:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently keep the last."""
+    """Refuses duplicate keys. YAML itself would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

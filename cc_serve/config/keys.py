@@ -1,4 +1,4 @@
-"""API keys: made, hashed and looked up. Only hashes are kept; a key's name is what the limits know it by."""
+"""API keys: made, hashed and looked up. Only hashes are kept, and limits know a key by its name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hash_key(key: str) -> str:
 
 
 def find_key(hashes: Mapping[str, str], key: str) -> str | None:
-    """The name of ``key`` among ``hashes`` by name, or None. Takes as long whether and wherever it is found."""
+    """The name of ``key`` in ``hashes``, which are by name, or None. It always takes the same time."""
     wanted, found = hash_key(key), None
     for name, known in hashes.items():
         if hmac.compare_digest(wanted, known):
@@ -43,7 +43,7 @@ def find_key(hashes: Mapping[str, str], key: str) -> str | None:
 
 
 def take_environment_keys(environment: MutableMapping[str, str]) -> dict[str, str]:
-    """Hashes by name of the plain keys in the environment, which are removed so that no child inherits them.
+    """Take the plain keys out of the environment, so that no child inherits them, and return their hashes by name.
 
     Raises:
         KeyProblemError: a key without a name, or a name twice.

@@ -1,1 +1,1 @@
-"""What a request passes through on its way to vLLM's endpoints, one concern a file."""
+"""Middleware around vLLM's endpoints, one concern a file. `cc_serve.api.composition` puts them in order."""

@@ -1,4 +1,4 @@
-"""The middleware that decides whether a request is taken on: rates, concurrency, size, and time."""
+"""The middleware that admits requests within the limits: rates, concurrency, size, and time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GRACE_SECONDS: Final = 5.0
 
 @dataclass
 class _Use:
-    """What a key has used and uses."""
+    """How much a key has used lately, and how many of its requests are running."""
 
     requests: Meter = field(default_factory=Meter)
     tokens: Meter = field(default_factory=Meter)
@@ -42,9 +42,9 @@ class _Use:
 
 
 class LimitsMiddleware:
-    """Takes on no more than each caller's limits allow, and bounds what it takes on.
+    """Admits as many requests as each caller's limits allow, and bounds those that it admits.
 
-    Requests that only read, such as those for metrics, go past.
+    Requests that only read, such as those for metrics, pass without limits.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -135,7 +135,7 @@ class LimitsMiddleware:
 
 
 class _Answer:
-    """The response on its way out: tells the caller what is left, and waits only so long for a client to take it."""
+    """The response on its way to the client: it tells what the rates leave, and is given up if the client stalls."""
 
     def __init__(self, send: Send, caller: Caller, use: _Use, leave: Callable[[], None]) -> None:
         self.caller = caller
@@ -147,14 +147,14 @@ class _Answer:
         self._leave = leave
 
     def over(self) -> None:
-        """Give the place back. Before the last byte goes out: with it, the client may ask again."""
+        """Give the place back, before the last byte goes out: once the client has it, it may ask again."""
         if self.running:
             self.running = False
             self._use.running -= 1
             self._leave()
 
     def close(self) -> None:
-        """No more of it will be sent."""
+        """Nothing more will be sent."""
         self.over()
         self._send.close()
 
@@ -189,7 +189,7 @@ class _Answer:
 
 
 def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
-    """What the caller's rates leave for one more request, by what they count."""
+    """What each of the caller's rates leaves for one more request: by ``requests`` and ``tokens``, where limited."""
     rates = (
         ("requests", use.requests, caller.rates.requests_per_minute),
         ("tokens", use.tokens, caller.rates.tokens_per_minute),

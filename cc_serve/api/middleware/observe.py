@@ -51,7 +51,7 @@ class ObservingMiddleware:
 
 
 def _watched(record: RequestRecord, receive: Receive) -> Receive:
-    """Notes the client's leaving. After the last byte of a response, a server reports that too: no news then."""
+    """Notes when the client leaves. Servers report the same after the last byte of a response, which is ignored."""
 
     async def watched() -> Message:
         message = await receive()
@@ -71,7 +71,7 @@ def _named(record: RequestRecord, send: Send) -> Send:
             MutableHeaders(scope=message)[HEADER] = record.request_id
         await send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            # Sending to a client that has left is silently in vain.
+            # Sending to a client that has left raises no error.
             record.complete = not record.left
 
     return named

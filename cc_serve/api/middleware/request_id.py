@@ -1,4 +1,4 @@
-"""The name by which a request is found again: in the response, in the log and in the engine."""
+"""A request's id, under which the response, the log and the engine name it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 HEADER: Final = "X-Request-Id"
 _NAME: Final = b"x-request-id"
-# What is harmless in a header, a log, a file's name and a terminal.
+# Harmless in a header, a log, a file's name and a terminal.
 _USABLE: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,127}")
 
 

@@ -1,4 +1,4 @@
-"""Waiting only so long for a client to take in its answer."""
+"""A bound on the time that a client takes to receive each piece of its answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.types import Message, Send
 
 
 class StalledClientError(Exception):
-    """The client does not take in its answer."""
+    """The client does not receive its answer."""
 
 
 class PatientSend:

@@ -1,1 +1,1 @@
-"""What is counted, timed and logged of each request."""
+"""Counts, times and the log line of each request."""

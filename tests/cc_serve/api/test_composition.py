@@ -1,4 +1,4 @@
-"""The connection layer in vLLM's own application, without an engine: the order of what surrounds the endpoints."""
+"""What is added to vLLM's own application, without an engine: the order of the middleware."""
 
 from __future__ import annotations
 

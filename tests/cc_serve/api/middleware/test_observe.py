@@ -39,7 +39,7 @@ def ask(
     headers: list[tuple[bytes, bytes]] | None = None,
     log: Callable[[RequestRecord], object] = lambda _record: None,
 ) -> tuple[RequestRecord | None, list[Message]]:
-    """Send ``messages`` through both layers to ``endpoint``: the record that was logged, and what was answered."""
+    """Send ``messages`` through the middleware to ``endpoint``: the record that was logged, and what was answered."""
     records: list[RequestRecord] = []
     sent: list[Message] = []
     waiting = iter(messages if messages is not None else request({"prompt": GERMAN}))
