@@ -45,23 +45,24 @@ CALLABLES = {
     "vllm.v1.request:Request.update_block_hashes": ("self",),
     "vllm.v1.worker.cpu_worker:CPUWorker.init_device": ("self",),
     "vllm.v1.worker.gpu_worker:Worker._make_model_runner": ("self",),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._get_prompt_logprobs_dict": (
-        *("self", "hidden_states", "num_scheduled_tokens"),
+    "vllm.v1.worker.gpu_worker:Worker.init_device": ("self",),
+    "vllm.v1.worker.gpu_worker:Worker.load_model": ("self", "load_dummy_weights"),
+    "vllm.v1.worker.gpu_worker:Worker.get_model": ("self",),
+    "vllm.v1.worker.gpu_worker:Worker.determine_available_memory": ("self",),
+    "vllm.v1.worker.gpu_worker:Worker.initialize_from_config": ("self", "kv_cache_config"),
+    "vllm.v1.worker.gpu_worker:Worker.compile_or_warm_up_model": ("self",),
+    "vllm.v1.worker.gpu_worker:Worker.execute_model": ("self", "scheduler_output"),
+    "vllm.v1.worker.gpu_worker:Worker.sample_tokens": ("self", "grammar_output"),
+    "vllm.v1.worker.cpu_worker:CPUWorker.determine_available_memory": ("self",),
+    "vllm.v1.worker.gpu.model_states.default:DefaultModelState.prepare_inputs": ("self", "input_batch", "req_states"),
+    "vllm.v1.worker.gpu.model_states.default:DefaultModelState.postprocess_state": (
+        *("self", "idx_mapping", "num_sampled", "num_computed_tokens"),
     ),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._model_forward": (
-        *("self", "input_ids", "positions", "intermediate_tensors", "inputs_embeds", "model_kwargs"),
-    ),
+    "vllm.v1.worker.gpu.sample.logits_processor:LogitsProcessor.validate_params": ("sampling_params",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner._prepare_inputs": (
         *("self", "scheduler_output", "num_scheduled_tokens"),
     ),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner._update_states": ("self", "scheduler_output"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.get_model": ("self",),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.capture_model": ("self",),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.initialize_kv_cache": (
-        *("self", "kv_cache_config", "is_profiling", "kv_cache_allocation_context"),
-    ),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.profile_run": ("self", "randomize_inputs"),
-    "vllm.v1.worker.gpu_model_runner:GPUModelRunner.load_model": ("self", "load_dummy_weights", "model"),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner.sample_tokens": ("self", "grammar_output"),
 }
 
@@ -113,9 +114,23 @@ ATTRIBUTES = {
     ),
     "vllm.v1.engine.input_processor:InputProcessor": ("self.model_config.logits_processors",),
     "vllm.v1.worker.gpu_model_runner:GPUModelRunner": (
-        *("model_config.logits_processors", "self._model_forward("),
+        "model_config.logits_processors",
         *("self.discard_request_mask", "self.query_start_loc", "self.input_batch", "def _dummy_run("),
     ),
+    "vllm.v1.worker.gpu_worker:Worker": ("self.use_v2_model_runner", "self.vllm_config", "self.compilation_config"),
+    "vllm.v1.worker.gpu.model_runner:GPUModelRunner": (
+        *("self.model_state.prepare_inputs(input_batch, self.req_states)", "self.model_state.postprocess_state("),
+        "idx_mapping, num_sampled, self.req_states.num_computed_tokens.gpu",
+    ),
+    "vllm.v1.worker.gpu.model_states:resolve_model_state_cls": ("model.get_model_state_cls()",),
+    "vllm.v1.worker.gpu.model_states.interface:ModelState": ("self.model = model", "self.device = device"),
+    "vllm.v1.worker.gpu.sample.sampler:Sampler": ("input_batch.seq_lens,",),
+    "vllm.v1.worker.gpu.input_batch:InputBatch": (
+        *("req_ids: list[str]", "idx_mapping: torch.Tensor", "query_start_loc_np: np.ndarray"),
+        "seq_lens: torch.Tensor",
+    ),
+    "vllm.v1.worker.gpu.states:RequestState": ("self.num_computed_tokens = StagedWriteTensor(",),
+    "vllm.v1.outputs:ModelRunnerOutput": ("prompt_logprobs_dict: dict", "prompt_token_id_logprobs_dict: dict"),
     "vllm.v1.worker.gpu_input_batch:InputBatch": ("self.generators", "self.req_id_to_index", "def num_reqs"),
     "vllm.v1.worker.cpu_worker:CPUWorker": ("self.model_runner = CPUModelRunner(",),
     "vllm.sampling_params:RequestOutputKind": ("CUMULATIVE =", "DELTA =", "FINAL_ONLY ="),
@@ -135,7 +150,7 @@ ATTRIBUTES = {
     "vllm.config:SpeculativeConfig": ("method: ",),
     "vllm.config:ParallelConfig": (
         *("pipeline_parallel_size: int", "decode_context_parallel_size: int", "def use_ubatching"),
-        "worker_cls: str",
+        *("prefill_context_parallel_size: int", "worker_cls: str"),
     ),
     "vllm.config:SchedulerConfig": ("scheduler_cls: str", "max_num_seqs: int", "async_scheduling: bool"),
     "vllm.v1.core.sched.output:SchedulerOutput": ("num_scheduled_tokens: dict[str, int]", "finished_req_ids: set[str]"),
@@ -217,7 +232,7 @@ def test_outputs_are_processed_as_the_engine_expects() -> None:
     source = inspect.getsource(find("vllm.v1.core.sched.scheduler:Scheduler.update_from_output"))  # type: ignore[arg-type]
     # Requests in this set end with an error after the step.
     assert "self.grammar_compile_error_reqs" in source
-    # Prompt log-probabilities may only come with a token, which is why the worker holds them back.
+    # Prompt log-probabilities may only come with a token, which is why the scheduler holds them back.
     assert "assert not prompt_logprobs_tensors" in source
 
 
