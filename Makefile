@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser deepspeed image-test clean
+.PHONY: install run test lint format docs notebook lock loadtest deploy-tools browser deepspeed triton test-v2 image-test clean
 
 install: $(INSTALLED)
 
@@ -71,6 +71,15 @@ browser:
 # otherwise where they find it. Built here, against the torch that is installed.
 deepspeed: $(INSTALLED)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target .tools/deepspeed deepspeed==0.19.8 hjson==3.1.0
+
+# What the tests of vLLM's V2 model runner need on a CPU. Apart from .venv: other packages do otherwise where they find it.
+triton: $(INSTALLED)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/triton triton==3.8.0
+
+# The engine's tests again, under vLLM's V2 model runner; TESTS names some of them.
+test-v2: $(INSTALLED)
+	@test -d .tools/triton/triton || { echo "Triton is missing: make triton"; exit 1; }
+	VLLM_USE_V2_MODEL_RUNNER=1 $(BIN)/pytest $(or $(TESTS),tests/cc_serve/engine)
 
 # Build the CPU image and run it; as root on Debian 12, without a daemon.
 image-test: $(INSTALLED)
