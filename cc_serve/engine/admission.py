@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CLASS = "Admission_"
 
 
-class Admission(LogitsProcessor, LogitsProcessorV2):
+class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # two kinds of `apply`, neither called
     """Checks requests against the ``names`` of a checkpoint's Transform Matrices.
 
     Each checkpoint has a subclass of its own. No instance is ever built. Each of vLLM's model runners asks for a
