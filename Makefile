@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
 .PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser deepspeed \
-    image-test clean
+    triton test-v2 image-test clean
 
 # The environment in .venv; by itself again when a lock has changed.
 install: $(INSTALLED)
@@ -89,6 +89,15 @@ browser:
 # otherwise where they find it. Built here, against the torch that is installed.
 deepspeed: $(INSTALLED)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target .tools/deepspeed deepspeed==0.19.8 hjson==3.1.0
+
+# What the tests of vLLM's V2 model runner need on a CPU. Apart from .venv: other packages do otherwise where they find it.
+triton: $(INSTALLED)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/triton triton==3.8.0
+
+# The engine's tests again, under vLLM's V2 model runner; TESTS names some of them.
+test-v2: $(INSTALLED)
+	@test -d .tools/triton/triton || { echo "Triton is missing: make triton"; exit 1; }
+	VLLM_USE_V2_MODEL_RUNNER=1 $(BIN)/pytest $(or $(TESTS),tests/cc_serve/engine)
 
 # Build the CPU image and run it; as root on Debian 12, without a daemon.
 image-test: $(INSTALLED)

@@ -42,19 +42,22 @@ def _instrument() -> None:
     """Time the connection's methods, and vLLM's methods that they override."""
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+    from vllm.v1.worker.gpu_worker import Worker
 
     from cc_serve.engine.model import ConnectedModelMixin
+    from cc_serve.engine.runner_v1 import ConnectionRunnerMixin
     from cc_serve.engine.scheduler import ConnectionSchedulerMixin
-    from cc_serve.engine.worker import ConnectionRunnerMixin
+    from cc_serve.engine.worker import ConnectedWorkerMixin
 
     for base, mixin, names in (
         (Scheduler, ConnectionSchedulerMixin, ("add_request", "_update_after_schedule", "update_from_output")),
-        (GPUModelRunner, ConnectionRunnerMixin, ("_prepare_inputs", "_model_forward", "sample_tokens")),
+        (GPUModelRunner, ConnectionRunnerMixin, ("_prepare_inputs",)),
+        (Worker, ConnectedWorkerMixin, ("execute_model", "sample_tokens")),
     ):
         for name in names:
             _time(base, name, f"{name}, vLLM's")
             _time(mixin, name, name)
-    _time(ConnectedModelMixin, "decide", "decide, within _model_forward")
+    _time(ConnectedModelMixin, "decide", "decide, within execute_model")
     _time(ConnectedModelMixin, "set_connection_rows", "set_connection_rows, within _prepare_inputs")
 
 
@@ -82,7 +85,7 @@ def profile(options: argparse.Namespace) -> dict[str, Any]:
             llm.generate(prompts, parameters, use_tqdm=False)
             seconds = time.perf_counter() - start
             if index >= 0:
-                rounds[load.name].append({"all": seconds, "steps": len(_spent["_model_forward"])} | _sums())
+                rounds[load.name].append({"all": seconds, "steps": len(_spent["_prepare_inputs"])} | _sums())
     return {name: _medians(measured) for name, measured in rounds.items()}
 
 

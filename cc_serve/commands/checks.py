@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, entry_points, metadata, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -116,11 +117,15 @@ def check_vllm() -> Check:
 
 
 def check_runner() -> Check:
-    """Whether the environment chooses the V1 model runner, which the connection needs."""
+    """The model runner; the connection runs with either of vLLM's, and V2 needs Triton."""
     chosen = os.environ.get(RUNNER)
-    if chosen in (None, "0"):
-        return Check("runner", Status.OK, "V1")
-    return Check("runner", Status.FAILED, f"{RUNNER}={chosen}", f"unset {RUNNER}: the connection needs the V1 runner")
+    if chosen is None:
+        return Check("runner", Status.OK, "vLLM's choice")
+    if chosen not in ("0", "1"):
+        return Check("runner", Status.FAILED, f"{RUNNER}={chosen}", f"unset {RUNNER}, or set it to 0 or 1")
+    if chosen == "1" and find_spec("triton") is None:
+        return Check("runner", Status.FAILED, f"{RUNNER}=1", f"V2 needs Triton, which is not here: unset {RUNNER}")
+    return Check("runner", Status.OK, "V2" if chosen == "1" else "V1")
 
 
 def check_compiler() -> Check:

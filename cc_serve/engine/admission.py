@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessor
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as LogitsProcessorV2
 
 from cc_core.names import CONNECTION_KEY
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 _CLASS = "Admission_"
 
 
-class Admission(LogitsProcessor):
+class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # two kinds of `apply`, neither called
     """Checks requests against the ``names`` of a checkpoint's Transform Matrices.
 
-    Each checkpoint has a subclass of its own. No instance is ever built.
+    Each checkpoint has a subclass of its own. No instance is ever built. Each of vLLM's model runners asks for a
+    logits processor of its own kind; this one is both.
     """
 
     names: ClassVar[tuple[str, ...]]

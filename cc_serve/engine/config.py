@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
+from vllm.triton_utils import HAS_TRITON
 
 from cc_core.description import ConnectionDescription
 from cc_core.names import CONNECTION_KEY
@@ -125,17 +126,23 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
             parallel.pipeline_parallel_size > 1
         ),
-        "speculative decoding by other methods than ngram (--speculative-config)": (
-            vllm_config.speculative_config is not None and vllm_config.speculative_config.method != "ngram"
+        "speculative decoding by other methods than ngram and ngram_gpu (--speculative-config)": (
+            vllm_config.speculative_config is not None
+            and vllm_config.speculative_config.method not in ("ngram", "ngram_gpu")
         ),
-        "the V2 model runner: set VLLM_USE_V2_MODEL_RUNNER=0": vllm_config.use_v2_model_runner,
+        "the V2 model runner without Triton: unset VLLM_USE_V2_MODEL_RUNNER": (
+            vllm_config.use_v2_model_runner and not HAS_TRITON
+        ),
         "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
         # vLLM turns it into KV transfer only after this hook.
         "KV offloading (--kv-offloading-size): remove it": vllm_config.cache_config.kv_offloading_size is not None,
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap or microbatches (--enable-dbo, --ubatch-size): remove it": parallel.use_ubatching,
-        "context parallelism (--decode-context-parallel-size > 1): remove it": (
+        "decode context parallelism (--decode-context-parallel-size > 1): remove it": (
             parallel.decode_context_parallel_size > 1
+        ),
+        "prefill context parallelism (--prefill-context-parallel-size > 1): remove it": (
+            parallel.prefill_context_parallel_size > 1
         ),
         "fast prefill with shared KV (--kv-sharing-fast-prefill): remove it": (
             vllm_config.cache_config.kv_sharing_fast_prefill

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+from vllm.v1.core.sched.output import SchedulerOutput
+
+_ATTRIBUTE: Final = "connection_marks"
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,20 @@ class ConnectionMarks:
         capture: requests that are captured in this step.
         inject: requests that are connected in this step.
         waiting: requests whose step has no effect: no slot is free for their capture, or they were refused.
+        rewound: the position from which each captured or waiting request goes on; the token that this step samples
+            for it is discarded.
     """
 
     capture: dict[str, CaptureMark] = field(default_factory=dict)
     inject: dict[str, InjectMark] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    rewound: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def discarded(self) -> list[str]:
-        """The requests whose sampled token does not belong to the answer."""
-        return [*self.capture, *self.waiting]
+    def attach_to(self, scheduler_output: SchedulerOutput) -> None:
+        """Store them on the step's ``scheduler_output``."""
+        setattr(scheduler_output, _ATTRIBUTE, self)
+
+
+def marks_of(scheduler_output: SchedulerOutput) -> ConnectionMarks:
+    """The marks that travel with ``scheduler_output``; none where vLLM made it without our scheduler, to warm up."""
+    return getattr(scheduler_output, _ATTRIBUTE, None) or ConnectionMarks()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,12 @@ from cc_core.checkpoint import DECISION, TRANSFORM, CheckpointError
 from cc_core.connection import Connection
 from cc_core.names import CONNECTION_FILE
 from cc_serve.engine.config import EngineConnection
-from cc_serve.engine.layer_choices import NOT_FINITE
+from cc_serve.engine.layer_choices import NOT_FINITE, LayerChoices
+from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows
+
+if TYPE_CHECKING:
+    from vllm.v1.worker.gpu.model_states.interface import ModelState
 
 
 def _capture_hook(module: nn.Module, _args: object, output: Tensor) -> None:
@@ -93,10 +97,35 @@ class ConnectedModelMixin(nn.Module):
         ).to(self.cc_vectors.device)
         return loaded | {f"connection.{name}" for name, _ in self.connection.named_parameters()}
 
+    @staticmethod
+    def get_model_state_cls() -> type[ModelState]:
+        """Tell vLLM's V2 model runner which class prepares this model's steps."""
+        from cc_serve.engine.runner_v2 import ConnectedModelState  # its base classes load V2's Triton kernels
+
+        return ConnectedModelState
+
     @torch.inference_mode()
-    def set_connection_rows(self, capture: Sequence[Row], inject: Sequence[Row]) -> None:
-        """Prepare the next forward pass: which rows to capture, and which to connect with their slots' vectors."""
-        self.cc_rows.fill(capture, inject, self.cc_vectors)
+    def set_connection_rows(self, marks: ConnectionMarks, starts: Mapping[str, int]) -> None:
+        """Prepare the next forward pass: which rows to capture, and which to connect with their slots' vectors.
+
+        Args:
+            marks: the step's.
+            starts: the first row of each marked request in the flattened batch, by request id.
+        """
+        self.cc_rows.fill(
+            [Row(starts[name] + mark.offset, mark.slot) for name, mark in marks.capture.items()],
+            [Row(starts[name] + mark.offset, mark.slot) for name, mark in marks.inject.items()],
+            self.cc_vectors,
+        )
+
+    def choose_layers(self, marks: ConnectionMarks) -> LayerChoices | None:
+        """Decide on what the step's forward pass captured, if anything; the layers are copied to the host."""
+        if not marks.capture:
+            return None
+        captures = marks.capture.values()
+        layers = self.decide([mark.slot for mark in captures], [mark.name for mark in captures])
+        # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
+        return LayerChoices(list(marks.capture), layers.to("cpu", non_blocking=True))
 
     @torch.inference_mode()
     def decide(self, slots: Sequence[int], names: Sequence[str]) -> Tensor:

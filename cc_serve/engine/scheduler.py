@@ -26,10 +26,11 @@ from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
-from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark
+from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
 
 logger = init_logger(__name__)
 
+_PROMPT_SCORES = ("prompt_logprobs_dict", "prompt_token_id_logprobs_dict")
 SESSION_REFUSAL = "a streaming-input session cannot be connected"
 NOT_FINITE_REFUSAL = (
     "connection '{}' came out infinite or NaN for this prompt; turn it off for this request, or serve with "
@@ -57,6 +58,7 @@ class ConnectedRequest:
         slot: held from the capture step to the inject step.
         layer: what the Decision Maker chose.
         captures: how often the anchor was captured; a preemption makes one more necessary.
+        prompt_scores: the prompt's log-probabilities, from the capture step to the inject step, by their kind.
         stop_strings: the request has stop strings, so the front end may end it after any token.
     """
 
@@ -67,6 +69,7 @@ class ConnectedRequest:
     layer: int | None = None
     captures: int = 0
     stop_strings: bool = False
+    prompt_scores: dict[str, Any] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """What the request's last output tells about its connection."""
@@ -137,8 +140,11 @@ class ConnectionSchedulerMixin(Scheduler):
         if request.resumable:
             return SESSION_REFUSAL
         parameters = request.sampling_params
-        if parameters and parameters.prompt_logprobs is not None and self._settings.anchor_offset != -1:
-            return "prompt_logprobs need an anchor at the prompt's last token"
+        if parameters and self._settings.anchor_offset != -1:
+            if parameters.prompt_logprobs is not None:
+                return "prompt_logprobs need an anchor at the prompt's last token"
+            if parameters.prompt_logprob_token_ids is not None:
+                return "prompt_logprob_token_ids need an anchor at the prompt's last token"
         return None
 
     def _make_tail_private(self, request: Request, connected: ConnectedRequest) -> None:
@@ -160,12 +166,13 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected = self._connected.get(request_id)
                 if connected is not None:
                     self._mark(self.requests[request_id], connected, num_tokens, marks)
-        scheduler_output.connection_marks = marks  # type: ignore[attr-defined]
+        marks.attach_to(scheduler_output)
         super()._update_after_schedule(scheduler_output)
 
     def _mark(self, request: Request, connected: ConnectedRequest, num_tokens: int, marks: ConnectionMarks) -> None:
         if connected.phase is Phase.REFUSED:
             marks.waiting.append(request.request_id)
+            marks.rewound[request.request_id] = request.num_computed_tokens
             request.num_computed_tokens -= num_tokens
             return
         offset = connected.anchor - request.num_computed_tokens
@@ -186,6 +193,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 marks.capture[request.request_id] = CaptureMark(offset, connected.slot, connected.name)
             else:
                 marks.waiting.append(request.request_id)
+            marks.rewound[request.request_id] = connected.anchor
             # Before the base class advances by num_tokens, so that it sees an unfinished prefill that ends
             # at the anchor: it samples nothing, and async scheduling adds no output placeholder.
             request.num_computed_tokens = connected.anchor - num_tokens
@@ -199,6 +207,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected.layer = layer
                 if layer == NOT_FINITE:
                     self._refuse(self.requests[request_id], connected, NOT_FINITE_REFUSAL.format(connected.name))
+        self._hold_prompt_scores(marks_of(scheduler_output), model_runner_output)
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         if self._connected or self._problems:
             for output in (output for client in outputs.values() for output in client.outputs):
@@ -208,6 +217,19 @@ class ConnectionSchedulerMixin(Scheduler):
                     output.kv_transfer_params = {CONNECTION_KEY: connected.report()}
         self._problems.clear()  # also those of requests that were aborted in the meantime
         return outputs
+
+    def _hold_prompt_scores(self, marks: ConnectionMarks, output: ModelRunnerOutput) -> None:
+        # The capture step completes the prompt, but vLLM expects the prompt's log-probabilities with the first token.
+        for kind in _PROMPT_SCORES:
+            scores = getattr(output, kind)
+            for request_id in marks.rewound:
+                held, connected = scores.pop(request_id, None), self._connected.get(request_id)
+                if held is not None and connected is not None:
+                    connected.prompt_scores[kind] = held
+            for request_id in marks.inject:
+                connected = self._connected.get(request_id)
+                if connected is not None and kind in connected.prompt_scores:
+                    scores[request_id] = connected.prompt_scores.pop(kind)
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)

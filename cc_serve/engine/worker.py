@@ -1,157 +1,102 @@
-"""Workers and model runners: they turn the scheduler's marks into rows of the batch."""
+"""Workers: one mixin over vLLM's, whichever model runner it has."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
-import torch
-from torch import Tensor
-from vllm.config import CompilationMode, VllmConfig
+from vllm.config import CompilationMode
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.outputs import AsyncModelRunnerOutput, LogprobsTensors
+from vllm.v1.outputs import AsyncModelRunnerOutput
 from vllm.v1.worker import cpu_worker
-from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
 from cc_serve.engine.admission import drop_admission
 from cc_serve.engine.layer_choices import AsyncOutputWithLayers, LayerChoices
-from cc_serve.engine.marks import ConnectionMarks
+from cc_serve.engine.marks import marks_of
 from cc_serve.engine.model import ConnectedModelMixin
-from cc_serve.engine.rows import Row
+from cc_serve.engine.runner_v1 import ConnectedCPUModelRunner, ConnectedGPUModelRunner
 from cc_serve.process.phases import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
 
 
-class ConnectionRunnerMixin(GPUModelRunner):
-    """Maps marks to flattened rows; over vLLM's V1 runner, which the CPU runner subclasses."""
+class ConnectedWorkerMixin(Worker):
+    """Runs a step: hands its marks on, decides after the forward pass, and attaches the layers to the output.
 
-    def __init__(self, vllm_config: VllmConfig, *args: Any, **kwargs: Any) -> None:
-        drop_admission(vllm_config)
-        super().__init__(vllm_config, *args, **kwargs)
-        self._marks = ConnectionMarks()
-        self._layers: Tensor | None = None
-        self._held_prompt_logprobs: dict[str, LogprobsTensors] = {}
+    It also tells the phases of a start.
+    """
+
+    _choices: LayerChoices | None = None
 
     def _connected_model(self) -> ConnectedModelMixin:
         return cast(ConnectedModelMixin, self.get_model())
 
+    def init_device(self) -> None:
+        """Start without the logits processor that is the front end's alone."""
+        drop_admission(self.vllm_config)
+        super().init_device()
+
     def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """Load the weights, and make sure that the connection's are among them."""
         enter_phase(WEIGHTS)
         super().load_model(*args, **kwargs)
         self._connected_model().check_loaded()
         self._connected_model().warm_up()
 
-    def profile_run(self, *args: Any, **kwargs: Any) -> Any:
+    def determine_available_memory(self) -> int:
+        """Profile the model, which compiles it."""
         enter_phase(WARM_UP if self.compilation_config.mode == CompilationMode.NONE else COMPILE)
-        return super().profile_run(*args, **kwargs)
+        return super().determine_available_memory()
 
-    def initialize_kv_cache(self, *args: Any, **kwargs: Any) -> Any:
+    def initialize_from_config(self, *args: Any, **kwargs: Any) -> None:
+        """Allocate the KV cache."""
         enter_phase(CACHE)
-        return super().initialize_kv_cache(*args, **kwargs)
+        super().initialize_from_config(*args, **kwargs)
 
-    def capture_model(self, *args: Any, **kwargs: Any) -> Any:
-        enter_phase(GRAPHS)
-        return super().capture_model(*args, **kwargs)
-
-    def _update_states(self, scheduler_output: SchedulerOutput) -> Any:
-        for request_id in scheduler_output.finished_req_ids:
-            self._held_prompt_logprobs.pop(request_id, None)
-        return super()._update_states(scheduler_output)
-
-    def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
-        result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
-        self._marks = scheduler_output.connection_marks  # type: ignore[attr-defined]
-
-        def row(request_id: str, offset: int) -> int:
-            return int(self.query_start_loc.np[self.input_batch.req_id_to_index[request_id]]) + offset
-
-        if discarded := self._marks.discarded:
-            # vLLM's own way to drop a partial prefill's token, also under async scheduling.
-            self.discard_request_mask.np[[self.input_batch.req_id_to_index[name] for name in discarded]] = True
-            self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
-        self._connected_model().set_connection_rows(
-            [Row(row(request_id, mark.offset), mark.slot) for request_id, mark in self._marks.capture.items()],
-            [Row(row(request_id, mark.offset), mark.slot) for request_id, mark in self._marks.inject.items()],
-        )
-        return result
-
-    def _model_forward(self, *args: Any, **kwargs: Any) -> Any:
-        output = super()._model_forward(*args, **kwargs)
-        if self._marks.capture:
-            marks = self._marks.capture.values()
-            layers = self._connected_model().decide([m.slot for m in marks], [m.name for m in marks])
-            # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
-            self._layers = layers.to("cpu", non_blocking=True)
+    def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
+        """Run the step's forward pass, and decide on what it captured."""
+        marks = marks_of(scheduler_output)
+        if self.use_v2_model_runner:
+            cast(Any, self.model_runner).model_state.begin_step(marks)
+        output = super().execute_model(scheduler_output)
+        # Before the tokens are sampled, so that the layers are on their way when vLLM starts to copy the tokens.
+        self._choices = self._connected_model().choose_layers(marks)
         return output
 
-    @torch.inference_mode()
-    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        """Sample the step's tokens, and attach the chosen layers."""
         output = super().sample_tokens(grammar_output)
-        if self._layers is None:
+        choices, self._choices = self._choices, None
+        if choices is None:
             return output
-        choices = LayerChoices(list(self._marks.capture), self._layers)
-        self._layers = None
         if isinstance(output, AsyncModelRunnerOutput):
             return AsyncOutputWithLayers(output, choices)
         return choices.attach_to(output)
 
-    def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
-        # Profiling, graph capture and idle data-parallel steps have no request's rows.
-        self._connected_model().set_connection_rows([], [])
-        return super()._dummy_run(*args, **kwargs)
 
-    def _get_prompt_logprobs_dict(
-        self, hidden_states: torch.Tensor, num_scheduled_tokens: dict[str, int]
-    ) -> dict[str, LogprobsTensors | None]:
-        # A capture step completes the prompt, but vLLM expects its log-probabilities with the first token,
-        # which comes from the inject step.
-        result = super()._get_prompt_logprobs_dict(hidden_states, num_scheduled_tokens)
-        for request_id in self._marks.discarded:
-            if (logprobs := result.pop(request_id, None)) is not None:
-                self._held_prompt_logprobs[request_id] = logprobs
-        for request_id in self._marks.inject:
-            if request_id in self._held_prompt_logprobs:
-                result[request_id] = self._held_prompt_logprobs.pop(request_id)
-        return result
-
-
-class ConnectedGPUModelRunner(ConnectionRunnerMixin, GPUModelRunner):
-    """vLLM's V1 GPU runner with connections."""
-
-
-class ConnectedCPUModelRunner(ConnectionRunnerMixin, CPUModelRunner):
-    """vLLM's CPU runner with connections."""
-
-    @torch.inference_mode()
-    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
-        # A seeded request's generator must not advance for a discarded token. vLLM rewinds its offset,
-        # which a CPU generator does not have; here the generator stays out of the step instead.
-        discarded = np.flatnonzero(self.discard_request_mask.np[: self.input_batch.num_reqs])
-        generators = self.input_batch.generators
-        kept = {int(index): generators.pop(int(index)) for index in discarded if int(index) in generators}
-        try:
-            return super().sample_tokens(grammar_output)
-        finally:
-            generators.update(kept)
-
-
-class ConnectedGPUWorker(Worker):
-    """vLLM's GPU worker over `ConnectedGPUModelRunner`."""
+class ConnectedGPUWorker(ConnectedWorkerMixin, Worker):
+    """vLLM's GPU worker with connections."""
 
     def _make_model_runner(self) -> GPUModelRunner:
+        if self.use_v2_model_runner:
+            return super()._make_model_runner()
         return ConnectedGPUModelRunner(self.vllm_config, self.device)
 
+    def compile_or_warm_up_model(self) -> Any:
+        """Warm up the kernels, and capture the CUDA graphs."""
+        if not self.model_config.enforce_eager:
+            enter_phase(GRAPHS)
+        return super().compile_or_warm_up_model()
 
-class ConnectedCPUWorker(CPUWorker):
-    """vLLM's CPU worker over `ConnectedCPUModelRunner`."""
+
+class ConnectedCPUWorker(ConnectedWorkerMixin, CPUWorker):
+    """vLLM's CPU worker with connections."""
 
     def init_device(self) -> None:
-        # CPUWorker names its runner class inline, with no method to override.
+        """Put our V1 runner where vLLM's worker names its own inline; V2 needs none."""
         module = cast(Any, cpu_worker)
         stock, module.CPUModelRunner = module.CPUModelRunner, ConnectedCPUModelRunner
         try:
-            super().init_device()  # type: ignore[no-untyped-call]
+            super().init_device()
         finally:
             module.CPUModelRunner = stock

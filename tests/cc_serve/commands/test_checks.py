@@ -55,10 +55,25 @@ def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatc
     assert checks.check_vllm().found == "is not installed"
 
 
-def test_the_v2_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(checks.RUNNER, "1")
+@pytest.mark.parametrize(
+    ("setting", "triton", "status", "words"),
+    [
+        (None, False, Status.OK, "vLLM's choice"),
+        ("0", False, Status.OK, "V1"),
+        ("1", True, Status.OK, "V2"),
+        ("1", False, Status.FAILED, "V2 needs Triton, which is not here: unset VLLM_USE_V2_MODEL_RUNNER"),
+        ("v2", True, Status.FAILED, "unset VLLM_USE_V2_MODEL_RUNNER, or set it to 0 or 1"),
+    ],
+)
+def test_the_model_runner(
+    setting: str | None, triton: bool, status: Status, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: object() if triton else None)
+    monkeypatch.delenv(checks.RUNNER, raising=False)
+    if setting is not None:
+        monkeypatch.setenv(checks.RUNNER, setting)
     check = checks.check_runner()
-    assert (check.status, check.advice.startswith("unset VLLM_USE_V2_MODEL_RUNNER")) == (Status.FAILED, True)
+    assert (check.status, check.advice or check.found) == (status, words)
 
 
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Real vLLM engines over tiny models, in this process so that tests can look inside; one is alive at a time."""
+"""Real vLLM engines over tiny models, in this process so that tests can look inside; one is alive at a time.
+
+They have vLLM's V1 model runner, or V2 where ``VLLM_USE_V2_MODEL_RUNNER=1`` is set: see `tests.support.runners`.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,19 @@ from unittest import mock
 import pytest
 
 from cc_train.model.reference import Generation, Reference
+from tests.support import runners
 from tests.support.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_llama
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
 
     from cc_serve.engine.model import ConnectedModelMixin
+    from cc_serve.engine.runner_v1 import ConnectedCPUModelRunner
     from cc_serve.engine.scheduler import ConnectionSchedulerMixin
-    from cc_serve.engine.worker import ConnectedCPUModelRunner
 
+
+if runners.V2:
+    runners.use_triton_on_cpu()
 
 CONNECTIONS = (None, "global", "sw")
 BLOCK = 32

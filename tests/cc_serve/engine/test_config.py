@@ -110,10 +110,12 @@ def test_a_name_that_is_no_directory() -> None:
         ConnectionConfigHook.verify_and_update_config(config)
 
 
-def test_context_parallelism(tiny_checkpoint: Path) -> None:
+@pytest.mark.parametrize("kind", ["decode", "prefill"])
+def test_context_parallelism(tiny_checkpoint: Path, kind: str) -> None:
     config = configure(tiny_checkpoint)
-    config.parallel_config.decode_context_parallel_size = 2  # vLLM itself wants as many GPUs before the hook is asked
-    with pytest.raises(UnsupportedConfigurationError, match="--decode-context-parallel-size"):
+    # vLLM itself wants as many GPUs before the hook is asked
+    setattr(config.parallel_config, f"{kind}_context_parallel_size", 2)
+    with pytest.raises(UnsupportedConfigurationError, match=f"--{kind}-context-parallel-size"):
         ConnectionConfigHook.verify_and_update_config(config)
 
 
@@ -131,9 +133,19 @@ def test_microbatches(tiny_checkpoint: Path) -> None:
         ConnectionConfigHook.verify_and_update_config(config)
 
 
-def test_the_v2_model_runner(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", ["0", "1"])
+def test_either_model_runner(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    config = configure(tiny_checkpoint)
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", setting)
+    monkeypatch.setattr("cc_serve.engine.config.HAS_TRITON", True)
+    ConnectionConfigHook.verify_and_update_config(config)
+    assert config.use_v2_model_runner is (setting == "1")
+
+
+def test_the_v2_model_runner_without_triton(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
-    with pytest.raises(UnsupportedConfigurationError, match="VLLM_USE_V2_MODEL_RUNNER=0"):
+    monkeypatch.setattr("cc_serve.engine.config.HAS_TRITON", False)
+    with pytest.raises(UnsupportedConfigurationError, match="unset VLLM_USE_V2_MODEL_RUNNER"):
         configure(tiny_checkpoint)
 
 

@@ -1,0 +1,60 @@
+"""The connection in vLLM's V1 model runner, which the CPU's runner subclasses."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+from cc_serve.engine.marks import ConnectionMarks, marks_of
+from cc_serve.engine.model import ConnectedModelMixin
+
+
+class ConnectionRunnerMixin(GPUModelRunner):
+    """Turns the step's marks into rows of the batch, and discards the rewound requests' tokens.
+
+    V1 takes its positions from the scheduler in each step, so the scheduler's rewind is enough here.
+    """
+
+    def _connected_model(self) -> ConnectedModelMixin:
+        return cast(ConnectedModelMixin, self.get_model())
+
+    def _prepare_inputs(self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray) -> Any:
+        result = super()._prepare_inputs(scheduler_output, num_scheduled_tokens)
+        marks, places = marks_of(scheduler_output), self.input_batch.req_id_to_index
+        if marks.rewound:
+            # vLLM's own way to drop a partial prefill's token, also under async scheduling.
+            self.discard_request_mask.np[[places[name] for name in marks.rewound]] = True
+            self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
+        starts = {name: int(self.query_start_loc.np[places[name]]) for name in (*marks.capture, *marks.inject)}
+        self._connected_model().set_connection_rows(marks, starts)
+        return result
+
+    def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
+        # Profiling, graph capture and idle data-parallel steps have no request's rows.
+        self._connected_model().set_connection_rows(ConnectionMarks(), {})
+        return super()._dummy_run(*args, **kwargs)
+
+
+class ConnectedGPUModelRunner(ConnectionRunnerMixin, GPUModelRunner):
+    """vLLM's V1 GPU runner with connections."""
+
+
+class ConnectedCPUModelRunner(ConnectionRunnerMixin, CPUModelRunner):
+    """vLLM's V1 CPU runner with connections."""
+
+    @torch.inference_mode()
+    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
+        # A seeded request's generator must not advance for a discarded token. vLLM rewinds its offset,
+        # which a CPU generator does not have; here the generator stays out of the step instead.
+        discarded = np.flatnonzero(self.discard_request_mask.np[: self.input_batch.num_reqs])
+        generators = self.input_batch.generators
+        kept = {int(index): generators.pop(int(index)) for index in discarded if int(index) in generators}
+        try:
+            return super().sample_tokens(grammar_output)
+        finally:
+            generators.update(kept)
