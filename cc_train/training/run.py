@@ -52,7 +52,7 @@ class RunResult:
         loss: mean training loss, nats per answer token.
         examples: trained rows by language.
         fit: `cc_train.fit.scores.score_transforms`; empty for ``sft``.
-        skipped: rows that were not used, of the evaluation's too.
+        skipped: training and evaluation rows that were not used.
     """
 
     directory: Path
@@ -65,11 +65,11 @@ class RunResult:
 
 
 def run(config: RunConfig, say: Say = silent) -> RunResult:
-    """Train, and fit; the output directory appears when everything in it is written.
+    """Train and fit. The output directory appears when everything in it is written.
 
     Args:
         config: from `cc_train.config.run.parse_run`.
-        say: receives what a person should read meanwhile, line by line.
+        say: receives progress messages, line by line.
 
     Raises:
         UsageError, DataError, ChatError, OutputError, UnsupportedArchitectureError: the input is wrong.
@@ -110,7 +110,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     if config.fit.fit_rank is not None and config.fit.fit_rank > model.config.hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {model.config.hidden_size}")
     if alone:
-        describe_base(base)  # what the connection will be kept with, before hours of training
+        describe_base(base)  # fail now if the base cannot be described
         examples = _without_english(examples, say)
     evaluation: list[Example] = []
     if config.data.eval_data:
@@ -244,9 +244,9 @@ def _fit(
     shows_progress: bool,
 ) -> Fitted:
     """Fit on the model as it was saved, in ``dtype``, at ``saved``; ``directory`` holds activations meanwhile."""
-    # Or the model would be spread over all processes, of which only the main one is here.
+    # Otherwise DeepSpeed shards the model, and only the main process is here.
     unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
-    # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
+    # The weights are the saved ones. A CPU computes with them in fp32, an accelerator in the saved type.
     model: Any = load_model(saved, torch.float32 if device.type == "cpu" else dtype)
     matrix = decision.projection
     return fit_connection(
