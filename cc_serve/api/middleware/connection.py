@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.names import OFF
 from cc_serve.api.errors import RefusedError, error_response
-from cc_serve.api.generation_request import GenerationRequest, find_excess
+from cc_serve.api.excess import find_excess
+from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path
