@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -92,30 +93,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    load = partial(
-        load_examples,
-        encoder=encoder,
-        columns=config.data.columns,
-        max_length=config.data.max_length,
-        max_rows=config.data.max_rows,
-        anchor_offset=method.anchor_offset,
-        seed=training.seed,
-        parallels=connects,
-        say=say,
-        shows_progress=shows_progress,
-    )
-    examples, skipped = load(config.data.data)
-    if connects:
-        require_connected(examples)
-    if config.fit.fit_rank is not None and config.fit.fit_rank > model.config.hidden_size:
-        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {model.config.hidden_size}")
-    if alone:
-        describe_base(base)  # fail now if the base cannot be described
-        examples = _without_english(examples, say)
-    evaluation: list[Example] = []
-    if config.data.eval_data:
-        evaluation, unusable = load(config.data.eval_data)
-        skipped += unusable
+    examples, evaluation, skipped = _load_rows(config, model.config.hidden_size, encoder, say)
 
     directory = workspace.directory
     if training.should_save:
@@ -145,36 +123,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             copy_notices(base, directory)
             if decision:
                 del trainer, model, adapter, weights  # the fit needs the room
-                maker = ExtendedDecisionMaker.from_state(decision)
-                if maker.projection is not None:
-                    save_projection(maker.projection.detach(), directory)
-                fitted = _fit(
-                    base if alone else directory,
-                    config.save_dtype,
-                    maker,
-                    examples,
-                    encoder.pad_id,
-                    config.fit,
-                    directory=directory,
-                    device=training.device,
-                    anchor_offset=method.anchor_offset,
-                    seed=training.seed,
-                    shows_progress=shows_progress,
-                )
-                details = {
-                    "method": method.method,
-                    "tuning": config.tuning.tuning,
-                    "base_model": base.name,
-                    "seed": training.seed,
-                    **({} if maker.projection is None else {"projected": True}),
-                    "fit": fitted.details(),
-                }
-                connection, languages, scores = fitted.connection, fitted.languages, fitted.facts["scores"]
-                if alone:
-                    save_alone(directory, base, connection, languages, details, tokenizer.chat_template)
-                else:
-                    save_connection(directory, connection, languages, details)
-                fitted.write_facts(directory)
+                scores = _fit_and_save(config, decision, examples, encoder, directory)
             facts = run_facts(config, pair_counts(examples), len(skipped), loss)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
@@ -187,6 +136,41 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         scores,
         skipped,
     )
+
+
+def _load_rows(
+    config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say
+) -> tuple[list[Example], list[Example], list[SkippedRow]]:
+    """The rows to train on, the rows to evaluate on, and the unusable rows.
+
+    Fails before the training if the fit would fail after it.
+    """
+    connects, alone = config.method.method == "cc", config.tuning.tuning == "connection"
+    load = partial(
+        load_examples,
+        encoder=encoder,
+        columns=config.data.columns,
+        max_length=config.data.max_length,
+        max_rows=config.data.max_rows,
+        anchor_offset=config.method.anchor_offset,
+        seed=config.training.seed,
+        parallels=connects,
+        say=say,
+        shows_progress=not config.training.disable_tqdm,
+    )
+    examples, skipped = load(config.data.data)
+    if connects:
+        require_connected(examples)
+    if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
+        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
+    if alone:
+        describe_base(Path(config.model.model))  # fail now if the base cannot be described
+        examples = _without_english(examples, say)
+    evaluation: list[Example] = []
+    if config.data.eval_data:
+        evaluation, unusable = load(config.data.eval_data)
+        skipped += unusable
+    return examples, evaluation, skipped
 
 
 def _train(
@@ -227,6 +211,50 @@ def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
             total += entry["loss"] * (entry["step"] - steps)
             steps = int(entry["step"])
     return total / steps if steps else otherwise
+
+
+def _fit_and_save(
+    config: RunConfig, decision: dict[str, Tensor], examples: list[Example], encoder: ChatEncoder, directory: Path
+) -> dict[str, Any]:
+    """Fit the Transform Matrices on the saved model, and save the connection in ``directory``.
+
+    Returns:
+        The fit's scores.
+    """
+    base, training, method = Path(config.model.model), config.training, config.method
+    alone = config.tuning.tuning == "connection"
+    maker = ExtendedDecisionMaker.from_state(decision)
+    if maker.projection is not None:
+        save_projection(maker.projection.detach(), directory)
+    fitted = _fit(
+        base if alone else directory,
+        config.save_dtype,
+        maker,
+        examples,
+        encoder.pad_id,
+        config.fit,
+        directory=directory,
+        device=training.device,
+        anchor_offset=method.anchor_offset,
+        seed=training.seed,
+        shows_progress=not training.disable_tqdm,
+    )
+    details = {
+        "method": method.method,
+        "tuning": config.tuning.tuning,
+        "base_model": base.name,
+        "seed": training.seed,
+        **({} if maker.projection is None else {"projected": True}),
+        "fit": fitted.details(),
+    }
+    connection, languages = fitted.connection, fitted.languages
+    if alone:
+        save_alone(directory, base, connection, languages, details, encoder.tokenizer.chat_template)
+    else:
+        save_connection(directory, connection, languages, details)
+    fitted.write_facts(directory)
+    scores: dict[str, Any] = fitted.facts["scores"]
+    return scores
 
 
 def _fit(
