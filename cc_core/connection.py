@@ -4,8 +4,8 @@ Notation, for one prompt of a model with L layers and hidden size H:
 
 - ``p``: the anchor, the prompt's last token (``anchor_offset = -1``), generation prompt included.
 - ``a_l`` (H): the FFN contribution of layer l at ``p``, which the feed-forward block adds to the residual stream.
-  ``activations`` holds those of all layers, ``[..., L, H]``.
-- ``e`` (H): the embedding layer's output at ``p``, which enters layer 0. ``embedding``.
+  The argument ``activations`` holds it for all layers, ``[..., L, H]``.
+- ``e`` (H): the embedding layer's output at ``p``, which enters layer 0. The argument ``embedding``.
 - ``W`` (L x H): the Decision Maker's weight, without bias.
 - ``d`` (H): what the Decision Maker sees.
 - ``k``: the chosen layer.
@@ -32,8 +32,11 @@ ANCHOR_OFFSET = -1
 def transform(activations: Tensor, matrix: Tensor) -> Tensor:
     """Step 1, activations, in serving: ``a_l @ T``. Training needs no ``T``: it has the English prompt's ``a_l``.
 
+    The model's forward pass records ``a_l``: `cc_train.model.activations.capture_at` in training, and
+    `cc_serve.engine.model` in serving.
+
     Args:
-        activations: the prompt's own, ``[..., H]``.
+        activations: the prompt's own ``a_l``, ``[..., H]``.
         matrix: ``T``, ``[H, H]``.
 
     Returns:
@@ -75,12 +78,27 @@ def best_layer(logits: Tensor) -> Tensor:
     return logits.argmax(dim=-1)
 
 
+def chosen_activation(choice: Tensor, activations: Tensor) -> Tensor:
+    """Between steps 3 and 4, in training: select ``a_k``.
+
+    It multiplies by the one-hot choice instead of indexing, so that the gradient reaches the choice.
+
+    Args:
+        choice: from `sample_layer`, ``[..., L]``.
+        activations: ``a_l`` of all layers, ``[..., L, H]``.
+
+    Returns:
+        ``a_k``, ``[..., H]``, fp32.
+    """
+    return torch.einsum("...l,...lh->...h", choice.float(), activations.float())
+
+
 def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
     """Step 4, connection: add ``a_k`` to the hidden state at ``p``, where layer 0's FFN adds its own contribution.
 
     Args:
-        ffn_output: layer 0's, ``[..., H]``, any float dtype.
-        vector: ``a_k``; transformed, in serving. ``[..., H]``.
+        ffn_output: layer 0's FFN contribution, ``[..., H]``, any float dtype.
+        vector: ``a_k`` in training, ``a_k @ T`` in serving, ``[..., H]``.
 
     Returns:
         ``[..., H]`` in ``ffn_output``'s dtype; the sum itself is fp32.
@@ -88,13 +106,11 @@ def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
     return (ffn_output.float() + vector.float()).to(ffn_output.dtype)
 
 
-def chosen_activation(choice: Tensor, activations: Tensor) -> Tensor:
-    """``a_k`` ``[..., H]`` of a one-hot ``choice`` ``[..., L]``, so that the choice gets a gradient."""
-    return torch.einsum("...l,...lh->...h", choice.float(), activations.float())
-
-
 class DecisionMaker(nn.Module):
-    """The Decision Maker in training: its ``W`` is learnt.
+    """The paper's Decision Maker, with a ``W`` to train.
+
+    Training builds `cc_train.training.extensions.ExtendedDecisionMaker`, which replaces `forward`: by default it also
+    normalises ``d``.
 
     Args:
         num_layers: L.
@@ -127,7 +143,7 @@ class Decision:
 
     @property
     def finite(self) -> Tensor:
-        """Whether each prompt's choice and vector mean anything, ``[B]``: all numbers in them are finite."""
+        """Whether all of a prompt's logits and its vector are finite, ``[B]``. If not, the decision means nothing."""
         return self.logits.isfinite().all(dim=-1) & self.vector.isfinite().all(dim=-1)
 
 
@@ -177,7 +193,10 @@ class Connection(nn.Module):
         return Decision(layer, transform(chosen, matrix), logits)
 
     def decide_each(self, names: Sequence[str], activations: Tensor, embedding: Tensor) -> Decision:
-        """`decide` for a batch whose rows each name a Transform Matrix. Equal names that adjoin run together."""
+        """`decide` for a batch in which each row names its Transform Matrix.
+
+        Neighbouring rows with the same matrix are computed in one call.
+        """
         decisions: list[Decision] = []
         start = 0
         for name, group in groupby(names):

@@ -1,7 +1,7 @@
-"""The places where a ``cc_connection`` travels while a request is served. Each has a name of its own here.
+"""The places where a ``cc_connection`` travels while a request is served. Each place has its own name here.
 
-They share one word because users and the engine know it. A seventh, the entry of a checkpoint's ``config.json``, is
-`cc_core.names.CONNECTION_KEY`.
+They share one word because users and the engine know it. `cc_core.names.CONNECTION_KEY` is the same word in a
+checkpoint's ``config.json`` and in the engine's settings.
 """
 
 from typing import Final

@@ -22,7 +22,7 @@ SERVED_LANGUAGES: Final = (
     *("ko", "pt", "ru", "sw", "te", "th", "tr", "ur", "vi", "yo", "zh"),
 )
 
-# The default probability from which a text is decided.
+# The default for the lowest probability that decides a language.
 THRESHOLD: Final = 0.6
 # A paragraph of fewer letters, such as "Answer:", says too little on its own.
 SHORTEST_PARAGRAPH: Final = 12
@@ -56,7 +56,7 @@ class Detection:
     Args:
         language: ISO 639-1, or None when undecided.
         confidence: probability of the likeliest served language, decided or not.
-        rule: what decided.
+        rule: how the language was decided.
         text: the part of the prompt that was judged, of at most 501 characters.
         scores: the likeliest few languages with their probabilities, best first. Languages that are not served are
             among them.
@@ -74,7 +74,7 @@ UNDECIDED: Final = Detection(None, 0.0)
 
 @dataclass(frozen=True)
 class _Reading:
-    """A detection, and how many letters it rests on; a letter of a dense script counts as several."""
+    """A detection and the number of letters it rests on. A letter of a dense script counts as several."""
 
     detection: Detection
     letters: int
@@ -89,7 +89,7 @@ class LanguageDetector:
     The first one takes about a second to make, because it loads the tables: no request has to wait for them.
 
     Args:
-        languages: what may be answered.
+        languages: the languages that it may answer.
         threshold: the probability below which the answer is None.
     """
 
@@ -103,8 +103,8 @@ class LanguageDetector:
     def detect(self, text: str) -> Detection:
         """The language of the instruction in ``text``.
 
-        Of several paragraphs, the instruction is the shorter of the first and the last that can be decided. In a single
-        line, it is what stands before a colon or outside quotation marks.
+        If the text has several paragraphs, the instruction is the first or the last. If the language of both can be
+        told, it is the shorter one. In a single line, the instruction stands before a colon or outside quotation marks.
         """
         text = prose(text)
         if paragraphs := edge_paragraphs(text):
@@ -114,7 +114,7 @@ class LanguageDetector:
         return self._before_colon(text) or self._outside_quotations(text) or self._read(text).detection
 
     def _before_colon(self, text: str) -> Detection | None:
-        """The language of an instruction before a colon; None where the colon divides nothing of two languages."""
+        """The language of an instruction before a colon. None if the colon does not divide two languages."""
         if (parts := around_colon(text)) is None:
             return None
         instruction, passage = map(self._read, parts)
@@ -129,7 +129,7 @@ class LanguageDetector:
         return undecided if foreign else None
 
     def _outside_quotations(self, text: str) -> Detection | None:
-        """The language of what stands around quotations; None where there are none, or too little around them."""
+        """The language of the text around quotations. None if there is no quotation, or too little text around it."""
         text = excerpt(text)
         frame = without_quotations(text)
         if frame == text:
@@ -151,7 +151,7 @@ class LanguageDetector:
 
 
 def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
-    """The likeliest languages of ``text``, which is written in ``script``, and whether the script alone told them."""
+    """Rank the languages that ``text``, written in ``script``, may be in. Also whether the script alone decides."""
     if script is EAST_ASIAN:
         return Rule.SCRIPT, _certain("ja" if kana_share(text) > KANA_SHARE else "zh")
     if not script.neighbours:

@@ -17,9 +17,9 @@ from cc_core.language.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
 WORDS_FILE: Final = Path(__file__).parent / "data/words.npz"
 #: The scripts whose languages have lists.
 SCRIPTS_WITH_WORDS: Final = (LATIN, ARABIC, CYRILLIC, DEVANAGARI)
-#: A word's share of a language, as -10 times its common logarithm. At this value the share counts as zero.
+#: Scores are a word's share of a language, as -10 times its common logarithm. From this score on, it counts as zero.
 FLOOR: Final = 70
-# The share of every word in a language that has no list, in the same unit.
+# The score of every word in a language that has no list.
 UNLISTED: Final = 51
 # Every language has at least this share of unlisted words, since lists come from other texts than prompts.
 FEWEST_OTHERS: Final = 0.15
@@ -51,14 +51,14 @@ class WordTable:
     others: NDArray[np.float32]
 
     def lookup(self, words: list[str]) -> NDArray[np.float32]:
-        """The scores [listed words, C] of those ``words`` that are listed, in their order."""
+        """The scores [N, C] of the N ``words`` that are in the table, in their order."""
         rows = self.rows
         return self.scores[[rows[word] for word in words if word in rows]]
 
 
 @cache
 def word_table(script: Script, languages: tuple[str, ...]) -> WordTable:
-    """The table of ``script`` with a column for each of ``languages``, listed or not."""
+    """The table of ``script``, with a column for each of ``languages``. A language may have no list."""
     with np.load(WORDS_FILE) as arrays:
         words = arrays[f"{script.name}.words"].tobytes().decode().split("\n")
         listed = arrays[f"{script.name}.languages"].tolist()

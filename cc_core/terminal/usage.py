@@ -29,7 +29,7 @@ def unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str
 
 
 class SuggestingParser(argparse.ArgumentParser):
-    """Suggests the option or command that was probably meant, also to subcommands; takes no abbreviations."""
+    """Suggests the option or command that was probably meant, also for subcommands. Takes no abbreviations."""
 
     _given: Sequence[str] = ()
 
@@ -45,7 +45,7 @@ class SuggestingParser(argparse.ArgumentParser):
             message += suggestion(match[1].split("=")[0], option_strings(self))
         elif match := _UNKNOWN_CHOICE.search(message):
             message += suggestion(match[1], [choice.strip(" '") for choice in match[2].split(",")])
-        elif "required" in message:  # what is missing may be there, misspelled
+        elif "required" in message:  # perhaps the required option was given, but misspelled
             message = unknown_option(self, self._given) or message
         super().error(message)
 

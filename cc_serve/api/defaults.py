@@ -44,6 +44,8 @@ class ServeDefaults:
 
 def set_environment() -> None:
     """Settings that vLLM reads from the environment only; what the user has set stays."""
+    # vLLM chooses V2 on GPUs, where neither runner's connection has been tried; only V1's has passed all tests on CPUs.
+    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     if current_platform.is_cpu():
         # On a CPU vLLM 0.32 saves an ahead-of-time artifact that it cannot load (no attribute "finalize_loading"), and
         # so compiles at each start; without it, Inductor's own cache serves.

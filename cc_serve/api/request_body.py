@@ -15,7 +15,7 @@ _LENGTH: Final = b"content-length"
 
 
 class BodyTooLargeError(ValueError):
-    """The body is larger than allowed, by its own account or in fact."""
+    """The body is larger than allowed, by Content-Length or as received."""
 
 
 class RequestBody:
@@ -34,7 +34,7 @@ class RequestBody:
 
     @classmethod
     async def of(cls, scope: Scope, receive: Receive, limit: int | None = None) -> Self | None:
-        """The body that middleware outside of this one has read, or else the one that is read now.
+        """The stored body, or read it now.
 
         Returns:
             None when the client leaves before it has sent all of it.
@@ -62,7 +62,10 @@ class RequestBody:
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes for the endpoint: those received, or the request as it stands when this is first asked for."""
+        """The bytes for the endpoint: as received, or, if the middleware changed the request, as it is now.
+
+        Computed once: later changes have no effect.
+        """
         request = self._parsed
         return self._received if request is None or not request.changed else json.dumps(request.fields).encode()
 

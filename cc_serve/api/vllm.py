@@ -1,6 +1,6 @@
 """Everything that the server takes from vLLM. No other module of `cc_serve.api` imports vLLM.
 
-None of these is a stable API. ``tests/cc_serve/engine/test_vllm_symbols.py`` says which one a new release has moved.
+None of these is a stable API. ``tests/audits/test_vllm_symbols.py`` says which one a new release has moved.
 Importing this module loads most of vLLM, which takes seconds.
 """
 

@@ -27,10 +27,10 @@ class Work:
     """What the engine does for one HTTP request, which may have several prompts and answers.
 
     Args:
-        limits: what it may ask for.
+        limits: what the request may ask for.
         started: when it arrived, on the event loop's clock.
         charge: is told of tokens as they are used.
-        field: where the request has its prompt.
+        field: the request's field that holds the prompt.
     """
 
     def __init__(self, limits: Limits, started: float, charge: Callable[[int], None], field: str = "prompt") -> None:
@@ -47,7 +47,7 @@ class Work:
             VLLMValidationError: the prompt is too long, or the request wants too many answers.
         """
         limits = self.limits
-        # Those of a request are all begun before the first is run; beam search begins and ends them step by step.
+        # All prompts of a request pass here before any of them runs. Beam search begins and ends its own step by step.
         self._sequences += parameters.n
         if self._sequences > limits.sequences:
             count_limit("sequences")

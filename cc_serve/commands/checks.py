@@ -118,9 +118,7 @@ def check_vllm() -> Check:
 
 def check_runner() -> Check:
     """The model runner; the connection runs with either of vLLM's, and V2 needs Triton."""
-    chosen = os.environ.get(RUNNER)
-    if chosen is None:
-        return Check("runner", Status.OK, "vLLM's choice")
+    chosen = os.environ.get(RUNNER, "0")  # as the server sets it
     if chosen not in ("0", "1"):
         return Check("runner", Status.FAILED, f"{RUNNER}={chosen}", f"unset {RUNNER}, or set it to 0 or 1")
     if chosen == "1" and find_spec("triton") is None:

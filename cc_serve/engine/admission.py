@@ -14,7 +14,7 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as LogitsProcessorV2
 
-from cc_core.names import CONNECTION_KEY
+from cc_serve.payloads import ENGINE_ARGUMENT
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -33,14 +33,14 @@ class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # tw
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        name = (sampling_params.extra_args or {}).get(CONNECTION_KEY)
+        name = (sampling_params.extra_args or {}).get(ENGINE_ARGUMENT)
         if name is not None and name not in cls.names:
-            raise VLLMValidationError(unknown_connection(name, cls.names), parameter=CONNECTION_KEY)
+            raise VLLMValidationError(unknown_connection(name, cls.names), parameter=ENGINE_ARGUMENT)
 
 
 def unknown_connection(name: object, names: Sequence[str]) -> str:
     """The message that refuses a connection which is not among ``names``."""
-    return f"{CONNECTION_KEY} {repr(name)[:80]} is none of this checkpoint's connections: {', '.join(names)}"
+    return f"{ENGINE_ARGUMENT} {repr(name)[:80]} is none of this checkpoint's connections: {', '.join(names)}"
 
 
 def require_admission(vllm_config: VllmConfig, names: Sequence[str]) -> None:

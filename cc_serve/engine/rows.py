@@ -33,9 +33,10 @@ class ConnectionRows(nn.Module):
         hidden_size: H.
 
     Buffers:
-        capture: ``[S]``; 0 where idle: the first row is captured, and nobody reads it.
-        inject: ``[S]``; idle entries repeat a row in use, or 0 where none is.
-        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32; idle entries repeat as well, or are zero.
+        capture: the row to record in each slot, ``[S]``. Unused slots record row 0, and nobody reads it.
+        inject: the row to connect, ``[S]``. Unused slots copy the data of a used one, so the same value is written
+            twice. If no slot is used, all hold 0.
+        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32. Zero if no slot is used.
     """
 
     capture: Tensor

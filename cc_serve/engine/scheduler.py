@@ -22,11 +22,11 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
-from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
+from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT
 
 logger = init_logger(__name__)
 
@@ -44,7 +44,7 @@ class Phase(enum.Enum):
     PREFILL = enum.auto()  # the anchor has not been captured
     CAPTURED = enum.auto()  # the next chunk starts at the anchor and injects
     CONNECTED = enum.auto()  # the KV cache holds the connected anchor
-    REFUSED = enum.auto()  # never runs; ends with an error after its next step
+    REFUSED = enum.auto()  # its next step does not count; then vLLM ends it with an error
 
 
 @dataclass
@@ -108,7 +108,7 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def add_request(self, request: Request) -> None:
         """Queue a request. If it asks for a connection that it cannot have, it ends with an error, never plain."""
-        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(CONNECTION_KEY)
+        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(ENGINE_ARGUMENT)
         session = self.requests.get(request.request_id)
         if name is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
@@ -194,8 +194,8 @@ class ConnectionSchedulerMixin(Scheduler):
             else:
                 marks.waiting.append(request.request_id)
             marks.rewound[request.request_id] = connected.anchor
-            # Before the base class advances by num_tokens, so that it sees an unfinished prefill that ends
-            # at the anchor: it samples nothing, and async scheduling adds no output placeholder.
+            # Set too low by num_tokens: the base class adds num_tokens next, lands on the anchor, and takes it for an
+            # unfinished prefill. So it samples nothing, and async scheduling adds no output placeholder.
             request.num_computed_tokens = connected.anchor - num_tokens
 
     def update_from_output(
@@ -214,7 +214,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 output.stop_reason = self._problems.get(output.request_id, output.stop_reason)
                 connected = self._connected.get(output.request_id)
                 if connected is not None and connected.stop_strings:
-                    output.kv_transfer_params = {CONNECTION_KEY: connected.report()}
+                    output.kv_transfer_params = {ENGINE_REPORT: connected.report()}
         self._problems.clear()  # also those of requests that were aborted in the meantime
         return outputs
 
@@ -248,7 +248,7 @@ class ConnectionSchedulerMixin(Scheduler):
         if connected is not None:
             self._release_slot(connected)
             # vLLM has no other way from a scheduler to a request's last output. It is free: KV transfer is refused.
-            kv_transfer_params = {CONNECTION_KEY: connected.report()}
+            kv_transfer_params = {ENGINE_REPORT: connected.report()}
         return kv_transfer_params, ec_transfer_params
 
     def _release_slot(self, connected: ConnectedRequest) -> None:

@@ -21,7 +21,7 @@ from cc_train.data.reading import read_rows
 from cc_train.data.sources import DataError, parse_columns, parse_sources
 from cc_train.terminal.tables import plain_table
 
-_EXAMPLES = 5  # of each problem that are named
+_EXAMPLES = 5  # rows named for each problem
 
 
 def make_parser() -> SuggestingParser:
@@ -47,7 +47,7 @@ def make_parser() -> SuggestingParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``cc-train data``; 0 where nothing is found, 1 where something is, 2 where no row can be used."""
+    """``cc-train data``. Exit code 0 if nothing is found, 1 if something is, 2 if no row can be used."""
     options = make_parser().parse_args(arguments)
     try:
         encoder = _encoder(options.model) if options.model else None

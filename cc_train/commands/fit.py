@@ -57,5 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _title(fitted: Fitted) -> str:
     shrinkage = fitted.facts["shrinkage"]
-    own = "one matrix for all" if shrinkage is None else f"languages pulled to it as by {shrinkage:.3g} pairs"
+    own = "one matrix for all languages"
+    if shrinkage is not None:
+        own = f"each language's matrix is pulled towards it with the strength of {shrinkage:.3g} pairs"
     return f"global matrix with ridge {fitted.facts['ridge']:.3g}, {own}"

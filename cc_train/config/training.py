@@ -14,7 +14,7 @@ from cc_train.config.tuning import LEARNING_RATES
 
 @dataclass
 class RunArguments(TrainingArguments):
-    """transformers' own options, each under its own name; only the defaults below differ."""
+    """transformers' own options, each under its own name. ``overwrite`` and ``save_dtype`` are this project's."""
 
     _argument_group_name = "output and training (transformers' TrainingArguments)"
 

@@ -1,4 +1,4 @@
-"""From the options about data to encoded rows; a person hears which rows cannot be used."""
+"""From the data options to encoded rows. Reports unusable rows."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def load_examples(
 
     Args:
         given: sources, as `cc_train.data.sources.parse_sources` takes them.
-        encoder: of the model.
+        encoder: the model's encoder.
         columns: as `cc_train.data.sources.parse_columns` takes them.
         max_length: most tokens of prompt and answer.
         max_rows: how many rows to sample at most; None for all.
         anchor_offset: the anchor's position, counted from a prompt's end.
-        seed: of the samples.
+        seed: draws the samples.
         answers: whether a row needs an answer.
         parallels: whether a row needs its English parallel.
-        say: hears of the rows that cannot be used, and of how many are.
+        say: receives the unusable rows and the counts.
         shows_progress: whether a bar is drawn.
 
     Raises:

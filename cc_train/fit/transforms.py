@@ -1,9 +1,9 @@
 """The Transform Matrices: least squares from a prompt's own FFN contributions to the English prompt's.
 
 ``a_l(non-English) @ T ≈ a_l(English)`` over the rows of all layers together, as in the paper. One ``global`` T is
-fitted on all languages. A language's own T is fitted with a ridge on the difference from ``global``, worth
-`shrinkage` pairs: with few pairs it stays near ``global``, with many it follows its own pairs. Ridge and shrinkage are
-chosen on pairs left out, unless given.
+fitted on all languages. A language's own T is fitted with a ridge on the difference from ``global``. It is pulled
+towards ``global`` as strongly as `shrinkage` pairs would pull: with few pairs it stays near ``global``, with many it
+follows its own pairs. Ridge and shrinkage are chosen on pairs left out, unless given.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class FitSettings:
         held_out: share of the pairs kept for the report.
         ridge: of ``global``, as a share of the mean of the normal equations' diagonal; None to choose it by
             cross-validation.
-        shrinkage: of a language's matrix towards ``global``, in pairs; infinite for ``global`` only, None to choose it
-            on pairs left out.
+        shrinkage: the strength, in pairs, that pulls a language's matrix towards ``global``. Infinite fits ``global``
+            only, and None chooses it on pairs left out.
         rank: the highest rank of a matrix; None for no bound.
         folds: parts of the pairs that cross-validation leaves out in turn.
     """
@@ -94,7 +94,7 @@ def fit_transforms(
 
     Args:
         batches: consumed once, held one at a time.
-        settings: what to fit, and how strongly to regularise.
+        settings: what to fit on, and how.
         directory: an empty one; activations and then the matrices are files in it.
         on_batch: called with the number of pairs done, for progress.
 
@@ -147,7 +147,7 @@ def fit_transforms(
 
 
 def _choose_ridge(store: ActivationStore) -> tuple[float, dict[str, float]]:
-    """The ridge with the least error over the folds left out in turn; and every ridge's error, relative to ``|Y|²``."""
+    """The ridge with the least error over the folds left out in turn. Also each ridge's error, relative to ``|Y|²``."""
     if store.prompts < 2:
         return DEFAULT_RIDGE, {}
     whole = store.equations()
@@ -162,7 +162,7 @@ def _choose_ridge(store: ActivationStore) -> tuple[float, dict[str, float]]:
 
 
 def _choose_shrinkage(store: ActivationStore, languages: list[str], ridge: float) -> tuple[float, dict[str, float]]:
-    """The shrinkage, in pairs, with the least error over the languages' pairs left out; and every shrinkage's error."""
+    """The shrinkage, in pairs, with the least error over the languages' pairs left out. Also each one's error."""
     if store.prompts < 2:
         return math.inf, {}
     rest = range(1, store.folds)

@@ -1,6 +1,7 @@
 """What we add to CC-Tuning in training; the paper has none of this. Serving does not know it either.
 
-- **Normalising** (ours): ``d`` is divided by its root mean square. No choice at inference depends on its scale.
+- **Normalising** (ours): ``d`` is divided by its root mean square. Scaling ``d`` does not change the argmax, so serving
+  skips it.
 - **Projection** (ours): every ``a_l`` of the English prompt is multiplied by a trained matrix ``P``. The fit takes
   ``a_l(English) @ P`` for its target, so the Transform Matrix holds ``P`` when it is served.
 - **Connection scale** (ours): ``P`` starts as a matrix that removes each layer's mean activation and brings what

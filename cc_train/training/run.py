@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -52,7 +53,7 @@ class RunResult:
         loss: mean training loss, nats per answer token.
         examples: trained rows by language.
         fit: `cc_train.fit.scores.score_transforms`; empty for ``sft``.
-        skipped: rows that were not used, of the evaluation's too.
+        skipped: training and evaluation rows that were not used.
     """
 
     directory: Path
@@ -65,11 +66,11 @@ class RunResult:
 
 
 def run(config: RunConfig, say: Say = silent) -> RunResult:
-    """Train, and fit; the output directory appears when everything in it is written.
+    """Train and fit. The output directory appears when everything in it is written.
 
     Args:
         config: from `cc_train.config.run.parse_run`.
-        say: receives what a person should read meanwhile, line by line.
+        say: receives progress messages, line by line.
 
     Raises:
         UsageError, DataError, ChatError, OutputError, UnsupportedArchitectureError: the input is wrong.
@@ -92,30 +93,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    load = partial(
-        load_examples,
-        encoder=encoder,
-        columns=config.data.columns,
-        max_length=config.data.max_length,
-        max_rows=config.data.max_rows,
-        anchor_offset=method.anchor_offset,
-        seed=training.seed,
-        parallels=connects,
-        say=say,
-        shows_progress=shows_progress,
-    )
-    examples, skipped = load(config.data.data)
-    if connects:
-        require_connected(examples)
-    if config.fit.fit_rank is not None and config.fit.fit_rank > model.config.hidden_size:
-        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {model.config.hidden_size}")
-    if alone:
-        describe_base(base)  # what the connection will be kept with, before hours of training
-        examples = _without_english(examples, say)
-    evaluation: list[Example] = []
-    if config.data.eval_data:
-        evaluation, unusable = load(config.data.eval_data)
-        skipped += unusable
+    examples, evaluation, skipped = _load_rows(config, model.config.hidden_size, encoder, say)
 
     directory = workspace.directory
     if training.should_save:
@@ -145,36 +123,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             copy_notices(base, directory)
             if decision:
                 del trainer, model, adapter, weights  # the fit needs the room
-                maker = ExtendedDecisionMaker.from_state(decision)
-                if maker.projection is not None:
-                    save_projection(maker.projection.detach(), directory)
-                fitted = _fit(
-                    base if alone else directory,
-                    config.save_dtype,
-                    maker,
-                    examples,
-                    encoder.pad_id,
-                    config.fit,
-                    directory=directory,
-                    device=training.device,
-                    anchor_offset=method.anchor_offset,
-                    seed=training.seed,
-                    shows_progress=shows_progress,
-                )
-                details = {
-                    "method": method.method,
-                    "tuning": config.tuning.tuning,
-                    "base_model": base.name,
-                    "seed": training.seed,
-                    **({} if maker.projection is None else {"projected": True}),
-                    "fit": fitted.details(),
-                }
-                connection, languages, scores = fitted.connection, fitted.languages, fitted.facts["scores"]
-                if alone:
-                    save_alone(directory, base, connection, languages, details, tokenizer.chat_template)
-                else:
-                    save_connection(directory, connection, languages, details)
-                fitted.write_facts(directory)
+                scores = _fit_and_save(config, decision, examples, encoder, directory)
             facts = run_facts(config, pair_counts(examples), len(skipped), loss)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
@@ -187,6 +136,41 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         scores,
         skipped,
     )
+
+
+def _load_rows(
+    config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say
+) -> tuple[list[Example], list[Example], list[SkippedRow]]:
+    """The rows to train on, the rows to evaluate on, and the unusable rows.
+
+    Fails before the training if the fit would fail after it.
+    """
+    connects, alone = config.method.method == "cc", config.tuning.tuning == "connection"
+    load = partial(
+        load_examples,
+        encoder=encoder,
+        columns=config.data.columns,
+        max_length=config.data.max_length,
+        max_rows=config.data.max_rows,
+        anchor_offset=config.method.anchor_offset,
+        seed=config.training.seed,
+        parallels=connects,
+        say=say,
+        shows_progress=not config.training.disable_tqdm,
+    )
+    examples, skipped = load(config.data.data)
+    if connects:
+        require_connected(examples)
+    if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
+        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
+    if alone:
+        describe_base(Path(config.model.model))  # fail now if the base cannot be described
+        examples = _without_english(examples, say)
+    evaluation: list[Example] = []
+    if config.data.eval_data:
+        evaluation, unusable = load(config.data.eval_data)
+        skipped += unusable
+    return examples, evaluation, skipped
 
 
 def _train(
@@ -229,6 +213,50 @@ def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
     return total / steps if steps else otherwise
 
 
+def _fit_and_save(
+    config: RunConfig, decision: dict[str, Tensor], examples: list[Example], encoder: ChatEncoder, directory: Path
+) -> dict[str, Any]:
+    """Fit the Transform Matrices on the saved model, and save the connection in ``directory``.
+
+    Returns:
+        The fit's scores.
+    """
+    base, training, method = Path(config.model.model), config.training, config.method
+    alone = config.tuning.tuning == "connection"
+    maker = ExtendedDecisionMaker.from_state(decision)
+    if maker.projection is not None:
+        save_projection(maker.projection.detach(), directory)
+    fitted = _fit(
+        base if alone else directory,
+        config.save_dtype,
+        maker,
+        examples,
+        encoder.pad_id,
+        config.fit,
+        directory=directory,
+        device=training.device,
+        anchor_offset=method.anchor_offset,
+        seed=training.seed,
+        shows_progress=not training.disable_tqdm,
+    )
+    details = {
+        "method": method.method,
+        "tuning": config.tuning.tuning,
+        "base_model": base.name,
+        "seed": training.seed,
+        **({} if maker.projection is None else {"projected": True}),
+        "fit": fitted.details(),
+    }
+    connection, languages = fitted.connection, fitted.languages
+    if alone:
+        save_alone(directory, base, connection, languages, details, encoder.tokenizer.chat_template)
+    else:
+        save_connection(directory, connection, languages, details)
+    fitted.write_facts(directory)
+    scores: dict[str, Any] = fitted.facts["scores"]
+    return scores
+
+
 def _fit(
     saved: Path,
     dtype: torch.dtype,
@@ -244,9 +272,9 @@ def _fit(
     shows_progress: bool,
 ) -> Fitted:
     """Fit on the model as it was saved, in ``dtype``, at ``saved``; ``directory`` holds activations meanwhile."""
-    # Or the model would be spread over all processes, of which only the main one is here.
+    # Otherwise DeepSpeed shards the model, and only the main process is here.
     unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
-    # A CPU computes in fp32 what an accelerator computes in the saved type; the weights are the saved ones on both.
+    # The weights are the saved ones. A CPU computes with them in fp32, an accelerator in the saved type.
     model: Any = load_model(saved, torch.float32 if device.type == "cpu" else dtype)
     matrix = decision.projection
     return fit_connection(

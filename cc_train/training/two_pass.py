@@ -36,7 +36,7 @@ class TwoPassModel(nn.Module):
     Args:
         language_model: trained in both passes, or frozen.
         decision: holds ``W``, fp32; None trains plain.
-        temperature: of the Gumbel-softmax gradient.
+        temperature: softness of the Gumbel-softmax gradient.
         anchor_offset: position of the anchor, counted from a prompt's end.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
     """
@@ -99,7 +99,7 @@ class TwoPassModel(nn.Module):
 
         Args:
             english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.
-            num_items_in_batch: answer tokens that the loss is divided by; those of this batch if None.
+            num_items_in_batch: the number of answer tokens to divide the loss by; this batch's number if None.
 
         Returns:
             ``loss``, a scalar in nats per answer token.
@@ -197,7 +197,10 @@ class TwoPassModel(nn.Module):
         english_mask: Tensor,
         activations: Tensor | None,
     ) -> tuple[Tensor | None, Tensor | float]:
-        """Give the vector added at each row's anchor, ``[B, H]``, or None for no row; and a zero to add to the loss."""
+        """The vector to add at each row's anchor, ``[B, H]``. None if no row is connected.
+
+        Also a zero that gives unused weights a gradient.
+        """
         self.chosen_layers = None
         if self.decision is None:
             return None, 0.0

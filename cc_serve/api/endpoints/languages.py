@@ -21,13 +21,13 @@ _ALL: Final = "all"
 
 
 class Agreement(BaseModel):
-    """How near activations come to the true English ones, each at most 1.
+    """How near activations come to the true English ones. Each figure is at most 1.
 
     Args:
         r2: over all layers; null where the true ones do not vary.
         cosine: mean over the layers.
         agreement: how often the same layer is chosen.
-        cosine_by_layer: the cosine of each, which `GET /v1/layers` tells.
+        cosine_by_layer: the cosine of each layer, for `GET /v1/layers`.
     """
 
     r2: float | None
@@ -41,10 +41,10 @@ class Fit(BaseModel):
 
     Args:
         pairs: held-out pairs that were scored.
-        transform: the Transform Matrix's.
-        identity: of the same activations without one.
-        answer_loss: nats per token of the answer: ``plain``, with ``identity``, with ``transform``, and ``english``,
-            the true activations, the bound.
+        transform: the agreement of activations that the Transform Matrix made.
+        identity: the agreement of the same activations without a matrix.
+        answer_loss: the answer's loss in nats per token, by connection: ``plain`` (none), ``identity``, ``transform``,
+            and ``english`` (the true English activations), which is the bound.
     """
 
     pairs: int
@@ -62,7 +62,7 @@ class Language(BaseModel):
 
 
 class Languages(BaseModel):
-    """The checkpoint's languages and Transform Matrices; ``fit`` is that of all languages together."""
+    """The checkpoint's languages and Transform Matrices; ``fit`` scores all languages together."""
 
     object: str = "list"
     connections: list[str]
@@ -73,7 +73,7 @@ class Languages(BaseModel):
 def load_fit(checkpoint: Path) -> dict[str, Fit]:
     """The fit's figures by language, and ``all``; empty where the checkpoint came without them.
 
-    They only describe: a file that cannot be understood is named in the log and is no reason not to serve.
+    They only describe. If the file cannot be understood, a warning names it, and the server starts without them.
     """
     path = checkpoint / FIT_FILE
     try:
@@ -103,14 +103,14 @@ def languages_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fi
     """The endpoint.
 
     Args:
-        router_of: by what the caller's requests are routed.
+        router_of: gives the router for the caller's requests.
         fit: from `load_fit`.
     """
     endpoint = APIRouter()
 
     @endpoint.get("/v1/languages")
     async def languages(request: Request) -> Languages:
-        """The checkpoint's languages, the connection that each gets, and how well that was fitted."""
+        """The checkpoint's languages, with the connection that each gets and how well it was fitted."""
         return languages_of(router_of(request), fit)
 
     return endpoint
@@ -121,8 +121,8 @@ def describe_models(models: Any, router: Router, sha256: str) -> None:
 
     Args:
         models: vLLM's `OpenAIServingModels`.
-        router: of the checkpoint.
-        sha256: of its connection, which tells whether it is still the one of another day.
+        router: the checkpoint's router.
+        sha256: the hash of the connection's file. Clients compare it to see whether the connection has changed.
     """
     show = models.show_available_models
     connected = {"connections": connections_of(router), "languages": sorted(router.languages), "sha256": sha256}

@@ -39,7 +39,7 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit])
     """The endpoint.
 
     Args:
-        router_of: by what the caller's requests are routed.
+        router_of: gives the router for the caller's requests.
         fit: from `cc_serve.api.endpoints.languages.load_fit`.
     """
     endpoint = APIRouter()

@@ -1,7 +1,7 @@
 """``GET /playground``: a page that asks the served model in any of its languages, connected and plain, side by side.
 
-The page needs no key, since it holds only what this package holds. Everything that it asks the server for needs one.
-Its files are read once, and each has a route of its own, so no part of a path ever reaches the disk.
+The page needs no key, since it shows only files of this package. Its requests to the server need one.
+The files are read once, at the start. Each has its own route, so no part of a path ever reaches the disk.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.names import OFF
 from cc_serve.api.errors import RefusedError, error_response
-from cc_serve.api.generation_request import GenerationRequest, find_excess
+from cc_serve.api.excess import find_excess
+from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path
@@ -38,13 +39,13 @@ class Plan(Explanation):
 
 
 @dataclass(frozen=True)
-class Connected:
+class RoutedRequest:
     """What was done to a request.
 
     Args:
-        route: of the request.
+        route: the route that the request takes.
         overridden: whether the request named its connection or language itself.
-        seconds: that choosing the route took.
+        seconds: how long it took to choose the route.
         details: whether the answer shall tell what the connection did.
     """
 
@@ -78,20 +79,20 @@ class ConnectionMiddleware:
             return
         caller = caller_of(scope)
         try:
-            connected = connect(request, caller.router, path, caller.limits)
+            routed = route_request(request, caller.router, path, caller.limits)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
             return
         if (record := current_record.get()) is not None:
-            record.route = connected.route
-            record.overridden = connected.overridden
-            record.detection_seconds = connected.seconds
-            if connected.details:
+            record.route = routed.route
+            record.overridden = routed.overridden
+            record.detection_seconds = routed.seconds
+            if routed.details:
                 send = with_details(send, record)
-        await self.app(body.described_in(scope), body.receive, _announcing(connected.route, send))
+        await self.app(body.described_in(scope), body.receive, _announcing(routed.route, send))
 
 
-def connect(request: GenerationRequest, router: Router, path: str, limits: Limits) -> Connected:
+def route_request(request: GenerationRequest, router: Router, path: str, limits: Limits) -> RoutedRequest:
     """Route a request to ``path``, and put its connection where vLLM hands it to the engine.
 
     Raises:
@@ -105,7 +106,7 @@ def connect(request: GenerationRequest, router: Router, path: str, limits: Limit
     seconds = time.perf_counter() - start
     overridden = request.overridden
     request.connect(route.connection)
-    return Connected(route, overridden, seconds, details)
+    return RoutedRequest(route, overridden, seconds, details)
 
 
 def refuse_excess(request: GenerationRequest, limits: Limits) -> None:

@@ -38,7 +38,7 @@ def test_defaults(parse: Parse) -> None:
     assert parsed.served_model_name == ["my-model"]
     assert parsed.shutdown_timeout == 30
     assert parsed.port == 8000
-    assert "VLLM_USE_V2_MODEL_RUNNER" not in os.environ  # the model runner is vLLM's choice, or the user's
+    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "0"
     assert os.environ["VLLM_USE_AOT_COMPILE"] == "0"
 
 
@@ -76,9 +76,9 @@ def test_a_gpu_keeps_vllms_defaults(parse: Parse) -> None:
 
 
 def test_the_users_environment_stays(parse: Parse) -> None:
-    os.environ["VLLM_USE_AOT_COMPILE"] = "1"
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"
     parse()
-    assert os.environ["VLLM_USE_AOT_COMPILE"] == "1"
+    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "1"
 
 
 @pytest.mark.parametrize(

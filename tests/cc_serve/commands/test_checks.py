@@ -58,7 +58,7 @@ def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("setting", "triton", "status", "words"),
     [
-        (None, False, Status.OK, "vLLM's choice"),
+        (None, False, Status.OK, "V1"),
         ("0", False, Status.OK, "V1"),
         ("1", True, Status.OK, "V2"),
         ("1", False, Status.FAILED, "V2 needs Triton, which is not here: unset VLLM_USE_V2_MODEL_RUNNER"),

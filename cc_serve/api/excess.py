@@ -1,0 +1,97 @@
+"""Whether a generation request asks for more than the limits allow, read from its fields before it is routed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from cc_serve.config.configuration import Limits
+
+_CHOICES: Final = ("n", "best_of")
+_OUTPUT_TOKENS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+# The fields that may hold several prompts, each of which is routed.
+_PROMPTS: Final = ("prompt", "messages")
+# The fields that say what form an answer shall have, and those parts of them that take long to compile.
+_FORMS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
+_PATTERNS: Final = ("regex", "grammar", "pattern", "choice", "enum", "const")
+_PATTERN_NAMES: Final = "patternProperties"
+# Schemas that may also be sent as JSON within JSON.
+_SCHEMAS: Final = ("json", "structural_tag")
+
+# Reads numbers as the endpoints do, which take "3" and 3.0 for 3.
+_INTEGER: Final = TypeAdapter(int)
+
+
+class Excess(NamedTuple):
+    """A field that asks for more than the limits allow.
+
+    Args:
+        limit: the limit's name.
+        message: what is wrong.
+        field: the name of the field.
+    """
+
+    limit: str
+    message: str
+    field: str
+
+
+def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
+    """The first field that asks for more than ``limits`` allow, or None."""
+    bounds = (("choices", _CHOICES, limits.choices), ("output_tokens", _OUTPUT_TOKENS, limits.output_tokens))
+    for limit, names, most in bounds:
+        for name in names if most is not None else ():
+            value = _integer(fields[name]) if name in fields else None
+            if most is not None and value is not None and value > most:
+                return Excess(limit, f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name)
+    for name in _PROMPTS:
+        prompts = fields.get(name)
+        # A list of token ids is one prompt, and a list of messages one conversation.
+        if isinstance(prompts, list) and len(prompts) > limits.sequences and isinstance(prompts[0], str | list):
+            message = f"{name!r} has {len(prompts)} prompts; this server allows at most {limits.sequences}"
+            return Excess("sequences", message, name)
+    for name in _FORMS:
+        size = sum(map(len, _patterns(fields[name]))) if name in fields else 0
+        if size > limits.pattern_characters:
+            message = (
+                f"the regular expressions and grammars of {name!r} have {size} characters; this server allows at most "
+                f"{limits.pattern_characters}"
+            )
+            return Excess("pattern_characters", message, name)
+    return None
+
+
+def _integer(value: object) -> int | None:
+    """``value`` as an endpoint would read it; None where it would refuse it."""
+    try:
+        return _INTEGER.validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _patterns(form: object) -> Iterator[str]:
+    """The regular expressions, grammars and choices anywhere in ``form``."""
+    pending = [form]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending += part
+        elif isinstance(part, dict):
+            for name, value in part.items():
+                if name in _PATTERNS and isinstance(value, str | list):
+                    yield from (
+                        item for item in ([value] if isinstance(value, str) else value) if isinstance(item, str)
+                    )
+                if name == _PATTERN_NAMES and isinstance(value, dict):
+                    yield from value
+                pending.append(_parsed(value) if name in _SCHEMAS and isinstance(value, str) else value)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
