@@ -28,9 +28,15 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 run: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --port $(PORT)
 
-# All tests, with their coverage; some of them, without it: `make test TESTS=tests/cc_train`.
+# All tests. The fast ones come first and print how much of the code they run; coverage would slow the others by half.
+# Some of them: `make test TESTS=tests/cc_train`.
 test: $(INSTALLED)
-	$(BIN)/pytest $(or $(TESTS),--cov --cov-report=)
+ifdef TESTS
+	$(BIN)/pytest $(TESTS)
+else
+	$(BIN)/pytest -m fast --cov --cov-report=
+	$(BIN)/pytest -m "not fast"
+endif
 
 # The tests that need no engine, no server, no training and no other program; tests/conftest.py says which do.
 test-fast: $(INSTALLED)
