@@ -16,7 +16,7 @@ def connected(parameters: SamplingParams, connection: Route | str) -> SamplingPa
     """A copy of ``parameters`` that asks for a connection.
 
     Args:
-        parameters: of one request.
+        parameters: one request's sampling parameters.
         connection: a route of `cc_serve.Router`, or a name: ``off``, ``global`` or a language with its own matrix.
     """
     name = connection.connection if isinstance(connection, Route) else connection

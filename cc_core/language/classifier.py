@@ -51,7 +51,7 @@ class Ranking(NamedTuple):
 
     Args:
         language: the likeliest served language.
-        probability: of ``language``.
+        probability: the probability of ``language``.
         candidates: the likeliest few of all languages with their probabilities, best first.
     """
 

@@ -44,7 +44,7 @@ class EngineConnection:
     of the plain one.
 
     Args:
-        names: of the Transform Matrices.
+        names: the Transform Matrices' names.
         anchor_offset: the anchor's place, counted from the prompt's end.
         num_slots: how many requests can be between capture and inject.
         sha256: of the connection's file.

@@ -60,8 +60,8 @@ def check_rows(
     """Look at the rows of some sources.
 
     Args:
-        rows: those that could be read.
-        skipped: those that could not.
+        rows: the rows that could be read.
+        skipped: the rows that could not.
         encoder: of the model to train, to count tokens; None to count characters.
         max_length: most tokens of prompt and answer.
         connects: whether a connection is trained on them.

@@ -31,8 +31,8 @@ def encode_rows(
     room for a prompt or has no tokens, or if its prompt is too short to hold the anchor.
 
     Args:
-        rows: those to encode.
-        encoder: of the model.
+        rows: the rows to encode.
+        encoder: the model's encoder.
         max_length: most tokens of prompt and answer.
         anchor_offset: the anchor's position, counted from the prompt's end.
     """

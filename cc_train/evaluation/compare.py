@@ -54,7 +54,7 @@ def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed:
 
     Args:
         first, second: the rows of each by key.
-        seed: of the bootstrap.
+        seed: the bootstrap's seed.
 
     Raises:
         EvaluationError: they have no row in common, or a row's prompts differ.

@@ -65,7 +65,7 @@ class Endpoint:
         """Ask for an answer to every row once.
 
         Args:
-            rows: those to answer.
+            rows: the rows to answer.
             on_answer: called with each answer as it comes.
             on_refusal: called with each row that the endpoint refuses (because its prompt is too long, say), and why.
 

@@ -46,7 +46,7 @@ class LocalCheckpoint:
             English the true activations of its English parallel, which no Transform Matrix can beat.
         max_tokens: most tokens of an answer.
         batch_size: rows at once.
-        dtype: of the weights; the connection computes in fp32.
+        dtype: the weights' type; the connection computes in fp32.
 
     Raises:
         EvaluationError: the checkpoint has no such connection.
@@ -107,7 +107,7 @@ class LocalCheckpoint:
         """Answer every row, in batches of similar lengths.
 
         Args:
-            rows: those to answer.
+            rows: the rows to answer.
             on_answer: called with each answer, after its batch.
             on_refusal: called with each row that this checkpoint cannot answer, and the reason.
         """

@@ -28,7 +28,7 @@ class Fitted:
 
     Args:
         connection: what is served.
-        languages: of the pairs, ISO 639-1.
+        languages: the pairs' languages, ISO 639-1.
         facts: how it was fitted, for ``cc_fit.json``; ``scores`` comes from `cc_train.fit.scores.score_transforms`.
     """
 
@@ -75,7 +75,7 @@ def fit_connection(
         directory: holds activations meanwhile, 8 L H bytes a pair.
         anchor_offset: the anchor's position, counted from a prompt's end.
         batch_size: pairs in one forward pass.
-        seed: of the choice of pairs.
+        seed: draws the pairs.
         scored: pairs to score on; None holds some of ``examples`` out.
         projection: ``P`` [H, H], if English activations were projected in training; the matrices take it in.
         shows_progress: whether bars are drawn.

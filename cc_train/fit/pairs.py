@@ -49,7 +49,7 @@ def split_pairs(
         examples: encoded rows; English ones are left out, and a row that comes twice counts once.
         max_pairs: how many to choose at most, spread evenly over the languages.
         held_out: the least share of the chosen pairs to hold out; each language keeps a pair to fit.
-        seed: of the choice.
+        seed: draws the choice.
 
     Returns:
         Fitted and held-out pairs.

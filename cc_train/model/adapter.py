@@ -19,7 +19,7 @@ class Adapter:
 
     Args:
         model: its linear layers but the LM head get the adapter; nothing else in it is trained from then on.
-        rank: of the two factors.
+        rank: the rank of the two factors.
         alpha: their product is scaled by this over the rank.
         dropout: on the adapter's input in training, from 0 to below 1.
     """

@@ -33,7 +33,7 @@ def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: fl
     """What was trained, on what: local files by name, hub datasets by full id.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         rows: how many were trained on, by language.
         skipped: how many were not used.
         loss: mean training loss, nats per answer token.

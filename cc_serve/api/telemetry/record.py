@@ -37,8 +37,8 @@ class RequestRecord:
         left: whether the client went before that.
         failure: what ended a response that had begun with a good status.
         first_token_seconds: from the moment that the engine got the prompt to the first token of the first answer.
-        prompt_tokens: of all its prompts.
-        generated_tokens: of all its answers.
+        prompt_tokens: the tokens of all its prompts.
+        generated_tokens: the tokens of all its answers.
         connections: what the engine reports of each connected prompt: ``name``, ``layer``, ``captures``.
     """
 
