@@ -18,6 +18,9 @@ AUTO: Final = "auto"
 #: The connection in a request, in the engine's arguments and in a checkpoint's ``config.json``.
 CONNECTION_KEY: Final = "cc_connection"
 
+#: The header of an answer that names the connection it was given.
+CONNECTION_HEADER: Final = "X-CC-Connection"
+
 CONFIG_FILE: Final = "config.json"
 CONNECTION_FILE: Final = "cc_connection.safetensors"
 #: How the Transform Matrices were fitted, and their scores on held-out pairs.

@@ -83,8 +83,8 @@ class ServedEngine:
         What still runs then fails with ``EngineDeadError``.
 
         vLLM's own drain waits until the engine has computed its last token, which may be before clients have received
-        it. And as it stops, it cancels the task that hands out the engine's outputs in a race with telling it that the
-        engine is gone: a clean stop may log that as an error, and answers that still run may never learn of it.
+        it. And it may cancel the task that hands out the engine's outputs before that task learns that the engine has
+        stopped. A clean stop then logs an error, and answers that still run may never end.
         """
         start = time.monotonic()
         drained = self._drain.stop(timeout)

@@ -8,7 +8,7 @@ from typing import Final
 from cc_core.description import ConnectionDescription, read_description
 from cc_core.names import CONNECTION_FILE
 
-# The files that passed, by what tells whether a file is still the same one.
+# The files that passed, by path, inode, size, time and digest.
 _CHECKED: Final[set[tuple[object, ...]]] = set()
 
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import openai
 
+from cc_core.names import CONNECTION_HEADER, CONNECTION_KEY
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 
-CONNECTION_HEADER = "X-CC-Connection"
 RETRIES = 10
 _CHECK_SECONDS = 30.0
 # So many refusals before any answer mean that every request is wrong, or that the engine is gone.
@@ -96,7 +96,7 @@ class Endpoint:
             "connection": self.connection or "auto",
             "max_tokens": self.max_tokens,
             "checkpoint": card.get("root"),  # vLLM's field: where the server loaded it from
-            "connection_sha256": (card.get("cc_connection") or {}).get("sha256"),  # ours: fitting again changes it
+            "connection_sha256": (card.get(CONNECTION_KEY) or {}).get("sha256"),  # ours: fitting again changes it
         }
 
     async def _answer(self, rows: list[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None:
@@ -135,7 +135,7 @@ class Endpoint:
             messages=[{"role": "user", "content": row.prompt}],
             max_tokens=self.max_tokens,
             temperature=0,
-            extra_body=None if self.connection is None else {"cc_connection": self.connection},
+            extra_body=None if self.connection is None else {CONNECTION_KEY: self.connection},
         )
         connection = response.headers.get(CONNECTION_HEADER)
         if self.connection is not None and connection is None:

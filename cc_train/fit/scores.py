@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cc_core.connection import Connection, decision_logits
+from cc_core.connection import Connection, best_layer, decision_logits, transform
 from cc_core.names import GLOBAL, connection_for
 from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.fit.pairs import PairBatch
@@ -174,15 +174,17 @@ def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
     """The activations [B, L, H] that a connection may choose from, by name; ``global`` is not computed twice."""
     device = batch.source.device
     own = batch.source if batch.projected is None else batch.projected
-    given = {IDENTITY: own, GLOBAL: batch.source @ connection.transforms[GLOBAL].to(device)}
+    given = {IDENTITY: own, GLOBAL: transform(batch.source, connection.transforms[GLOBAL].to(device))}
     name = connection_for(batch.lang, connection.names)
-    given[TRANSFORM] = given[GLOBAL] if name == GLOBAL else batch.source @ connection.transforms[name].to(device)
+    given[TRANSFORM] = (
+        given[GLOBAL] if name == GLOBAL else transform(batch.source, connection.transforms[name].to(device))
+    )
     return given | {ENGLISH: batch.target}
 
 
 def _choice(weight: Tensor, activations: Tensor, embedding: Tensor) -> Tensor:
     """The chosen layer ``[B]``."""
-    return decision_logits(weight.to(embedding.device), activations.mean(dim=-2), embedding).argmax(dim=-1)
+    return best_layer(decision_logits(weight.to(embedding.device), activations.mean(dim=-2), embedding))
 
 
 def _answer_losses(

@@ -28,7 +28,7 @@ from cc_train.model.adapter import Adapter
 from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
 from cc_train.model.standalone import describe_base, save_alone
 from cc_train.report.facts import run_facts
-from cc_train.report.page import write_record
+from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
@@ -39,7 +39,6 @@ from cc_train.training.training_bar import TrainingBar
 from cc_train.workspace import Workspace
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
-STATE_FILE = "trainer_state.json"
 
 
 @dataclass(frozen=True)

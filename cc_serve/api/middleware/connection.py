@@ -9,7 +9,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_core.names import OFF
+from cc_core.names import CONNECTION_HEADER, OFF
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import GenerationRequest
@@ -24,7 +24,7 @@ from cc_serve.payloads import OVERRIDE_FIELD
 from cc_serve.routing.router import Explanation, Route, Router, UnknownConnectionError
 
 LANGUAGE_HEADER: Final = b"x-cc-language"
-CONNECTION_HEADER: Final = b"x-cc-connection"
+_CONNECTION_HEADER: Final = CONNECTION_HEADER.lower().encode()
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _obstacle(request: GenerationRequest, path: str) -> str | None:
 def _announcing(route: Route, send: Send) -> Send:
     headers = [
         (LANGUAGE_HEADER, (route.language or UNDETERMINED).encode()),
-        (CONNECTION_HEADER, route.connection.encode()),
+        (_CONNECTION_HEADER, route.connection.encode()),
     ]
 
     async def announce(message: Message) -> None:
