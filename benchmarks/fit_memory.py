@@ -19,10 +19,11 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
+from cc_train.config.fit import FitSettings
 from cc_train.data.encoding import Example
 from cc_train.data.rows import Row
 from cc_train.fit.pairs import PairBatch
-from cc_train.fit.transforms import FitSettings, fit_transforms
+from cc_train.fit.transforms import fit_transforms
 
 CONFIG = (
     '{{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": {0.hidden_size}, '

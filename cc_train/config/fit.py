@@ -6,7 +6,32 @@ import math
 from dataclasses import dataclass, field
 
 from cc_train.config.parser import check
-from cc_train.fit.transforms import FitSettings
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What to fit on, and how.
+
+    Args:
+        max_pairs: prompt pairs used at most, spread evenly over the languages. The paper fits its one matrix on about
+            1,000; three times that leaves each of up to 26 languages about 100.
+        min_pairs: fitted pairs from which a language gets its own matrix.
+        held_out: share of the pairs kept for the report.
+        ridge: of ``global``, as a share of the mean of the normal equations' diagonal; None to choose it by
+            cross-validation.
+        shrinkage: the strength, in pairs, that pulls a language's matrix towards ``global``. Infinite fits ``global``
+            only, and None chooses it on pairs left out.
+        rank: the highest rank of a matrix; None for no bound.
+        folds: parts of the pairs that cross-validation leaves out in turn.
+    """
+
+    max_pairs: int = 3000
+    min_pairs: int = 50
+    held_out: float = 0.1
+    ridge: float | None = None
+    shrinkage: float | None = None
+    rank: int | None = None
+    folds: int = 5
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cc_train.config.parser import check
-from cc_train.model.adapter import ADAPTER_DIRECTORY
 
+ADAPTER_DIRECTORY = "adapter"  # apart from config.json: transformers would load an adapter beside it unasked
 LEARNING_RATES = {"full": 1e-5, "lora": 2e-4, "connection": 1e-3}
 
 

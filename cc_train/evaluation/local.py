@@ -18,12 +18,13 @@ from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connectio
 from cc_core.connection import Connection
 from cc_core.names import AUTO, ENGLISH, OFF, connection_for
 from cc_core.terminal.text import one_line
+from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.data.chat import ChatEncoder, stop_ids
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
-from cc_train.model.adapter import ADAPTER_DIRECTORY, with_adapter
+from cc_train.model.adapter import with_adapter
 
 TRUE_ENGLISH = "english"
 

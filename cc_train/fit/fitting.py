@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 
 from cc_core.connection import Connection
 from cc_core.names import FIT_FILE
+from cc_train.config.fit import FitSettings
 from cc_train.data.encoding import Example
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
-from cc_train.fit.transforms import FitSettings, fit_transforms
+from cc_train.fit.transforms import fit_transforms
 from cc_train.terminal.progress import progress
 from cc_train.training.two_pass import TwoPassModel
 

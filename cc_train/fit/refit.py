@@ -21,12 +21,12 @@ from cc_train.data.loading import load_examples
 from cc_train.data.sources import DataError
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.model.files import load_model
+from cc_train.model.projection import PROJECTION_FILE, load_projection
 from cc_train.model.standalone import ENTRY_FILE
 from cc_train.report.facts import RUN_FILE, named_sources
 from cc_train.report.model_card import CARD_FILE
 from cc_train.report.page import PICTURES, REPORT_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.projection import PROJECTION_FILE, load_projection
 from cc_train.workspace import Workspace
 
 _WRITTEN = {CONNECTION_FILE, FIT_FILE, REPORT_FILE}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from cc_core.names import GLOBAL
+from cc_train.config.fit import FitSettings
 from cc_train.fit.activation_store import ActivationStore
 from cc_train.fit.least_squares import FitError, NormalEquations, held_out_errors, of_rank
 from cc_train.fit.pairs import PairBatch
@@ -26,32 +26,6 @@ from cc_train.fit.pairs import PairBatch
 RIDGES = tuple(10.0 ** (exponent / 2) for exponent in range(-14, 1))
 SHRINKAGES = (*(10.0 ** (exponent / 2) for exponent in range(-2, 9)), math.inf)
 DEFAULT_RIDGE = 1e-3
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What to fit on, and how.
-
-    Args:
-        max_pairs: prompt pairs used at most, spread evenly over the languages. The paper fits its one matrix on about
-            1,000; three times that leaves each of up to 26 languages about 100.
-        min_pairs: fitted pairs from which a language gets its own matrix.
-        held_out: share of the pairs kept for the report.
-        ridge: of ``global``, as a share of the mean of the normal equations' diagonal; None to choose it by
-            cross-validation.
-        shrinkage: the strength, in pairs, that pulls a language's matrix towards ``global``. Infinite fits ``global``
-            only, and None chooses it on pairs left out.
-        rank: the highest rank of a matrix; None for no bound.
-        folds: parts of the pairs that cross-validation leaves out in turn.
-    """
-
-    max_pairs: int = 3000
-    min_pairs: int = 50
-    held_out: float = 0.1
-    ridge: float | None = None
-    shrinkage: float | None = None
-    rank: int | None = None
-    folds: int = 5
 
 
 class Transforms(Mapping[str, Tensor]):

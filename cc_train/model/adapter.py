@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-ADAPTER_DIRECTORY = "adapter"  # apart from config.json: transformers would load an adapter beside it unasked
+from cc_train.config.tuning import ADAPTER_DIRECTORY
+
 _PEFT_MODEL = "base_model.model."  # how PEFT names the model that it wraps
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 

@@ -19,8 +19,9 @@ from cc_core.files import json_bytes, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from cc_core.terminal.text import one_line
 from cc_train.config.parser import UsageError
+from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.activations import architecture_of
-from cc_train.model.adapter import ADAPTER_DIRECTORY, Adapter, merged, with_adapter
+from cc_train.model.adapter import Adapter, merged, with_adapter
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 

@@ -22,7 +22,7 @@ from cc_core.connection import Connection
 from cc_core.description import ConnectionConfig, architecture_named
 from cc_core.files import CheckpointError, json_bytes, read_json, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
-from cc_train.training.projection import PROJECTION_FILE
+from cc_train.model.projection import PROJECTION_FILE
 from cc_train.workspace import Workspace
 
 ENTRY_FILE = "cc_connection.json"

@@ -26,13 +26,13 @@ from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import Adapter
 from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
+from cc_train.model.projection import save_projection
 from cc_train.model.standalone import describe_base, save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
-from cc_train.training.projection import save_projection
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.training_bar import TrainingBar

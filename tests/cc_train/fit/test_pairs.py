@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cc_train.config.fit import FitSettings
 from cc_train.fit.least_squares import FitError
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
-from cc_train.fit.transforms import FitSettings
 from cc_train.model.activations import capture_at
 from tests.support.made_pairs import pair
 from tests.support.tiny import tiny_gemma3, tiny_llama

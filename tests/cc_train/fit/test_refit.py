@@ -11,8 +11,8 @@ import torch
 
 from cc_core.checkpoint import load_connection, save_connection
 from cc_train.commands.main import main
+from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
-from cc_train.training.projection import save_projection
 from tests.support.disk import files_of_at_most
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import TEMPLATE, WORDS, save_base, word_rows, write_rows

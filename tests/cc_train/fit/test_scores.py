@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_core.connection import Connection
+from cc_train.config.fit import FitSettings
 from cc_train.data.encoding import Example
 from cc_train.fit.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import AnswerLoss, Score, brief, score_transforms
-from cc_train.fit.transforms import FitSettings, fit_transforms
+from cc_train.fit.transforms import fit_transforms
 from cc_train.training.two_pass import TwoPassModel
 from tests.support.made_pairs import SIZE, pair
 from tests.support.tiny import HIDDEN, LAYERS, random_connection, tiny_llama

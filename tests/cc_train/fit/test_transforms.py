@@ -13,9 +13,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cc_train.config.fit import FitSettings
 from cc_train.fit.least_squares import FitError
 from cc_train.fit.pairs import PairBatch
-from cc_train.fit.transforms import FitSettings, Transforms, fit_transforms
+from cc_train.fit.transforms import Transforms, fit_transforms
 from tests.support.made_pairs import batches_of, matrix, pair
 
 
