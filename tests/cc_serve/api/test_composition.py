@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from vllm.entrypoints.launchers.app import build_app
 from vllm.v1.engine.exceptions import EngineDeadError
 
+import cc_serve.api
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.middleware.drain import Drain
@@ -44,6 +45,14 @@ def client(app: FastAPI) -> TestClient:
 
 def test_who_is_not_let_in_learns_nothing(client: TestClient) -> None:
     assert client.post("/v1/completions", json=UNKNOWN, headers={"Authorization": "Bearer no"}).status_code == 401
+
+
+def test_the_timeline_tells_the_middleware_in_their_order(app: FastAPI) -> None:
+    modules = [middleware.cls.__module__ for middleware in app.user_middleware]  # type: ignore[attr-defined]
+    ours = [module.removeprefix("cc_serve.api.") for module in modules if module.startswith("cc_serve.")]
+    assert len(ours) == 5
+    places = [str(cc_serve.api.__doc__).index(f"`{module}`") for module in ["middleware.observe", *ours]]
+    assert places == sorted(places)
 
 
 def test_browsers_can_read_a_refusal(client: TestClient, drain: Drain) -> None:
