@@ -103,8 +103,10 @@ def _print(findings: Findings, console: Console) -> None:
         problems["the prompt loses its beginning"] = findings.truncated
     for what, names in sorted(problems.items(), key=lambda item: -len(item[1])):
         more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
-        console.print(f"{len(names):>7} {escape(what)}", highlight=False)
-        console.print(f"        {escape(', '.join(names[:_EXAMPLES]))}{more}", highlight=False, style="dim")
+        console.print(f"{len(names):>7} {escape(what)}", highlight=False, soft_wrap=True)
+        # The terminal may wrap a row's name; a break of ours inside a path could not be copied.
+        examples = f"        {escape(', '.join(names[:_EXAMPLES]))}{more}"
+        console.print(examples, highlight=False, soft_wrap=True, style="dim")
     if findings.unconnected:
         console.print("All rows are in English, and a connection is for other languages: add rows in them.")
     elif not problems:
