@@ -5,6 +5,8 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# The fast tests, a process on each core with one thread: more threads than cores stand in one another's way.
+PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast --numprocesses logical --maxprocesses 8
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
 .PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser deepspeed \
@@ -34,13 +36,13 @@ test: $(INSTALLED)
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-	$(BIN)/pytest -m fast --cov --cov-report=
+	$(PYTEST_FAST) --cov --cov-report=
 	$(BIN)/pytest -m "not fast"
 endif
 
 # The tests that need no engine, no server, no training and no other program; tests/conftest.py says which do.
 test-fast: $(INSTALLED)
-	$(BIN)/pytest -m fast $(TESTS)
+	$(PYTEST_FAST) $(TESTS)
 
 # Format, style, spelling, types, and which package may import which.
 lint: $(INSTALLED)
