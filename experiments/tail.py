@@ -20,7 +20,7 @@ from transformers import DynamicCache, PreTrainedModel
 from cc_train.data.batches import IGNORED, pad_right
 from cc_train.data.encoding import Example
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
-from cc_train.model.answer_head import output_embeddings
+from cc_train.model.answer_head import head_only_at, output_embeddings
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,19 @@ def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, t
     positions = tails.mask.sum(1, keepdim=True) + offsets
     mask = torch.cat([tails.mask, torch.ones_like(ids)], dim=1)
     anchors = torch.zeros(len(ids), dtype=torch.long)
-    with nullcontext() if vector is None else connected_at(model, anchors, vector):
-        hidden = model.model(
+    real = targets != IGNORED
+    with (
+        nullcontext() if vector is None else connected_at(model, anchors, vector),
+        head_only_at(model, *real.nonzero(as_tuple=True)),
+    ):
+        output = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=DynamicCache(tails.cache),
             use_cache=True,
-        ).last_hidden_state
-    real = targets != IGNORED
-    logits = output_embeddings(model)(hidden[real]).float()
+        )
+    logits = output.logits[0].float()
     out = torch.zeros(targets.shape, dtype=torch.float32)
     return out.masked_scatter(real, F.cross_entropy(logits, targets[real], reduction="none"))
 

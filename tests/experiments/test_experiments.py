@@ -36,7 +36,13 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(params=[tiny_llama, tiny_gemma3], ids=["llama", "gemma 3"])
+def softcapped() -> PreTrainedModel:
+    model = tiny_gemma3()
+    model.config.final_logit_softcapping = 3.0
+    return model
+
+
+@pytest.fixture(params=[tiny_llama, tiny_gemma3, softcapped], ids=["llama", "gemma 3", "softcapped"])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return request.param().eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
     """Random weights, large enough that greedy choices are far apart."""
     torch.manual_seed(seed)
-    model: PreTrainedModel = getattr(transformers, architecture)(CONFIGS[architecture])
+    model: PreTrainedModel = getattr(transformers, architecture)(deepcopy(CONFIGS[architecture]))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
