@@ -159,9 +159,11 @@ class Engine:
 @contextmanager
 def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
     """Start vLLM on a checkpoint in fp32, and end it."""
+    import torch
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
 
+    threads = torch.get_num_threads()
     defaults = {"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False}
     with mock.patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}):
         llm = LLM(str(checkpoint), **defaults | options)
@@ -173,6 +175,7 @@ def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
             del llm
             gc.collect()
             cleanup_dist_env_and_memory()
+            torch.set_num_threads(threads)  # vLLM serves with fewer, and sums in another order train other bytes
 
 
 @pytest.fixture(autouse=True)

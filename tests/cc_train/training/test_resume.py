@@ -140,7 +140,10 @@ def test_killed_while_it_saves_it_leaves_the_checkpoint_before(base: Path, rows:
     options = ("--max-steps", "6", "--save-strategy", "steps", "--save-steps", "2", "--save-total-limit", "1")
     assert main(arguments(base, rows, tmp_path / "whole", *options)) == 0
     given = arguments(base, rows, tmp_path / "killed", *options)
-    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, *given], check=False, capture_output=True)
+    # With another number of threads, sums in another order would end in other bytes.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    program = [sys.executable, "-c", KILLED_WHILE_SAVING, *given]
+    killed = subprocess.run(program, check=False, capture_output=True, env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     left = unfinished_checkpoints(tmp_path / "killed")
     assert [path.name for path in left] == ["checkpoint-2"]
