@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_what_is_done(server: Server, data: Path, tmp_path: Path) -
     process = subprocess.Popen(
         [sys.executable, "-m", "cc_train.commands.main", *arguments], stderr=subprocess.PIPE, text=True, env=os.environ
     )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while time.monotonic() < end and not ((output / "answers.jsonl").exists() and len(answers(output)) > 1):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
