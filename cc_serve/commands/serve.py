@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cc_core.terminal.exit_codes import FAILURE, INTERRUPTED
+from cc_core.terminal.interrupts import interrupts_kept
 from cc_serve.commands.command import Commands, refuse
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.config.keys import take_environment_keys
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.checked import checked_description
 from cc_serve.process.garbage import collect_rarely
-from cc_serve.process.interrupts import Interrupts
 from cc_serve.process.logs import VERBOSE, set_up_logs
 from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase
 from cc_serve.process.progress import StartProgress, ready_message
@@ -101,20 +101,16 @@ def run(options: argparse.Namespace) -> int:
     verbose = any(flag in VERBOSE for flag in options.vllm_flags)
     vllm_flags = [flag for flag in options.vllm_flags if flag not in VERBOSE]
     # Rewriting the last line would spoil vLLM's own lines.
-    with StartProgress(live=False if verbose else None) as progress, Interrupts() as interrupts:
+    with StartProgress(live=False if verbose else None) as progress:
         try:
-            return _start(options.checkpoint, vllm_flags, verbose, progress, interrupts)
-        except BaseException:
-            if not interrupts.seen:
-                raise
+            return _start(options.checkpoint, vllm_flags, verbose, progress)
+        except KeyboardInterrupt:
             progress.finish()
             print("cc-serve: interrupted before it was ready", file=sys.stderr)
             return INTERRUPTED
 
 
-def _start(
-    checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: StartProgress, interrupts: Interrupts
-) -> int:
+def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: StartProgress) -> int:
     set_up_logs(verbose)
     collect_rarely()
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -131,9 +127,8 @@ def _start(
         progress.finish()
         return refuse(error)
     enter_phase(IMPORT)
-    from cc_serve.api.server import EngineFailedError, StartError, serve
-
-    interrupts.raise_if_seen()
+    with interrupts_kept():
+        from cc_serve.api.server import EngineFailedError, StartError, serve
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
         message = ready_message(address, model, router.connected, progress.finish(), playground=playground)
