@@ -32,7 +32,8 @@ run: $(INSTALLED)
 # All tests. The fast ones come first and print how much of the code they run; coverage would slow the others by half.
 # After `make triton`, the engine's main tests run once more under vLLM's V2 model runner.
 # Some of them: `make test TESTS=tests/cc_train`.
-V2_TESTS := $(patsubst %,tests/cc_serve/engine/test_%.py,exactness schedules async features)
+V2_TESTS := tests/cc_serve/engine/test_exactness.py tests/cc_serve/engine/test_schedules.py \
+    tests/cc_serve/engine/test_async.py tests/cc_serve/engine/test_features.py
 test: $(INSTALLED)
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
