@@ -35,7 +35,7 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
         verbose: whether more than errors is logged.
 
     Raises:
-        ValueError, TypeError: flags cannot be combined.
+        ValueError, TypeError: flags or settings of the environment cannot be honoured.
     """
     cli_env_setup()  # type: ignore[no-untyped-call]
     set_environment()
