@@ -25,6 +25,6 @@ from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
 
 try:
-    from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup  # type: ignore[import-not-found]
+    from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup
 except ImportError:  # where vLLM 0.32 has it
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
