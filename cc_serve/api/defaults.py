@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cc_serve.api.vllm import current_platform
 from cc_serve.process.cpu import KV_CACHE_BYTES, has_bfloat16
+from cc_serve.process.model_runner import asked_runner
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ class ServeDefaults:
 
 
 def set_environment() -> None:
-    """Settings that vLLM reads from the environment only; what the user has set stays."""
-    # vLLM chooses V2 on GPUs, where neither runner's connection has been tried; only V1's has passed all tests on CPUs.
-    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
+    """Settings that vLLM reads from the environment only; what the user has set stays.
+
+    Raises:
+        ValueError: the user has set something that cannot be honoured.
+    """
+    asked_runner()
     if current_platform.is_cpu():
         # On a CPU vLLM 0.32 saves an ahead-of-time artifact that it cannot load (no attribute "finalize_loading"), and
         # so compiles at each start; without it, Inductor's own cache serves.

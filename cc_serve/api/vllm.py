@@ -12,7 +12,6 @@ from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
-from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
 from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
 from vllm.exceptions import VLLMClientError as VLLMClientError
 from vllm.exceptions import VLLMValidationError as VLLMValidationError
@@ -24,3 +23,8 @@ from vllm.sampling_params import SamplingParams as SamplingParams
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
+
+try:
+    from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup
+except ImportError:  # where vLLM 0.32 has it
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup

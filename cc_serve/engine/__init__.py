@@ -16,5 +16,6 @@ A connected request, from its argument to its first token:
 9. The next step runs the anchor once more: its mark is inject, `model` adds the vector behind layer 0's FFN, and the
    anchor's KV entry is overwritten. The token sampled here is the answer's first; the rest is ordinary decoding.
 
-A preempted request starts over at step 3.
+A preempted request starts over at step 3. Apart from that, `zeroing` has vLLM clear each block of the KV cache before
+it is used again.
 """

@@ -14,6 +14,7 @@ from cc_core.description import ConnectionDescription
 from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import require_admission
 from cc_serve.process.checked import checked_description
+from cc_serve.process.model_runner import RUNNER
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -130,7 +131,7 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
             vllm_config.speculative_config is not None
             and vllm_config.speculative_config.method not in ("ngram", "ngram_gpu")
         ),
-        "the V2 model runner without Triton: unset VLLM_USE_V2_MODEL_RUNNER": (
+        f"the V2 model runner without Triton: unset {RUNNER} and what needs V2, as --watermark-config does": (
             vllm_config.use_v2_model_runner and not HAS_TRITON
         ),
         "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,

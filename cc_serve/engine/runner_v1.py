@@ -47,6 +47,12 @@ class ConnectedGPUModelRunner(ConnectionRunnerMixin, GPUModelRunner):
 class ConnectedCPUModelRunner(ConnectionRunnerMixin, CPUModelRunner):
     """vLLM's V1 CPU runner with connections."""
 
+    def _zero_block_ids(self, block_ids: list[int]) -> None:
+        # vLLM's own leaves out layers with sliding windows.
+        for blocks in self.kv_caches:
+            for block_id in block_ids:
+                blocks[block_id].zero_()
+
     @torch.inference_mode()
     def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
         # A seeded request's generator must not advance for a discarded token. vLLM rewinds its offset,

@@ -19,6 +19,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
@@ -26,6 +27,7 @@ from cc_serve.engine.admission import unknown_connection
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
+from cc_serve.engine.zeroing import ZeroedCacheConfig
 from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT
 
 logger = init_logger(__name__)
@@ -98,8 +100,8 @@ class PrivateTail:
 class ConnectionSchedulerMixin(Scheduler):
     """Marks capture and inject steps; over vLLM's sync or async scheduler."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, vllm_config: VllmConfig, kv_cache_config: KVCacheConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(vllm_config, ZeroedCacheConfig.of(kv_cache_config), *args, **kwargs)
         self._settings = EngineConnection.of(self.vllm_config)
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from vllm.config import CompilationMode
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.outputs import AsyncModelRunnerOutput
 from vllm.v1.worker import cpu_worker
 from vllm.v1.worker.cpu_worker import CPUWorker
@@ -17,6 +18,7 @@ from cc_serve.engine.layer_choices import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import marks_of
 from cc_serve.engine.model import ConnectedModelMixin
 from cc_serve.engine.runner_v1 import ConnectedCPUModelRunner, ConnectedGPUModelRunner
+from cc_serve.engine.zeroing import ZeroedCacheConfig
 from cc_serve.process.phases import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, enter_phase
 
 
@@ -48,10 +50,10 @@ class ConnectedWorkerMixin(Worker):
         enter_phase(WARM_UP if self.compilation_config.mode == CompilationMode.NONE else COMPILE)
         return super().determine_available_memory()
 
-    def initialize_from_config(self, *args: Any, **kwargs: Any) -> None:
+    def initialize_from_config(self, kv_cache_config: KVCacheConfig) -> None:
         """Allocate the KV cache."""
         enter_phase(CACHE)
-        super().initialize_from_config(*args, **kwargs)
+        super().initialize_from_config(ZeroedCacheConfig.of(kv_cache_config))
 
     def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
         """Run the step's forward pass, and decide on what it captured."""

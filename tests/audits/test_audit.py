@@ -31,6 +31,8 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         "made_up_library.trainer:Trainer.save(self, model, trial)",
         "made_up_library.trainer:Trainer.save(self, model, ...)",
+        "made_up_library.trainer:moved_away() or made_up_library.new_home:moved_away()",
+        "made_up_library.new_home:moved_away() or made_up_library.a_newer_home:moved_away()",
         "made_up_library.trainer:Trainer has self.best =",
         "made_up_library.compiled has import made_up",  # read, not imported
     ],
@@ -58,6 +60,10 @@ def test_what_stayed_is_silent(library: Path, line: str) -> None:
         ),
         (
             "made_up_library.trainer:moved_away()",
+            "made_up_library 5.0: made_up_library.trainer:moved_away is gone; now in made_up_library.new_home",
+        ),
+        (
+            "made_up_library.trainer:moved_away() or made_up_library.removed:moved_away()",
             "made_up_library 5.0: made_up_library.trainer:moved_away is gone; now in made_up_library.new_home",
         ),
         (

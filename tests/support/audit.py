@@ -3,6 +3,7 @@
 A table, `tests/audits/tables/LIBRARY.txt`, has one entry a line:
 
 - ``module:name(parameters)``: a callable and its parameters in order. ``...`` stands for others that we do not pass.
+- ``... or ...``: two of the first form, where two releases have one callable in two places.
 - ``module:name has TEXT``: the source of that class or function contains the text.
 - ``module has TEXT``: the same for a module's file, which is read and not imported.
 """
@@ -16,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -30,7 +31,7 @@ from tests.support.own_code import ROOT, files_that_name
 TABLES = ROOT / "tests" / "audits" / "tables"
 NOT_LOOKED_AT = "cannot be looked at"
 _REST = "..."
-_CALLABLE = re.compile(r"([\w.]+:[\w.]+)\(([\w, .]*)\)")
+_CALLABLE = re.compile(r"([\w.]+:[\w.]+)\(([\w, .]*)\)(?: or (.+))?")
 _SOURCE = re.compile(r"([\w.:]+) has (.+)")
 _MOST_PLACES = 3
 
@@ -45,11 +46,15 @@ class NotLookedAtError(MovedError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a table: a callable with its ``parameters``, or a ``text`` in the symbol's source."""
+    """One line of a table: a callable with its ``parameters``, or a ``text`` in the symbol's source.
+
+    ``elsewhere`` is the place that the callable has in another release.
+    """
 
     symbol: str
     parameters: tuple[str, ...] | None = None
     text: str | None = None
+    elsewhere: Entry | None = None
 
     @classmethod
     def parse(cls, line: str) -> Entry:
@@ -57,13 +62,14 @@ class Entry:
         if match := _SOURCE.fullmatch(line):
             return cls(match[1], text=match[2])
         if match := _CALLABLE.fullmatch(line):
-            return cls(match[1], tuple(name.strip() for name in match[2].split(",") if name.strip()))
+            parameters = tuple(name.strip() for name in match[2].split(",") if name.strip())
+            return cls(match[1], parameters, elsewhere=cls.parse(match[3]) if match[3] else None)
         raise ValueError(f"{line!r} is neither 'module:name(parameters)' nor 'module:name has TEXT'")
 
     def __str__(self) -> str:
         if self.parameters is None:
             return f"{self.symbol} has {self.text}"
-        return f"{self.symbol}({', '.join(self.parameters)})"
+        return f"{self.symbol}({', '.join(self.parameters)}){f' or {self.elsewhere}' if self.elsewhere else ''}"
 
     @property
     def library(self) -> str:
@@ -103,7 +109,12 @@ def moved(what: str = "") -> Iterator[None]:
 
 def check(entry: Entry) -> None:
     """Raises `MovedError` where the library no longer has what the entry says."""
-    if entry.parameters is not None:
+    if entry.elsewhere is not None:
+        try:
+            check(entry.elsewhere)
+        except MovedError:
+            check(replace(entry, elsewhere=None))
+    elif entry.parameters is not None:
         _check_callable(entry, entry.parameters)
     elif ":" in entry.symbol:
         _check_source(entry, _source(entry.symbol))

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 VARIABLE: Final = "VLLM_USE_V2_MODEL_RUNNER"
 V2: Final = os.environ.get(VARIABLE) == "1"
+Example = TypeVar("Example")
 SHIM: Final = Path(__file__).parent / "triton_on_cpu"
+
+
+def fewer(examples: int) -> int:
+    """How many of a test's many examples run: under V2 a fifth, since Triton interprets its kernels."""
+    return max(1, examples // 5) if V2 else examples
+
+
+def thinned(examples: Sequence[Example], step: int = 2) -> Sequence[Example]:
+    """A test's many examples; under V2 only every ``step``-th of them."""
+    return examples[:: step if V2 else 1]
 
 
 def environment_of(runner: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ Parse = Callable[..., Namespace]
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
     with mock.patch.dict(os.environ):
+        os.environ.pop("VLLM_USE_V2_MODEL_RUNNER", None)
         yield
 
 
@@ -38,7 +39,7 @@ def test_defaults(parse: Parse) -> None:
     assert parsed.served_model_name == ["my-model"]
     assert parsed.shutdown_timeout == 30
     assert parsed.port == 8000
-    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "0"
+    assert "VLLM_USE_V2_MODEL_RUNNER" not in os.environ  # the choice is vLLM's
     assert os.environ["VLLM_USE_AOT_COMPILE"] == "0"
 
 
@@ -75,10 +76,17 @@ def test_a_gpu_keeps_vllms_defaults(parse: Parse) -> None:
     assert "VLLM_USE_AOT_COMPILE" not in os.environ
 
 
-def test_the_users_environment_stays(parse: Parse) -> None:
-    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"
+@pytest.mark.parametrize("runner", ["0", "1"])
+def test_the_users_environment_stays(parse: Parse, runner: str) -> None:
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = runner
     parse()
-    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "1"
+    assert os.environ["VLLM_USE_V2_MODEL_RUNNER"] == runner
+
+
+def test_a_model_runner_that_there_is_not(parse: Parse) -> None:
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "v2"
+    with pytest.raises(ValueError, match="VLLM_USE_V2_MODEL_RUNNER='v2' is no model runner: unset it"):
+        parse()
 
 
 @pytest.mark.parametrize(

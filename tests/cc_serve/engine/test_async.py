@@ -24,6 +24,7 @@ from tests.cc_serve.engine.conftest import (
     start_small_engine,
 )
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
+from tests.support.runners import fewer, thinned
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +35,13 @@ def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
 
 
 def test_mixed_batch(engine: Engine) -> None:
-    jobs = [Job(prompt(length, length), name) for length in LENGTHS for name in CONNECTIONS]
+    jobs = [Job(prompt(length, length), name) for length in thinned(LENGTHS) for name in CONNECTIONS]
     assert engine.compare(jobs) < 1e-3
     assert engine.compare(jobs) < 1e-3
 
 
 def test_preempted_requests_start_over(engine: Engine) -> None:
-    jobs = [Job(prompt(200 + i, 40 + i), CONNECTIONS[i % 3], max_tokens=60) for i in range(24)]
+    jobs = [Job(prompt(200 + i, 40 + i), CONNECTIONS[i % 3], max_tokens=60) for i in thinned(range(24))]
     before = engine.counter("vllm:num_preemptions")
     assert engine.compare(jobs) < 1e-3
     assert engine.counter("vllm:num_preemptions") > before
@@ -57,7 +58,7 @@ def test_preemption_for_want_of_memory(engine: Engine, arrival: int, phase: Phas
     schedules.test_preemption_for_want_of_memory(engine, arrival, phase)
 
 
-@random_schedules(20)
+@random_schedules(fewer(20))
 def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
     play(engine, arrivals, preempt_at, limits)
 

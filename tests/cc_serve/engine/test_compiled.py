@@ -12,6 +12,7 @@ from cc_serve.engine.scheduler import Phase
 from tests.cc_serve.engine import test_schedules as schedules
 from tests.cc_serve.engine.conftest import Engine, start_small_engine
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
+from tests.support.runners import fewer
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,6 @@ def test_preemption_in_each_phase(engine: Engine, step: int, phase: Phase) -> No
     schedules.test_preemption_in_each_phase(engine, step, phase)
 
 
-@random_schedules(20)
+@random_schedules(fewer(20))
 def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
     play(engine, arrivals, preempt_at, limits)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_engine
+from tests.support.runners import thinned
 from tests.support.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 
 
@@ -30,7 +31,7 @@ def test_prefix_cache_is_shared_before_the_anchor_and_private_behind(engine: Eng
 
 
 def test_preempted_requests_start_over(engine: Engine) -> None:
-    jobs = [Job(prompt(200 + i, 40 + i), CONNECTIONS[i % 3], max_tokens=60) for i in range(24)]
+    jobs = [Job(prompt(200 + i, 40 + i), CONNECTIONS[i % 3], max_tokens=60) for i in thinned(range(24))]
     before = engine.counter("vllm:num_preemptions")
     assert engine.compare(jobs) < 1e-3
     assert engine.counter("vllm:num_preemptions") > before
@@ -84,7 +85,7 @@ def test_gemma3_compiled(tmp_path: Path) -> None:
     """Sliding windows, a norm between MLP and residual, and torch.compile."""
     checkpoint = save_checkpoint(tmp_path, tiny_gemma3(), random_connection(["global", "sw"]), ["sw"])
     with start_engine(checkpoint, block_size=BLOCK, max_num_seqs=16, max_num_batched_tokens=CHUNK) as engine:
-        jobs = [Job(prompt(900 + length, length), name) for length in LENGTHS for name in CONNECTIONS]
+        jobs = [Job(prompt(900 + length, length), name) for length in thinned(LENGTHS) for name in CONNECTIONS]
         assert engine.compare(jobs) < 1e-3
         assert engine.compare(jobs) < 1e-3
 
@@ -93,7 +94,7 @@ def test_llama_compiled_with_an_earlier_anchor(tmp_path: Path) -> None:
     connection = random_connection(["global"], anchor_offset=-3)
     checkpoint = save_checkpoint(tmp_path, tiny_llama(), connection, ["sw"])
     with start_engine(checkpoint, block_size=BLOCK, max_num_seqs=16, max_num_batched_tokens=CHUNK) as engine:
-        jobs = [Job(prompt(length, length), name) for length in LENGTHS[2:] for name in CONNECTIONS[:2]]
+        jobs = [Job(prompt(length, length), name) for length in thinned(LENGTHS[2:]) for name in CONNECTIONS[:2]]
         assert engine.compare(jobs) < 1e-3
         too_short = engine.run([Job(prompt(1, 2), "global")])[0].outputs[0]
         assert too_short.finish_reason == "error"

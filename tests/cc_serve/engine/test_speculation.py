@@ -13,6 +13,7 @@ import pytest
 
 from tests.cc_serve.engine.conftest import CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
+from tests.support.runners import fewer
 
 NGRAM = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_min": 1, "prompt_lookup_max": 3}
 
@@ -29,6 +30,6 @@ def test_drafts_are_accepted_and_answers_stay_the_references(engine: Engine) -> 
     assert engine.counter("vllm:spec_decode_num_accepted_tokens") > 0
 
 
-@random_schedules(30)
+@random_schedules(fewer(30))
 def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
     play(engine, arrivals, preempt_at, limits)

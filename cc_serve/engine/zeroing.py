@@ -1,0 +1,29 @@
+"""Blocks of the KV cache are zeroed before they are used again, so that no request spoils a later one.
+
+Attention kernels read whole blocks, and give the positions that were not written yet the probability zero. Zero times
+NaN is NaN. So where one request left NaN in a block, its next owner answers NaN until the block is full. vLLM's own
+CPU kernel reads blocks that way, and so do FlashAttention 3 and 4 on GPUs.
+
+vLLM can zero the blocks that a step allocates, and does for models whose state is read before it is written. A
+connected engine always has it done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from vllm.v1.kv_cache_interface import KVCacheConfig
+
+
+class ZeroedCacheConfig(KVCacheConfig):
+    """A cache whose blocks are zeroed when they are allocated: the scheduler lists them, the worker zeroes them."""
+
+    @classmethod
+    def of(cls, config: KVCacheConfig) -> ZeroedCacheConfig:
+        """The same cache as ``config``'s."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(config)})
+
+    @property
+    def needs_kv_cache_zeroing(self) -> bool:
+        """True, whatever the model."""
+        return True
