@@ -67,12 +67,17 @@ def load_examples(
     return examples, skipped
 
 
-def require_connected(examples: Sequence[Example]) -> None:
-    """Raise `DataError` if every row is English: English is served without a connection."""
+def require_connected(examples: Sequence[Example], otherwise: str) -> None:
+    """Raise `DataError` if every row is English: connection and alignment are for other languages.
+
+    Args:
+        examples: the rows.
+        otherwise: what to do instead of adding rows in other languages, for the message.
+    """
     if not any(example.row.connected for example in examples):
         raise DataError(
-            f"all {len(examples)} rows are in English, and a connection is for other languages; "
-            "add rows in them, or train without a connection (--method sft)"
+            f"all {len(examples)} rows are in English, and a connection, or an alignment, is for other languages; "
+            f"add rows in them, or {otherwise}"
         )
 
 
