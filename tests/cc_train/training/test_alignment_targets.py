@@ -99,6 +99,6 @@ def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
         yield [0, 1], torch.ones(2, LAYERS, HIDDEN)
 
     targets = made(examples(TEXTS), tmp_path)
+    targets.allocate()
     with files_of_at_most(100), pytest.raises(OSError, match="too large"):
-        targets.allocate()
         targets.write(batches())
