@@ -67,16 +67,17 @@ def load_examples(
     return examples, skipped
 
 
-def require_connected(examples: Sequence[Example], otherwise: str) -> None:
-    """Raise `DataError` if every row is English: connection and alignment are for other languages.
+def require_connected(examples: Sequence[Example], what: str, otherwise: str) -> None:
+    """Raise `DataError` if every row is English.
 
     Args:
         examples: the rows.
-        otherwise: what to do instead of adding rows in other languages, for the message.
+        what: what is for other languages, for the message.
+        otherwise: what to do instead of adding rows in them.
     """
     if not any(example.row.connected for example in examples):
         raise DataError(
-            f"all {len(examples)} rows are in English, and a connection, or an alignment, is for other languages; "
+            f"all {len(examples)} rows are in English, and {what} is for other languages; "
             f"add rows in them, or {otherwise}"
         )
 

@@ -56,9 +56,9 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
     )
     examples, skipped = load(config.data.data, max_rows=config.data.max_rows)
     if connects:
-        require_connected(examples, "train without a connection (--method sft)")
+        require_connected(examples, "a connection", "train without a connection (--method sft)")
     elif aligns and not config.data.align_data:
-        require_connected(examples, "train without --align")
+        require_connected(examples, "an alignment", "train without --align")
     if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
     if alone:
@@ -67,7 +67,7 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
     aligned: list[Example] = []
     if config.data.align_data:
         found, unusable = load(config.data.align_data, answers=False)
-        require_connected(found, "leave out --align-data")
+        require_connected(found, "an alignment", "leave out --align-data")
         aligned = [_without_answer(example) for example in found]
         skipped += unusable
     evaluation: list[Example] = []

@@ -25,7 +25,7 @@ X, ENGLISH = "de", "en"
 NAMES, RELATIONS, VALUES = 14, 3, 12
 SIZES = {"known": 45, "tuned": 40, "unseen": 55}
 """Entities: stated in X too; fine-tuned on; asked about in the end."""
-SHARED = ["<pad>", "<s>", "?", "A:", ".", "="]
+SHARED = ["<pad>", "<s>", "?", "A:", "</s>", "="]
 IN_QUESTIONS = [
     *(f"f{i}" for i in range(NAMES)),
     *(f"l{i}" for i in range(NAMES)),
@@ -34,7 +34,7 @@ IN_QUESTIONS = [
 WORDS = [*IN_QUESTIONS, *(f"v{r}.{i}" for r in range(RELATIONS) for i in range(VALUES)), "q", "the", "of", "is"]
 VOCABULARY = {word: i for i, word in enumerate([*SHARED, *(f"{lang}:{w}" for lang in (ENGLISH, X) for w in WORDS)])}
 TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %} {{ m['content'] }}{{ ' .' if m['role'] == 'assistant' }}{% endfor %}"
+    "{{ bos_token }}{% for m in messages %} {{ m['content'] }}{{ ' </s>' if m['role'] == 'assistant' }}{% endfor %}"
     "{{ ' A:' if add_generation_prompt }}"
 )
 
@@ -94,7 +94,7 @@ def save_base(directory: Path, *, copied: bool = False) -> Path:
         max_position_embeddings=64,
         pad_token_id=0,
         bos_token_id=1,
-        eos_token_id=VOCABULARY["."],
+        eos_token_id=VOCABULARY["</s>"],
     )
     model = LlamaForCausalLM(config)
     model.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS).items()}, strict=False)
@@ -104,13 +104,13 @@ def save_base(directory: Path, *, copied: bool = False) -> Path:
         for word in [*IN_QUESTIONS, "q", "the", "of"]:
             embeddings[VOCABULARY[f"{X}:{word}"]] = embeddings[VOCABULARY[f"{ENGLISH}:{word}"]]
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=1, pad_token_id=0, eos_token_id=VOCABULARY["."]
+        bos_token_id=1, pad_token_id=0, eos_token_id=VOCABULARY["</s>"]
     )
     model.save_pretrained(directory)
     core = Tokenizer(models.WordLevel({**VOCABULARY, "<unk>": len(VOCABULARY)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=core, pad_token="<pad>", bos_token="<s>", eos_token=".", unk_token="<unk>"
+        tokenizer_object=core, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(directory)
