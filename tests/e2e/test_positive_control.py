@@ -156,8 +156,8 @@ def test_the_connection_as_served_beats_fine_tuning(connected: Asked, tuned: Sco
 
 def test_what_is_scored_is_what_the_reference_serves(connected: Asked) -> None:
     """The engine's tests hold the engine to it, token for token."""
-    expected = connected.served().argmax(dim=-1).tolist()
-    found = [connected.reference.generate(prompt, GLOBAL, 1).tokens[0] for prompt in connected.prompts.tolist()]
+    expected = connected.served().argmax(dim=-1)[:40].tolist()
+    found = [connected.reference.generate(prompt, GLOBAL, 1).tokens[0] for prompt in connected.prompts[:40].tolist()]
     assert found == expected
 
 
