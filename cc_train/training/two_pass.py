@@ -3,8 +3,8 @@
 Pass 1 runs the English prompt up to its anchor (step 1). Steps 2 and 3 choose one of its activations. Pass 2 runs the
 prompt and its answer, connected (step 4), and gives the loss. `cc_core.connection` defines the steps.
 
-With the alignment, which is ours (`cc_train.training.alignment`), the connected rows' own prompts run before pass 2,
-too: that would give their activations with the connection in them. All other rows' are taken from pass 2.
+With the alignment, which is ours (`cc_train.training.alignment`), pass 1 also runs the connected rows' own prompts:
+pass 2 would give their activations with the connection in them. All other rows' are taken from pass 2.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class TwoPassModel(nn.Module):
         rows = connected.nonzero().squeeze(1)
         if not len(rows):  # every parameter gets a gradient in every step, if only a zero
             if _distributed():
-                return None, None, self._unused(input_ids, known, aligns)
+                return None, None, self._unused(input_ids, known)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         if known is not None:
             return known[rows], None, 0.0
@@ -244,16 +244,15 @@ class TwoPassModel(nn.Module):
         lengths = anchors[rows] - self.anchor_offset
         prompts = input_ids[rows, : lengths.max()]
         is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
-        # Apart, since English takes fewer tokens than most languages, and would be padded.
-        return self.english_activations(ids, mask), self.english_activations(prompts, is_prompt), 0.0
+        both = self.english_activations(_stacked(ids, prompts), _stacked(mask, is_prompt))
+        given, own = both.chunk(2)
+        return given, own, 0.0
 
-    def _unused(self, input_ids: Tensor, activations: Tensor | None, aligns: bool) -> Tensor:
+    def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
         """A zero loss term that still runs the connection, so that every rank joins the collectives."""
         counts, ids = self._choices, input_ids[:1, : -self.anchor_offset]
         given = self.english_activations(ids, torch.ones_like(ids)) if activations is None else activations[:1]
         unused = 0.0 * self.choose(ids[:, 0], given).sum()
-        if aligns:
-            unused = unused + 0.0 * self.english_activations(ids, torch.ones_like(ids)).sum()
         self.chosen_layers, self._choices = None, counts
         return unused
 
@@ -280,6 +279,12 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
+
+
+def _stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Both ``[C, M]`` and ``[C, N]``, padded with zeros on the right to the longer, ``[2 C, max(M, N)]``."""
+    length = max(first.shape[1], second.shape[1])
+    return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])
 
 
 def _distributed() -> bool:

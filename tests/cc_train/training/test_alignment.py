@@ -120,7 +120,7 @@ def test_rows_without_an_answer_are_aligned_and_nothing_else(method: str) -> Non
 
 
 def test_the_connection_changes_later_layers_of_pass_two_and_not_layer_0() -> None:
-    """Why a connected row's own activations come from a pass of their own."""
+    """Why a connected row's own activations come from pass 1."""
     module, some = aligned(tiny_llama(), "cc"), [e for e in examples() if e.row.connected]
     batch, captures = batch_of(some), []
     vector = 5 * F.normalize(torch.randn(len(some), HIDDEN, generator=torch.Generator().manual_seed(1)), dim=-1)
