@@ -14,10 +14,11 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,8 @@ from rich.table import Table
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from cc_train.data.encoding import Example
+    from cc_train.training.alignment_targets import AlignmentTargets
     from cc_train.training.two_pass import TwoPassModel
 
 KINDS = {
@@ -35,10 +38,12 @@ KINDS = {
     "cc-whole": "CC, logits of every token",
     "connection": "CC, frozen base",
     "connection-again": "CC, frozen base, English every time",
+    "sft-align": "SFT, aligned",
+    "cc-align": "CC, aligned",
     "sft-lora": "SFT, LoRA",
     "cc-lora": "CC, LoRA",
 }
-BASELINES = {"cc": "sft", "cc-whole": "sft", "connection": "sft", "connection-again": "sft", "cc-lora": "sft-lora"}
+BASELINES = {kind: "sft" for kind in KINDS if kind != "sft" and not kind.endswith("lora")} | {"cc-lora": "sft-lora"}
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,15 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     decision = None
     if not kind.startswith("sft"):
         decision = ExtendedDecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
-    two_pass = TwoPassModel(model, decision).to(device).train()
+    aligns = kind.endswith("align")
+    two_pass = TwoPassModel(model, decision, align=float(aligns)).to(device).train()
     if kind == "cc-whole":
         _make_whole(two_pass)
     known = precompute_english(two_pass, examples, encoder.pad_id) if kind == "connection" else None
+    folder = ExitStack()
+    targets = None
+    if aligns:
+        targets = _targets(two_pass, examples, encoder.pad_id, Path(folder.enter_context(TemporaryDirectory())))
     optimizer = torch.optim.AdamW([p for p in two_pass.parameters() if p.requires_grad], lr=1e-5)
     dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
     while (number := pipe.recv()) is not None:
@@ -172,6 +182,8 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         if known is not None:
             batch["english_activations"] = known[of_rows.cpu()].to(device)
         start = time.perf_counter()
+        if targets is not None:
+            batch["alignment_targets"] = targets.of(of_rows.tolist()).to(device)
         two_pass(**batch)["loss"].backward()
         _wait(device)
         passes = time.perf_counter() - start
@@ -181,6 +193,20 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         _wait(device)
         pipe.send((time.perf_counter() - start, passes))
     pipe.send(_peak(device))
+    folder.close()
+
+
+def _targets(two_pass: TwoPassModel, examples: list[Example], pad_id: int, directory: Path) -> AlignmentTargets:
+    from cc_train.training.alignment_targets import AlignmentTargets
+    from cc_train.training.precompute import english_batches
+
+    config = two_pass.config
+    targets = AlignmentTargets(examples, directory, config.num_hidden_layers, config.hidden_size, -1)
+    targets.allocate()
+    targets.write(english_batches(two_pass, targets.prompts, pad_id))
+    targets.publish()
+    two_pass.layer_weights = targets.layer_weights()
+    return targets
 
 
 def _make_whole(two_pass: TwoPassModel) -> None:

@@ -22,7 +22,14 @@ ESSENTIAL: Final = {
     ),
     "how long": ("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
     "how": ("tuning", "learning_rate", "freeze_embeddings", "gradient_checkpointing", "bf16", "seed"),
-    "the method": ("method", "decision_learning_rate", "connection_scale", "gumbel_temperature", "anchor_offset"),
+    "the method": (
+        "method",
+        "align",
+        "decision_learning_rate",
+        "connection_scale",
+        "gumbel_temperature",
+        "anchor_offset",
+    ),
     "the fit, after training": ("fit_max_pairs", "fit_min_pairs", "fit_held_out"),
     "looking in on it": ("eval_data", "eval_strategy", "logging_steps", "save_strategy", "resume_from_checkpoint"),
 }

@@ -24,6 +24,13 @@ class DataArguments:
         default=None,
         metadata={"help": "Columns under another name: lang=language,instruction=question,output=answer."},
     )
+    align_data: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "More parallel prompts, which join the alignment only; needs --align. Rows as in --data, without "
+            "answers, or sentences in many languages, a field each, 'en' among them."
+        },
+    )
     eval_data: list[str] | None = field(
         default=None, metadata={"help": "Rows for evaluation during training; needs --eval-strategy."}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +38,13 @@ class MethodArguments:
             "square, and train this projection on; the Transform Matrices take it in. Not given: none, as in the paper."
         },
     )
+    align: float = field(
+        default=0.0,
+        metadata={
+            "help": "Weight of the alignment (ours, not the paper's): a loss that draws a prompt's own activations to "
+            "those that the model before the training has on its English parallel. 0: none. For --method sft too."
+        },
+    )
     anchor_offset: int = field(
         default=-1, metadata={"help": "The anchor's position, counted from the prompt's end; -1 is its last token."}
     )
@@ -47,6 +55,7 @@ class MethodArguments:
             (
                 ("--gumbel-temperature", not self.gumbel_temperature > 0, "must be above 0"),
                 ("--connection-scale", scale is not None and not scale > 0, "must be above 0"),
+                ("--align", not 0 <= self.align < math.inf, "must be 0 or more, and finite"),
                 ("--anchor-offset", self.anchor_offset > -1, "must be -1 or less"),
                 ("--decision-learning-rate", (self.decision_learning_rate or 0.0) < 0, "must be at least 0"),
             )

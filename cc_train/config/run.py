@@ -136,6 +136,12 @@ def _check(config: RunConfig) -> None:
                 alone and training.gradient_checkpointing,
                 "saves nothing with --tuning connection, which keeps activations of the answers only",
             ),
+            (
+                "--align",
+                alone and method.align > 0,
+                "changes nothing with --tuning connection, which leaves the prompts' own activations as they are",
+            ),
+            ("--align-data", bool(data.align_data) and not method.align, "goes with --align"),
             ("--learning-rate", (training.learning_rate or 0.0) < 0, "must be at least 0"),
             ("--per-device-train-batch-size", training.per_device_train_batch_size < 1, "must be at least 1"),
             ("--gradient-accumulation-steps", training.gradient_accumulation_steps < 1, "must be at least 1"),

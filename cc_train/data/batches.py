@@ -32,7 +32,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             "input_ids": np.concatenate([example.prompt, example.answer]),  # Trainer groups by its length
             "prompt_length": len(example.prompt),
             "english": example.english,
-            "connected": example.row.connected,
+            "connected": example.connected,
             "row": index,
         }
 

@@ -21,6 +21,11 @@ class Example:
     answer: np.ndarray
     english: np.ndarray
 
+    @property
+    def connected(self) -> bool:
+        """Whether the row is trained with the connection. Without an answer, it joins the alignment only."""
+        return self.row.connected and len(self.answer) > 0
+
 
 def encode_rows(
     rows: Iterable[Row], encoder: ChatEncoder, max_length: int, anchor_offset: int = ANCHOR_OFFSET

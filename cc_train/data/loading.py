@@ -67,12 +67,18 @@ def load_examples(
     return examples, skipped
 
 
-def require_connected(examples: Sequence[Example]) -> None:
-    """Raise `DataError` if every row is English: English is served without a connection."""
+def require_connected(examples: Sequence[Example], what: str, otherwise: str) -> None:
+    """Raise `DataError` if every row is English.
+
+    Args:
+        examples: the rows.
+        what: what is for other languages, for the message.
+        otherwise: what to do instead of adding rows in them.
+    """
     if not any(example.row.connected for example in examples):
         raise DataError(
-            f"all {len(examples)} rows are in English, and a connection is for other languages; "
-            "add rows in them, or train without a connection (--method sft)"
+            f"all {len(examples)} rows are in English, and {what} is for other languages; "
+            f"add rows in them, or {otherwise}"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cc_train.evaluation.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison, Difference
 from cc_train.evaluation.items import EvaluationError
+from cc_train.evaluation.measures.language import LINES, WORDS
 from cc_train.evaluation.scores import ALL, Cell
 from cc_train.evaluation.tasks import TASKS
 
@@ -26,12 +27,15 @@ _NAMES = {
     "rouge2": "ROUGE-2",
     "chrf": "chrF",
     "readable": "readable",
+    LINES: "lines in its language",
+    WORDS: "words in its script",
     "empty": "empty",
     "cut": "cut",
     "refused": "refused",
 }
 FIGURES_FILE = "figures.json"
 _NONE = "too few"
+_NOTHING = "–"
 _OF_ANSWERS = ("empty", "cut", "refused")  # shown only where one is above 0
 _GAINS = ("rows", "first", "second", "gain", "95 % interval", "p", "win / tie / loss")
 
@@ -67,7 +71,7 @@ def figures_markdown(system: Mapping[str, Any], figures: Figures) -> str:
                 str(cell.rows),
                 _percent(cell.judged.mean),
                 _ends(cell.judged),
-                *(_percent(cell.measures[m]) for m in measures),
+                *(_percent(cell.measures[m]) if m in cell.measures else _NOTHING for m in measures),
             ]
             for name, cell in cells.items()
         ]

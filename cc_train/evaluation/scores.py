@@ -13,6 +13,7 @@ from cc_core.names import ENGLISH
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.evaluation.measures.language import score_language
 from cc_train.evaluation.tasks import TASKS
 
 ROWS_FILE = "rows.jsonl"
@@ -28,8 +29,8 @@ class RowScore:
     Args:
         prompt: digest of the prompt: it tells whether two systems' rows are the same.
         item: what parallel rows share.
-        measures: the task's; and ``empty``, ``cut`` (the answer has as many tokens as were allowed) and ``refused``
-            (there is no answer).
+        measures: the task's; ``empty``, ``cut`` (the answer has as many tokens as were allowed) and ``refused``
+            (there is no answer); and those of `cc_train.evaluation.measures.language` that the answer tells.
     """
 
     key: str
@@ -52,7 +53,7 @@ class Cell:
     Args:
         rows: how many.
         judged: the mean of the task's metric, with its interval.
-        measures: means of all measures.
+        measures: means of all measures, each over the rows that have it; without those that none has.
     """
 
     rows: int
@@ -71,6 +72,7 @@ def score_rows(rows: Iterable[EvaluationRow], answers: Mapping[str, Answer]) -> 
             "cut": float(answer is not None and answer.finish_reason == "length"),
             "refused": float(answer is None),
         }
+        measures |= score_language(text, row.lang)
         scored.append(RowScore(row.key, row.task, row.lang, row.digest, row.item, measures))
     return scored
 
@@ -119,10 +121,12 @@ def cells(scores: Sequence[RowScore], seed: int = 0) -> dict[str, Cell]:
     for name, languages in scopes(scores).items():
         values = item_values(scores, (s.value for s in scores), languages)
         judged = interval(language_mean(values), resampled_means(values, seed=seed))
-        measures = {
-            measure: language_mean(item_values(scores, (s.measures[measure] for s in scores), languages))
-            for measure in scores[0].measures
-        }
+        measures: dict[str, float] = {}
+        for measure in dict.fromkeys(measure for score in scores for measure in score.measures):
+            there = [score for score in scores if score.lang in languages and measure in score.measures]
+            if there:
+                spoken = sorted({score.lang for score in there})
+                measures[measure] = language_mean(item_values(there, (s.measures[measure] for s in there), spoken))
         found[name] = Cell(int((~np.isnan(values)).sum()), judged, measures)
     return found
 

@@ -52,10 +52,14 @@ def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
 
 
 @contextmanager
-def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
+def capture_at(model: PreTrainedModel, positions: Tensor, *, alone: bool = True) -> Iterator[Capture]:
     """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside.
 
-    The last layer's FFN runs at the anchors only, since nothing reads its other outputs. Ignore what the pass returns.
+    Args:
+        model: makes the pass.
+        positions: the anchors, ``[B]``.
+        alone: nothing else is wanted of the pass: ignore what it returns, since the last layer's FFN runs at the
+            anchors only.
     """
     capture = Capture()
     rows = torch.arange(positions.shape[0], device=positions.device)
@@ -75,8 +79,9 @@ def capture_at(model: PreTrainedModel, positions: Tensor) -> Iterator[Capture]:
         *before, last = ffn_outputs(model, architecture_of(model))
         for module in before:
             record(capture.by_layer, module)
-        stack.callback(ffns(model)[-1].register_forward_pre_hook(anchors_only).remove)
-        record(capture.by_layer, last, only=True)
+        if alone:
+            stack.callback(ffns(model)[-1].register_forward_pre_hook(anchors_only).remove)
+        record(capture.by_layer, last, only=alone)
         yield capture
 
 

@@ -27,13 +27,13 @@ NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
 
 def load_base(
-    name: str, *, connects: bool, freezes: bool = False, freezes_embeddings: bool = False
+    name: str, *, captures: bool, freezes: bool = False, freezes_embeddings: bool = False
 ) -> tuple[PreTrainedModel, Any]:
     """The model to train, fp32, and its tokenizer.
 
     Args:
         name: the model's directory.
-        connects: whether a connection is trained on it.
+        captures: whether its FFN contributions are read.
         freezes: whether none of its weights is trained.
         freezes_embeddings: whether its input embeddings are not trained.
 
@@ -51,7 +51,7 @@ def load_base(
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
         raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
-    if connects:
+    if captures:
         base_architecture(architecture_of(model))
     if hasattr(model.config, CONNECTION_KEY):
         # A tuned checkpoint's own connection will not fit the new weights.

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cc_train.training.alignment_log import ALIGNMENT
 from cc_train.training.layer_counts import LAYERS
 
 _LOSSES = {
@@ -33,6 +34,9 @@ def run_charts(history: Sequence[Mapping[str, Any]], scores: Mapping[str, Any]) 
     losses = {name: _series(history, name) for name in ("loss", "eval_loss")}
     if any(steps for steps, _ in losses.values()):
         charts["loss"] = _lines(losses, "nats per answer token", {"loss": "training", "eval_loss": "evaluation"})
+    alignment = {ALIGNMENT: _series(history, ALIGNMENT)}
+    if alignment[ALIGNMENT][0]:
+        charts[ALIGNMENT] = _lines(alignment, "1: the English prompts' mean", {})
     rates = {"learning_rate": _series(history, "learning_rate")}
     if rates["learning_rate"][0]:
         charts["learning_rate"] = _lines(rates, "learning rate", {})

@@ -21,6 +21,7 @@ _LEFT_OUT = {
     "model",
     "data",
     "eval_data",
+    "align_data",
     "output_dir",
     "logging_dir",
     "resume_from_checkpoint",
@@ -29,7 +30,13 @@ _LEFT_OUT = {
 }
 
 
-def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: float) -> dict[str, Any]:
+def run_facts(
+    config: RunConfig,
+    rows: Mapping[str, int],
+    skipped: int,
+    loss: float,
+    alignment: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What was trained, on what: local files by name, hub datasets by full id.
 
     Args:
@@ -37,7 +44,10 @@ def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: fl
         rows: how many were trained on, by language.
         skipped: how many were not used.
         loss: mean training loss, nats per answer token.
+        alignment: ``weight``, the ``value`` that was logged last, and ``rows`` by language that only it was trained
+            on; None without.
     """
+    aligned = {} if alignment is None else {"alignment": _alignment(config, alignment)}
     return {
         "base_model": Path(config.model.model).name,
         "licence": base_licence(Path(config.model.model)),
@@ -45,9 +55,15 @@ def run_facts(config: RunConfig, rows: Mapping[str, int], skipped: int, loss: fl
         "rows": dict(rows),
         "skipped_rows": skipped,
         "training_loss": round(loss, 4),
+        **aligned,
         "options": _options(config),
         "versions": {name: version(name) for name in ("torch", "transformers")},
     }
+
+
+def _alignment(config: RunConfig, alignment: Mapping[str, Any]) -> dict[str, Any]:
+    data = config.data.align_data
+    return {**alignment, "data": named_sources(data)} if data else dict(alignment)
 
 
 def named_sources(given: Sequence[str]) -> list[str]:

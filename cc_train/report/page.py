@@ -16,6 +16,7 @@ from cc_train.report.facts import RUN_FILE, write_run_facts
 from cc_train.report.model_card import write_card
 from cc_train.report.rendering import render
 from cc_train.terminal.notes import Say
+from cc_train.training.alignment_log import ALIGNMENT
 
 REPORT_FILE = "report.html"
 PICTURES = "report"
@@ -23,6 +24,7 @@ STATE_FILE = "trainer_state.json"
 _TEMPLATE = "report.html.jinja"
 _TITLES = {
     "loss": "Loss",
+    ALIGNMENT: "Alignment (ours, not the paper's)",
     "learning_rate": "Learning rate",
     "layers": "Layers chosen, by language",
     "fit": "Fit of the Transform Matrices, on held-out pairs",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
 from torch import Tensor
@@ -16,8 +18,9 @@ from cc_train.data.encoding import Example
 from cc_train.data.sources import DataError
 from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
+from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
-from cc_train.training.precompute import MOST_BYTES, bytes_needed, precompute_english
+from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
 from cc_train.training.trainer import ConnectionTrainer
 from cc_train.training.two_pass import TwoPassModel
 
@@ -63,6 +66,7 @@ def make_trainer(
         temperature=method.gumbel_temperature,
         anchor_offset=method.anchor_offset,
         label_smoothing=training.label_smoothing_factor,
+        align=method.align,
     )
     try:
         return ConnectionTrainer(
@@ -106,6 +110,60 @@ def keep_english(
         return
     with progress("English prompts", len(examples), shown=shows_progress) as advance:
         trainer.english = precompute_english(model, examples, pad_id, advance)
+
+
+def keep_targets(
+    trainer: ConnectionTrainer, examples: list[Example], directory: Path, pad_id: int, *, shows_progress: bool
+) -> None:
+    """Compute the alignment's targets once, with the model as it is now, unless a run that is resumed has done so.
+
+    Every process of a parallel job must call this; they share the work.
+
+    Args:
+        trainer: gets the targets, if its model is aligned.
+        examples: its rows.
+        directory: holds the targets.
+        pad_id: fills batches.
+        shows_progress: whether a bar is drawn.
+
+    Raises:
+        DataError: the English prompts do not vary, or the directory holds the targets of other rows.
+        OSError: the targets cannot be written.
+    """
+    module, arguments = trainer.model, trainer.args
+    if not module.align:
+        return
+    config, wait = module.config, trainer.accelerator.wait_for_everyone
+    targets = AlignmentTargets(
+        examples, directory, int(config.num_hidden_layers), int(config.hidden_size), module.anchor_offset
+    )
+    wait()  # the main process has made the directory, or cleared it
+    if not targets.written():
+        if arguments.process_index == 0:
+            targets.allocate()
+        wait()
+        plain = TwoPassModel(module.language_model, None, anchor_offset=module.anchor_offset).eval()
+        if trainer.is_fsdp_enabled:
+            plain.to(arguments.device)
+        with progress("English prompts", len(targets.prompts), shown=shows_progress) as advance:
+            part = english_batches(plain, targets.prompts, pad_id, arguments.process_index, arguments.world_size)
+            targets.write(_counted(part, advance, arguments.world_size))
+        if trainer.is_fsdp_enabled:
+            plain.to("cpu")  # until it is sharded
+        wait()
+        if arguments.process_index == 0:
+            targets.publish()
+        wait()
+    trainer.targets, module.layer_weights = targets, targets.layer_weights()
+
+
+def _counted(
+    batches: Iterator[tuple[list[int], Tensor]], advance: Callable[[int], object], processes: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """``batches``, with those of all processes on the bar."""
+    for batch in batches:
+        yield batch
+        advance(len(batch[0]) * processes)
 
 
 def _projection(

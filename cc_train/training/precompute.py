@@ -1,8 +1,11 @@
-"""Pass 1 of all rows before training. It serves every epoch if the language model's weights are frozen."""
+"""Pass 1 of all rows before training.
+
+It serves every epoch if the language model's weights are frozen, and is what `cc_train.training.alignment` aligns to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,31 +25,45 @@ def bytes_needed(model: TwoPassModel, rows: int) -> int:
     return 4 * rows * int(model.config.num_hidden_layers) * int(model.config.hidden_size)
 
 
-@torch.no_grad()
 def precompute_english(
     model: TwoPassModel,
     examples: Sequence[Example],
     pad_id: int,
     on_batch: Callable[[int], object] = lambda _rows: None,
 ) -> Tensor:
-    """Run every row's English prompt: ``a_l`` at its anchor, ``[R, L, H]`` fp32 on the CPU.
-
-    Rows of similar length run together. The batches depend on the rows alone, so a resumed run gets the same numbers.
-    """
-    device = model.language_model.device
+    """Run every row's English prompt: ``a_l`` at its anchor, ``[R, L, H]`` fp32 on the CPU."""
     found: Tensor | None = None
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index].english))
-    with _gathered(model):
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
-            ids, mask = (t.to(device) for t in pad_right([examples[index].english for index in batch], pad_id))
-            activations = model.english_activations(ids, mask).cpu()
-            if found is None:
-                found = activations.new_empty(len(examples), *activations.shape[1:])
-            found[batch] = activations
-            on_batch(len(batch))
+    for rows, activations in english_batches(model, examples, pad_id):
+        if found is None:
+            found = activations.new_empty(len(examples), *activations.shape[1:])
+        found[rows] = activations
+        on_batch(len(rows))
     assert found is not None, "there is no row"
     return found
+
+
+@torch.no_grad()
+def english_batches(
+    model: TwoPassModel, examples: Sequence[Example], pad_id: int, part: int = 0, parts: int = 1
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Run the rows' English prompts: indices of rows, and ``a_l`` at their anchors, ``[B, L, H]`` fp32 on the CPU.
+
+    Rows of similar length run together. The batches depend on the rows alone, so a resumed run gets the same numbers.
+
+    Args:
+        model: whose ``a_l``.
+        examples: the rows.
+        pad_id: fills batches.
+        part, parts: run only every ``parts``-th batch, for processes that share the work; each must use up its
+            batches.
+    """
+    device = model.language_model.device
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index].english))
+    with _gathered(model):
+        for start in range(part * _BATCH, len(order), parts * _BATCH):
+            batch = order[start : start + _BATCH]
+            ids, mask = (t.to(device) for t in pad_right([examples[index].english for index in batch], pad_id))
+            yield batch, model.english_activations(ids, mask).cpu()
 
 
 def _gathered(model: TwoPassModel) -> AbstractContextManager[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,20 @@ from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
-from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import Adapter
 from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
 from cc_train.model.projection import save_projection
-from cc_train.model.standalone import describe_base, save_alone
+from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.assembly import keep_english, make_trainer
+from cc_train.training.alignment_log import ALIGNMENT
+from cc_train.training.assembly import keep_english, keep_targets, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
+from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.training_bar import TrainingBar
@@ -87,27 +87,35 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
     set_seed(training.seed)
     model, tokenizer = load_base(
-        config.model.model, connects=connects, freezes=alone, freezes_embeddings=config.model.freeze_embeddings
+        config.model.model,
+        captures=connects or method.align > 0,
+        freezes=alone,
+        freezes_embeddings=config.model.freeze_embeddings,
     )
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    examples, evaluation, skipped = _load_rows(config, model.config.hidden_size, encoder, say)
+    rows = load_rows(config, model.config.hidden_size, encoder, say)
 
     directory = workspace.directory
     if training.should_save:
         workspace.open()
         with workspace.writing():
-            _write_skipped(directory, skipped)
+            _write_skipped(directory, rows.skipped)
     adapter = None
     if config.tuning.tuning == "lora":
         tuning = config.tuning
         adapter = Adapter(model, rank=tuning.lora_rank, alpha=tuning.lora_alpha, dropout=tuning.lora_dropout)
-    trainer = make_trainer(model, method, training, examples, evaluation, encoder.pad_id)
-    keep_english(trainer, examples, encoder.pad_id, say, shows_progress=shows_progress)
+    examples, trained = rows.examples, rows.examples + rows.aligned
+    trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
+    keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
+    with workspace.writing():
+        keep_targets(trainer, trained, directory, encoder.pad_id, shows_progress=shows_progress)
     set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
     loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
     weights, decision = trainer.final_state()
+    targets = trainer.targets
+    alignment = _alignment(method.align, trainer.state.log_history, rows)
     scores: dict[str, Any] = {}
     if training.should_save:
         with workspace.writing():
@@ -123,7 +131,9 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             if decision:
                 del trainer, model, adapter, weights  # the fit needs the room
                 scores = _fit_and_save(config, decision, examples, encoder, directory)
-            facts = run_facts(config, pair_counts(examples), len(skipped), loss)
+            if targets is not None:
+                targets.remove()
+            facts = run_facts(config, pair_counts(examples), len(rows.skipped), loss, alignment)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     return RunResult(
@@ -133,43 +143,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         loss,
         pair_counts(examples),
         scores,
-        skipped,
+        rows.skipped,
     )
-
-
-def _load_rows(
-    config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say
-) -> tuple[list[Example], list[Example], list[SkippedRow]]:
-    """The rows to train on, the rows to evaluate on, and the unusable rows.
-
-    Fails before the training if the fit would fail after it.
-    """
-    connects, alone = config.method.method == "cc", config.tuning.tuning == "connection"
-    load = partial(
-        load_examples,
-        encoder=encoder,
-        columns=config.data.columns,
-        max_length=config.data.max_length,
-        max_rows=config.data.max_rows,
-        anchor_offset=config.method.anchor_offset,
-        seed=config.training.seed,
-        parallels=connects,
-        say=say,
-        shows_progress=not config.training.disable_tqdm,
-    )
-    examples, skipped = load(config.data.data)
-    if connects:
-        require_connected(examples)
-    if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
-        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
-    if alone:
-        describe_base(Path(config.model.model))  # fail now if the base cannot be described
-        examples = _without_english(examples, say)
-    evaluation: list[Example] = []
-    if config.data.eval_data:
-        evaluation, unusable = load(config.data.eval_data)
-        skipped += unusable
-    return examples, evaluation, skipped
 
 
 def _train(
@@ -191,15 +166,7 @@ def _train(
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    return _mean_loss(trainer.state.log_history, outcome.training_loss)
-
-
-def _without_english(examples: list[Example], say: Say) -> list[Example]:
-    connected = [example for example in examples if example.row.connected]
-    left_out = len(examples) - len(connected)
-    if left_out:
-        say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")
-    return connected
+    return _mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
 
 
 def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
@@ -210,6 +177,15 @@ def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
             total += entry["loss"] * (entry["step"] - steps)
             steps = int(entry["step"])
     return total / steps if steps else otherwise
+
+
+def _alignment(weight: float, history: list[dict[str, float]], rows: RunRows) -> dict[str, Any] | None:
+    """The alignment's weight, its value as it was logged last, and the rows that only it was trained on."""
+    if not weight:
+        return None
+    logged = [entry[name] for name in (f"train_{ALIGNMENT}", ALIGNMENT) for entry in history if name in entry]
+    value = round(logged[-1], 4) if logged else None
+    return {"weight": weight, "value": value, "rows": pair_counts(rows.aligned)}
 
 
 def _fit_and_save(

@@ -18,6 +18,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from cc_core.terminal.text import one_line
 from cc_train.data.batches import PairCollator, PairDataset
+from cc_train.training.alignment_log import AlignmentLog
+from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.two_pass import TwoPassModel
@@ -68,6 +70,12 @@ class ConnectionTrainer(Trainer):
         )
         self.decision_learning_rate = decision_learning_rate
         self.english = english
+        self.targets: AlignmentTargets | None = None
+        """Those of the training rows, for a model that is aligned."""
+        self._alignment = AlignmentLog(
+            model.align, lambda value: self.accelerator.reduce(value, "mean"), self.args.device
+        )
+        self._step_rows = 0  # of the current step, on all processes
         self._layer_counts = LayerCounts(model.config.num_hidden_layers)
         self._rows: list[int] = []  # those of the current step, on this process
         self._aside: Path | None = None
@@ -85,8 +93,14 @@ class ConnectionTrainer(Trainer):
         inputs = {name: value for name, value in inputs.items() if name != "row"}
         if self.english is not None and model.training:
             inputs["english_activations"] = self.english[rows.cpu()].to(rows.device)
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = result[0] if isinstance(result, tuple) else result
+        if self.targets is not None and model.training:
+            inputs["alignment_targets"] = self.targets.of(rows.tolist()).to(rows.device)
+            inputs["num_rows_in_batch"] = self._step_rows
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if "alignment" in outputs:
+            # Trainer multiplies the loss by the processes, whose mean it takes.
+            scale = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+            self._alignment.add(outputs["alignment"].sum() * scale)
         if model.training:
             self._rows.extend(rows.tolist())
         if not torch.isfinite(loss).all():
@@ -94,9 +108,9 @@ class ConnectionTrainer(Trainer):
             raise self._broken(f"the loss is {loss.mean().item()}", rows.tolist(), dataset)
         if model.training and self.model.chosen_layers is not None:
             examples = self.train_dataset.examples  # type: ignore[union-attr]
-            languages = [examples[i].row.lang for i in rows.tolist() if examples[i].row.connected]
+            languages = [examples[i].row.lang for i in rows.tolist() if examples[i].connected]
             self._layer_counts.add(languages, self.model.chosen_layers)
-        return result
+        return (loss, outputs) if return_outputs else loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Trainer's own; raises `TrainingError` if the gradient is not finite, before it can spoil the weights."""
@@ -139,7 +153,12 @@ class ConnectionTrainer(Trainer):
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add ``layers_in_use``, the perplexity of the choice: 1 if one layer is always chosen, L if all are alike."""
+        """Add ``layers_in_use``, the perplexity of the choice: 1 if one layer is always chosen, L if all are alike.
+
+        With the alignment, also ``alignment``, which is left out of ``loss``.
+        """
+        if self.targets is not None:
+            self._alignment.rewrite(logs)
         counts = self.model.take_choices()
         if counts is not None and "loss" in logs:
             share = counts / counts.sum()
@@ -241,7 +260,13 @@ class ConnectionTrainer(Trainer):
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return [], None
-        return super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.targets is not None:
+            self._step_rows = sum(len(batch["row"]) for batch in batches)
+            if self.args.average_tokens_across_devices and self.args.world_size > 1:
+                self._step_rows = int(self.accelerator.gather(torch.tensor(self._step_rows, device=device)).sum())
+            self._alignment.step()
+        return batches, items
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))

@@ -2,12 +2,15 @@
 
 Pass 1 runs the English prompt up to its anchor (step 1). Steps 2 and 3 choose one of its activations. Pass 2 runs the
 prompt and its answer, connected (step 4), and gives the loss. `cc_core.connection` defines the steps.
+
+With the alignment, which is ours (`cc_train.training.alignment`), pass 1 also runs the connected rows' own prompts:
+pass 2 would give their activations with the connection in them. All other rows' are taken from pass 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,8 +20,9 @@ from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
-from cc_train.model.activations import anchor_positions, capture_at, connected_at
+from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
+from cc_train.training.alignment import alignment_loss
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.frozen import frozen_answer_logits
 
@@ -39,6 +43,7 @@ class TwoPassModel(nn.Module):
         temperature: softness of the Gumbel-softmax gradient.
         anchor_offset: position of the anchor, counted from a prompt's end.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
+        align: λ of the alignment; 0 for none.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch, and accumulation weighs tokens alike
@@ -52,6 +57,7 @@ class TwoPassModel(nn.Module):
         temperature: float = 1.0,
         anchor_offset: int = ANCHOR_OFFSET,
         label_smoothing: float = 0.0,
+        align: float = 0.0,
     ) -> None:
         super().__init__()
         self.language_model = language_model
@@ -59,6 +65,9 @@ class TwoPassModel(nn.Module):
         self.temperature = temperature
         self.anchor_offset = anchor_offset
         self.label_smoothing = label_smoothing
+        self.align = align
+        self.layer_weights: Tensor | None = None
+        """Of the alignment, ``[L]``."""
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
@@ -94,31 +103,49 @@ class TwoPassModel(nn.Module):
         english_attention_mask: Tensor,
         english_activations: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        alignment_targets: Tensor | None = None,
+        num_rows_in_batch: int | None = None,
     ) -> dict[str, Tensor]:
         """Loss of a batch of `cc_train.data.batches.PairCollator`.
 
         Args:
             english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.
             num_items_in_batch: the number of answer tokens to divide the loss by; this batch's number if None.
+            alignment_targets: ``a⁰_l`` of each row's English prompt, ``[B, L, H]``; None for no alignment.
+            num_rows_in_batch: the number of rows to divide the alignment by; this batch's number if None.
 
         Returns:
-            ``loss``, a scalar in nats per answer token.
+            ``loss``, a scalar: nats per answer token, and λ times the alignment. With it ``alignment``, a scalar
+            without gradient and λ.
         """
-        vector, unused = self._vector(
-            input_ids, anchors, connected, english_input_ids, english_attention_mask, english_activations
-        )
-        if vector is None:
-            logits, targets = self.answer_logits(input_ids, attention_mask, labels)
-        elif self.frozen:
+        english = english_input_ids, english_attention_mask
+        aligns = alignment_targets is not None
+        given, own, unused = self._pass_one(input_ids, anchors, connected, english, english_activations, aligns)
+        vector = None
+        if given is not None:
+            rows = connected.nonzero().squeeze(1)
+            chosen = self.choose(input_ids[rows, anchors[rows]], given)
+            # A zero vector leaves a plain row's hidden state exactly as it was.
+            vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
+        captures: list[Capture] = []
+        if self.frozen and vector is not None:
             logits, targets = frozen_answer_logits(
                 self.language_model, input_ids, attention_mask, labels, anchors, vector
             )
         else:
-            hooks = partial(connected_at, self.language_model, anchors, vector)
+            hooks = partial(self._answer_hooks, anchors, vector, captures if aligns else None)
             logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks)
         total = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing, reduction="sum")
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
-        return {"loss": total / count + unused}
+        loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
+        if alignment_targets is None:
+            return {"loss": loss}
+        activations = captures[0].activations
+        if own is not None:
+            activations = activations.index_put((connected.nonzero().squeeze(1),), own)
+        summed = alignment_loss(activations, alignment_targets, self._layer_weights(activations.device))
+        alignment = summed / (len(input_ids) if num_rows_in_batch is None else num_rows_in_batch)
+        return {"loss": loss + self.align * alignment, "alignment": alignment.detach()}
 
     def english_activations(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Pass 1: ``a_l`` of English prompts ``[C, M]`` at their anchors, ``[C, L, H]`` fp32."""
@@ -188,32 +215,38 @@ class TwoPassModel(nn.Module):
         settings = {**(gradient_checkpointing_kwargs or {}), "use_reentrant": False, "context_fn": contexts}
         self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings, **kwargs)
 
-    def _vector(
+    def _pass_one(
         self,
         input_ids: Tensor,
         anchors: Tensor,
         connected: Tensor,
-        english_ids: Tensor,
-        english_mask: Tensor,
-        activations: Tensor | None,
-    ) -> tuple[Tensor | None, Tensor | float]:
-        """The vector to add at each row's anchor, ``[B, H]``. None if no row is connected.
+        english: tuple[Tensor, Tensor],
+        known: Tensor | None,
+        aligns: bool,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | float]:
+        """The English ``a_l`` of the C connected rows, ``[C, L, H]``, and with the alignment their own ones.
 
         Also a zero that gives unused weights a gradient.
         """
         self.chosen_layers = None
         if self.decision is None:
-            return None, 0.0
+            return None, None, 0.0
         rows = connected.nonzero().squeeze(1)
         if not len(rows):  # every parameter gets a gradient in every step, if only a zero
             if _distributed():
-                return None, self._unused(input_ids, activations)
-            return None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
-        known = None if activations is None else activations[rows]
-        given = self.english_activations(english_ids[rows], english_mask[rows]) if known is None else known
-        chosen = self.choose(input_ids[rows, anchors[rows]], given)
-        # A zero vector leaves a plain row's hidden state exactly as it was.
-        return chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen), 0.0
+                return None, None, self._unused(input_ids, known)
+            return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
+        if known is not None:
+            return known[rows], None, 0.0
+        ids, mask = (part[rows] for part in english)
+        if not aligns:
+            return self.english_activations(ids, mask), None, 0.0
+        lengths = anchors[rows] - self.anchor_offset
+        prompts = input_ids[rows, : lengths.max()]
+        is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
+        both = self.english_activations(_stacked(ids, prompts), _stacked(mask, is_prompt))
+        given, own = both.chunk(2)
+        return given, own, 0.0
 
     def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
         """A zero loss term that still runs the connection, so that every rank joins the collectives."""
@@ -223,6 +256,21 @@ class TwoPassModel(nn.Module):
         self.chosen_layers, self._choices = None, counts
         return unused
 
+    def _layer_weights(self, device: torch.device) -> Tensor:
+        assert self.layer_weights is not None
+        self.layer_weights = self.layer_weights.to(device)
+        return self.layer_weights
+
+    @contextmanager
+    def _answer_hooks(self, anchors: Tensor, vector: Tensor | None, captures: list[Capture] | None) -> Iterator[None]:
+        """Pass 2's context: ``a_l`` is added to ``captures``, as it is before the connection adds ``vector``."""
+        with ExitStack() as stack:
+            if captures is not None:
+                captures.append(stack.enter_context(capture_at(self.language_model, anchors, alone=False)))
+            if vector is not None:
+                stack.enter_context(connected_at(self.language_model, anchors, vector))
+            yield
+
     @contextmanager
     def _pass(self, hooks: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
         self._hooks = hooks
@@ -231,6 +279,12 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
+
+
+def _stacked(first: Tensor, second: Tensor) -> Tensor:
+    """Both ``[C, M]`` and ``[C, N]``, padded with zeros on the right to the longer, ``[2 C, max(M, N)]``."""
+    length = max(first.shape[1], second.shape[1])
+    return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])
 
 
 def _distributed() -> bool:

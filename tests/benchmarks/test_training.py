@@ -49,7 +49,7 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     base = save_base(tmp_path / "base", tiny_llama())
     data = write_rows(tmp_path / "rows.jsonl", word_rows())
     given = ["--model", str(base), "--data", str(data), "--rounds", "2", "--json", str(tmp_path / "costs.json")]
-    assert step_cost.main([*given, "--kinds", "sft", "connection", "cc-whole"]) == 0
+    assert step_cost.main([*given, "--kinds", "sft", "connection", "cc-align"]) == 0
     assert "CC, frozen base" in capsys.readouterr().out
     costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
     assert costs["sft"]["ratio"] is None

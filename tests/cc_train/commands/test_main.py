@@ -229,6 +229,50 @@ def test_plain_fine_tuning_needs_no_english(base: Path, tmp_path: Path, capsys: 
     assert "all 8 rows are in English" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["cc", "sft"])
+def test_an_aligned_run_logs_the_alignment_apart_from_the_loss(
+    method: str, base: Path, rows: Path, tmp_path: Path
+) -> None:
+    unlabelled = write_rows(tmp_path / "more.jsonl", [{"en": f"Word {i}!", "de": f"Das Wort {i}!"} for i in range(9)])
+    options = ("--max-steps", "8", "--logging-steps", "2", "--method", method, "--align", "2")
+    assert train(base, rows, tmp_path / "out", *options, "--align-data", str(unlabelled)) == 0
+    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    values = [entry["alignment"] for entry in history if "loss" in entry]
+    assert values[-1] < 0.9 * values[0]
+    facts = json.loads((tmp_path / "out" / "cc_run.json").read_text())
+    assert facts["alignment"] == {
+        "weight": 2.0,
+        "value": round(values[-1], 4),
+        "rows": {"de": 9},
+        "data": ["more.jsonl"],
+    }
+    assert facts["training_loss"] == pytest.approx(sum(losses(tmp_path / "out")) / 4, abs=1e-3)
+    assert facts["rows"] == {"de": 32, "fr": 32}
+    seen = losses(tmp_path / "out")
+    assert train(base, rows, tmp_path / "plain", "--max-steps", "2", "--logging-steps", "2", "--method", method) == 0
+    assert seen[0] == pytest.approx(losses(tmp_path / "plain")[0], rel=0.3), "nats per answer token, nothing added"
+    assert not list((tmp_path / "out").glob("alignment*"))
+
+
+def test_an_alignment_without_anything_to_align_is_one_line(
+    base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    english = write_rows(tmp_path / "en.jsonl", word_rows(["en"], 1))
+    same = write_rows(tmp_path / "same.jsonl", [row | {"instruction_en": "Word?"} for row in word_rows()])
+    alone = [{name: row[name] for name in ("lang", "instruction", "output")} for row in word_rows(["de"], 1)]
+    unpaired = write_rows(tmp_path / "alone.jsonl", alone)
+    for data, more, message in (
+        (english, (), "all 8 rows are in English"),
+        (same, (), "--align: all rows have the same English prompt; add rows with others"),
+        (unpaired, (), "no row can be used: field 'instruction_en' is missing"),
+        (rows, ("--align-data", str(english)), "all 8 rows are in English"),
+    ):
+        options = ("--max-steps", "1", "--method", "sft", "--align", "1")
+        assert train(base, data, tmp_path / "out", *options, *more) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failing_fit_leaves_no_half_checkpoint(
     base: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.evaluation.output import figures_markdown
 from cc_train.evaluation.scores import (
     ROWS_FILE,
     by_task,
@@ -52,6 +53,20 @@ def test_figures_by_hand() -> None:
     german = found["de"].measures
     assert (german["empty"], german["cut"], german["refused"], german["readable"]) == (1, 0.5, 0.5, 0)
     assert found["all"].judged.low is None, "too few items"
+
+
+def test_a_measure_is_averaged_over_the_rows_that_have_it() -> None:
+    """No answer in Swahili tells its language; the German one is in English."""
+    english = "this is a city in which many people like to live"
+    found = cells(score_rows(ROWS, answered(TEXTS | {"xnli/de/0": english, "xnli/en/0": english})))
+    assert {name: cell.measures.get("own_lines") for name, cell in found.items()} == {
+        "all": 0.5,
+        "all but en": 0,
+        "de": 0,
+        "en": 1,
+        "sw": None,
+    }
+    assert "| sw | 1 | 100.0 | too few | 100.0 | 0.0 | 0.0 | 0.0 | – | – |" in figures_markdown({}, {"xnli": found})
 
 
 def test_intervals_of_enough_items() -> None:

@@ -118,6 +118,22 @@ def test_the_report_needs_no_other_file(facts: dict[str, Any], tmp_path: Path) -
             assert min(image.size) > 100
 
 
+def test_report_and_card_say_that_it_was_aligned_and_by_whose_idea(facts: dict[str, Any], tmp_path: Path) -> None:
+    facts["alignment"] = {"weight": 4.0, "value": 0.04634, "rows": {"de": 7}, "data": ["ntrex.jsonl"]}
+    directory = made(tmp_path / "out", facts, fit())
+    history = [entry | {"alignment": 1.0 / entry["step"]} for entry in HISTORY]
+    (directory / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    page = write_report(directory).read_text("utf-8")
+    assert "weight 4.0; 0.046 at the end, of 1 for the English prompts' mean;\n7 more prompts from ntrex.jsonl" in page
+    assert "Alignment (ours, not the paper&#39;s)" in page
+    assert (directory / "report" / "alignment.png").exists()
+    card = write_card(directory).read_text("utf-8")
+    assert "cc-train has it, the paper has not.\nAt the end it stood at 0.046; 1 is" in card
+    assert "7 more parallel prompts joined it: ntrex.jsonl.\nOptions" in card
+    del facts["alignment"]["data"]
+    assert "more parallel prompts" not in write_card(made(tmp_path / "less", facts, None)).read_text("utf-8")
+
+
 def test_less_gives_a_shorter_report(tmp_path: Path) -> None:
     plain = made(tmp_path / "sft", None, None)
     assert "Transform" not in write_report(plain).read_text()

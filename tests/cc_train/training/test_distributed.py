@@ -69,9 +69,13 @@ def in_processes(recipe: str, given: list[str], **environment: str) -> subproces
     )
 
 
-def losses(directory: Path) -> list[float]:
+def logged(directory: Path, name: str) -> list[float]:
     history = json.loads((directory / "trainer_state.json").read_text())["log_history"]
-    return [entry["loss"] for entry in history if "loss" in entry]
+    return [entry[name] for entry in history if name in entry]
+
+
+def losses(directory: Path) -> list[float]:
+    return logged(directory, "loss")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ def one(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return output
 
 
-def check_same(found: Path, expected: Path) -> None:
+def check_same(found: Path, expected: Path, *, connected: bool = True) -> None:
     assert len(losses(expected)) == STEPS
     assert losses(expected)[-1] < 0.9 * losses(expected)[0]
     assert losses(found) == pytest.approx(losses(expected), rel=2e-3)
@@ -92,7 +96,8 @@ def check_same(found: Path, expected: Path) -> None:
     assert weights.keys() == known.keys()
     for name, value in known.items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=2e-3, msg=name)
-    assert torch.allclose(load_connection(found)[0].decision, load_connection(expected)[0].decision, atol=2e-3)
+    if connected:
+        assert torch.allclose(load_connection(found)[0].decision, load_connection(expected)[0].decision, atol=2e-3)
 
 
 def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
@@ -131,6 +136,38 @@ def test_a_process_whose_rows_are_all_english_keeps_step(
     monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "one", 2, "--connection-scale", "0.3")) == 0
     check_same(tmp_path / "out", tmp_path / "one")
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parallel prompts without answers."""
+    some = [{"en": f"Is it {word}?", "de": f"Ist es {word}?"} for word in WORDS]
+    return write_rows(tmp_path_factory.mktemp("unlabelled") / "rows.jsonl", some)
+
+
+@pytest.mark.parametrize(("recipe", "method"), [("ddp.yaml", "sft"), ("fsdp.yaml", "cc"), ("zero3.yaml", "cc")])
+def test_aligned_in_two_processes_is_aligned_in_one(
+    recipe: str,
+    method: str,
+    base: Path,
+    rows: Path,
+    unlabelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if recipe == "zero3.yaml" and not DEEPSPEED.exists():
+        pytest.skip("`make deepspeed` has not fetched DeepSpeed")
+    options = ("--align", "0.5", "--align-data", str(unlabelled), "--method", method)
+    done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 2, *options))
+    assert done.returncode == 0, done.stderr[-4000:]
+    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    accumulated = ("--gradient-accumulation-steps", "2", *options)
+    assert main(arguments(base, rows, tmp_path / "one", 2, *accumulated)) == 0
+    check_same(tmp_path / "out", tmp_path / "one", connected=method == "cc")
+    found, known = (logged(tmp_path / name, "alignment") for name in ("out", "one"))
+    assert found == pytest.approx(known, rel=2e-3)
+    assert len(known) == STEPS
+    assert min(known) > 0.01
 
 
 def test_micro_batches_train_as_one_batch(

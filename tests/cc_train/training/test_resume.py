@@ -25,6 +25,8 @@ TUNINGS = {
     "full": (),
     "connection": ("--tuning", "connection"),
     "lora": ("--tuning", "lora", "--lora-dropout", "0.1"),
+    "full, aligned": ("--align", "2"),
+    "lora, aligned": ("--tuning", "lora", "--lora-dropout", "0.1", "--align", "2", "--method", "sft"),
 }
 
 
@@ -253,3 +255,26 @@ def test_another_tunings_checkpoint_is_refused(
     assert "is of another --tuning, --method or model" in capsys.readouterr().err
     assert main(arguments(base, rows, tmp_path / "other", *options, str(tmp_path / "none"))) == 2
     assert "cc_training.safetensors: cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_that_is_aligned_computes_its_targets_once_and_refuses_those_of_other_rows(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    given = arguments(base, rows, tmp_path / "out", "--max-steps", "4", "--align", "1")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        assert main(given) == 143
+    (saved,) = unfinished_checkpoints(tmp_path / "out")
+    others = write_rows(tmp_path / "others.jsonl", [row | {"instruction_en": row["output"]} for row in word_rows()])
+    resume = ["--resume-from-checkpoint", str(saved)]
+    capsys.readouterr()
+    assert main([*given, "--data", str(others), *resume]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"cc-train run: {saved.parent}: holds the alignment targets of other rows; resume with")
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise AssertionError("the targets are there")
+
+    monkeypatch.setattr("cc_train.training.assembly.english_batches", fail)
+    assert main([*given, *resume]) == 0
+    assert not list((tmp_path / "out").glob("alignment*"))

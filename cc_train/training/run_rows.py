@@ -1,0 +1,89 @@
+"""The rows of a run, read before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cc_train.config.parser import UsageError
+from cc_train.config.run import RunConfig
+from cc_train.data.chat import ChatEncoder
+from cc_train.data.encoding import Example
+from cc_train.data.loading import load_examples, require_connected
+from cc_train.data.rows import SkippedRow
+from cc_train.model.standalone import describe_base
+from cc_train.terminal.notes import Say
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """What a run reads.
+
+    Args:
+        examples: to train on, and to fit on.
+        aligned: parallel prompts without answers, which join the alignment only.
+        evaluation: to evaluate on during training.
+        skipped: could not be used.
+    """
+
+    examples: list[Example]
+    aligned: list[Example]
+    evaluation: list[Example]
+    skipped: list[SkippedRow]
+
+
+def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say) -> RunRows:
+    """Read the rows. Fails before the training if the fit would fail after it.
+
+    Raises:
+        UsageError, DataError: the input is wrong.
+    """
+    connects, alone = config.method.method == "cc", config.tuning.tuning == "connection"
+    aligns = config.method.align > 0
+    load = partial(
+        load_examples,
+        encoder=encoder,
+        columns=config.data.columns,
+        max_length=config.data.max_length,
+        anchor_offset=config.method.anchor_offset,
+        seed=config.training.seed,
+        parallels=connects or aligns,
+        say=say,
+        shows_progress=not config.training.disable_tqdm,
+    )
+    examples, skipped = load(config.data.data, max_rows=config.data.max_rows)
+    if connects:
+        require_connected(examples, "a connection", "train without a connection (--method sft)")
+    elif aligns and not config.data.align_data:
+        require_connected(examples, "an alignment", "train without --align")
+    if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
+        raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
+    if alone:
+        describe_base(Path(config.model.model))  # fail now if the base cannot be described
+        examples = _without_english(examples, say)
+    aligned: list[Example] = []
+    if config.data.align_data:
+        found, unusable = load(config.data.align_data, answers=False)
+        require_connected(found, "an alignment", "leave out --align-data")
+        aligned = [_without_answer(example) for example in found]
+        skipped += unusable
+    evaluation: list[Example] = []
+    if config.data.eval_data:
+        evaluation, unusable = load(config.data.eval_data, max_rows=config.data.max_rows)
+        skipped += unusable
+    return RunRows(examples, aligned, evaluation, skipped)
+
+
+def _without_english(examples: list[Example], say: Say) -> list[Example]:
+    connected = [example for example in examples if example.row.connected]
+    left_out = len(examples) - len(connected)
+    if left_out:
+        say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")
+    return connected
+
+
+def _without_answer(example: Example) -> Example:
+    return replace(example, answer=np.empty(0, np.int32))
