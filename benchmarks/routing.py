@@ -1,4 +1,4 @@
-"""Measure language detection, ours and others', and print tables in Markdown, or JSON.
+"""Measure language detection, ours and others', on clean and framed texts, and print tables in Markdown, or JSON.
 
     python -m benchmarks.routing --data DIR
 
@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.routing_frames import framed_samples
 from benchmarks.routing_texts import Sample, samples
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="list what ours answers otherwise than expected instead")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
-    texts = samples(options.data, options.half)
+    texts = [*samples(options.data, options.half), *framed_samples(options.data, options.half)]
     if options.wrong:
         print(*(json.dumps(case, ensure_ascii=False) for case in wrong(ours(), texts)), sep="\n")
         return

@@ -50,30 +50,36 @@ class Sample(NamedTuple):
 def samples(data: Path, half: Half) -> list[Sample]:
     """All sets of a half, the same in every run."""
     phrases = {name: halves[half] for name, halves in yaml.safe_load(PHRASES.read_text("utf-8")).items()}
-    sentences = _sentences(data, half)
-    short = [*_short(sentences), *_short_lines(data, half)]
+    aligned = sentences(data, half)
+    short = [*_short(aligned), *_short_lines(data, half)]
     return [
         *short,
-        *(Sample("long", text, language) for language, text in _per_language(sentences[::-1]) if len(text) > SHORT),
+        *(Sample("long", text, language) for language, text in _per_language(aligned[::-1]) if len(text) > SHORT),
         *_prompts(data, half),
         *_folded(short),
         *(Sample("greeting", text, language) for language, texts in phrases["greetings"].items() for text in texts),
         *(Sample("romanised Hindi", text, None) for text in phrases["romanised_hindi"]),
         *_title_questions(phrases),
-        *_mixtures(phrases["instructions"], sentences),
+        *_mixtures(phrases["instructions"], aligned),
         *_neighbours(half),
     ]
 
 
-def _sentences(data: Path, half: Half) -> list[tuple[str, str]]:
+def prompt_rows(data: Path, half: Half) -> Iterator[dict[str, Any]]:
+    """The prompts of a half, of `parallel/`."""
+    return _rows(data / ("parallel/train.jsonl.gz" if half == "tune" else "parallel/dev.jsonl.gz"))
+
+
+def sentences(data: Path, half: Half) -> list[tuple[str, str]]:
+    """Languages and the sentences of a half of NTREX."""
     rows = _rows(data / "ntrex/sentences.jsonl.gz")
     chosen = itertools.islice(rows, 0 if half == "tune" else 1, None, 2)
     return [(language, row[language]) for row in chosen for language in SERVED_LANGUAGES]
 
 
-def _short(sentences: list[tuple[str, str]]) -> Iterator[Sample]:
+def _short(aligned: list[tuple[str, str]]) -> Iterator[Sample]:
     """Sentences cut at the last space within the limit; scripts without spaces are cut at the limit."""
-    for language, text in _per_language(sentences):
+    for language, text in _per_language(aligned):
         cut = text if len(text) <= SHORT else text[: SHORT + 1].rpartition(" ")[0] or text[:SHORT]
         if _letters(cut) >= FEWEST_LETTERS:
             yield Sample("short", cut, language)
@@ -82,7 +88,7 @@ def _short(sentences: list[tuple[str, str]]) -> Iterator[Sample]:
 def _short_lines(data: Path, half: Half) -> Iterator[Sample]:
     """Lines of prompts, without those lines that all prompts of a task have."""
     lines: Counter[tuple[str, str]] = Counter()
-    for row in _rows(data / _prompt_file(half)):
+    for row in prompt_rows(data, half):
         for language, prompt in ((row["lang"], row["instruction"]), ("en", row["instruction_en"])):
             unlabelled = {_LABEL.sub("", line).strip() for line in prompt.split("\n")}
             lines.update(
@@ -96,7 +102,7 @@ def _short_lines(data: Path, half: Half) -> Iterator[Sample]:
 
 
 def _prompts(data: Path, half: Half) -> Iterator[Sample]:
-    rows = list(_rows(data / _prompt_file(half)))
+    rows = list(prompt_rows(data, half))
     random.Random(0).shuffle(rows)
     prompts = [(row["lang"], row["instruction"]) for row in rows] + [("en", row["instruction_en"]) for row in rows]
     yield from (Sample("long", text, lang) for lang, text in _per_language(prompts) if len(text) > SHORT)
@@ -117,9 +123,9 @@ def _title_questions(phrases: dict[str, Any]) -> Iterator[Sample]:
             yield Sample("English title", template.format(title), language)
 
 
-def _mixtures(instructions: dict[str, str], sentences: list[tuple[str, str]]) -> Iterator[Sample]:
+def _mixtures(instructions: dict[str, str], aligned: list[tuple[str, str]]) -> Iterator[Sample]:
     by_language: dict[str, list[str]] = {language: [] for language in SERVED_LANGUAGES}
-    for language, text in sentences:
+    for language, text in aligned:
         by_language[language].append(text)
     others = itertools.cycle(language for language in SERVED_LANGUAGES if language != "en")
     for index in range(10):
@@ -145,10 +151,6 @@ def _neighbours(half: Half) -> Iterator[Sample]:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
-
-
-def _prompt_file(half: Half) -> str:
-    return "parallel/train.jsonl.gz" if half == "tune" else "parallel/dev.jsonl.gz"
 
 
 def _per_language(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,8 @@ ENGLISH_PRIOR: Final = 0.3 * _LN10
 NEIGHBOUR_PRIOR: Final = -1.0 * _LN10
 # Neighbours that differ from a served language in few words are likelier than other neighbours.
 CLOSE_NEIGHBOUR_PRIORS: Final = {"gl": -0.7, "mr": -0.7, "ne": -0.7, "fa": 0.0, "bg": 0.0, "sr": 0.0, "uk": 0.0}
+# The case of shorter texts depends on the keyboard more than on the language, and n-grams would tell it apart.
+CASELESS: Final = 24
 # Words alone decide where at least so many are listed and the best language leads by so much. N-grams cost more, and
 # would not change the answer.
 SURE_WORDS: Final = 3
@@ -128,6 +130,8 @@ class Classifier:
         if self._words is None:
             no_words = np.zeros((0, len(self.languages)), np.float32)
             return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, no_words
+        if len(text) <= CASELESS or text.isupper():
+            text = text.capitalize()
         words = words_of(text)
         word_scores = self._words.lookup(words)
         unlisted = (len(words) - len(word_scores)) * self._words.others

@@ -1,4 +1,4 @@
-"""Cuts a prompt into the parts that may be its instruction: paragraphs, what precedes a colon, what is not quoted."""
+"""Cuts a text into pieces that may be its instruction: paragraphs, sentences, around a colon, outside of quotations."""
 
 from __future__ import annotations
 
@@ -11,30 +11,46 @@ WINDOW: Final = 2_000
 EXCERPT: Final = 250
 
 _NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|`[^`\n]+`", re.IGNORECASE)
+_FENCE = re.compile(r"```|~~~")
+_LETTER = re.compile(r"[^\W\d_]")
+_SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\s*(?=\S)")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
-_COLON = re.compile(r":\s|：")
+# Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
+_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$")
+
+
+def window(text: str) -> str:
+    """``text`` without fenced code; of a long text, `WINDOW` characters at either end."""
+    if "```" in text or "~~~" in text:
+        text = "\n".join(_FENCE.split(text)[::2])
+    if len(text) > 2 * WINDOW:
+        text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
+    return text
 
 
 def prose(text: str) -> str:
-    """``text`` without code, URLs and e-mail addresses; of a long text, `WINDOW` characters at either end."""
-    if "```" in text:
-        text = " ".join(text.split("```")[::2])
-    if len(text) > 2 * WINDOW:
-        text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
+    """``text`` without code in a line, URLs and e-mail addresses."""
     if "`" in text or "@" in text or "://" in text or "www." in text.lower():
         text = _NOT_LANGUAGE.sub(" ", text)
     return text.strip()
 
 
-def edge_paragraphs(text: str) -> tuple[str, str] | None:
-    """The first and the last paragraph; of a single paragraph, its first and last line; of a single line, None."""
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of ``text``; of a single paragraph, its lines. Those without letters are left out."""
     if "\n" not in text:
-        return None
+        return [text]
     parts = _BLANK_LINES.split(text)
     if len(parts) == 1:
         parts = text.split("\n")
-    return parts[0], parts[-1]
+    return [part for part in parts if _LETTER.search(part)] or [text]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a line; of a long line, of its ends."""
+    if len(text) > 4 * EXCERPT:
+        text = f"{text[: 2 * EXCERPT]} {text[-2 * EXCERPT :]}"
+    return [part for part in _SENTENCE_END.split(text) if part]
 
 
 def around_colon(text: str) -> tuple[str, str] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
-_KANA = r"\u3041-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
-_HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+KANA = r"\u3041-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
+HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,9 @@ LATIN: Final = _script(
     "latin",
     r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0300-\u036f\u1e00-\u1eff",
     "de en es eu fr id pt sw tr vi yo",
-    "af ca cs cy da et fi gl ha hi-Latn hr hu ig is it lt lv mg ms nl no pl ro rw sk sl so sq sv tl uz zu zxx",
+    "af az ca cs cy da et fi gl ha hi-Latn hr hu ig is it lt lv mg ms nl no pl ro rw sk sl so sq sv tl uz zu zxx",
 )
-EAST_ASIAN: Final = _script("east asian", _HAN + _KANA, "ja zh", shortest=1, weight=3)
+EAST_ASIAN: Final = _script("east asian", HAN + KANA, "ja zh", shortest=1, weight=3)
 ARABIC: Final = _script("arabic", r"\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u0750-\u077f", "ar ur", "fa ku ps sdh ug")
 CYRILLIC: Final = _script("cyrillic", r"\u0400-\u052f", "ru", "ba be bg kk ky mk mn sr tg tt uk")
 DEVANAGARI: Final = _script("devanagari", r"\u0900-\u0963\u0971-\u097f", "hi", "gom mr ne sa")
@@ -77,14 +77,20 @@ _ENGLISH_INSTRUCTION = re.compile(
     r"give|summari[sz]e|correct|define|describe|list|meaning|pronounce)\b",
     re.IGNORECASE,
 )
-_KANA_CHARACTERS = re.compile(f"[{_KANA}]")
-_HAN_CHARACTERS = re.compile(f"[{_HAN}]")
 
 
-def kana_share(text: str) -> float:
-    """The share of kana among the kana and Han characters of ``text``, which has at least one of them."""
-    kana = len(_KANA_CHARACTERS.findall(text))
-    return kana / (kana + len(_HAN_CHARACTERS.findall(text)))
+# Scripts are told apart cheaply by blocks of so many bits, before their letters are counted.
+_BLOCK: Final = 7
+
+
+@cache
+def _blocks() -> dict[Script, frozenset[int]]:
+    """The blocks that each script but the Latin has letters in."""
+    characters = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x40000))))
+    return {
+        script: frozenset(ord(letter) >> _BLOCK for letter in re.findall(f"[{script.letters}]", characters))
+        for script in SCRIPTS[1:]
+    }
 
 
 def script_of(text: str) -> tuple[Script | None, int]:
@@ -93,7 +99,12 @@ def script_of(text: str) -> tuple[Script | None, int]:
     latin = sum(map(len, words))
     if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
         return (LATIN if latin else None), latin
-    others = {script: script.weight * sum(map(len, script.words.findall(text))) for script in SCRIPTS[1:]}
+    blocks = {ord(character) >> _BLOCK for character in text}
+    others = {
+        script: script.weight * sum(map(len, script.words.findall(text)))
+        for script, own in _blocks().items()
+        if not own.isdisjoint(blocks)
+    }
     other = max(others, key=others.__getitem__)
     total = latin + sum(others.values())
     if others[other] == 0:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from cc_serve.api.detokenizer import Detokenize, no_text
 from cc_serve.api.endpoints.admin import admin
 from cc_serve.api.endpoints.languages import languages_endpoint, load_fit
 from cc_serve.api.endpoints.layers import layers_endpoint
@@ -28,7 +29,11 @@ from cc_serve.routing.router import Router
 
 
 def add_endpoints_and_middleware(
-    app: FastAPI, settings: LiveSettings, drain: Drain, log: Callable[[RequestRecord], object] = lambda _record: None
+    app: FastAPI,
+    settings: LiveSettings,
+    drain: Drain,
+    log: Callable[[RequestRecord], object] = lambda _record: None,
+    detokenize: Detokenize = no_text,
 ) -> None:
     """Complete vLLM's application.
 
@@ -40,13 +45,14 @@ def add_endpoints_and_middleware(
         settings: keys, limits and routing.
         drain: the running responses.
         log: receives the records of generation requests that are over.
+        detokenize: turns prompts of token ids into text, for routing.
     """
     page = page_files() if app.state.args.playground else {}
     fit = load_fit(Path(app.state.args.model))
     for endpoints in (
         probes(drain),
         admin(settings),
-        explain_endpoint(_caller),
+        explain_endpoint(_caller, detokenize),
         languages_endpoint(_router, fit),
         layers_endpoint(_router, fit),
         playground(page),
@@ -56,7 +62,7 @@ def add_endpoints_and_middleware(
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware),
-        Middleware(ConnectionMiddleware),
+        Middleware(ConnectionMiddleware, detokenize=detokenize),
         Middleware(BeginningMiddleware),
     ]
     app.add_exception_handler(HTTPException, http_error)

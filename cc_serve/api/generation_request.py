@@ -65,6 +65,15 @@ class GenerationRequest:
         return [prompt] if isinstance(prompt, str) else []
 
     @property
+    def token_prompts(self) -> list[list[int]]:
+        """The prompts of completions that are token ids; empty where they are text, or where there are messages."""
+        prompt = self.fields.get("prompt")
+        if self.fields.get("messages") is not None or self.fields.get("input") is not None:
+            return []
+        prompts = [prompt] if _are_tokens(prompt) else prompt
+        return prompts if isinstance(prompts, list) and prompts and all(map(_are_tokens, prompts)) else []
+
+    @property
     def texts(self) -> list[str]:
         """The user's words, the newest turn first; empty where there are none.
 
@@ -113,6 +122,10 @@ def prompt_field(path: str) -> str:
     if path.endswith("/responses"):
         return "input"
     return "messages" if path.endswith(("/chat/completions", "/messages", "/batch", "/chat")) else "prompt"
+
+
+def _are_tokens(prompt: object) -> bool:
+    return isinstance(prompt, list) and len(prompt) > 0 and all(type(token) is int for token in prompt)
 
 
 def _newest_user_turns(messages: object) -> Iterator[str]:

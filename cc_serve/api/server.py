@@ -16,6 +16,7 @@ import uvloop
 
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.detokenizer import detokenizer
 from cc_serve.api.endpoints.admin import reload_or_keep
 from cc_serve.api.endpoints.languages import describe_models
 from cc_serve.api.http_protocol import BoundedHttpProtocol
@@ -117,7 +118,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             await init_app_state(served, app.state, arguments, tasks)
             connection = EngineConnection.of(engine.vllm_config)
             describe_models(app.state.openai_serving_models, router, connection.sha256)
-            add_endpoints_and_middleware(app, settings, drain, log)
+            add_endpoints_and_middleware(app, settings, drain, log, detokenizer(engine))
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused

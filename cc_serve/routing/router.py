@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from cc_core.description import read_description
-from cc_core.language.detector import SERVED_LANGUAGES, UNDECIDED, Detection, LanguageDetector, Rule
+from cc_core.language.detection import Rule
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, connection_for
 from cc_serve.routing.policy import RoutingPolicy
-
-# How many user turns are looked at, newest first, for one whose language can be told.
-TURNS: Final = 8
 
 
 class UnknownConnectionError(ValueError):
@@ -116,7 +114,7 @@ class Router:
         if override not in (AUTO, OFF, GLOBAL):
             language = str(override)
             return Explanation(language, 1.0, self.connection_for(language), rule=Rule.OVERRIDE)
-        found = self._detect(texts)
+        found = self.detector.detect(*texts[:1] or ("",), texts[1:])
         connection, rule = (
             (self.connection_for(found.language), found.rule) if override == AUTO else (str(override), Rule.OVERRIDE)
         )
@@ -146,16 +144,6 @@ class Router:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
         connections = {language: connection_for(language, self.connections) for language in served}
         return {**connections, ENGLISH: OFF, **self.policy.connections}
-
-    def _detect(self, texts: Sequence[str]) -> Detection:
-        newest = UNDECIDED
-        for position, text in enumerate(texts[:TURNS]):
-            detection = self.detector.detect(text)
-            if detection.language is not None:
-                return detection
-            if position == 0:
-                newest = detection
-        return newest
 
 
 def default_router() -> Router:

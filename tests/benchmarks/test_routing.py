@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from benchmarks.routing import accuracy, measure, tables, wrong
+from benchmarks.routing_frames import KINDS, framed_samples
+from benchmarks.routing_reliability import CONFIDENCES, table
 from benchmarks.routing_texts import PHRASES, Sample, samples
 from cc_core.language.detector import SERVED_LANGUAGES
 
@@ -83,3 +85,39 @@ def test_the_tables_stand_side_by_side(data: Path) -> None:
     short = next(row for row in rows if row.startswith("| short |"))
     assert short.endswith("| – / 100.00 % / 0.00 % |")
     assert len(wrong(lambda text: None, texts)) == sum(sample.language is not None for sample in texts)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory in which every question says which half it is of."""
+    directory = tmp_path_factory.mktemp("asked")
+    for file, half in (("train", "tune"), ("dev", "held_out")):
+        rows = [
+            {
+                "task": "mkqa",
+                "lang": "de",
+                "instruction": f"Bitte\n\n{half} Frage {i}",
+                "instruction_en": f"Please\n\n{half} question {i}",
+            }
+            for i in range(30)
+        ]
+        write(directory / f"parallel/{file}.jsonl.gz", rows)
+    return directory
+
+
+@pytest.mark.parametrize(("half", "other"), [("tune", "held_out"), ("held_out", "tune")])
+def test_every_frame_holds_questions_of_its_half_only(asked: Path, half: str, other: str) -> None:
+    texts = framed_samples(asked, half)  # type: ignore[arg-type]
+    assert {"bare", *KINDS, "marks: soft hyphen", "colon", "Han without kana"} <= {sample.group for sample in texts}
+    assert all(("English" in sample.group) == (sample.language == "en") for sample in texts)
+    assert not any(f"{other} " in sample.text for sample in texts)
+    framed = [sample for sample in texts if sample.group in KINDS]
+    assert all(f"{half} Frage" in sample.text for sample in framed)
+    assert texts == framed_samples(asked, half), "the same every time"  # type: ignore[arg-type]
+
+
+def test_the_reliability_table_has_a_row_for_each_range() -> None:
+    rows = table([("de", "Wo ist der Bahnhof?"), ("de", "x"), ("ko", "네")]).splitlines()
+    assert len(rows) == 2 + len(CONFIDENCES)
+    cells = [cell.strip(" |") for row in rows[2:] for cell in row.split(" | ")[1:]]
+    assert sum(int(cell.split(" / ")[2]) for cell in cells if "/" in cell) == 3

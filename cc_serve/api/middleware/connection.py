@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.names import CONNECTION_HEADER, OFF
+from cc_serve.api.detokenizer import Detokenize, no_text
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import GenerationRequest
@@ -60,10 +61,12 @@ class ConnectionMiddleware:
 
     Args:
         app: the application behind.
+        detokenize: turns prompts of token ids into text.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, detokenize: Detokenize = no_text) -> None:
         self.app = app
+        self._detokenize = detokenize
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = generating_path(scope)
@@ -79,7 +82,7 @@ class ConnectionMiddleware:
             return
         caller = caller_of(scope)
         try:
-            routed = route_request(request, caller.router, path, caller.limits)
+            routed = route_request(request, caller.router, path, caller.limits, self._detokenize)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
             return
@@ -92,7 +95,9 @@ class ConnectionMiddleware:
         await self.app(body.described_in(scope), body.receive, _announcing(routed.route, send))
 
 
-def route_request(request: GenerationRequest, router: Router, path: str, limits: Limits) -> RoutedRequest:
+def route_request(
+    request: GenerationRequest, router: Router, path: str, limits: Limits, detokenize: Detokenize = no_text
+) -> RoutedRequest:
     """Route a request to ``path``, and put its connection where vLLM hands it to the engine.
 
     Raises:
@@ -102,7 +107,7 @@ def route_request(request: GenerationRequest, router: Router, path: str, limits:
     refuse_excess(request, limits)
     details = request.wants_details(path)
     start = time.perf_counter()
-    route = plan(request, router, path)
+    route = plan(request, router, path, detokenize)
     seconds = time.perf_counter() - start
     overridden = request.overridden
     request.connect(route.connection)
@@ -116,7 +121,7 @@ def refuse_excess(request: GenerationRequest, limits: Limits) -> None:
         raise RefusedError(excess.message, excess.field)
 
 
-def plan(request: GenerationRequest, router: Router, path: str) -> Plan:
+def plan(request: GenerationRequest, router: Router, path: str, detokenize: Detokenize = no_text) -> Plan:
     """What is to happen to a request to ``path``.
 
     Raises:
@@ -124,7 +129,7 @@ def plan(request: GenerationRequest, router: Router, path: str) -> Plan:
         RefusedError: the request cannot have the connection that it asks for, or is malformed.
     """
     request.check(path)
-    route = explain(request, router)
+    route = explain(request, router, detokenize)
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:
         raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', OVERRIDE_FIELD)
@@ -132,13 +137,13 @@ def plan(request: GenerationRequest, router: Router, path: str) -> Plan:
     return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 
 
-def explain(request: GenerationRequest, router: Router) -> Explanation:
+def explain(request: GenerationRequest, router: Router, detokenize: Detokenize = no_text) -> Explanation:
     """The route of a request: of its prompts together where it has several, else of its user turns.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
     """
-    if prompts := request.prompts:
+    if prompts := request.prompts or [detokenize(tokens) for tokens in request.token_prompts]:
         return router.explain_together(prompts, request.override)
     return router.explain(request.texts, request.override)
 

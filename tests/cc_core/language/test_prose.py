@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose, without_quotations
+from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sentences, window, without_quotations
 
 
 @pytest.mark.parametrize(
     ("text", "left"),
     [
-        ("Was macht das?\n```python\nprint('the')\n```\nDanke", "Was macht das?\n \nDanke"),
+        ("Was macht das?\n```python\nprint('the')\n```\nDanke", "Was macht das?\n\n\nDanke"),
         ("Siehe https://example.com/the/end und WWW.EXAMPLE.ORG", "Siehe   und"),
         ("An maria@example.com schreiben", "An   schreiben"),
         ("Wozu dient `git rebase`?", "Wozu dient  ?"),
@@ -19,26 +19,33 @@ from cc_core.language.prose import around_colon, edge_paragraphs, excerpt, prose
     ],
 )
 def test_code_urls_and_addresses_are_left_out(text: str, left: str) -> None:
-    assert prose(text) == left
+    assert prose(window(text)) == left
 
 
 def test_only_the_ends_are_looked_at() -> None:
-    text = prose("a" * 5_000 + "b" * 5_000)
+    text = window("a" * 5_000 + "b" * 5_000)
     assert text == "a" * 2_000 + "\n" + "b" * 2_000
     assert excerpt(text) == "a" * 250 + " " + "b" * 250
     assert excerpt("a" * 500) == "a" * 500
 
 
 @pytest.mark.parametrize(
-    ("text", "edges"),
+    ("text", "parts"),
     [
-        ("one", None),
-        ("one\ntwo\nthree", ("one", "three")),
-        ("one\ntwo\n \nthree\nfour", ("one\ntwo", "three\nfour")),
+        ("one", ["one"]),
+        ("one\ntwo\n--\nthree", ["one", "two", "three"]),
+        ("one\ntwo\n \nthree\nfour", ["one\ntwo", "three\nfour"]),
+        ("12\n34", ["12\n34"]),
     ],
 )
-def test_paragraphs_come_before_lines(text: str, edges: tuple[str, str] | None) -> None:
-    assert edge_paragraphs(text) == edges
+def test_paragraphs_come_before_lines(text: str, parts: list[str]) -> None:
+    assert paragraphs(text) == parts
+
+
+def test_sentences_end_in_every_script() -> None:
+    assert sentences("Wer? Ich. 2.5 km") == ["Wer?", "Ich. 2.5 km"]
+    assert sentences("誰？私。") == ["誰？", "私。"]
+    assert sentences("कौन? मैं।") == ["कौन?", "मैं।"]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,7 @@ def test_paragraphs_come_before_lines(text: str, edges: tuple[str, str] | None) 
     [
         ("Translate: a: b", ("Translate", "a: b")),
         ("翻译：你好", ("翻译", "你好")),
+        ("翻译:你好", ("翻译", "你好")),
         ("at 12:30", None),
         ("none", None),
     ],

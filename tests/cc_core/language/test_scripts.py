@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.language.scripts import LATIN, SCRIPTS, kana_share, only_letters_of, script_of
+from cc_core.language.scripts import LATIN, SCRIPTS, only_letters_of, script_of
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,6 @@ def test_a_letter_counts_by_the_weight_of_its_script() -> None:
 def test_other_scripts_are_left_out() -> None:
     assert only_letters_of(LATIN, "It's 愛, isn't it") == "It isn it"
     assert only_letters_of(LATIN, "C'est l'été à Paris.") == "C'est l'été à Paris.", "apostrophes matter"
-
-
-def test_the_share_of_kana() -> None:
-    assert kana_share("東京") == 0
-    assert kana_share("東京へ行く") == 2 / 5
 
 
 def test_every_letter_belongs_to_one_script() -> None:

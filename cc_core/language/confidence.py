@@ -1,0 +1,40 @@
+"""How far to believe a probability that rests on few letters."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# A script that only one language uses is believed up to this doubt, divided by the letters.
+_DOUBT: Final = 0.3
+# Names and acronyms are no language, although n-grams find one.
+_ACRONYM = re.compile(r"[A-Z]{2,6}s?\d*$")
+_NAME_SHARE: Final = 0.5
+_NAMES_SHARE: Final = 0.75
+_FEW_SHARE: Final = 0.8
+_LAST_LATIN: Final = "\u024f"
+_LONGEST_NAME: Final = 15
+_FEW: Final = 3
+
+
+def believed(probability: float, text: str, letters: int, *, script_alone: bool) -> float:
+    """``probability``, lowered for what ``text`` is besides.
+
+    Args:
+        probability: of the likeliest language.
+        text: what was judged.
+        letters: how many, as `cc_core.language.scripts.script_of` counts them.
+        script_alone: whether the script decided, and not the words.
+    """
+    if script_alone:
+        return min(probability, 1 - _DOUBT / max(letters, 1))
+    words = [word for word in text.split() if word[0].isalpha()] if letters <= _LONGEST_NAME else []
+    if not words or words[0][0] > _LAST_LATIN:  # other scripts have neither capitals nor so many languages
+        return probability
+    if all(map(_ACRONYM.match, words)) or (letters < 8 and any(map(str.isdigit, text))):
+        return probability * _NAME_SHARE
+    if letters <= _FEW:
+        return probability * _FEW_SHARE
+    if len(words) > 1 and all(word[0].isupper() for word in words):
+        return probability * _NAMES_SHARE
+    return probability

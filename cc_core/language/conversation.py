@@ -1,0 +1,42 @@
+"""The language of a conversation: of its newest turn, or of an earlier one where that is short or undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from cc_core.language.detection import UNDECIDED, Detection, Reading
+from cc_core.language.scripts import LATIN, script_of
+
+#: How many user turns are looked at, newest first, for one whose language can be told.
+TURNS: Final = 8
+# A turn of fewer letters, such as "API" or "Los Angeles", is understood by what was said before.
+SHORT_TURN: Final = 12
+
+
+def in_conversation(turns: Iterable[Reading]) -> Detection:
+    """The language in which the newest of ``turns`` is said.
+
+    Args:
+        turns: the readings of the user's turns, the newest first; only as many are made as are needed.
+    """
+    short: Detection | None = None
+    newest: Detection | None = None
+    for reading in islice(turns, TURNS):
+        newest = newest or reading.detection
+        if reading.language is None:
+            continue
+        if reading.letters >= SHORT_TURN:
+            return short if short is not None and not _may_be(short, reading.detection) else reading.detection
+        short = short or reading.detection
+    return short or newest or UNDECIDED
+
+
+def _may_be(short: Detection, before: Detection) -> bool:
+    """Whether a short turn may be in the language spoken before: not if it is in another script.
+
+    Latin words may be names and terms in any conversation, and Han alone is Japanese as well as Chinese.
+    """
+    script, _ = script_of(short.text)
+    return script in (None, LATIN, script_of(before.text)[0])

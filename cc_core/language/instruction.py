@@ -1,0 +1,205 @@
+"""Finds the piece of a user's turn that tells their language, where several pieces remain: `read_turn`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from cc_core.language.detection import UNDECIDED, Reading
+from cc_core.language.english import Use, asks, use_of
+from cc_core.language.labels import Rank
+from cc_core.language.normalisation import normalise
+from cc_core.language.parts import Part, parts_of
+from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sentences, window, without_quotations
+from cc_core.names import ENGLISH
+
+Read = Callable[[str], Reading]
+
+# A paragraph of fewer letters, such as "Answer:", says too little on its own; a sure one needs fewer.
+SHORTEST_PARAGRAPH: Final = 12
+SHORTEST_SURE: Final = 6
+SURE: Final = 0.9
+# Fewer letters around a quotation do not tell whose words they are.
+SHORTEST_FRAME: Final = 8
+# What stands before a colon is an instruction if it has this many letters. Otherwise it may be a name or a title.
+SHORTEST_INSTRUCTION: Final = 15
+# Fewer English letters behind a colon are a name or a title.
+LONGEST_NAME: Final = 24
+# An English paragraph of so few letters is no passage, and one over a so many times longer passage is an instruction.
+SHORT_ENGLISH: Final = 40
+INSTRUCTION_RATIO: Final = 3.0
+# A longer English paragraph than this, and than the rest, is a passage.
+LONGEST_INSTRUCTION: Final = 160
+# How many paragraphs between the first and the last are looked at.
+MIDDLE: Final = 6
+
+# What a text without any of these is: one line without labels, tags and keys.
+_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&]|^\W*\d{1,3}[.)]")
+
+
+def read_turn(text: str, read: Read) -> Reading:
+    """The language of a turn: of its question or instruction, whatever stands around it.
+
+    Args:
+        text: of any length.
+        read: reads the language of one passage.
+    """
+    text = normalise(window(text))
+    if not _STRUCTURE.search(text):
+        return _read_line(prose(text), read)
+    parts = parts_of(text)
+    own = _newest([part for part in parts if part.rank is Rank.OWN], read)
+    if own is not None and own.language not in (None, ENGLISH):
+        return own
+    plain = _together([part for part in parts if part.rank is Rank.PLAIN], read)
+    for reading in (own, plain):
+        if reading is not None and reading.language is not None and not _announces(reading):
+            return reading
+    if own is not None and own.language is None and own.letters:
+        return own
+    passage = _together([part for part in parts if part.rank is Rank.PASSAGE], read)
+    announced = next((reading for reading in (own, plain) if reading is not None and reading.language), None)
+    if announced is not None:
+        foreign = passage is not None and passage.language not in (None, ENGLISH) and asks(passage.detection.text)
+        return passage if passage is not None and foreign else announced
+    if passage is not None and passage.language is not None:
+        return passage
+    for reading in (plain, passage):
+        if reading is not None and reading.letters:
+            return reading
+    rest = _together([part for part in parts if part.rank < Rank.PASSAGE], read)
+    return rest if rest is not None and rest.language else _read_region(prose(text), read)
+
+
+def _newest(parts: list[Part], read: Read) -> Reading | None:
+    """The reading of the last part that decides, or of the last one; None without parts."""
+    last = None
+    for part in reversed(parts[-MIDDLE:]):
+        reading = _read_region(prose(part.text), read)
+        if reading.language is not None:
+            return reading
+        last = last or reading
+    return last
+
+
+def _together(parts: list[Part], read: Read) -> Reading | None:
+    return _read_region(prose("\n\n".join(part.text for part in parts)), read) if parts else None
+
+
+def _announces(reading: Reading) -> bool:
+    """Whether what was read as English only announces a question."""
+    return reading.language == ENGLISH and use_of(reading.detection.text) is Use.FRAME
+
+
+def _read_region(text: str, read: Read) -> Reading:
+    """The language of text without labels."""
+    pieces = paragraphs(text)
+    if len(pieces) == 1:
+        return _read_line(pieces[0], read)
+    return _among(pieces, _read_line, read) or read(text)
+
+
+def _read_line(text: str, read: Read) -> Reading:
+    """The language of one paragraph: of what stands before a colon, outside of quotations, or in one sentence."""
+    if ":" in text and (found := _around_colon(text, read)):
+        return found
+    frame = without_quotations(excerpt(text))
+    if frame != excerpt(text) and (outside := read(frame)).decides(SHORTEST_FRAME):
+        return outside
+    whole = read(text)
+    if whole.language not in (None, ENGLISH) and whole.detection.confidence >= SURE:
+        return whole
+    if len(pieces := sentences(text)) > 1 and (found := _among(pieces, lambda piece, read: read(piece), read)):
+        return found
+    return whole
+
+
+def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: Read) -> Reading | None:
+    """The reading of the piece that decides; None where none does.
+
+    Args:
+        pieces: two or more, in their order.
+        read_piece: reads one of them.
+        read: reads one passage.
+    """
+    edges = [(piece, read_piece(piece, read)) for piece in (pieces[0], pieces[-1])]
+    decided = [(piece, reading) for piece, reading in edges if _tells(reading)]
+    languages = {reading.language for _, reading in decided}
+    if len(pieces) > 2 and not (len(languages) == 1 and len(decided) == 2 and ENGLISH not in languages):
+        between = (
+            pieces[1:-1] if len(pieces) - 2 <= MIDDLE else pieces[1 : 1 + MIDDLE // 2] + pieces[-1 - MIDDLE // 2 : -1]
+        )
+        middle = [(piece, reading) for piece in between if _tells(reading := read_piece(piece, read))]
+    else:
+        middle = []
+    english = [(piece, reading) for piece, reading in (*decided, *middle) if reading.language == ENGLISH]
+    foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
+    if english:  # beside English, names and titles look foreign
+        framed = all(use_of(piece) is Use.FRAME for piece, _ in english)
+        tells = _tells if framed else _tells_surely
+        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH and tells(pair[1])]
+    elif not foreign:
+        foreign = middle
+    if not foreign:
+        undecided = [
+            reading for _, reading in edges if reading.language is None and reading.letters >= SHORTEST_PARAGRAPH
+        ]
+        if undecided and english and framed:
+            return undecided[0]
+        return min((reading for _, reading in english), key=lambda reading: reading.letters, default=None)
+    chosen = min(foreign, key=lambda pair: pair[1].letters)
+    return english[0][1] if english and _english_decides(english, foreign) else chosen[1]
+
+
+def _tells(reading: Reading) -> bool:
+    sure = reading.detection.confidence >= SURE
+    return reading.decides(SHORTEST_SURE if sure else SHORTEST_PARAGRAPH)
+
+
+def _tells_surely(reading: Reading) -> bool:
+    return reading.letters >= SHORTEST_PARAGRAPH and reading.detection.confidence >= SURE
+
+
+def _english_decides(english: Sequence[tuple[str, Reading]], foreign: Sequence[tuple[str, Reading]]) -> bool:
+    """Whether, of a text in English and another language, the user's own words are the English ones."""
+    own, others = _size(english), _size(foreign)
+    uses = {use_of(piece) for piece, _ in english if len(piece) <= LONGEST_INSTRUCTION}
+    if Use.TASK in uses:
+        return True
+    if Use.QUESTION not in uses and any(asks(piece) for piece, _ in foreign):
+        return False
+    if uses & {Use.QUESTION, Use.POINTER}:
+        return own < others
+    return own >= SHORT_ENGLISH and not uses <= {Use.FRAME} and others >= INSTRUCTION_RATIO * own
+
+
+def _size(pieces: Sequence[tuple[str, Reading]]) -> float:
+    """The letters of ``pieces``, also of those of which only the ends were read."""
+    return sum(reading.letters * max(len(piece), 1) / max(len(reading.detection.text), 1) for piece, reading in pieces)
+
+
+def _around_colon(text: str, read: Read) -> Reading | None:
+    """The reading of an instruction before a colon, or of what a label precedes; None where the colon tells nothing."""
+    if (parts := around_colon(text)) is None:
+        return None
+    instruction, passage = map(read, parts)
+    head, tail = instruction.language, passage.language
+    if head is None or instruction.letters < SHORTEST_FRAME:
+        long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
+        foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE
+        if tail == ENGLISH and foreign and instruction.letters >= SHORTEST_INSTRUCTION:
+            return instruction  # undecided: a wrong "English" would cost the request its connection
+        return passage if tail and passage.letters >= long else None
+    if tail is None or tail == head or not _tells(passage):
+        return instruction if tail is None or tail != head else None
+    if head == ENGLISH:
+        sides = [(parts[0], instruction)], [(parts[1], passage)]
+        return instruction if _english_decides(*sides) else passage
+    if instruction.letters < SHORTEST_INSTRUCTION and passage.letters >= LONGEST_NAME:
+        return passage
+    if tail == ENGLISH or passage.letters <= instruction.letters or instruction.detection.confidence >= SURE:
+        return instruction
+    undecided = replace(UNDECIDED, text=instruction.detection.text)
+    return replace(instruction, detection=undecided)

@@ -1,0 +1,96 @@
+"""What a label says of the text behind it. ``Question:``, ``<context>``, ``"content":`` and ``<|user|>`` are labels.
+
+Labels are read word by word, so that "User question" and "Step-by-Step Answer" need no entry of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+
+
+class Rank(IntEnum):
+    """How much a piece of a prompt says about the user's language. The highest rank that has words decides."""
+
+    NOISE = 0  #: what no person wrote: mail headers, log lines, signatures
+    MODEL = 1  #: what the model said or shall say, and the system's words
+    PASSAGE = 2  #: what the question is about
+    PLAIN = 3  #: what has no label, or one that says nothing of who wrote it
+    OWN = 4  #: the user's question or instruction
+
+
+_WORDS: Final[dict[Rank, str]] = {
+    Rank.OWN: (
+        "question query problem user human usr prompter prompt instruction instruct inst exercise request ask asked "
+        "customer client student riddle puzzle inquiry enquiry command utterance visitor caller patient guest"
+    ),
+    Rank.PLAIN: "input sentence utterances message messages msg statement claim comment review task job goal todo",
+    Rank.MODEL: (
+        "answer response assistant ai bot chatbot gpt chatgpt model output solution reply completion agent "
+        "explanation reasoning rationale thought thoughts result system sys developer tool tools function functions "
+        "observation environment ipython support label labels verdict conclusion analysis hint translation summary "
+        "think thinking scratchpad final language lang locale format style tone role type id name status version "
+        "parameters temperature stop rules constraints options choices example examples note notes date today time "
+        "machine knowledge cutoff persona character"
+    ),
+    Rank.PASSAGE: (
+        "context passage document doc article text paragraph background source reference evidence snippet excerpt "
+        "content premise hypothesis data page chapter section history transcript search information abstract file "
+        "body title heading quote material material fact facts story description log logs chunk knowledgebase web"
+    ),
+    Rank.NOISE: (
+        "from to cc bcc sent subject betreff re fwd fw received organization organisation phone tel telephone mobile "
+        "fax email e-mail mail website url http https uuid timestamp host accept cookie"
+    ),
+}
+_RANKS: Final = {word: rank for rank, words in _WORDS.items() for word in words.split()}
+_ROLE_WORDS: Final = (
+    "user human prompter usr customer client assistant ai bot chatbot gpt chatgpt model agent system sys "
+    "developer tool function observation environment ipython"
+)
+#: The words that name a role in a chat, at the beginning of a turn.
+ROLES: Final = frozenset(_ROLE_WORDS.split())
+#: What stands for a speaker or a part only where it is the whole label.
+_ALONE: Final = {"q": Rank.OWN, "me": Rank.OWN, "you": Rank.OWN, "a": Rank.MODEL, "h": Rank.OWN, "u": Rank.OWN}
+_SENTENCE_WORDS: Final = (
+    "the this these those that my your our an about into to with describe explain tell give write make "
+    "create generate list compute calculate find compare define continue complete discuss translate "
+    "summarize summarise rewrite correct say is are"
+)
+# A sentence with a colon at its end is no label, unless it announces a question.
+_SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())
+# In a longer label, the telling word is the last, or has one word behind it.
+_WORDS_BEHIND: Final = 1
+_SPLIT = re.compile(r"[^a-z]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@lru_cache(maxsize=4096)
+def rank_of(label: str) -> Rank | None:
+    """What ``label`` says of its text; None for a label that says nothing. Its last telling word counts."""
+    if not label.isascii() or len(label) > 60:
+        return None
+    words = [word for word in _SPLIT.split(_CAMEL.sub(" ", label).lower()) if word]
+    if len(words) == 1 and words[0] in _ALONE:
+        return _ALONE[words[0]]
+    sentence = len(words) > 1 and not _SENTENCE.isdisjoint(words)
+    for word in words[: -1 - _WORDS_BEHIND : -1] if len(words) > 2 else words[::-1]:
+        rank = _RANKS.get(word, _RANKS.get(word.removesuffix("s")))
+        if rank is not None:
+            return rank if rank is Rank.OWN or not sentence else None
+    return None
+
+
+#: Labels inside of a line are looked for by these words, written with a capital.
+INLINE: Final = tuple(
+    sorted(
+        {
+            form
+            for rank in (Rank.OWN, Rank.PLAIN, Rank.MODEL, Rank.PASSAGE)
+            for word in _WORDS[rank].split()
+            for form in (word.capitalize(), word.upper())
+        }
+    )
+)

@@ -1,0 +1,88 @@
+"""Knows lines that no user wrote for this prompt: log lines, mail headers, quoted mail, signatures, code."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_LEVEL: Final = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|CRITICAL|CRIT|FATAL|SEVERE|PANIC)"
+_TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:\s?[AaPp][Mm])?(?:Z|\s?[+-]\d{2}:?\d{2})?"
+_DATE: Final = (
+    r"(?:\d{4}[-/.]\d{2}[-/.]\d{2}|\d{2}[-/.]\w{2,3}[-/.]\d{2,4}|"
+    r"(?:[A-Z][a-z]{2}\s)?[A-Z][a-z]{2}\s{1,2}\d{1,2}(?:\s\d{4})?)"
+)
+_STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
+#: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
+_LOG_PREFIX = re.compile(
+    rf"\s*(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
+    rf"\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
+    r"(?:\[[^\]\n]{0,60}\][\s:-]*)?(?:[\w./$-]{1,60}(?:\[\d+\]|\(\d+\))?:\s)?"
+)
+_TRACE = re.compile(
+    r"Traceback \(most recent call last\)|\s+File \".*\", line \d+|\s+at [\w.$<>]+\(|Caused by: |\w*(?:Error|"
+    r"Exception|Warning): |"
+    r"(?:[\w$]+\.){2,}\w+(?:Error|Exception)\b|\[?\w+-\d+\]? .*\b\d+ms\b|\d{1,3}(?:\.\d{1,3}){3} - "
+)
+_QUOTED = re.compile(
+    r">|(?:On|Am|Le|El|Em|Il|Op)\b.{6,120}(?:wrote|schrieb|a écrit|escribió|escreveu).{0,80}:\s*$|"
+    r"-{2,}\s*(?:Original|Forwarded)\b|_{5,}\s*$"
+)
+_SIGNATURE = re.compile(r"\s*(?:--|—|__|~~)\s*$")
+_SENT_FROM = re.compile(r"\s*(?:Sent (?:from|via|with|using) |Get \w+ for \w+|Sent by )", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"\s*(?:(?:best|kind|warm|many|with)\s)*(?:regards|wishes|thanks|cheers|sincerely|yours(?: truly|"
+    r" sincerely| faithfully)?|"
+    r"thank you(?: very much| so much)?|respectfully|br|rgds)[,.!]?\s*$",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r".*[;{}]\s*$|\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
+    r"export|public|private|"
+    r"static|void|int|use|using|elif|else|try|except|catch|fi|done|do|then|local|set|cd|mkdir|curl|pip|npm|"
+    r"git|apt|SELECT|FROM|WHERE|"
+    r"INSERT|UPDATE|CREATE)\b.*[\"'(){}=$:;<>/*-]|\s*[\w.\[\]\"'$]+\s?(?::=|[-+*/|&]?=)\s?\S|"
+    r"\s*[\w.]+\([^()]*\)\s*$|\s*\$ \S|"
+    r"\s*#(?:!|include|define|ifdef|ifndef|endif)|\s*[)}\]]+[;,]?\s*$|\s*(?:fi|done|esac|else|then|end|do|"
+    r"pass|break|continue)\s*$|\s*@\w+"
+)
+_COMMENT = re.compile(
+    r"(?:^|\s)(?:#(?!!|include|define)|//|--\s|/\*+|\*\s|<!--|%|;;)\s*(.*?)\s*(?:\*/|-->)?\s*$|\"\"\"(.*?)(?:\"\"\")?$"
+)
+FEWEST_CODE_LINES: Final = 2
+
+
+def is_log(line: str) -> bool:
+    """Whether a logger or an interpreter wrote ``line``."""
+    return bool(log_message(line) is not None or _TRACE.match(line))
+
+
+def log_message(line: str) -> str | None:
+    """What a logger was told, of a line that begins with a time or a level; None for another line."""
+    match = _LOG_PREFIX.match(line)
+    return line[match.end() :] if match and match.end() > 3 else None
+
+
+def is_quoted_mail(line: str) -> bool:
+    """Whether ``line`` quotes an earlier mail, or announces that."""
+    return bool(_QUOTED.match(line))
+
+
+def begins_signature(line: str) -> bool:
+    """Whether what follows ``line``, itself included, is how a mail ends."""
+    return bool(_SIGNATURE.match(line) or _SENT_FROM.match(line) or _CLOSING.match(line))
+
+
+def comments_of_code(text: str) -> str | None:
+    """The comments of ``text``, if it is program code, and prose before or after; None where it is none."""
+    lines = text.split("\n")
+    code = [bool(line.strip()) and _CODE.match(line) is not None for line in lines]
+    if sum(code) < FEWEST_CODE_LINES:
+        return None
+    kept = []
+    for line, is_code in zip(lines, code, strict=True):
+        comment = _COMMENT.search(line)
+        if comment:
+            kept.append(comment[1] or comment[2] or "")
+        elif not is_code:
+            kept.append(line)
+    return "\n".join(kept)

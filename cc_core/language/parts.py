@@ -1,0 +1,113 @@
+"""Cuts a user's turn into parts, and says what each is: the question, its passages, the model's cue, mail, log."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from cc_core.language.labels import INLINE, Rank, rank_of
+from cc_core.language.markup import unmarked
+from cc_core.language.noise import begins_signature, comments_of_code, is_log, is_quoted_mail, log_message
+
+
+class Part(NamedTuple):
+    """A piece of a turn.
+
+    Args:
+        rank: what it is.
+        text: paragraphs, divided by blank lines.
+    """
+
+    rank: Rank
+    text: str
+
+
+# What a line may begin with: marks of headings, lists and quotations, and numbers of items.
+_BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+)*")
+_LABEL = re.compile(
+    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]*(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]*:"
+    r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
+)
+_HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40})[*_=\])]{0,3}[ \t=#]*$")
+_INLINE_LABEL = re.compile(
+    rf"(?<=[ \t.?!。？！؟।…\])>\"'])((?:[A-Z][\w'-]{{0,20}}[ -]){{0,2}}"
+    rf"(?:{'|'.join(INLINE)})(?:[ ]?\d{{1,2}})?:)$"
+)
+# What stands before the last word of a label at the beginning of a line.
+_LABEL_BEGINNING = re.compile(r"[\W\d]*(?:[A-Z][\w'-]*[ -]){0,4}")
+_LABEL_END = re.compile(r"[A-Za-z\d]:(?=\s|$)")
+# No label inside of a line is longer.
+_LONGEST_INLINE: Final = 64
+_RULE = re.compile(r"[\s*_=#~|:+.-]*$")
+# One of the answers to choose from: names and terms, more often than sentences.
+_OPTION = re.compile(r"\s*(?:\(?[A-Ha-h]\)|[A-H]\.)\s")
+MOST_LABEL_WORDS: Final = 5
+MOST_HEADING_WORDS: Final = 3
+
+
+def parts_of(text: str) -> list[Part]:
+    """The parts of a turn, in their order; none of them is empty.
+
+    A label speaks for its paragraph, ``Question:`` for all paragraphs that follow, and a mail's header for its line.
+    """
+    text = unmarked(text)
+    if "\n" in text and (comments := comments_of_code(text)) is not None:
+        text = comments
+    if ":" in text:
+        text = _with_labels_in_lines(text)
+    parts: list[tuple[Rank, list[str]]] = [(Rank.PLAIN, [])]
+    rank, waiting, quoting = Rank.PLAIN, False, False
+    for line in text.split("\n"):
+        signature = len(parts[-1][1]) > 0 and begins_signature(line)
+        if _RULE.match(line) and not signature:
+            parts[-1][1].append("")
+            if not waiting and rank is not Rank.OWN:
+                rank = Rank.PLAIN
+            continue
+        bare = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]
+        found, value = _labelled(bare)
+        if found is not None:
+            parts.append((found, [value]))
+            waiting = not value
+            rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
+            continue
+        this = rank
+        if signature:
+            this = rank = Rank.NOISE
+        elif is_log(line):
+            message = log_message(line)
+            this, bare = Rank.NOISE, bare if message is None else message
+        elif is_quoted_mail(line) and (quoting or line[0] != ">"):
+            this, quoting = Rank.NOISE, True
+        elif _OPTION.match(line) and rank is Rank.PLAIN:
+            this = Rank.PASSAGE
+        else:
+            waiting = False
+        if parts[-1][0] is not this:
+            parts.append((this, []))
+        parts[-1][1].append(bare)
+    return [Part(rank, body) for rank, lines in parts if (body := "\n".join(lines).strip())]
+
+
+def _with_labels_in_lines(text: str) -> str:
+    """``text`` with each label inside of a line at the beginning of one of its own."""
+    pieces, done = [], 0
+    for colon in _LABEL_END.finditer(text):
+        label = _INLINE_LABEL.search(text, max(done, colon.end() - _LONGEST_INLINE), colon.end())
+        if label is None:
+            continue
+        line = text[text.rfind("\n", 0, label.start()) + 1 : label.start()]
+        if not _LABEL_BEGINNING.fullmatch(line):
+            pieces.append(text[done : label.start()])
+            done = label.start()
+    return "\n".join((*pieces, text[done:]))
+
+
+def _labelled(line: str) -> tuple[Rank | None, str]:
+    """The rank that a line's label gives, and what follows it in the line."""
+    if (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
+        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_")
+    heading = _HEADING.match(line)
+    if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
+        return rank_of(heading[1]), ""
+    return None, ""

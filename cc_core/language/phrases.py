@@ -1,0 +1,43 @@
+"""What makes a turn of its own in each language: greetings, thanks, yes and no. N-grams are too coarse for these."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+PHRASES_FILE: Final = Path(__file__).parent / "data/phrases.txt"
+#: No phrase is longer.
+LONGEST: Final = 24
+# How often a listed phrase is in the language of its list.
+CONFIDENCE: Final = 0.95
+
+
+def phrase_language(text: str) -> str | None:
+    """The language in which ``text`` as a whole is such a phrase; None if it is in none, or in several."""
+    return _languages().get(_key(text)) if len(text) <= LONGEST else None
+
+
+@cache
+def _languages() -> dict[str, str]:
+    lines = (line.partition(": ") for line in PHRASES_FILE.read_text("utf-8").splitlines() if line[:1] != "#")
+    listed = [(language, phrase) for language, _, phrases in lines for phrase in phrases.split(", ")]
+    found = {(key, language) for language, phrase in listed for key in (_key(phrase), _key(_unaccented(phrase)))}
+    times = Counter(key for key, _ in found)
+    return {key: language for key, language in found if times[key] == 1}
+
+
+def _key(text: str) -> str:
+    # Marks of Yoruba and of Indic vowels are no letters, and the separator would take them for gaps.
+    marked = unicodedata.normalize("NFC", text.lower())
+    return (
+        "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in marked)
+        .strip()
+        .replace("  ", " ")
+    )
+
+
+def _unaccented(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn" or ord(c) > 0x36F)

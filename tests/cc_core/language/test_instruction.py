@@ -1,0 +1,126 @@
+"""Which piece of a turn decides: every kind of frame that prompts came in."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cc_core.language.detector import LanguageDetector
+
+detector = LanguageDetector()
+ENGLISH = "The printing press spread within several decades to over two hundred cities in a dozen European countries."
+SWAHILI = "Mji mkuu wa Kenya ni upi?"
+QUESTIONS = {
+    "ar": "ما هي عاصمة كينيا؟",
+    "de": "Was ist die Hauptstadt von Kenia?",
+    "en": "What is the capital of Kenya?",
+    "ja": "ケニアの首都はどこですか？",
+    "sw": SWAHILI,
+    "zh": "肯尼亚的首都是哪里？",
+}
+FRAMES = {
+    "Gemma": "<bos><start_of_turn>user\n{}<end_of_turn>\n<start_of_turn>model\n",
+    "ChatML": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|"
+    "im_start|>assistant\n",
+    "Llama 3": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|><|start_header_id|"
+    ">assistant<|end_header_id|>\n\n",
+    "Llama 2": "<s>[INST] <<SYS>>\nAlways answer as helpfully as possible.\n<</SYS>>\n\n{} [/INST]",
+    "Alpaca": "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n"
+    "### Instruction:\n{}\n\n### Response:\n",
+    "Vicuna": "A chat between a curious user and an artificial intelligence assistant. USER: {} ASSISTANT:",
+    "label": "Question: {}\nStep-by-Step Answer:",
+    "retrieval": f"{ENGLISH}\n\n{ENGLISH}\n\nQuestion: {{}}\nAnswer:",
+    "tail": "{}\nLet's think step by step.",
+    "tail in the line": "{} Let's think step by step.",
+    "signature": "{}\n\nSent from my iPhone",
+    "mail": "Subject: Re: Meeting tomorrow\nFrom: John Smith <john@example.com>\n\n{}",
+    "log": "2024-05-01 12:00:01,123 ERROR [main] com.example.Server: connection to database failed\n{}",
+    "tag": "<question>{}</question>",
+    "strong": "<p><strong>{}</strong></p>",
+    "JSON": '{{"question": "{}", "language": "auto"}}',
+    "messages": '{{"messages": [{{"role": "system", "content": "You are helpful."}}, '
+    '{{"role": "user", "content": "{}"}}]}}',
+    "Markdown": "# Question\n\n**{}**\n\n- Keep it short",
+    "middle": "You are an expert.\n\n{}\n\nAnswer concisely.",
+}
+
+
+@pytest.mark.parametrize("language", QUESTIONS)
+@pytest.mark.parametrize("frame", FRAMES)
+def test_the_question_decides_in_any_frame(frame: str, language: str) -> None:
+    assert detector.detect(FRAMES[frame].format(QUESTIONS[language])).language == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("计算以下表达式：2+2", "zh"),
+        ("Calcula el resultado: 2+2", "es"),
+        ("Nipe habari kuhusu: Barack Obama", "sw"),
+        ('Was ergibt: {"a": 1}', "de"),
+        ("Compute the result: 2+2", "en"),
+        ("Fasse diesen Text bitte zusammen: The line is closed today, and trains do not run.", "de"),
+        ("Quick question: wo liegt die Hauptstadt von Kenia?", "de"),
+    ],
+)
+def test_an_instruction_before_a_short_tail_decides(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Summarize this text.\n\n{SWAHILI} {SWAHILI} {SWAHILI}",
+        f"Translate to English:\n\n{SWAHILI}",
+        f"### Instruction:\nTranslate this to English.\n\n### Input:\n{SWAHILI}\n\n### Response:\n",
+        "Context: Mji mkuu wa Kenya ni Nairobi. Watu wengi wanaishi huko.\n\nQuestion: What is the capital?\nAnswer:",
+    ],
+)
+def test_an_english_instruction_over_a_foreign_text_is_english(text: str) -> None:
+    assert detector.detect(text).language == "en"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "#!/bin/bash\n# Hii ni programu ya kuhifadhi faili zote za mtumiaji\n"
+        'for f in *.txt; do\n  cp "$f" /backup/\ndone',
+        'package main\n\nimport "fmt"\n\n'
+        '// Programu hii inaonyesha salamu kwa mtumiaji\nfunc main() {\n\tfmt.Println("hi")\n}',
+    ],
+)
+def test_the_comments_of_code_decide(code: str) -> None:
+    assert detector.detect(code).language == "sw"
+
+
+def test_the_newest_turn_of_a_rendered_chat_decides() -> None:
+    chat = "<|user|>\nWhat is the capital of Kenya?<|end|>\n<|assistant|>\nNairobi.<|end|>\n<|user|>\n{}<|end|>\n"
+    assert detector.detect(chat.format("Na mji mkuu wa Tanzania ni upi?")).language == "sw"
+    assert detector.detect(chat.format("42?")).language == "en"
+
+
+pieces = st.sampled_from(
+    [
+        *FRAMES.values(),
+        *QUESTIONS.values(),
+        "<|im_start|>",
+        "[INST]",
+        '{"',
+        "```",
+        "\n",
+        ": ",
+        "<b>",
+        "\\",
+        "&#",
+        "\ud800",
+    ]
+)
+
+
+@given(st.lists(pieces | st.text(st.characters(codec=None), max_size=20), max_size=12))
+def test_any_mixture_is_answered(found: list[str]) -> None:
+    detection = detector.detect("".join(found))
+    assert 0 <= detection.confidence <= 1
+    assert len(detection.text) <= 501

@@ -1,0 +1,96 @@
+"""A turn in parts, and what each of them is."""
+
+from __future__ import annotations
+
+import pytest
+
+from cc_core.language.labels import Rank, rank_of
+from cc_core.language.markup import unmarked
+from cc_core.language.noise import begins_signature, comments_of_code, is_log, is_quoted_mail, log_message
+from cc_core.language.parts import parts_of
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("words", [(Rank.PLAIN, "words")]),
+        ("Question: a b\nAnswer:", [(Rank.OWN, "a b")]),
+        ("Context: a\n\nQuestion: b", [(Rank.PASSAGE, "a"), (Rank.OWN, "b")]),
+        ("### Input\n\na\n\nb", [(Rank.PLAIN, "a\n\nb")]),
+        ("Human: a\n\nb\n\nAssistant:", [(Rank.OWN, "a\n\nb")]),
+        ("Subject: a\nb", [(Rank.NOISE, "a"), (Rank.PLAIN, "b")]),
+        ("12:30:01 INFO started\nb", [(Rank.NOISE, "started"), (Rank.PLAIN, "b")]),
+        ("a\n\nBest regards,\nJohn", [(Rank.PLAIN, "a"), (Rank.NOISE, "Best regards,\nJohn")]),
+        ("hello USER: a ASSISTANT:", [(Rank.PLAIN, "hello"), (Rank.OWN, "a")]),
+        ("Berlin: a", [(Rank.PLAIN, "Berlin: a")]),
+        ("a\n(A) b\n(B) c", [(Rank.PLAIN, "a"), (Rank.PASSAGE, "(A) b\n(B) c")]),
+    ],
+)
+def test_labels_rank_what_follows(text: str, parts: list[tuple[Rank, str]]) -> None:
+    assert parts_of(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("label", "rank"),
+    [
+        ("User question", Rank.OWN),
+        ("Step-by-Step Answer", Rank.MODEL),
+        ("userQuery", Rank.OWN),
+        ("From", Rank.NOISE),
+        ("documents", Rank.PASSAGE),
+        ("Q", Rank.OWN),
+        ("Answer the following question", Rank.OWN),
+        ("Translate this sentence", None),
+        ("Fasse diesen Text bitte zusammen", None),
+        ("Berlin", None),
+        ("Frage", None),
+        ("вопрос", None),
+    ],
+)
+def test_the_last_telling_word_ranks_a_label(label: str, rank: Rank | None) -> None:
+    assert rank_of(label) == rank
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("<question>a</question>", "question: a"),
+        ("<b>a</b> &amp; [b](x)", "a & b"),
+        ('{"question": "a\\nb", "n": 1}', "question: a b"),
+        ('{"role": "user", "content": "a"}', "user: a"),
+        ('["a", "b"]', "a b"),
+        ("<script>x</script>a", "a"),
+        ("a {b} c", "a {b} c"),
+    ],
+)
+def test_markup_becomes_labels(text: str, lines: str) -> None:
+    assert " ".join(unmarked(text).replace(",", " ").split()) == lines
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("2024-05-01 12:00:01,123 ERROR [main] com.example.Server: lost", "lost"),
+        ("[2024-05-01T12:00:01Z] WARN  lost", "lost"),
+        ("Jan 12 03:04:05 web01 nginx[812]: lost", "web01 nginx[812]: lost"),
+        ("[ERROR] lost", "lost"),
+        ("ERROR is a word", None),
+        ("12 monkeys", None),
+        ("Wann kommt der Zug um 12:30?", None),
+    ],
+)
+def test_log_lines_have_a_time_or_a_level(line: str, message: str | None) -> None:
+    assert log_message(line) == message
+
+
+def test_other_noise_is_known_by_its_form() -> None:
+    assert is_log("Traceback (most recent call last):")
+    assert is_quoted_mail("On Mon, Jun 3, 2024 at 10:11 AM Mary Brown wrote:")
+    assert begins_signature("Sent from my iPhone")
+    assert begins_signature("--")
+    assert not begins_signature("Thanks to you it works")
+
+
+def test_code_is_reduced_to_its_comments() -> None:
+    assert comments_of_code("x = 1\ny = 2  # zwei\n# drei") == "zwei\ndrei"
+    assert comments_of_code("two lines\nof prose") is None
