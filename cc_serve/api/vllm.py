@@ -5,9 +5,13 @@ Importing this module loads most of vLLM, which takes seconds.
 """
 
 from vllm import envs as envs
+from vllm.config import VllmConfig as VllmConfig
+from vllm.engine.arg_utils import AsyncEngineArgs as AsyncEngineArgs
 from vllm.entrypoints.cli.serve import ServeSubcommand as ServeSubcommand
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state as init_app_state
-from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client as build_async_engine_client
+from vllm.entrypoints.launchers.api_server.entry import (
+    build_async_engine_client_from_engine_args as build_async_engine_client_from_engine_args,
+)
 from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
@@ -19,8 +23,10 @@ from vllm.exceptions import VLLMValidationError as VLLMValidationError
 from vllm.logger import configure_logging_from_args as configure_logging_from_args
 from vllm.outputs import RequestOutput as RequestOutput
 from vllm.platforms import current_platform as current_platform
+from vllm.reasoning import ReasoningParserManager as ReasoningParserManager
 from vllm.sampling_params import RequestOutputKind as RequestOutputKind
 from vllm.sampling_params import SamplingParams as SamplingParams
+from vllm.tool_parsers import ToolParserManager as ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError

@@ -81,10 +81,10 @@ class LimitsMiddleware:
         for kind, allowance in _allowances(caller, use).items():
             if allowance.wait > 0:
                 count_limit(f"{kind}_per_minute")
-                return _rate_response(f"{allowance.limit} {kind} a minute", allowance.wait)
+                return _rate_response(caller, f"{allowance.limit} {kind} a minute", allowance.wait)
         if rates.concurrent_requests is not None and use.running >= rates.concurrent_requests:
             count_limit("concurrent_requests_per_key")
-            return _rate_response(f"{rates.concurrent_requests} requests at the same time", 1)
+            return _rate_response(caller, f"{rates.concurrent_requests} requests at the same time", 1)
         if limits.concurrent_requests is not None and self.running >= limits.concurrent_requests:
             count_limit("concurrent_requests")
             return error_response(
@@ -201,10 +201,11 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _rate_response(limit: str, wait: float) -> Response:
+def _rate_response(caller: Caller, limit: str, wait: float) -> Response:
     seconds = math.ceil(wait)
+    who = "all callers together may use" if caller.name is None else "this key may use"
     return error_response(
-        f"this key may use {limit}; try again in {seconds} s",
+        f"{who} {limit}; try again in {seconds} s",
         status=429,
         type="RateLimitError",
         headers={"Retry-After": str(seconds)},

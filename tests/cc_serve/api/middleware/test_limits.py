@@ -125,6 +125,15 @@ def test_a_request_rate(serve: Callable[[str, Talk], None]) -> None:
     serve(KEYS + "limits: {per_key: {requests_per_minute: 2}}", talk)
 
 
+def test_without_keys_a_rate_is_everybodys(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        await client.post("/")
+        refused = await client.post("/")
+        assert refused.json()["error"]["message"].startswith("all callers together may use 1 requests a minute; try")
+
+    serve("limits: {per_key: {requests_per_minute: 1}}", talk)
+
+
 def test_a_token_rate_is_of_what_was_really_used(serve: Callable[[str, Talk], None]) -> None:
     async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
         first = await client.post("/", headers=ALICE, json={"charge": 40})
