@@ -48,6 +48,9 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
     configure_logging_from_args(parsed)
     ServeSubcommand().validate(parsed)
     _refuse_other_front_ends(parsed)
+    if parsed.structured_outputs_config.backend == "auto":
+        # Under "auto" the first request chooses for all: after one that xgrammar cannot express, no tool call works.
+        parsed.structured_outputs_config.backend = "xgrammar"
     return parsed
 
 

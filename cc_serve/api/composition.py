@@ -16,6 +16,7 @@ from cc_serve.api.endpoints.playground import page_files, playground
 from cc_serve.api.endpoints.probes import probes
 from cc_serve.api.endpoints.route import explain_endpoint
 from cc_serve.api.errors import http_error
+from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
 from cc_serve.api.middleware.begin import BeginningMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
@@ -61,7 +62,7 @@ def add_endpoints_and_middleware(
     ]
     app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
-    app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
+    app.middleware_stack = ObservingMiddleware(AnthropicMiddleware(app.build_middleware_stack()), log)
 
 
 def _caller(request: Request) -> Caller:

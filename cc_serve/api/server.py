@@ -19,11 +19,13 @@ from cc_serve.api.arguments import take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.endpoints.admin import reload_or_keep
 from cc_serve.api.endpoints.languages import describe_models
+from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, parse_or_refuse, refusing
 from cc_serve.api.telemetry.request_log import request_log
+from cc_serve.api.tool_calls import keep_malformed_calls
 from cc_serve.api.vllm import (
     build_app,
     build_async_engine_client_from_engine_args,
@@ -97,6 +99,7 @@ def _leave(number: int, _frame: object) -> None:
 
 async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) -> None:
     decorate_logs("APIServer", skip_if_decorated=True)
+    quieten_known_faults()
     listen_address, sock = listen(arguments)
     router = settings.current.anonymous.router
     drain = Drain()
@@ -111,11 +114,13 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             tasks = await engine.get_supported_tasks()
             with refusing(arguments):
                 app = build_app(arguments, tasks, engine.model_config)
-                served: Any = ServedEngine(engine, router.connections, drain)
+                xgrammar = arguments.structured_outputs_config.backend == "xgrammar"
+                served: Any = ServedEngine(engine, router.connections, drain, xgrammar=xgrammar)
                 # All endpoints, and the shutdown of `serve_http`, get the engine from here.
                 await init_app_state(served, app.state, arguments, tasks)
             connection = EngineConnection.of(engine.vllm_config)
             describe_models(app.state.openai_serving_models, router, connection.sha256)
+            keep_malformed_calls(app.state.anthropic_serving_messages)
             add_endpoints_and_middleware(app, settings, drain, log)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)

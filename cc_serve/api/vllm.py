@@ -16,6 +16,7 @@ from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.serve.exception_handling.error_response import create_error_response as create_error_response
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
 from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
 from vllm.exceptions import VLLMClientError as VLLMClientError

@@ -87,14 +87,11 @@ def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
 
 
 def error_of(stream: httpx.Response) -> dict[str, Any]:
-    """The error event at a stream's end."""
-    first, last = stream.text.removesuffix("\n\n").rsplit("\n\n", 1)
-    assert first == "data: 0"
-    event, data = last.splitlines()
-    assert event == "event: error"
-    content = json.loads(data.removeprefix("data: "))
-    assert content["type"] == "error"
-    return content["error"]
+    """The error at a stream's end, as OpenAI's clients read it."""
+    first, last, done = stream.text.removesuffix("\n\n").split("\n\n")
+    assert (first, done) == ("data: 0", "data: [DONE]")
+    error: dict[str, Any] = json.loads(last.removeprefix("data: "))["error"]
+    return error
 
 
 async def until(condition: Callable[[], bool]) -> None:
