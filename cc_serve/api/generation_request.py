@@ -78,7 +78,9 @@ class GenerationRequest:
 
     def wants_details(self, path: str) -> bool:
         """Whether the answer shall tell what the connection did. Raises `RefusedError` where that cannot be."""
-        wanted = self.fields.get(DETAILS_FIELD, False)
+        wanted = self.fields.get(DETAILS_FIELD)
+        if wanted is None:
+            return False
         if not isinstance(wanted, bool):
             raise RefusedError(f"{DETAILS_FIELD} must be true or false", DETAILS_FIELD)
         if wanted and path not in DETAILED_PATHS:
@@ -148,8 +150,8 @@ def _refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     form, messages = fields.get("structured_outputs"), fields.get("messages")
     if form is not None and not isinstance(form, dict):
         raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
-    if messages is None or path == BATCH_PATH:  # a batch has lists of lists
-        return
+    if path == BATCH_PATH or ("messages" not in fields if prompt_field(path) == "messages" else messages is None):
+        return  # a batch has lists of lists
     if not isinstance(messages, list):
         raise RefusedError("'messages' must be a list of objects", "messages")
     for position, message in enumerate(messages):

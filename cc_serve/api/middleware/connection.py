@@ -79,6 +79,7 @@ class ConnectionMiddleware:
             return
         caller = caller_of(scope)
         try:
+            body.refuse_lone_surrogates()
             routed = route_request(request, caller.router, path, caller.limits)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)

@@ -137,7 +137,7 @@ def test_other_paths_pass_untouched(path: str) -> None:
             "unknown cc_connection 'xx'; this checkpoint has: auto, off, global, de",
         ),
         ({"cc_connection": 5}, "cc_connection", "unknown cc_connection 5; this checkpoint has: auto"),
-        ({"cc_connection": "\ud800"}, "cc_connection", "this checkpoint has"),
+        ({"cc_connection": "\ud800"}, "cc_connection", "half of a surrogate pair"),
         ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs", "'cc_connection' belongs at the top level"),
         ({"cc_connection": "de", "use_beam_search": True}, "cc_connection", "beam search"),
         ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs", "'kv_transfer_params' cannot be set"),
