@@ -15,6 +15,7 @@ from cc_serve.api.endpoints.layers import layers_endpoint
 from cc_serve.api.endpoints.playground import page_files, playground
 from cc_serve.api.endpoints.probes import probes
 from cc_serve.api.endpoints.route import explain_endpoint
+from cc_serve.api.endpoints.scale_out import open_render
 from cc_serve.api.errors import http_error
 from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
@@ -53,6 +54,7 @@ def add_endpoints_and_middleware(
         playground(page),
     ):
         app.include_router(endpoints)
+    open_render(app)
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),

@@ -16,6 +16,9 @@ from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.scale_out.derender.api_router import router as _derender
+from vllm.entrypoints.scale_out.render.api_router import router as _render
+from vllm.entrypoints.scale_out.token_in_token_out.api_router import router as _tokens
 from vllm.entrypoints.serve.exception_handling.error_response import create_error_response as create_error_response
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
 from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
@@ -31,3 +34,7 @@ from vllm.tool_parsers import ToolParserManager as ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
+
+#: The endpoints from text to tokens and back, and those that generate from tokens.
+RENDER_ROUTERS = (_render, _derender)
+TOKEN_ROUTER = _tokens
