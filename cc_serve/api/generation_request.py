@@ -50,6 +50,21 @@ class GenerationRequest:
         return self.fields.get("use_beam_search") not in (None, False)
 
     @property
+    def anchor_mover(self) -> str | None:
+        """The field that may let the prompt end elsewhere than in training, behind another token; None without one."""
+        fields = self.fields
+        if fields.get("messages") is None and fields.get("input") is None:
+            return None  # a completion's prompt ends where its text does
+        if fields.get("add_generation_prompt") is False:
+            return "add_generation_prompt"
+        for name in ("continue_final_message", "chat_template_kwargs", "chat_template"):
+            if fields.get(name):
+                return name
+        last = given[-1] if isinstance(given := fields.get("input"), list) and given else None
+        unfinished = isinstance(last, dict) and last.get("status") in ("in_progress", "incomplete")
+        return "input" if unfinished else None
+
+    @property
     def prompts(self) -> list[str]:
         """The texts that one request has answered separately: prompts of completions, newest user turns of a batch.
 

@@ -32,7 +32,8 @@ class Plan(Explanation):
     """A route as it will be taken.
 
     Args:
-        obstacle: what keeps the connection from reaching the engine, which makes it ``off``; None if nothing does.
+        obstacle: what keeps the connection from the engine, or from the place that training saw, and makes it ``off``;
+            None if nothing does.
     """
 
     obstacle: str | None = None
@@ -129,6 +130,9 @@ def plan(request: GenerationRequest, router: Router, path: str) -> Plan:
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:
         raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', OVERRIDE_FIELD)
+    if obstacle is None and route.connection != OFF and not request.overridden:
+        # Whoever names a connection gets it: they know what they trained.
+        obstacle = request.anchor_mover
     connection = OFF if obstacle else route.connection
     return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 
