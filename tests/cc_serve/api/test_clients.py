@@ -14,7 +14,7 @@ from tests.support.server import MODEL, Server
 GERMAN = "Wo ist der Bahnhof, bitte?"
 USER: Any = [{"role": "user", "content": GERMAN}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Bonn", "Rome"]}}, "required": ["city"]}
-TOOLS: Any = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}]
+TOOLS: Any = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER, "strict": True}}]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_no_request_spoils_the_tools_of_others(server: Server, choice: Any) -> N
     "options",
     [
         {"extra_body": {"structured_outputs": {"regex": r"[\p{Arabic}]+"}}},
-        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {
             "type": "object", "properties": {"a": {"type": "string", "pattern": r"[\p{L}]"}}}}}],
          "tool_choice": "required"},
     ],

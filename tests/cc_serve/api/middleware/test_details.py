@@ -139,14 +139,14 @@ def test_the_openai_clients_stream_knows_usage_and_details(server: Server, conti
     with server.client.chat.completions.stream(
         model=MODEL,
         messages=[{"role": "user", "content": GERMAN}],
-        max_tokens=4,
+        max_tokens=60,
         stream_options={"include_usage": True, "continuous_usage_stats": continuous},  # type: ignore[typeddict-unknown-key]
-        extra_body={"cc_details": True},
+        extra_body={"cc_details": True, "structured_outputs": {"choice": ["ja"]}},  # the helper refuses cut answers
     ) as stream:
         chunks = [event.chunk for event in stream if event.type == "chunk"]
         completion = stream.get_final_completion()
     assert completion.usage is not None
-    assert completion.usage.completion_tokens == 4
+    assert completion.usage.completion_tokens > 0
     assert chunks[-1].model_extra is not None
     assert chunks[-1].model_extra["cc_connection"]["prompts"]
 
