@@ -55,7 +55,11 @@ def _translated(send: Send) -> Send:
         elif held is not None:
             body += message.get("body", b"")
             if not message.get("more_body", False):
+                # vLLM's own errors have the shape already, but not Anthropic's names for the server's faults.
+                fault = record.error if record is not None and held["status"] >= 500 else None
                 content = _of_anthropics_shape(body, request_id)
+                if fault is not None:
+                    content = json.dumps(anthropic_error(fault.model_dump(), request_id)).encode()
                 MutableHeaders(scope=held)["content-length"] = str(len(content))
                 await send(held)
                 await send({**message, "body": content})

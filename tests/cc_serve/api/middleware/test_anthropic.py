@@ -64,6 +64,17 @@ def test_answers_pass() -> None:
     assert ask(JSONResponse({"error": None})).json() == {"error": None}
 
 
+def test_a_fault_has_anthropics_name_for_it() -> None:
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        record = current_record.get()
+        assert record is not None
+        note_fault(record, DeadlineError(2))
+        content = {"type": "error", "error": {"type": "Gateway Timeout", "message": "late"}}
+        await JSONResponse(content, 504)(scope, receive, send)
+
+    assert ask(endpoint).json()["error"]["type"] == "timeout_error"
+
+
 def test_a_stream_that_fails_ends_with_one_event() -> None:
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         async def pieces() -> Any:
