@@ -69,13 +69,12 @@ def note_fault(record: RequestRecord, error: Exception) -> None:
             logger.error("request %s: %s", record.request_id, record.error.message)
 
 
-class _OfKnownFaults(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        request = current_record.get()
-        return not (record.exc_info and request is not None and request.known)
+def _is_news(line: logging.LogRecord) -> bool:
+    request = current_record.get()
+    return not (line.exc_info and request is not None and request.known)
 
 
 def quieten_known_faults() -> None:
     """Keep vLLM from logging tracebacks of errors that `note_fault` has logged. Call it when vLLM's logs are set up."""
     for handler in logging.getLogger("vllm").handlers:
-        handler.addFilter(_OfKnownFaults())
+        handler.addFilter(_is_news)
