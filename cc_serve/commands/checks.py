@@ -171,7 +171,7 @@ def check_checkpoint(directory: Path) -> Check:
     try:
         connection, config = load_connection(directory)
     except CheckpointError as error:
-        # Most of these errors say what to do themselves, and two advices would differ.
+        # Most of these errors say what to do themselves, and two ways out would differ.
         found, _, advice = str(error).partition("; ")
         return Check("checkpoint", Status.FAILED, found, advice or "copy the whole checkpoint again, or train it again")
     weights = _weights(directory)
