@@ -35,7 +35,8 @@ def add_endpoints_and_middleware(
     """Complete vLLM's application.
 
     Our middleware stands behind vLLM's CORS, which answers browsers that ask before they send a key, and lets them read
-    our errors. Only observation surrounds everything. No body is read before its sender has been let in.
+    our errors. Only observation surrounds everything, and the translation of errors for Anthropic's clients. No body is
+    read before its sender has been let in.
 
     Args:
         app: vLLM's application, with the parsed flags as ``app.state.args``.
