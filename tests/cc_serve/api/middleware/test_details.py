@@ -140,7 +140,7 @@ def test_the_openai_clients_stream_knows_usage_and_details(server: Server, conti
         model=MODEL,
         messages=[{"role": "user", "content": GERMAN}],
         max_tokens=60,
-        stream_options={"include_usage": True, "continuous_usage_stats": continuous},  # type: ignore[typeddict-unknown-key]
+        stream_options={"include_usage": True, "continuous_usage_stats": continuous},
         extra_body={"cc_details": True, "structured_outputs": {"choice": ["ja"]}},  # the helper refuses cut answers
     ) as stream:
         chunks = [event.chunk for event in stream if event.type == "chunk"]
