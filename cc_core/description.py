@@ -116,7 +116,9 @@ def _read_layout(path: Path) -> Layout:
     except OSError as error:
         raise CheckpointError(path, f"cannot be read ({error.strerror}); copy the whole checkpoint again") from error
     except SafetensorError as error:
-        raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+        raise CheckpointError(
+            path, f"is truncated or not safetensors ({error}); copy the whole checkpoint again"
+        ) from error
 
 
 def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:

@@ -35,6 +35,8 @@ def replace_file(path: Path, payload: bytes) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises `CheckpointError`."""
+    if not path.parent.is_dir():
+        raise CheckpointError(path.parent, "there is no such directory; correct the path")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

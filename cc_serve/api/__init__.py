@@ -12,6 +12,9 @@
 8. Status and headers of the response wait for its first chunk.                          `middleware.begin`
 9. vLLM's endpoint renders the prompt and calls the engine.                              `served_engine`
 10. Each output is counted and charged on its way back to the client.                    `telemetry.token_times`
+11. What ends it early is told, counted and logged alike on every endpoint,              `faults`,
+    on ``/v1/messages`` in Anthropic's shape.                                            `middleware.anthropic`
 
+Before all that, `start` finds wrong flags while there is no engine yet.
 Steps 4 to 8 are the middleware that `composition` adds, in this order. Only `vllm` imports vLLM.
 """

@@ -48,6 +48,9 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
     configure_logging_from_args(parsed)
     ServeSubcommand().validate(parsed)
     _refuse_other_front_ends(parsed)
+    if parsed.structured_outputs_config.backend == "auto":
+        # Under "auto" the first request chooses for all: after one that xgrammar cannot express, no tool call works.
+        parsed.structured_outputs_config.backend = "xgrammar"
     return parsed
 
 
@@ -79,13 +82,17 @@ def take_keys(parsed: Namespace) -> dict[str, str]:
 
 def _refuse_other_front_ends(parsed: Namespace) -> None:
     """Refuse vLLM's front ends that would answer without routing. Raises ValueError."""
+    for name, chosen in (("--enable-scale-out", parsed.enable_scale_out), ("--tokens-only", parsed.tokens_only)):
+        if chosen:
+            raise ValueError(
+                f"{name} generates from token ids, which have no language that could be detected; leave it out: the "
+                "render endpoints work without it"
+            )
     reasons = {
         "--grpc": parsed.grpc,
         "--headless": parsed.headless,
         "--api-server-count above 1": (parsed.api_server_count or 1) > 1,
         "--data-parallel-multi-port-external-lb": parsed.data_parallel_multi_port_external_lb,
-        "--enable-scale-out": parsed.enable_scale_out,
-        "--tokens-only": parsed.tokens_only,
         "VLLM_USE_RUST_FRONTEND": envs.VLLM_USE_RUST_FRONTEND,
     }
     for name, applies in reasons.items():

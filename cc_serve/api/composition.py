@@ -16,7 +16,9 @@ from cc_serve.api.endpoints.layers import layers_endpoint
 from cc_serve.api.endpoints.playground import page_files, playground
 from cc_serve.api.endpoints.probes import probes
 from cc_serve.api.endpoints.route import explain_endpoint
+from cc_serve.api.endpoints.scale_out import open_render
 from cc_serve.api.errors import http_error
+from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
 from cc_serve.api.middleware.begin import BeginningMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
@@ -38,7 +40,8 @@ def add_endpoints_and_middleware(
     """Complete vLLM's application.
 
     Our middleware stands behind vLLM's CORS, which answers browsers that ask before they send a key, and lets them read
-    our errors. Only observation surrounds everything. No body is read before its sender has been let in.
+    our errors. Only observation surrounds everything, and the translation of errors for Anthropic's clients. No body is
+    read before its sender has been let in.
 
     Args:
         app: vLLM's application, with the parsed flags as ``app.state.args``.
@@ -58,6 +61,7 @@ def add_endpoints_and_middleware(
         playground(page),
     ):
         app.include_router(endpoints)
+    open_render(app)
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
@@ -67,7 +71,7 @@ def add_endpoints_and_middleware(
     ]
     app.add_exception_handler(HTTPException, http_error)
     # vLLM's application arrives with its middleware already built.
-    app.middleware_stack = ObservingMiddleware(app.build_middleware_stack(), log)
+    app.middleware_stack = ObservingMiddleware(AnthropicMiddleware(app.build_middleware_stack()), log)
 
 
 def _caller(request: Request) -> Caller:

@@ -1,14 +1,27 @@
-"""Errors in the shape of OpenAI's API, which its clients turn into exceptions."""
+"""Errors in the shapes of OpenAI's and Anthropic's APIs, which their clients turn into exceptions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any, Final
 
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+# Anthropic's names; other statuses have the last of their kind.
+_ANTHROPICS: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
 
 
 class ErrorDetail(BaseModel):
@@ -56,3 +69,29 @@ async def http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # it is registered for no other
     type = HTTPStatus(error.status_code).phrase
     return error_response(str(error.detail), status=error.status_code, type=type, headers=error.headers)
+
+
+def anthropic_error(error: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """An error in Anthropic's shape.
+
+    Args:
+        error: with the fields of `ErrorDetail`.
+        request_id: of the request.
+    """
+    status = int(error["code"])
+    kind = _ANTHROPICS.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": error["message"]}, "request_id": request_id}
+
+
+def anthropic_event(error: ErrorDetail, request_id: str) -> bytes:
+    """The event that ends a stream of the Messages API early."""
+    return b"event: error\ndata: %s\n\n" % json.dumps(anthropic_error(error.model_dump(), request_id)).encode()
+
+
+def openai_event(error: ErrorDetail, path: str) -> bytes:
+    """What ends a stream early: an event of the Responses API, or what vLLM sends for chat and completions."""
+    content: dict[str, Any] = {"error": error.model_dump()}
+    if path.endswith("/responses"):
+        content = {"type": "error", "code": str(error.code), "message": error.message, "param": error.param, **content}
+        return b"event: error\ndata: %s\n\n" % json.dumps(content).encode()
+    return b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(content).encode()

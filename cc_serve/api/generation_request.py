@@ -50,6 +50,21 @@ class GenerationRequest:
         return self.fields.get("use_beam_search") not in (None, False)
 
     @property
+    def anchor_mover(self) -> str | None:
+        """The field that may let the prompt end elsewhere than in training, behind another token; None without one."""
+        fields = self.fields
+        if fields.get("messages") is None and fields.get("input") is None:
+            return None  # a completion's prompt ends where its text does
+        if fields.get("add_generation_prompt") is False:
+            return "add_generation_prompt"
+        for name in ("continue_final_message", "chat_template_kwargs", "chat_template"):
+            if fields.get(name):
+                return name
+        last = given[-1] if isinstance(given := fields.get("input"), list) and given else None
+        unfinished = isinstance(last, dict) and last.get("status") in ("in_progress", "incomplete")
+        return "input" if unfinished else None
+
+    @property
     def prompts(self) -> list[str]:
         """The texts that one request has answered separately: prompts of completions, newest user turns of a batch.
 
@@ -87,7 +102,9 @@ class GenerationRequest:
 
     def wants_details(self, path: str) -> bool:
         """Whether the answer shall tell what the connection did. Raises `RefusedError` where that cannot be."""
-        wanted = self.fields.get(DETAILS_FIELD, False)
+        wanted = self.fields.get(DETAILS_FIELD)
+        if wanted is None:
+            return False
         if not isinstance(wanted, bool):
             raise RefusedError(f"{DETAILS_FIELD} must be true or false", DETAILS_FIELD)
         if wanted and path not in DETAILED_PATHS:
@@ -161,8 +178,8 @@ def _refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     form, messages = fields.get("structured_outputs"), fields.get("messages")
     if form is not None and not isinstance(form, dict):
         raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
-    if messages is None or path == BATCH_PATH:  # a batch has lists of lists
-        return
+    if path == BATCH_PATH or ("messages" not in fields if prompt_field(path) == "messages" else messages is None):
+        return  # a batch has lists of lists
     if not isinstance(messages, list):
         raise RefusedError("'messages' must be a list of objects", "messages")
     for position, message in enumerate(messages):

@@ -6,9 +6,11 @@ from typing import Final
 
 from starlette.types import Scope
 
+#: Anthropic's API.
+MESSAGES_PATH: Final = "/v1/messages"
 #: The endpoints whose ``vllm_xargs`` reach the engine.
 CONNECTED_PATHS: Final = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/invocations"}
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", MESSAGES_PATH, "/invocations"}
 )
 BATCH_PATH: Final = "/v1/chat/completions/batch"
 #: The other endpoints that generate text from a prompt.

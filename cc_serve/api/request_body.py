@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Final, Self
 
 from starlette.types import Message, Receive, Scope
 
+from cc_serve.api.errors import RefusedError
 from cc_serve.api.generation_request import GenerationRequest
 
 _BODY: Final = "cc_serve.body"
 _LENGTH: Final = b"content-length"
+# Surrogates as JSON escapes them, and as Python's JSON reads them from UTF-8 that is none.
+_SURROGATES: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 class BodyTooLargeError(ValueError):
@@ -60,6 +65,13 @@ class RequestBody:
         self._parsed = GenerationRequest(fields) if isinstance(fields, dict) else None
         return self._parsed
 
+    def refuse_lone_surrogates(self) -> None:
+        """Raise `RefusedError` for halves of characters, which JSON can write, and neither UTF-8 nor a tokenizer."""
+        if self._parsed is None or not _SURROGATES.search(self._received):
+            return
+        if (field := lone_surrogate(self._parsed.fields)) is not None:
+            raise RefusedError(f"{field!r} holds half of a surrogate pair, which is no character", field)
+
     @cached_property
     def content(self) -> bytes:
         """The bytes for the endpoint: as received, or, if the middleware changed the request, as it is now.
@@ -82,6 +94,33 @@ class RequestBody:
             return await self._receive()
         self._handed_on = True
         return {"type": "http.request", "body": self.content, "more_body": False}
+
+
+def lone_surrogate(body: object) -> str | None:
+    """The place of a text in ``body`` that UTF-8 cannot encode, such as ``messages.0.content``, or None."""
+    pending: list[tuple[str, object]] = [("", body)]
+    while pending:
+        place, value = pending.pop()
+        if isinstance(value, str) and not _encodes(value):
+            return place
+        named: Iterable[tuple[object, object]] = ()
+        if isinstance(value, dict):
+            named = value.items()
+        elif isinstance(value, list):
+            named = enumerate(value)
+        for name, inner in named:
+            if isinstance(name, str) and not _encodes(name):
+                return place or "body"
+            pending.append((f"{place}.{name}" if place else str(name), inner))
+    return None
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def read_body(receive: Receive, limit: int | None = None) -> bytes | None:

@@ -11,7 +11,9 @@ from contextlib import aclosing
 from typing import Any
 
 from cc_core.names import OFF
+from cc_serve.api.faults import StoppedError
 from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.patterns import refuse_misread_patterns
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.token_times import Tally
 from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams
@@ -26,12 +28,14 @@ class ServedEngine:
         engine: vLLM's client.
         connections: names of the checkpoint's Transform Matrices, which may become labels of metrics.
         drain: the running responses.
+        xgrammar: whether it is xgrammar that makes answers follow patterns.
     """
 
-    def __init__(self, engine: Any, connections: Collection[str], drain: Drain) -> None:
+    def __init__(self, engine: Any, connections: Collection[str], drain: Drain, *, xgrammar: bool = True) -> None:
         self._engine = engine
         self._connections = tuple(connections)
         self._drain = drain
+        self._xgrammar = xgrammar
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -44,8 +48,10 @@ class ServedEngine:
         It refuses at once, and not with an event in a stream that has begun.
 
         Raises:
-            VLLMValidationError: see `Work.begin`.
+            VLLMValidationError: see `Work.begin` and `refuse_misread_patterns`.
         """
+        if self._xgrammar:
+            refuse_misread_patterns(sampling_params)
         work = current_work.get()
         if work is not None:
             work.begin(prompt, sampling_params)
@@ -70,8 +76,11 @@ class ServedEngine:
                         work.charge(new)
                     yield output
         except Exception as error:
-            tally.fail(error)
-            raise
+            fault = StoppedError() if isinstance(error, EngineDeadError) and self._drain.stopping else error
+            tally.fail(fault)
+            if fault is error:
+                raise
+            raise fault from error
         finally:
             tally.close()
             if work is not None:
@@ -80,7 +89,7 @@ class ServedEngine:
     def shutdown(self, timeout: float | None = None) -> None:
         """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
 
-        What still runs then fails with ``EngineDeadError``.
+        What still runs then fails with `StoppedError`.
 
         vLLM's own drain waits until the engine has computed its last token, which may be before clients have received
         it. And it may cancel the task that hands out the engine's outputs before that task learns that the engine has

@@ -8,42 +8,44 @@ from __future__ import annotations
 import asyncio
 import signal
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from cc_serve.api.arguments import parse_arguments, take_keys
+from cc_serve.api.arguments import take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.detokenizer import detokenizer
 from cc_serve.api.endpoints.admin import reload_or_keep
 from cc_serve.api.endpoints.languages import describe_models
+from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, parse_or_refuse, refusing
 from cc_serve.api.telemetry.request_log import request_log
+from cc_serve.api.tool_calls import keep_malformed_calls
 from cc_serve.api.vllm import (
     build_app,
-    build_async_engine_client,
+    build_async_engine_client_from_engine_args,
     decorate_logs,
     envs,
     get_uvicorn_log_config,
     init_app_state,
     serve_http,
-    setup_server,
 )
+from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
 from cc_serve.process.phases import API, ENGINE, enter_phase
 from cc_serve.routing.router import Router
 
+# How vLLM begins its message when a process of the engine ends before it is ready.
+_ENGINE_DIED: Final = "Engine core initialization failed"
 # After the engine has stopped, connections that still do not close get this long.
 CLOSE_SECONDS: Final = 5
-
-
-class StartError(RuntimeError):
-    """The server cannot start, for a reason that the caller can correct."""
 
 
 class EngineFailedError(RuntimeError):
@@ -75,11 +77,12 @@ def serve(
         StartError: the flags contradict each other, or the connection or this machine cannot follow them.
         EngineFailedError: the engine died; a supervisor should start the server again.
     """
+    arguments = parse_or_refuse([str(checkpoint), *flags], verbose=verbose)
     try:
-        arguments = parse_arguments([str(checkpoint), *flags], verbose=verbose)
         settings.give(take_keys(arguments))
-    except (ValueError, TypeError) as error:
+    except ConfigurationError as error:
         raise StartError(str(error)) from error
+    check_front_end(arguments)
     # vLLM handles signals once it listens. Until then, an exception lets it end the engine's processes.
     signal.signal(signal.SIGTERM, _leave)
     if settings.path is not None:
@@ -97,10 +100,8 @@ def _leave(number: int, _frame: object) -> None:
 
 async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) -> None:
     decorate_logs("APIServer", skip_if_decorated=True)
-    try:
-        listen_address, sock = setup_server(arguments, reuse_port=False)
-    except OSError as error:
-        raise StartError(f"cannot listen on port {arguments.port}: {error.strerror}") from error
+    quieten_known_faults()
+    listen_address, sock = listen(arguments)
     router = settings.current.anonymous.router
     drain = Drain()
     try:
@@ -109,15 +110,18 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
         raise StartError(f"--request-log {arguments.request_log}: {error.strerror}") from error
     try:
         enter_phase(ENGINE)
-        async with build_async_engine_client(arguments) as engine:
+        async with _engine(arguments) as engine:
             enter_phase(API)
             tasks = await engine.get_supported_tasks()
-            app = build_app(arguments, tasks, engine.model_config)
-            served: Any = ServedEngine(engine, router.connections, drain)
-            # All endpoints, and the shutdown of `serve_http`, get the engine from here.
-            await init_app_state(served, app.state, arguments, tasks)
+            with refusing(arguments):
+                app = build_app(arguments, tasks, engine.model_config)
+                xgrammar = arguments.structured_outputs_config.backend == "xgrammar"
+                served: Any = ServedEngine(engine, router.connections, drain, xgrammar=xgrammar)
+                # All endpoints, and the shutdown of `serve_http`, get the engine from here.
+                await init_app_state(served, app.state, arguments, tasks)
             connection = EngineConnection.of(engine.vllm_config)
             describe_models(app.state.openai_serving_models, router, connection.sha256)
+            keep_malformed_calls(app.state.anthropic_serving_messages)
             add_endpoints_and_middleware(app, settings, drain, log, detokenizer(engine))
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
@@ -130,6 +134,20 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             raise EngineFailedError("the engine has died; its own messages are above")
     finally:
         sock.close()
+
+
+@asynccontextmanager
+async def _engine(arguments: Namespace) -> AsyncIterator[Any]:
+    """vLLM's client of an engine that has started."""
+    async with AsyncExitStack() as stack:
+        try:
+            flags = CheckedEngineArgs.from_cli_args(arguments)
+            engine = await stack.enter_async_context(build_async_engine_client_from_engine_args(flags))
+        except RuntimeError as error:
+            if str(error).startswith(_ENGINE_DIED):
+                raise EngineFailedError("the engine could not start; its own messages are above") from error
+            raise
+        yield engine
 
 
 def _http_options(arguments: Namespace) -> dict[str, Any]:

@@ -5,21 +5,31 @@ Importing this module loads most of vLLM, which takes seconds.
 """
 
 from vllm import envs as envs
+from vllm.config import VllmConfig as VllmConfig
+from vllm.engine.arg_utils import AsyncEngineArgs as AsyncEngineArgs
 from vllm.entrypoints.cli.serve import ServeSubcommand as ServeSubcommand
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state as init_app_state
-from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client as build_async_engine_client
+from vllm.entrypoints.launchers.api_server.entry import (
+    build_async_engine_client_from_engine_args as build_async_engine_client_from_engine_args,
+)
 from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.scale_out.derender.api_router import router as _derender
+from vllm.entrypoints.scale_out.render.api_router import router as _render
+from vllm.entrypoints.scale_out.token_in_token_out.api_router import router as _tokens
+from vllm.entrypoints.serve.exception_handling.error_response import create_error_response as create_error_response
 from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
 from vllm.exceptions import VLLMClientError as VLLMClientError
 from vllm.exceptions import VLLMValidationError as VLLMValidationError
 from vllm.logger import configure_logging_from_args as configure_logging_from_args
 from vllm.outputs import RequestOutput as RequestOutput
 from vllm.platforms import current_platform as current_platform
+from vllm.reasoning import ReasoningParserManager as ReasoningParserManager
 from vllm.sampling_params import RequestOutputKind as RequestOutputKind
 from vllm.sampling_params import SamplingParams as SamplingParams
+from vllm.tool_parsers import ToolParserManager as ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
@@ -28,3 +38,7 @@ try:
     from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup
 except ImportError:  # where vLLM 0.32 has it
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
+
+#: The endpoints from text to tokens and back, and those that generate from tokens.
+RENDER_ROUTERS = (_render, _derender)
+TOKEN_ROUTER = _tokens

@@ -9,18 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextvars import ContextVar
-from http import HTTPStatus
 
+from cc_serve.api.faults import DeadlineError
 from cc_serve.api.telemetry.metrics import count_limit
-from cc_serve.api.vllm import GracefulHTTPError, RequestOutput, SamplingParams, VLLMValidationError
+from cc_serve.api.vllm import RequestOutput, SamplingParams, VLLMValidationError
 from cc_serve.config.configuration import Limits
-
-
-class DeadlineError(GracefulHTTPError):
-    """The request took longer than the server allows."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the request ran into the deadline of {seconds:g} s", HTTPStatus.GATEWAY_TIMEOUT)
 
 
 class Work:

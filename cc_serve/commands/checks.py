@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
+from safetensors import SafetensorError, safe_open
 
 from cc_core.names import CONNECTION_FILE
 from cc_serve.process.model_runner import RUNNER, asked_runner
@@ -176,9 +177,16 @@ def check_checkpoint(directory: Path) -> Check:
     try:
         connection, config = load_connection(directory)
     except CheckpointError as error:
-        return Check("checkpoint", Status.FAILED, str(error), "copy the whole checkpoint again, or train it again")
-    if not _weights(directory):
+        # Most of these errors say what to do themselves, and two ways out would differ.
+        found, _, advice = str(error).partition("; ")
+        return Check("checkpoint", Status.FAILED, found, advice or "copy the whole checkpoint again, or train it again")
+    weights = _weights(directory)
+    if not weights:
         return Check("checkpoint", Status.FAILED, f"{directory} has no weights", "copy its *.safetensors too")
+    for path in weights:
+        if not _is_whole(path):
+            advice = "copy the whole checkpoint again"
+            return Check("checkpoint", Status.FAILED, f"{path}: is truncated or not safetensors", advice)
     if not (directory / "tokenizer_config.json").is_file():
         return Check("checkpoint", Status.FAILED, f"{directory} has no tokenizer", "copy its tokenizer*.json too")
     names, languages = ", ".join(connection.names), " ".join(config.languages)
@@ -239,6 +247,14 @@ def _release() -> str | None:
 
 def _weights(directory: Path) -> list[Path]:
     return [path for path in directory.glob("*.safetensors") if path.name != CONNECTION_FILE]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def _saved_dtype(directory: Path) -> str | None:

@@ -84,15 +84,19 @@ def add_parser(commands: Commands, vllm_flags: argparse.ArgumentParser | None) -
 
 
 def answer_before_parsing(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Exit where ``arguments``, which follow ``serve``, ask for vLLM's help, or begin with a flag.
+    """Exit where ``arguments``, which follow ``serve``, ask for vLLM's help or a version, or have no checkpoint first.
 
-    argparse can say neither: it stops at the flag that it does not know.
+    argparse can say none of that: it stops at the flag that it does not know.
     """
+    if "--version" in arguments:
+        parser.parse_args(["--version"])
     if any(argument.startswith("--help=") for argument in arguments):
         from cc_serve.api.arguments import parse_arguments
 
         parse_arguments(list(arguments))  # prints vLLM's own help, and exits
-    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
+    if not arguments:
+        parser.error("CHECKPOINT is missing: cc-serve serve CHECKPOINT [vLLM flags]")
+    if arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
         parser.error("CHECKPOINT comes first: cc-serve serve CHECKPOINT [vLLM flags]")
 
 

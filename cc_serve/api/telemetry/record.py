@@ -11,14 +11,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from cc_serve.api.errors import ErrorDetail
 from cc_serve.routing.router import Route
 
 Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused"]
 
 #: BCP 47's code for an undetermined language.
 UNDETERMINED: Final = "und"
-# Statuses that refuse a request because of its sender, its size, its rate or its moment, and not for what it asks.
-_REFUSALS: Final = frozenset({401, 403, 413, 429, 431, 503})
+#: Statuses that refuse a request because of its sender, its size, its rate or its moment, and not for what it asks.
+REFUSALS: Final = frozenset({401, 403, 413, 429, 431, 503})
 
 
 @dataclass(slots=True)
@@ -35,7 +36,9 @@ class RequestRecord:
         status: of the response; None until that has begun.
         complete: whether the last byte of the response was handed to the server.
         left: whether the client went before that.
-        failure: what ended a response that had begun with a good status.
+        failure: what ended the engine's work early, whatever status its response has.
+        error: what the client is told of that.
+        known: whether that needs no traceback.
         first_token_seconds: from the moment that the engine got the prompt to the first token of the first answer.
         prompt_tokens: the tokens of all its prompts.
         generated_tokens: the tokens of all its answers.
@@ -51,7 +54,9 @@ class RequestRecord:
     status: int | None = None
     complete: bool = False
     left: bool = False
-    failure: Literal["client_error", "server_error"] | None = None
+    failure: Literal["client_error", "server_error", "refused"] | None = None
+    error: ErrorDetail | None = None
+    known: bool = False
     first_token_seconds: float | None = None
     prompt_tokens: int = 0
     generated_tokens: int = 0
@@ -72,13 +77,15 @@ class RequestRecord:
         """What became of it; ask when it is over."""
         if not self.complete and self.left:
             return "disconnected"
+        if self.failure is not None:
+            return self.failure
         if self.status is None or not self.complete:
             return "server_error"
-        if self.status in _REFUSALS:
+        if self.status in REFUSALS:
             return "refused"
         if self.status >= 400:
             return "client_error" if self.status < 500 else "server_error"
-        return self.failure or "ok"
+        return "ok"
 
 
 #: The record of the request that this task answers; tasks that it starts inherit it. None outside of a request.

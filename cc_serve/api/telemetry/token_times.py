@@ -5,11 +5,12 @@ There they need no parsing of what is streamed to clients, and answers that are 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
+from cc_serve.api.faults import note_fault
 from cc_serve.api.telemetry.metrics import count_connection, count_tokens, observe_token_times
 from cc_serve.api.telemetry.record import RequestRecord
-from cc_serve.api.vllm import GracefulHTTPError, RequestOutput, RequestOutputKind, VLLMClientError
+from cc_serve.api.vllm import RequestOutput, RequestOutputKind
 from cc_serve.payloads import ENGINE_REPORT
 
 
@@ -44,16 +45,15 @@ class Tally:
             # Of the last answer of several: they share the prompt. Clients get it only where they ask for it.
             self._report = output.kv_transfer_params.pop(ENGINE_REPORT, None)
             output.kv_transfer_params = output.kv_transfer_params or None
-        if output.finished and any(answer.finish_reason == "error" for answer in output.outputs):
-            self._note("server_error")
+        failed = output.finished and any(answer.finish_reason == "error" for answer in output.outputs)
+        if failed and self._record is not None:
+            self._record.failure = "server_error"
         return new
 
     def fail(self, error: Exception) -> None:
         """Note whose fault ``error`` is, which ends the request."""
-        client = isinstance(error, VLLMClientError) or (
-            isinstance(error, GracefulHTTPError) and error.http_status < 500
-        )
-        self._note("client_error" if client else "server_error")
+        if self._record is not None:
+            note_fault(self._record, error)
 
     def close(self) -> None:
         """The request is over, however it ended."""
@@ -76,7 +76,3 @@ class Tally:
         observe_token_times(self._connection, times.first_token_latency, between)
         if record is not None and record.first_token_seconds is None:
             record.first_token_seconds = times.first_token_latency
-
-    def _note(self, failure: Literal["client_error", "server_error"]) -> None:
-        if self._record is not None:
-            self._record.failure = failure

@@ -91,11 +91,31 @@ def test_a_model_runner_that_there_is_not(parse: Parse) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("--grpc",), ("--headless",), ("--api-server-count", "2"), ("--enable-scale-out",), ("--tokens-only",)],
+    [("--grpc",), ("--headless",), ("--api-server-count", "2")],
 )
 def test_front_ends_without_routing_are_refused(parse: Parse, flags: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=f"{flags[0]}.* without language routing"):
         parse(*flags)
+
+
+@pytest.mark.parametrize("flag", ["--enable-scale-out", "--tokens-only"])
+def test_generating_from_tokens_is_refused_for_what_it_is(parse: Parse, flag: str) -> None:
+    with pytest.raises(ValueError, match=f"{flag} generates from token ids, which have no language"):
+        parse(flag)
+
+
+@pytest.mark.parametrize(
+    ("flags", "backend"),
+    [
+        ((), "xgrammar"),
+        (("--reasoning-parser", "qwen3"), "xgrammar"),
+        (("--structured-outputs-config", '{"disable_any_whitespace": false}'), "xgrammar"),
+        (("--structured-outputs-config.backend", "auto"), "xgrammar"),
+        (("--structured-outputs-config.backend", "guidance"), "guidance"),
+    ],
+)
+def test_no_request_chooses_the_grammar_backend_for_all(parse: Parse, flags: tuple[str, ...], backend: str) -> None:
+    assert parse(*flags).structured_outputs_config.backend == backend
 
 
 def test_one_api_server_is_what_there_is(parse: Parse) -> None:

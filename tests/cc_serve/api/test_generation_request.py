@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cc_serve.api.errors import RefusedError
 from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.connection import explain
 from cc_serve.routing.router import Router
@@ -81,3 +82,20 @@ def test_any_body_is_routed(body: dict[str, object]) -> None:
 def test_a_request_is_explained(body: dict[str, object], language: str | None, rule: str) -> None:
     explanation = explain(GenerationRequest(body), router)
     assert (explanation.language, explanation.rule) == (language, rule)
+
+
+def test_a_list_of_messages_that_is_null_is_named() -> None:
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        with pytest.raises(RefusedError, match="'messages' must be a list") as caught:
+            GenerationRequest({"messages": None}).check(path)
+        assert caught.value.param == "messages"
+    GenerationRequest({"messages": None, "prompt": "a"}).check("/v1/completions")
+    GenerationRequest({}).check("/v1/chat/completions")
+
+
+def test_our_own_fields_may_be_null() -> None:
+    request = GenerationRequest({"prompt": "a", "cc_connection": None, "cc_details": None})
+    assert not request.overridden
+    assert not request.wants_details("/v1/responses")
+    request.connect("off")
+    assert request.fields == {"prompt": "a"}

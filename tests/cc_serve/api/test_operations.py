@@ -78,6 +78,13 @@ def metric(server: Server, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
+def server_errors(server: Server) -> float:
+    lines = server.http.get("/metrics").text.splitlines()
+    return sum(
+        float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("cc:requests_total{") and "server_e" in line
+    )
+
+
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -233,7 +240,8 @@ def test_a_new_configuration_is_read_on_a_signal(guarded: Server, config: Path, 
 def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, config: Path, log: Path) -> None:
     bounds = f"{BOUNDS}, choices: 4, deadline_seconds: 0.1"
     reload(guarded, config, log, configuration(bounds), "Configuration reloaded")
-    before = metric(guarded, "vllm:generation_tokens_total{")
+    before, faults = metric(guarded, "vllm:generation_tokens_total{"), server_errors(guarded)
+    lines = len(log.read_text().splitlines())
     with pytest.raises(openai.InternalServerError, match=r"deadline of 0\.1 s") as caught:
         ask(guarded, n=4)
     assert caught.value.status_code == 504
@@ -244,13 +252,21 @@ def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, conf
         list(guarded.client.responses.create(stream=True, **responses))
     with pytest.raises(openai.APIError, match=r"deadline of 0\.1 s"):
         list(guarded.client.completions.create(model=MODEL, prompt="a", n=4, stream=True, **LONG))
+    with anthropic.Anthropic(base_url=guarded.address, api_key="user", max_retries=0) as claude:
+        ask_claude: Any = {"model": MODEL, "max_tokens": 450, "messages": [{"role": "user", "content": GERMAN}]}
+        for stream in (False, True):
+            with pytest.raises(anthropic.APIStatusError, match=r"deadline of 0\.1 s") as told:
+                list(claude.messages.create(**ask_claude, stream=stream))
+            assert told.value.body["error"]["type"] == "timeout_error"  # type: ignore[index]
     messages = [[{"role": "user", "content": GERMAN}]] * 4
     batch = {"model": MODEL, "max_tokens": 450, "messages": messages, "ignore_eos": True}
     answer = guarded.http.post("/v1/chat/completions/batch", json=batch)
     assert answer.status_code == 504
     assert "deadline of 0.1 s" in answer.json()["error"]["message"]
     until(lambda: running(guarded) == 0)
-    assert metric(guarded, "vllm:generation_tokens_total{") - before < 18 * 450
+    assert metric(guarded, "vllm:generation_tokens_total{") - before < 20 * 450
+    assert server_errors(guarded) - faults == 7, "what every client saw"
+    assert len(log.read_text().splitlines()) - lines == 7, "a line for each"
     reload(guarded, config, log, configuration(f"{BOUNDS}, choices: 4"), "Configuration reloaded")
 
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import cc_serve.api.request_body
+from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
@@ -93,3 +94,35 @@ def test_whoever_asks_gets_the_same_body() -> None:
         assert first.request is second.request
 
     asyncio.run(main())
+
+
+LONE = '"\\ud83d"'
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (f'{{"stop": [1, {LONE}]}}', "stop.1"),
+        (f'{{"vllm_xargs": {{"a": {LONE}}}}}', "vllm_xargs.a"),
+        (f'{{"messages": [{{"role": "user", "content": [{{"text": {LONE}}}]}}]}}', "messages.0.content.0.text"),
+        (f'{{"logit_bias": {{{LONE}: 1}}}}', "logit_bias"),
+        (f"{{{LONE}: 1}}", "body"),
+        ('{"prompt": "\\uDEAD"}', "prompt"),
+        (b'{"prompt": "\xed\xa0\x80"}', "prompt"),
+        ('{"a": ' * 900 + LONE + "}" * 900, ".".join(["a"] * 900)),
+        ('{"prompt": "\\ud83d\\ude00"}', None),
+        ('{"prompt": "\\\\ud83d"}', None),
+        ('{"prompt": "한\\ud55c"}', None),
+    ],
+    ids=lambda value: str(value)[:40].encode("unicode_escape").decode(),
+)
+def test_half_a_character_is_refused_with_its_place(body: str | bytes, place: str | None) -> None:
+    content = body if isinstance(body, bytes) else body.encode()
+    read = RequestBody(content, None)  # type: ignore[arg-type]
+    assert read.request is not None
+    if place is None:
+        read.refuse_lone_surrogates()
+    else:
+        with pytest.raises(RefusedError, match="half of a surrogate pair") as caught:
+            read.refuse_lone_surrogates()
+        assert caught.value.param == place

@@ -11,11 +11,13 @@ import pytest
 from vllm.exceptions import VLLMValidationError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.v1.engine.exceptions import EngineDeadError
 
+from cc_serve.api.faults import DeadlineError, StoppedError
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.record import RequestRecord, current_record
-from cc_serve.api.work import DeadlineError, Work, current_work
+from cc_serve.api.work import Work, current_work
 from cc_serve.config.configuration import Limits
 
 PROMPT = {"prompt_token_ids": [1, 2, 3]}
@@ -76,6 +78,28 @@ def test_a_deadline_is_a_failure_of_the_servers() -> None:
     )
     assert record.failure == "server_error"
     assert record.generated_tokens == sum(charges[1:]) < 100
+
+
+def test_what_a_stop_cuts_off_is_told_so() -> None:
+    class Dead(Engine):
+        async def _generate(self) -> AsyncGenerator[RequestOutput]:
+            raise EngineDeadError
+            yield
+
+    async def ask(drain: Drain, record: RequestRecord) -> None:
+        current_record.set(record)
+        served: Any = ServedEngine(Dead(), [], drain)
+        async for _ in served.generate(PROMPT, SamplingParams(), "r"):
+            pass
+
+    stopping, running = Drain(), Drain()
+    stopping.stop(0)
+    for drain, error, code in ((stopping, StoppedError, 503), (running, EngineDeadError, 500)):
+        record = RequestRecord("r", "/v1/completions")
+        with pytest.raises(error):
+            asyncio.run(ask(drain, record))
+        assert record.error is not None
+        assert (record.failure, record.error.code) == ("server_error", code)
 
 
 def test_a_refusal_comes_before_any_output_is_asked_for() -> None:

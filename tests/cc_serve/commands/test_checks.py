@@ -137,3 +137,19 @@ def test_a_bad_configuration(tmp_path: Path) -> None:
     file.write_text("limits: {body_byte: 1}")
     check = checks.check_configuration(file)
     assert (check.status, "did you mean body_bytes?" in check.found) == (Status.FAILED, True)
+
+
+@pytest.mark.parametrize("name", ["cc_connection.safetensors", "model.safetensors"])
+def test_a_truncated_file_has_one_advice(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:1000])
+    check = checks.check_checkpoint(tmp_path)
+    assert f"{name}: is truncated or not safetensors" in check.found
+    assert "again" not in check.found
+    assert check.advice == "copy the whole checkpoint again"
+
+
+def test_a_path_that_is_no_checkpoint(tmp_path: Path) -> None:
+    check = checks.check_checkpoint(tmp_path / "none")
+    assert (check.found, check.advice) == (f"{tmp_path / 'none'}: there is no such directory", "correct the path")

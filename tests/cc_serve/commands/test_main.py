@@ -126,6 +126,11 @@ def test_serve_refuses_a_bad_checkpoint_in_one_line(
     assert message in error
 
 
+def test_a_path_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(tmp_path / "none")]) == 2
+    assert f"cc-serve: {tmp_path / 'none'}: there is no such directory" in capsys.readouterr().err
+
+
 def test_serve_refuses_before_loading_vllm(tmp_path: Path) -> None:
     program = (
         "import sys; from cc_serve.commands.main import main; status = main(sys.argv[1:]);"
@@ -160,7 +165,9 @@ def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
         (["serve", "--help"], 0, "--help=all"),
         (["route", "--help"], 0, "--checkpoint"),
         ([], 2, "COMMAND"),
-        (["serve"], 2, "CHECKPOINT"),
+        (["serve"], 2, "CHECKPOINT is missing"),
+        (["serve", "--version"], 0, f"cc-serve {version('cc-serve')}\n"),
+        (["serve", "outputs/demo", "--version"], 0, f"cc-serve {version('cc-serve')}\n"),
         (["serve", "--port", "1"], 2, "CHECKPOINT"),
         (["bake"], 2, "bake"),
         (["--version"], 0, f"cc-serve {version('cc-serve')}\n"),

@@ -98,6 +98,27 @@ def test_endpoints_that_cannot_be_connected_say_so(path: str) -> None:
     assert f"{path} cannot have a connection" in refused.json()["error"]["message"]
 
 
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": GERMAN}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "moved"),
+    [
+        ({**CHAT, "continue_final_message": True}, True),
+        ({**CHAT, "add_generation_prompt": False}, True),
+        ({**CHAT, "chat_template_kwargs": {"enable_thinking": False}}, True),
+        ({"input": [*CHAT["messages"], {"role": "assistant", "content": "", "status": "in_progress"}]}, True),
+        ({**CHAT, "continue_final_message": False, "add_generation_prompt": True, "chat_template_kwargs": {}}, False),
+        ({**CHAT, "chat_template_kwargs": None, "echo": True}, False),
+        ({"input": [*CHAT["messages"], {"role": "assistant", "content": "", "status": "completed"}]}, False),
+        ({"prompt": GERMAN, "echo": True, "chat_template_kwargs": {"a": 1}}, False),
+    ],
+)
+def test_an_anchor_that_training_never_saw_is_connected_only_on_request(body: dict[str, Any], moved: bool) -> None:
+    assert headers_of(post("/v1/responses", body))[1] == ("off" if moved else "de")
+    assert headers_of(post("/v1/responses", {**body, "cc_connection": "global"}))[1] == "global"
+
+
 def test_a_streamed_response_passes_with_the_headers() -> None:
     response = post("/v1/chat/completions", {"stream": True, "messages": [{"role": "user", "content": GERMAN}]})
     assert headers_of(response) == ("de", "de")
@@ -137,7 +158,7 @@ def test_other_paths_pass_untouched(path: str) -> None:
             "unknown cc_connection 'xx'; this checkpoint has: auto, off, global, de",
         ),
         ({"cc_connection": 5}, "cc_connection", "unknown cc_connection 5; this checkpoint has: auto"),
-        ({"cc_connection": "\ud800"}, "cc_connection", "this checkpoint has"),
+        ({"cc_connection": "\ud800"}, "cc_connection", "half of a surrogate pair"),
         ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs", "'cc_connection' belongs at the top level"),
         ({"cc_connection": "de", "use_beam_search": True}, "cc_connection", "beam search"),
         ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs", "'kv_transfer_params' cannot be set"),

@@ -79,6 +79,24 @@ def test_a_stream_gets_an_event_before_its_last() -> None:
         assert events[2] == "data: [DONE]"
 
 
+def test_the_usage_is_in_the_last_event_that_clients_get() -> None:
+    common = {"id": "x", "object": "o", "created": 1, "model": "m"}
+    events = [
+        # Counted in each chunk, or only at the end; and text that looks like an event.
+        {**common, "choices": [{"text": '{"choices":[],"usage":{}}'}], "usage": {"total_tokens": 3}},
+        {**common, "choices": [], "usage": {"total_tokens": 4}},
+    ]
+    chunks = [b"data: %s\n\n" % json.dumps(event, separators=(",", ":")).encode() for event in events]
+    for pieces in ([*chunks, b"data: [DONE]\n\n"], [b"".join([*chunks, b"data: [DONE]\n\n"])]):
+        sent = through(start("text/event-stream"), *(body(piece, more=True) for piece in pieces), body(b""))
+        first, last, done = b"".join(message["body"] for message in sent[1:]).decode().strip().split("\n\n")
+        assert first == chunks[0].decode().strip()
+        told = json.loads(last.removeprefix("data: "))
+        assert told.pop("cc_connection")["connection"] == "de"
+        assert told == events[1]
+        assert done == "data: [DONE]"
+
+
 @pytest.fixture(scope="module")
 def reference(server: Server) -> Reference:
     return Reference.from_checkpoint(server.checkpoint)
@@ -114,6 +132,23 @@ def test_a_stream_for_the_openai_client(server: Server) -> None:
     assert isinstance(last, openai.types.chat.ChatCompletionChunk)
     assert last.model_extra is not None
     assert last.model_extra["cc_connection"]["connection"] == "de"
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_the_openai_clients_stream_knows_usage_and_details(server: Server, continuous: bool) -> None:
+    with server.client.chat.completions.stream(
+        model=MODEL,
+        messages=[{"role": "user", "content": GERMAN}],
+        max_tokens=60,
+        stream_options={"include_usage": True, "continuous_usage_stats": continuous},
+        extra_body={"cc_details": True, "structured_outputs": {"choice": ["ja"]}},  # the helper refuses cut answers
+    ) as stream:
+        chunks = [event.chunk for event in stream if event.type == "chunk"]
+        completion = stream.get_final_completion()
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens > 0
+    assert chunks[-1].model_extra is not None
+    assert chunks[-1].model_extra["cc_connection"]["prompts"]
 
 
 def test_a_plain_answer_has_no_layer(server: Server) -> None:

@@ -87,14 +87,11 @@ def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
 
 
 def error_of(stream: httpx.Response) -> dict[str, Any]:
-    """The error event at a stream's end."""
-    first, last = stream.text.removesuffix("\n\n").rsplit("\n\n", 1)
-    assert first == "data: 0"
-    event, data = last.splitlines()
-    assert event == "event: error"
-    content = json.loads(data.removeprefix("data: "))
-    assert content["type"] == "error"
-    return content["error"]
+    """The error at a stream's end, as OpenAI's clients read it."""
+    first, last, done = stream.text.removesuffix("\n\n").split("\n\n")
+    assert (first, done) == ("data: 0", "data: [DONE]")
+    error: dict[str, Any] = json.loads(last.removeprefix("data: "))["error"]
+    return error
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -123,6 +120,15 @@ def test_a_request_rate(serve: Callable[[str, Talk], None]) -> None:
         assert (await client.get("/", headers=ALICE)).status_code == 200, "reading is not counted"
 
     serve(KEYS + "limits: {per_key: {requests_per_minute: 2}}", talk)
+
+
+def test_without_keys_a_rate_is_everybodys(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
+        await client.post("/")
+        refused = await client.post("/")
+        assert refused.json()["error"]["message"].startswith("all callers together may use 1 requests a minute; try")
+
+    serve("limits: {per_key: {requests_per_minute: 1}}", talk)
 
 
 def test_a_token_rate_is_of_what_was_really_used(serve: Callable[[str, Talk], None]) -> None:

@@ -1,0 +1,34 @@
+"""vLLM's endpoints between text and tokens: those that only render work, those that generate from tokens do not."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from cc_serve.api.errors import error_response
+from cc_serve.api.vllm import RENDER_ROUTERS, TOKEN_ROUTER
+
+#: Why requests of token ids are refused.
+REASON = "token ids have no language that could be detected; send text to /v1/completions"
+
+
+def open_render(app: FastAPI) -> None:
+    """Let the render endpoints work without ``--enable-scale-out``, and say why those beside them do not.
+
+    vLLM registers all of them as closed, and names that flag, which would open them all.
+    """
+    paths = [
+        {route.path for route in router.routes if isinstance(route, APIRoute)}
+        for router in (*RENDER_ROUTERS, TOKEN_ROUTER)
+    ]
+    closed = set().union(*paths)
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) not in closed]
+    for router in RENDER_ROUTERS:
+        app.include_router(router, include_in_schema=False)
+    for path in sorted(paths[-1]):
+        app.add_api_route(path, _refuse, methods=["POST"], include_in_schema=False)
+
+
+async def _refuse() -> Response:
+    return error_response(REASON, status=403, type="PermissionDeniedError")

@@ -1,0 +1,84 @@
+"""Errors of the Messages API in the shape that Anthropic's clients read, wherever in the server they come from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cc_serve.api.errors import anthropic_error, anthropic_event
+from cc_serve.api.paths import MESSAGES_PATH, route_path
+from cc_serve.api.telemetry.record import current_record
+
+#: Anthropic's clients read the id of a request here.
+HEADER: Final = "request-id"
+
+
+class AnthropicMiddleware:
+    """Translates error responses of ``/v1/messages``, and the events that end its streams early; adds ``request-id``.
+
+    Only the outermost place sees all of them: FastAPI, vLLM and our middleware refuse requests, each in OpenAI's shape.
+    vLLM itself answers an error in a stream with the failure to parse it.
+
+    Args:
+        app: the application behind.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        of_messages = scope["type"] == "http" and route_path(scope).startswith(MESSAGES_PATH)
+        await self.app(scope, receive, _translated(send) if of_messages else send)
+
+
+def _translated(send: Send) -> Send:
+    record = current_record.get()
+    request_id = record.request_id if record else ""
+    held: Message | None = None
+    body = b""
+    streamed = told = False
+
+    async def translating(message: Message) -> None:
+        nonlocal held, body, streamed, told
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers[HEADER] = request_id
+            kind = headers.get("content-type", "")
+            streamed = kind.startswith("text/event-stream")
+            if message["status"] >= 400 and kind.startswith("application/json"):
+                held = message
+            else:
+                await send(message)
+        elif held is not None:
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                # vLLM's own errors have the shape already, but not Anthropic's names for the server's faults.
+                fault = record.error if record is not None and held["status"] >= 500 else None
+                content = _of_anthropics_shape(body, request_id)
+                if fault is not None:
+                    content = json.dumps(anthropic_error(fault.model_dump(), request_id)).encode()
+                MutableHeaders(scope=held)["content-length"] = str(len(content))
+                await send(held)
+                await send({**message, "body": content})
+        elif streamed and record is not None and record.error is not None:
+            # What the endpoint says now is not understood by any client.
+            event = b"" if told else anthropic_event(record.error, request_id)
+            told = True
+            await send({**message, "body": event})
+        else:
+            await send(message)
+
+    return translating
+
+
+def _of_anthropics_shape(body: bytes, request_id: str) -> bytes:
+    try:
+        content: Any = json.loads(body)
+        error = content["error"]
+        # vLLM's own errors have the shape already.
+        return body if content.get("type") == "error" else json.dumps(anthropic_error(error, request_id)).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body

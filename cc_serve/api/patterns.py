@@ -1,0 +1,67 @@
+"""Regular expressions that xgrammar accepts and takes for something else, found before an answer follows them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from cc_serve.api.vllm import SamplingParams, VLLMValidationError
+
+_FIELD: Final = "structured_outputs"
+_NAMES: Final = "patternProperties"
+# An escape of one character; the beginning or end of a class; POSIX's names, which stand in classes only.
+_TOKEN: Final = re.compile(r"\\.|\[:\w+:\]|\[|\]", re.DOTALL)
+
+
+def refuse_misread_patterns(parameters: SamplingParams) -> None:
+    """Refuse ``\\p{...}``, ``\\P{...}`` and ``[:name:]`` in character classes: xgrammar takes them for their letters.
+
+    Outside of classes it refuses them itself.
+
+    Raises:
+        VLLMValidationError: a pattern has one of them.
+    """
+    wanted = parameters.structured_outputs
+    if wanted is None:
+        return
+    for pattern in _patterns([{"regex": wanted.regex}, _parsed(wanted.json), _parsed(wanted.structural_tag)]):
+        if misread := misread_part(pattern):
+            raise VLLMValidationError(
+                f"{misread} in a character class of the pattern {pattern[:80]!r} is not supported; "
+                "name ranges of characters instead, such as [\\u0600-\\u06FF]",
+                parameter=_FIELD,
+            )
+
+
+def misread_part(pattern: str) -> str | None:
+    """The first part of a character class in ``pattern`` that xgrammar misreads, or None."""
+    inside = False
+    for token in _TOKEN.findall(pattern):
+        if inside and (token in ("\\p", "\\P") or len(token) > 2):
+            return str(token)
+        if token == "]":
+            inside = False
+        elif not token.startswith("\\"):
+            inside = True
+    return None
+
+
+def _patterns(pending: list[Any]) -> Iterator[str]:
+    """The regular expressions in JSON schemas and structural tags."""
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending += part
+        elif isinstance(part, dict):
+            pending += part.values()
+            yield from (part[name] for name in ("regex", "pattern") if isinstance(part.get(name), str))
+            yield from part[_NAMES] if isinstance(part.get(_NAMES), dict) else ()
+
+
+def _parsed(schema: Any) -> Any:
+    try:
+        return json.loads(schema) if isinstance(schema, str) else schema
+    except (ValueError, RecursionError):
+        return None  # vLLM refuses it

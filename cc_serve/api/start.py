@@ -1,0 +1,188 @@
+"""What can be found wrong with the flags before the engine's process starts. Each message is a line and names the flag.
+
+A supervisor starts a server again that has failed, but not one whose flags are wrong (exit code 2).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import ssl
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cc_core.terminal.text import one_line
+from cc_core.terminal.usage import suggestion
+from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.vllm import (
+    AsyncEngineArgs,
+    EngineDeadError,
+    ReasoningParserManager,
+    ToolParserManager,
+    VllmConfig,
+    setup_server,
+)
+from cc_serve.engine.config import UnsupportedConfigurationError
+
+_WORD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
+_FILES: Final = (
+    *("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "log_config_file"),
+    *("tool_parser_plugin", "reasoning_parser_plugin"),
+)
+# The checkpoint's path stands in many messages that are about something else.
+_CHECKPOINT: Final = ("model", "model_tag", "tokenizer", "served_model_name")
+_SENTENCE: Final = re.compile(r"(?<=[.!]) (?=[A-Z])")
+
+
+class StartError(RuntimeError):
+    """The server cannot start, for a reason that the caller can correct."""
+
+
+class CheckedEngineArgs(AsyncEngineArgs):  # type: ignore[misc]
+    """The engine's flags; a `StartError` where they make no configuration. No process has been started by then."""
+
+    def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
+        """vLLM's own, which reads the model's files, and where our plugin looks at the connection."""
+        with refusing(Namespace(**vars(self))):  # as they were: vLLM fills in what they leave open
+            return super().create_engine_config(*args, **options)
+
+
+@contextmanager
+def refusing(arguments: Namespace) -> Iterator[None]:
+    """Make a `StartError` of whatever vLLM raises over its flags, assertions included.
+
+    Args:
+        arguments: the parsed flags, by the names that vLLM's messages have for them.
+    """
+    try:
+        yield
+    except (StartError, UnsupportedConfigurationError, EngineDeadError):
+        raise
+    except Exception as error:
+        raise StartError(explain(error, arguments)) from error
+
+
+def explain(error: Exception, arguments: Namespace) -> str:
+    """One line on ``error``, which begins with the flag and its value where they can be told."""
+    fields: list[str] = []
+    if isinstance(error, ValidationError):
+        problems = error.errors()
+        # vLLM derives some fields from others, which are then wrong, too.
+        given = [one for one in problems if one["loc"] and _value(arguments, str(one["loc"][-1])) is not None]
+        first = (given or problems)[0]
+        fields = [str(first["loc"][-1])] if first["loc"] else []
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    elif isinstance(error, OSError):
+        message = str(error)
+    else:  # not str(error): that adds quotes, or the parameter, to some of them
+        fields = [str(getattr(error, "parameter", ""))]
+        message = " ".join(map(str, error.args)).removeprefix("Error: ")
+    message = one_line(message) or type(error).__name__
+    short = _SENTENCE.split(message)[0]
+    if "--" in short:
+        return short
+    for name in (*fields, *_WORD.findall(short), *_named_by_value(message, arguments)):
+        value = _value(arguments, name)
+        if value is not None:
+            return f"{_flag(name)} {str(value)[:80]}: {short}"
+    return short
+
+
+def _value(arguments: Namespace, name: str) -> object:
+    return getattr(arguments, name, None)
+
+
+def _named_by_value(message: str, arguments: Namespace) -> Iterator[str]:
+    for name, value in vars(arguments).items():
+        chosen = isinstance(value, str) and value and value != getattr(AsyncEngineArgs, name, None)
+        if chosen and name not in _CHECKPOINT and value in message:
+            yield name
+
+
+def _given(flags: Sequence[str]) -> Namespace:
+    """The flags as typed, for errors that come before they are parsed."""
+    pairs = pairwise(flags)
+    return Namespace(
+        **{
+            name[2:].replace("-", "_"): value
+            for name, value in pairs
+            if name.startswith("--") and not value.startswith("--")
+        }
+    )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def parse_or_refuse(flags: Sequence[str], *, verbose: bool) -> Namespace:
+    """`parse_arguments`, with a `StartError` for flags that cannot be combined or files that are not there."""
+    with refusing(_given(flags)):
+        return parse_arguments(flags, verbose=verbose)
+
+
+def check_front_end(arguments: Namespace) -> None:
+    """Check what vLLM would look at only once the engine runs: port, parsers, files. Raises `StartError`."""
+    if arguments.uds is None and not 0 < arguments.port < 1 << 16:
+        raise StartError(f"--port {arguments.port}: ports are from 1 to 65535")
+    parsers = (
+        ("tool_call_parser", arguments.tool_parser_plugin, ToolParserManager.list_registered),
+        ("reasoning_parser", arguments.reasoning_parser_plugin, ReasoningParserManager.list_registered),
+    )
+    for field, plugin, known in parsers:
+        name = getattr(arguments, field)
+        if name and not plugin and name not in known():
+            there = suggestion(name, known()) or f"; see cc-serve serve --help={field.replace('_', '-')}"
+            raise StartError(f"{_flag(field)} {name}: there is no such parser{there}")
+    for field in _FILES:
+        path = getattr(arguments, field)
+        if path and not Path(path).is_file():
+            raise StartError(f"{_flag(field)} {path}: there is no such file")
+    tokenizer = arguments.tokenizer or ""
+    if tokenizer.startswith(("/", ".")) and not Path(tokenizer).exists():
+        raise StartError(f"--tokenizer {tokenizer}: there is no such directory")
+    if arguments.ssl_keyfile and not arguments.ssl_certfile:
+        raise StartError(f"--ssl-keyfile {arguments.ssl_keyfile}: needs --ssl-certfile, too")
+    if arguments.ssl_certfile:
+        _check_tls(arguments)
+
+
+def _check_tls(arguments: Namespace) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    steps: dict[str, Callable[[], object]] = {
+        "ssl_certfile": lambda: context.load_cert_chain(arguments.ssl_certfile, arguments.ssl_keyfile),
+        "ssl_ca_certs": lambda: arguments.ssl_ca_certs and context.load_verify_locations(arguments.ssl_ca_certs),
+        "ssl_ciphers": lambda: arguments.ssl_ciphers and context.set_ciphers(arguments.ssl_ciphers),
+    }
+    for field, step in steps.items():
+        try:
+            step()
+        except OSError as error:  # SSLError is one
+            raise StartError(
+                f"{_flag(field)} {getattr(arguments, field)}: cannot be used: {one_line(error)}"
+            ) from error
+
+
+def listen(arguments: Namespace) -> tuple[str, socket.socket]:
+    """The server's address, and a socket that is bound to it, by vLLM's ``setup_server``. Raises `StartError`."""
+    try:
+        with refusing(arguments):
+            return setup_server(arguments, reuse_port=False)
+    except StartError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        reason = cause.strerror or one_line(cause)
+        flag = f"--port {arguments.port}"
+        if arguments.uds is not None:
+            flag = f"--uds {arguments.uds}"
+        elif isinstance(cause, socket.gaierror) or cause.errno == errno.EADDRNOTAVAIL:
+            flag, reason = f"--host {arguments.host}", f"{reason}; it is no address of this machine"
+        raise StartError(f"{flag}: cannot listen there: {reason}") from cause

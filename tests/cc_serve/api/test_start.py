@@ -1,0 +1,110 @@
+"""Wrong flags are found before the engine's process starts, and named in one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, explain, listen, parse_or_refuse
+from tests.support.ports import free_port
+from tests.support.server import save_served_checkpoint
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_served_checkpoint(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    with mock.patch.dict(os.environ):
+        yield
+
+
+def start(directory: Path, *flags: str) -> str:
+    """Go the way of a start until the engine's process would begin; the error's message."""
+
+    def prepare() -> None:
+        arguments = parse_or_refuse([str(directory), "--enforce-eager", "--dtype", "float32", *flags], verbose=False)
+        check_front_end(arguments)
+        _, sock = listen(arguments)
+        sock.close()
+        CheckedEngineArgs.from_cli_args(arguments).create_engine_config()
+
+    with pytest.raises(StartError) as caught:
+        prepare()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 400
+    return message
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--port 99999", "--port 99999: ports are from 1 to 65535"),
+        ("--port 0", "--port 0: ports are from 1 to 65535"),
+        ("--host 203.0.113.7", "--host 203.0.113.7: cannot listen there: "),
+        ("--host no.such.host.invalid", "--host no.such.host.invalid: cannot listen there: "),
+        ("--uds /no/such/folder/socket", "--uds /no/such/folder/socket: cannot listen there: "),
+        ("--tool-call-parser hermse", "--tool-call-parser hermse: there is no such parser; did you mean hermes?"),
+        ("--enable-auto-tool-choice --tool-call-parser xx", "--tool-call-parser xx: there is no such parser"),
+        ("--reasoning-parser xx", "--reasoning-parser xx: there is no such parser"),
+        ("--tool-parser-plugin /nope.py", "--tool-parser-plugin /nope.py: there is no such file"),
+        ("--chat-template /nope.jinja", "--chat-template /nope.jinja: The supplied chat template string (/nope.jinja)"),
+        ("--ssl-certfile /nope", "--ssl-certfile /nope: there is no such file"),
+        ("--ssl-ca-certs /nope", "--ssl-ca-certs /nope: there is no such file"),
+        ("--log-config-file /nope", "--log-config-file /nope: "),
+        ("--enable-auto-tool-choice", "--enable-auto-tool-choice requires --tool-call-parser"),
+        ("--max-model-len 999999", "--max-model-len 999999: "),
+        ("--max-num-seqs 0", "--max-num-seqs 0: "),
+        ("--max-num-batched-tokens -3", "--max-num-batched-tokens -3: "),
+        ("--quantization fp99", "--quantization fp99: "),
+        ("--tokenizer /nope", "--tokenizer /nope: there is no such directory"),
+    ],
+)
+def test_a_wrong_flag_is_named(directory: Path, flags: str, message: str) -> None:
+    port = () if "--port" in flags else ("--port", str(free_port()))
+    assert message in start(directory, *port, *flags.split())
+
+
+def test_a_port_in_use(directory: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert start(directory, "--host", "127.0.0.1", "--port", str(port)) == (
+            f"--port {port}: cannot listen there: Address already in use"
+        )
+
+
+def test_a_key_without_its_certificate_and_of_another(directory: Path, tmp_path: Path) -> None:
+    key, other, certificate = (str(tmp_path / name) for name in ("key", "other", "certificate"))
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    subprocess.run([*make, "-keyout", other, "-out", str(tmp_path / "unused")], check=True, capture_output=True)
+    assert start(directory, "--ssl-keyfile", key) == f"--ssl-keyfile {key}: needs --ssl-certfile, too"
+    message = start(directory, "--ssl-keyfile", other, "--ssl-certfile", certificate)
+    assert message.startswith(f"--ssl-certfile {certificate}: cannot be used: ")
+
+
+def test_an_error_of_no_words_has_its_name() -> None:
+    assert explain(AssertionError(), Namespace()) == "AssertionError"
