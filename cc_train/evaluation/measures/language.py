@@ -9,12 +9,13 @@ import re
 from functools import cache
 from typing import Final
 
-from cc_core.language.detector import SERVED_LANGUAGES, SURE, LanguageDetector
+from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 from cc_core.language.prose import prose
 from cc_core.language.scripts import SCRIPTS, script_of
 
 LINES: Final = "own_lines"
 WORDS: Final = "own_words"
+SURE: Final = 0.9  # the detector's confidence from which a line counts
 FEWEST_LETTERS: Final = 8  # of a line, as `cc_core.language.scripts.script_of` counts them
 
 _DIGITS = re.compile(r"\d+")
