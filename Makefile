@@ -5,8 +5,9 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-	@test -d $(TRITON) || echo "NOTHING RUNS UNDER VLLM'S V2 MODEL RUNNER, since Triton is missing: make triton"
-	$(PYTEST_FAST) --cov --cov-report=
+# The fast tests, a process on each core with one thread: more threads than cores stand in one another's way.
+PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast --numprocesses logical --maxprocesses 8
+TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
 .PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser deepspeed \
@@ -39,12 +40,8 @@ test: $(INSTALLED)
 ifdef TESTS
 	$(BIN)/pytest $(TESTS)
 else
-<<<<<<< HEAD
-	$(PYTEST_FAST) --cov --cov-report=
-=======
 	@test -d $(TRITON) || echo "NOTHING RUNS UNDER VLLM'S V2 MODEL RUNNER, since Triton is missing: make triton"
-	$(BIN)/pytest -m fast --cov --cov-report=
->>>>>>> v2
+	$(PYTEST_FAST) --cov --cov-report=
 	$(BIN)/pytest -m "not fast"
 	@test ! -d $(TRITON) || $(MAKE) --no-print-directory test-v2 TESTS="$(V2_TESTS)"
 endif
