@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from cc_serve.api.detokenizer import Detokenize, no_text
 from cc_serve.api.endpoints.admin import admin
 from cc_serve.api.endpoints.languages import languages_endpoint, load_fit
 from cc_serve.api.endpoints.layers import layers_endpoint
@@ -25,6 +24,7 @@ from cc_serve.api.middleware.connection import ConnectionMiddleware
 from cc_serve.api.middleware.drain import Drain, DrainMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
+from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.routing.router import Router
@@ -35,7 +35,7 @@ def add_endpoints_and_middleware(
     settings: LiveSettings,
     drain: Drain,
     log: Callable[[RequestRecord], object] = lambda _record: None,
-    detokenize: Detokenize = no_text,
+    raw_prompts: RawPrompts = NO_TOKENIZER,
 ) -> None:
     """Complete vLLM's application.
 
@@ -48,14 +48,14 @@ def add_endpoints_and_middleware(
         settings: keys, limits and routing.
         drain: the running responses.
         log: receives the records of generation requests that are over.
-        detokenize: turns prompts of token ids into text, for routing.
+        raw_prompts: reads the prompts of completions, for routing.
     """
     page = page_files() if app.state.args.playground else {}
     fit = load_fit(Path(app.state.args.model))
     for endpoints in (
         probes(drain),
         admin(settings),
-        explain_endpoint(_caller, detokenize),
+        explain_endpoint(_caller, raw_prompts),
         languages_endpoint(_router, fit),
         layers_endpoint(_router, fit),
         playground(page),
@@ -66,7 +66,7 @@ def add_endpoints_and_middleware(
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware),
-        Middleware(ConnectionMiddleware, detokenize=detokenize),
+        Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
         Middleware(BeginningMiddleware),
     ]
     app.add_exception_handler(HTTPException, http_error)

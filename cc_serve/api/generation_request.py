@@ -65,16 +65,16 @@ class GenerationRequest:
         return "input" if unfinished else None
 
     @property
-    def prompts(self) -> list[str]:
-        """The texts that one request has answered separately: prompts of completions, newest user turns of a batch.
-
-        Empty for one conversation, and for prompts that are not text.
-        """
+    def batch(self) -> list[str]:
+        """The newest user turn of each conversation in a batch of them; empty for one conversation."""
         messages = self.fields.get("messages")
-        if messages is not None or self.fields.get("input") is not None:
-            batch = isinstance(messages, list) and all(isinstance(conversation, list) for conversation in messages)
-            return [next(_newest_user_turns(conversation), "") for conversation in messages or []] if batch else []
-        prompt = self.fields.get("prompt")
+        batch = isinstance(messages, list) and all(isinstance(conversation, list) for conversation in messages)
+        return [next(_newest_user_turns(conversation), "") for conversation in messages or []] if batch else []
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts of completions that are text; empty where they are token ids, or where there are messages."""
+        prompt = self._prompt
         if isinstance(prompt, list) and all(isinstance(item, str) for item in prompt):
             return list(prompt)
         return [prompt] if isinstance(prompt, str) else []
@@ -82,11 +82,13 @@ class GenerationRequest:
     @property
     def token_prompts(self) -> list[list[int]]:
         """The prompts of completions that are token ids; empty where they are text, or where there are messages."""
-        prompt = self.fields.get("prompt")
-        if self.fields.get("messages") is not None or self.fields.get("input") is not None:
-            return []
-        prompts = [prompt] if _are_tokens(prompt) else prompt
+        prompts = [self._prompt] if _are_tokens(self._prompt) else self._prompt
         return prompts if isinstance(prompts, list) and prompts and all(map(_are_tokens, prompts)) else []
+
+    @property
+    def _prompt(self) -> object:
+        conversation = self.fields.get("messages") is not None or self.fields.get("input") is not None
+        return None if conversation else self.fields.get("prompt")
 
     @property
     def texts(self) -> list[str]:

@@ -17,12 +17,12 @@ import uvloop
 
 from cc_serve.api.arguments import take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
-from cc_serve.api.detokenizer import detokenizer
 from cc_serve.api.endpoints.admin import reload_or_keep
 from cc_serve.api.endpoints.languages import describe_models
 from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, parse_or_refuse, refusing
 from cc_serve.api.telemetry.request_log import request_log
@@ -34,6 +34,7 @@ from cc_serve.api.vllm import (
     envs,
     get_uvicorn_log_config,
     init_app_state,
+    load_chat_template,
     serve_http,
 )
 from cc_serve.config.configuration import ConfigurationError
@@ -122,7 +123,8 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             connection = EngineConnection.of(engine.vllm_config)
             describe_models(app.state.openai_serving_models, router, connection.sha256)
             keep_malformed_calls(app.state.anthropic_serving_messages)
-            add_endpoints_and_middleware(app, settings, drain, log, detokenizer(engine))
+            raw_prompts = RawPrompts(engine, load_chat_template(arguments.chat_template))
+            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused

@@ -27,6 +27,7 @@ from vllm.logger import configure_logging_from_args as configure_logging_from_ar
 from vllm.outputs import RequestOutput as RequestOutput
 from vllm.platforms import current_platform as current_platform
 from vllm.reasoning import ReasoningParserManager as ReasoningParserManager
+from vllm.renderers.chat_utils import load_chat_template as load_chat_template
 from vllm.sampling_params import RequestOutputKind as RequestOutputKind
 from vllm.sampling_params import SamplingParams as SamplingParams
 from vllm.tool_parsers import ToolParserManager as ToolParserManager

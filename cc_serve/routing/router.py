@@ -120,13 +120,17 @@ class Router:
         )
         return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
 
-    def explain_together(self, prompts: Sequence[str], override: object = AUTO) -> Explanation:
+    def explain_together(self, conversations: Iterable[Sequence[str]], override: object = AUTO) -> Explanation:
         """One connection for several prompts of one request: theirs, if they agree, with the first one's reasons.
+
+        Args:
+            conversations: the user's texts of each, the newest first.
+            override: as in `route`.
 
         Raises:
             UnknownConnectionError: as `route`.
         """
-        routes = [self.explain([prompt], override) for prompt in prompts]
+        routes = [self.explain(texts, override) for texts in conversations]
         if len({route.connection for route in routes}) == 1:
             return routes[0]
         return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE)

@@ -10,22 +10,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
-from cc_serve.api.detokenizer import Detokenize, no_text
 from cc_serve.api.errors import ErrorBody, RefusedError
 from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.connection import Plan, plan, refusal, refuse_excess
+from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.config.settings import Caller
 from cc_serve.routing.router import UnknownConnectionError
 
 _GENERATION = "/v1/chat/completions"
 
 
-def explain_endpoint(caller_of: Callable[[Request], Caller], detokenize: Detokenize = no_text) -> APIRouter:
+def explain_endpoint(caller_of: Callable[[Request], Caller], raw_prompts: RawPrompts = NO_TOKENIZER) -> APIRouter:
     """The endpoint.
 
     Args:
         caller_of: finds the caller, whose router and limits apply.
-        detokenize: turns prompts of token ids into text.
+        raw_prompts: reads the prompts of completions.
     """
     endpoint = APIRouter()
 
@@ -35,7 +35,7 @@ def explain_endpoint(caller_of: Callable[[Request], Caller], detokenize: Detoken
         asked, caller = GenerationRequest(body), caller_of(request)
         try:
             refuse_excess(asked, caller.limits)
-            found = plan(asked, caller.router, _GENERATION, detokenize)
+            found = plan(asked, caller.router, _GENERATION, raw_prompts)
         except (RefusedError, UnknownConnectionError) as error:
             return refusal(error)
         # In ASCII, since the text may hold lone surrogates, which UTF-8 cannot encode.

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.names import CONNECTION_HEADER, OFF
-from cc_serve.api.detokenizer import Detokenize, no_text
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path
+from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
@@ -62,12 +62,12 @@ class ConnectionMiddleware:
 
     Args:
         app: the application behind.
-        detokenize: turns prompts of token ids into text.
+        raw_prompts: reads the prompts of completions.
     """
 
-    def __init__(self, app: ASGIApp, detokenize: Detokenize = no_text) -> None:
+    def __init__(self, app: ASGIApp, raw_prompts: RawPrompts = NO_TOKENIZER) -> None:
         self.app = app
-        self._detokenize = detokenize
+        self._raw_prompts = raw_prompts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = generating_path(scope)
@@ -84,7 +84,7 @@ class ConnectionMiddleware:
         caller = caller_of(scope)
         try:
             body.refuse_lone_surrogates()
-            routed = route_request(request, caller.router, path, caller.limits, self._detokenize)
+            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
             return
@@ -98,7 +98,7 @@ class ConnectionMiddleware:
 
 
 def route_request(
-    request: GenerationRequest, router: Router, path: str, limits: Limits, detokenize: Detokenize = no_text
+    request: GenerationRequest, router: Router, path: str, limits: Limits, raw_prompts: RawPrompts = NO_TOKENIZER
 ) -> RoutedRequest:
     """Route a request to ``path``, and put its connection where vLLM hands it to the engine.
 
@@ -109,7 +109,7 @@ def route_request(
     refuse_excess(request, limits)
     details = request.wants_details(path)
     start = time.perf_counter()
-    route = plan(request, router, path, detokenize)
+    route = plan(request, router, path, raw_prompts)
     seconds = time.perf_counter() - start
     overridden = request.overridden
     request.connect(route.connection)
@@ -123,7 +123,7 @@ def refuse_excess(request: GenerationRequest, limits: Limits) -> None:
         raise RefusedError(excess.message, excess.field)
 
 
-def plan(request: GenerationRequest, router: Router, path: str, detokenize: Detokenize = no_text) -> Plan:
+def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: RawPrompts = NO_TOKENIZER) -> Plan:
     """What is to happen to a request to ``path``.
 
     Raises:
@@ -131,7 +131,7 @@ def plan(request: GenerationRequest, router: Router, path: str, detokenize: Deto
         RefusedError: the request cannot have the connection that it asks for, or is malformed.
     """
     request.check(path)
-    route = explain(request, router, detokenize)
+    route = explain(request, router, raw_prompts)
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:
         raise RefusedError(f'{obstacle} cannot have a connection; send "cc_connection": "off"', OVERRIDE_FIELD)
@@ -142,14 +142,16 @@ def plan(request: GenerationRequest, router: Router, path: str, detokenize: Deto
     return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 
 
-def explain(request: GenerationRequest, router: Router, detokenize: Detokenize = no_text) -> Explanation:
+def explain(request: GenerationRequest, router: Router, raw_prompts: RawPrompts = NO_TOKENIZER) -> Explanation:
     """The route of a request: of its prompts together where it has several, else of its user turns.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
     """
-    if prompts := request.prompts or [detokenize(tokens) for tokens in request.token_prompts]:
-        return router.explain_together(prompts, request.override)
+    rendered = request.prompts or [raw_prompts.text(tokens) for tokens in request.token_prompts]
+    conversations = [raw_prompts.user_turns(prompt) for prompt in rendered] or [[turn] for turn in request.batch]
+    if conversations:
+        return router.explain_together(conversations, request.override)
     return router.explain(request.texts, request.override)
 
 

@@ -86,6 +86,18 @@ def test_completions(server: Server) -> None:
     assert connected[1] != plain[1]
 
 
+@pytest.mark.parametrize("ids", [False, True], ids=["text", "token ids"])
+def test_a_rendered_prompt_is_routed_by_its_newest_turn(server: Server, ids: bool) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(server.checkpoint)
+    turns = [{"role": role, "content": text} for role, text in (("user", ENGLISH), ("assistant", ENGLISH))]
+    messages = [*turns, {"role": "user", "content": GERMAN}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=ids, return_dict=False)
+    body = {"model": MODEL, "prompt": prompt, "max_tokens": 1}
+    assert server.http.post("/v1/route", json=body).json()["text"] == GERMAN
+    response = server.http.post("/v1/completions", json=body)
+    assert (response.headers["X-CC-Language"], response.headers["X-CC-Connection"]) == ("de", "de")
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages", "/invocations"])
 def test_the_other_ways_to_ask_are_connected(server: Server, path: str) -> None:
     key = "input" if path == "/v1/responses" else "messages"

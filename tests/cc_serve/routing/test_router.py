@@ -177,5 +177,5 @@ def test_routing_loads_neither_torch_nor_vllm() -> None:
 def test_prompts_of_one_request_are_connected_if_they_agree(
     prompts: list[str], override: str, expected: tuple[str | None, str]
 ) -> None:
-    route = default_router().explain_together(prompts, override)
+    route = default_router().explain_together([[prompt] for prompt in prompts], override)
     assert (route.language, route.connection) == expected
