@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cc_core.terminal.exit_codes import FAILURE, INTERRUPTED
-from cc_core.terminal.interrupts import interrupts_kept
 from cc_serve.commands.command import Commands, refuse
 from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
 from cc_serve.config.keys import take_environment_keys
@@ -131,8 +130,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         progress.finish()
         return refuse(error)
     enter_phase(IMPORT)
-    with interrupts_kept():
-        from cc_serve.api.server import EngineFailedError, StartError, serve
+    from cc_serve.api.server import EngineFailedError, StartError, serve
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
         message = ready_message(address, model, router.connected, progress.finish(), playground=playground)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
-from cc_core.terminal.interrupts import interrupts_kept
+from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import suggestion
 from cc_train.commands.extras import not_installed
 
@@ -54,17 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cc-train: unknown command {name!r}{hint}", file=sys.stderr)
         return BAD_INPUT
     try:
-        with interrupts_kept():
-            module = command(name)
-        code: int = module.main(rest)
+        code: int = command(name).main(rest)
     except ImportError:
         if missing := not_installed("train"):
             print(f'cc-train: {", ".join(missing)} not installed: pip install "cc-serve[train]"', file=sys.stderr)
             return BAD_INPUT
         raise
-    except KeyboardInterrupt:
-        print(f"cc-train {name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
     return code
 
 

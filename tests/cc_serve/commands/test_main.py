@@ -154,8 +154,8 @@ def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-    assert rest.splitlines() == ["cc-serve: interrupted before it was ready"]
     assert process.returncode == 130
+    assert rest.splitlines() == ["cc-serve: interrupted before it was ready"]
 
 
 @pytest.mark.parametrize(
