@@ -20,9 +20,9 @@ OF_THE_USER = (1234, 12, 13)
 @pytest.fixture(autouse=True)
 def _a_child_process_with_its_own_ways(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
-    handler = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     collect_as_usual()
 
 
