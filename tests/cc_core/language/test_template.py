@@ -24,8 +24,8 @@ TEMPLATES = {
     " {{ m.content }}</s>{% endif %}{% endfor %}",
     "alpaca": "Below is an instruction.\n\n{% for m in messages %}{% if m.role == 'user' %}### Instruction:\n"
     "{{ m.content }}\n\n### Response:\n{% else %}{{ m.content }}\n\n{% endif %}{% endfor %}",
-    "words of no known form": "{% for m in messages %}@{{ 'Mtu' if m.role == 'user' else 'Mashine' }} » "
-    "{{ m.content }} ¶ {% endfor %}@Mashine »",
+    "words of no known form": "{% for m in messages %}@{{ 'Mtu' if m.role == 'user' else 'Mjibu' }} » "
+    "{{ m.content }} ¶ {% endfor %}@Mjibu »",
 }
 
 
