@@ -45,7 +45,7 @@ class StartError(RuntimeError):
     """The server cannot start, for a reason that the caller can correct."""
 
 
-class CheckedEngineArgs(AsyncEngineArgs):  # type: ignore[misc]
+class CheckedEngineArgs(AsyncEngineArgs):
     """The engine's flags; a `StartError` where they make no configuration. No process has been started by then."""
 
     def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
@@ -156,25 +156,27 @@ def check_front_end(arguments: Namespace) -> None:
 
 def _check_tls(arguments: Namespace) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    steps: dict[str, Callable[[], object]] = {
+    steps: dict[str, Callable[[], None]] = {
         "ssl_certfile": lambda: context.load_cert_chain(arguments.ssl_certfile, arguments.ssl_keyfile),
-        "ssl_ca_certs": lambda: arguments.ssl_ca_certs and context.load_verify_locations(arguments.ssl_ca_certs),
-        "ssl_ciphers": lambda: arguments.ssl_ciphers and context.set_ciphers(arguments.ssl_ciphers),
+        "ssl_ca_certs": lambda: context.load_verify_locations(arguments.ssl_ca_certs),
+        "ssl_ciphers": lambda: context.set_ciphers(arguments.ssl_ciphers),
     }
     for field, step in steps.items():
+        value = getattr(arguments, field)
+        if not value:
+            continue
         try:
             step()
         except OSError as error:  # SSLError is one
-            raise StartError(
-                f"{_flag(field)} {getattr(arguments, field)}: cannot be used: {one_line(error)}"
-            ) from error
+            raise StartError(f"{_flag(field)} {value}: cannot be used: {one_line(error)}") from error
 
 
 def listen(arguments: Namespace) -> tuple[str, socket.socket]:
     """The server's address, and a socket that is bound to it, by vLLM's ``setup_server``. Raises `StartError`."""
     try:
         with refusing(arguments):
-            return setup_server(arguments, reuse_port=False)
+            bound: tuple[str, socket.socket] = setup_server(arguments, reuse_port=False)
+            return bound
     except StartError as error:
         cause = error.__cause__
         if not isinstance(cause, OSError):

@@ -130,7 +130,8 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         progress.finish()
         return refuse(error)
     enter_phase(IMPORT)
-    from cc_serve.api.server import EngineFailedError, StartError, serve
+    from cc_serve.api.server import EngineFailedError, serve
+    from cc_serve.api.start import StartError
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
         message = ready_message(address, model, router.connected, progress.finish(), playground=playground)

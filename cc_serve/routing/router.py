@@ -114,7 +114,8 @@ class Router:
         if override not in (AUTO, OFF, GLOBAL):
             language = str(override)
             return Explanation(language, 1.0, self.connection_for(language), rule=Rule.OVERRIDE)
-        found = self.detector.detect(*texts[:1] or ("",), texts[1:])
+        newest, *earlier = texts or ("",)
+        found = self.detector.detect(newest, earlier)
         connection, rule = (
             (self.connection_for(found.language), found.rule) if override == AUTO else (str(override), Rule.OVERRIDE)
         )
