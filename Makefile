@@ -31,6 +31,9 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 run: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --port $(PORT)
 
+# An engine in the tests' own process, which does not start in one that has run all the tests before it.
+OFFLINE := tests/e2e/test_offline.py
+
 # All tests. The fast ones come first and print how much of the code they run; coverage would slow the others by half.
 # After `make triton`, the engine's main tests run once more under vLLM's V2 model runner.
 # Some of them: `make test TESTS=tests/cc_train`.
@@ -42,7 +45,8 @@ ifdef TESTS
 else
 	@test -d $(TRITON) || echo "NOTHING RUNS UNDER VLLM'S V2 MODEL RUNNER, since Triton is missing: make triton"
 	$(PYTEST_FAST) --cov --cov-report=
-	$(BIN)/pytest -m "not fast"
+	$(BIN)/pytest -m "not fast" --ignore $(OFFLINE)
+	$(BIN)/pytest $(OFFLINE)
 	@test ! -d $(TRITON) || $(MAKE) --no-print-directory test-v2 TESTS="$(V2_TESTS)"
 endif
 
