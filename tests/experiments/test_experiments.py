@@ -26,7 +26,7 @@ from experiments.score import CONDITIONS, score, vector
 from experiments.tail import Tails, generate, losses, run_prompts
 from experiments.train import hold
 from experiments.train import main as train
-from tests.support.tiny import HIDDEN, LAYERS, tiny_gemma3, tiny_llama
+from tests.support.tiny import HIDDEN, LAYERS, softcapped_gemma3, tiny_gemma3, tiny_llama
 from tests.support.tiny_tokenizer import END, save_base, tiny_tokenizer, word_rows, write_rows
 
 TEXTS = [
@@ -36,13 +36,7 @@ TEXTS = [
 ]
 
 
-def softcapped() -> PreTrainedModel:
-    model = tiny_gemma3()
-    model.config.final_logit_softcapping = 3.0
-    return model
-
-
-@pytest.fixture(params=[tiny_llama, tiny_gemma3, softcapped], ids=["llama", "gemma 3", "softcapped"])
+@pytest.fixture(params=[tiny_llama, tiny_gemma3, softcapped_gemma3], ids=["llama", "gemma 3", "softcapped"])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return request.param().eval()
 

@@ -91,6 +91,13 @@ def tiny_gemma3(seed: int = 0) -> Gemma3ForCausalLM:
     return model
 
 
+def softcapped_gemma3() -> Gemma3ForCausalLM:
+    """A random Gemma 3 whose logits are capped, as Gemma 2's are."""
+    model = tiny_gemma3()
+    model.config.final_logit_softcapping = 3.0
+    return model
+
+
 def random_connection(names: list[str], seed: int = 0, *, anchor_offset: int = -1) -> Connection:
     """A connection strong enough to change the tiny models' answers."""
     generator = torch.Generator().manual_seed(seed)

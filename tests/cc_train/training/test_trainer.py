@@ -21,7 +21,15 @@ from cc_train.model.activations import capture_at, connected_at
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.two_pass import TwoPassModel
-from tests.support.tiny import CONFIGS, HIDDEN, LAYERS, VOCABULARY, tiny_gemma3, tiny_llama, tiny_model
+from tests.support.tiny import (
+    CONFIGS,
+    HIDDEN,
+    LAYERS,
+    VOCABULARY,
+    softcapped_gemma3,
+    tiny_llama,
+    tiny_model,
+)
 from tests.support.tiny_tokenizer import END, tiny_tokenizer
 
 TEXTS = [
@@ -30,12 +38,6 @@ TEXTS = [
     ("fr", "Quoi", "X?", "no"),
     ("de", "q" * 40, "short", "zeta eta"),
 ]
-
-
-def softcapped_gemma3() -> PreTrainedModel:
-    model = tiny_gemma3()
-    model.config.final_logit_softcapping = 3.0
-    return model
 
 
 FAMILIES = pytest.mark.parametrize(
