@@ -7,6 +7,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # The fast tests, a process on each core with one thread: more threads than cores stand in one another's way.
 PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast --numprocesses logical --maxprocesses 8
+# The others: engines and trainings of tiny models keep one core busy each. A file's tests stay in one process, since
+# they share engines and servers.
+PYTEST_SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not fast" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
@@ -46,7 +49,7 @@ ifdef TESTS
 else
 	@test -d $(TRITON) || echo "NOTHING RUNS UNDER VLLM'S V2 MODEL RUNNER, since Triton is missing: make triton"
 	$(PYTEST_FAST) --cov --cov-report=
-	$(BIN)/pytest -m "not fast" --ignore $(OFFLINE)
+	$(PYTEST_SLOW) --ignore $(OFFLINE)
 	$(BIN)/pytest $(OFFLINE)
 	@test ! -d $(TRITON) || $(MAKE) --no-print-directory test-v2 TESTS="$(V2_TESTS)"
 endif

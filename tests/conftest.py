@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from cc_train.model.base_models import DEFAULT, make_base
 from tests.support.paths import ROOT
 from tests.support.server import checkpoint as checkpoint
 from tests.support.server import server as server
+from tests.support.tally import TALLY, Tally
 
 # A test has one of these markers by where it stands or by what it asks for; without one, it is `fast`.
 SLOW = {
@@ -41,6 +43,14 @@ FOLDERS = {
     "tests/test_packaging.py": "programs",
     "tests/test_public_names.py": "training",
 }
+#: Files that take minutes.
+LONGEST = (
+    "tests/cc_train/training/test_distributed.py",
+    "tests/cc_train/training/test_resume.py",
+    "tests/e2e",
+    "tests/cc_serve/api/test_contract.py",
+    "tests/docs/test_documented_commands.py",
+)
 LOWEST = 10
 FIXTURES = {"base_model": "base_model", "server": "server"}
 
@@ -54,28 +64,43 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests, and let the one that stops the shared server come last."""
+    """Mark tests, and let the files that take longest come first: at the end, no process should wait for another."""
     for item in items:
         place = item.path.relative_to(ROOT).as_posix()
         names = {marker for folder, marker in FOLDERS.items() if place.startswith(folder)}
         names |= {FIXTURES[name] for name in FIXTURES.keys() & set(getattr(item, "fixturenames", ()))}
         for name in names or {"fast"}:
             item.add_marker(name)
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONGEST))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # The background job of a shell that is not interactive ignores SIGINT, and what it starts does, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "last: stops the shared server")
     config.addinivalue_line("markers", "fast: needs none of what the other markers name")
+    config.pluginmanager.register(Workers())
     for name, text in SLOW.items():
         config.addinivalue_line("markers", f"{name}: {text}")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what a worker of pytest-xdist compared to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tally"] = TALLY.counts()
+
+
+class Workers:
+    """Receives what the workers of pytest-xdist send at their end."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        TALLY.add(getattr(node, "workeroutput", {}).get("tally") or Tally().counts())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """With ``--cov``, print the total coverage and the files that have least of it."""
+    """Print what was compared with the reference, and with ``--cov`` the coverage and the files that have least."""
+    TALLY.print_to(terminalreporter)
     if not config.getoption("cov_source", None):
         return
     from coverage import Coverage

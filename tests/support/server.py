@@ -1,4 +1,4 @@
-"""Real servers over tiny checkpoints, as processes. Tests share one of them, which the last test stops."""
+"""Real servers over tiny checkpoints, as processes. Tests share one of them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,7 +14,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from cc_train.model.reference import Reference
-from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, Server
+from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, Server, started
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
 FRENCH = "Comment allez-vous aujourd'hui ?"
@@ -200,31 +201,31 @@ def test_engine_state_cannot_be_smuggled(server: Server, name: str) -> None:
         server.chat(GERMAN, vllm_xargs={name: "full"})
 
 
-@pytest.mark.last
-def test_sigterm_lets_a_stream_finish(server: Server) -> None:
-    stream = server.client.chat.completions.create(
-        model=MODEL,
-        messages=[{"role": "user", "content": GERMAN}],
-        max_tokens=STREAMED,
-        stream=True,
-        stream_options={"include_usage": True},
-        extra_body={"ignore_eos": True},
-    )
-    next(stream)
-    chunks: list[Any] = []
-    reader = threading.Thread(target=lambda: chunks.extend(stream))
-    reader.start()
-    server.process.send_signal(signal.SIGTERM)
-    while (ready := server.http.get("/ready")).status_code == 200:
-        pass
-    assert ready.json() == {"status": "stopping"}
-    assert reader.is_alive(), "the stream still runs"
-    assert server.http.get("/live").status_code == 200
-    with pytest.raises(openai.APIStatusError) as caught:
-        server.chat(ENGLISH)
-    assert caught.value.status_code == 503
-    assert int(caught.value.response.headers["Retry-After"]) > 0
-    reader.join(30)
-    assert chunks[-2].choices[0].finish_reason == "length"
-    assert chunks[-1].usage.completion_tokens == STREAMED
-    assert server.process.wait(60) == 0
+def test_sigterm_lets_a_stream_finish(checkpoint: Path, tmp_path: Path) -> None:
+    with started(checkpoint, tmp_path / "server.log") as server:
+        stream = server.client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": GERMAN}],
+            max_tokens=STREAMED,
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"ignore_eos": True},
+        )
+        next(stream)
+        chunks: list[Any] = []
+        reader = threading.Thread(target=lambda: chunks.extend(stream))
+        reader.start()
+        server.process.send_signal(signal.SIGTERM)
+        while (ready := server.http.get("/ready")).status_code == 200:
+            pass
+        assert ready.json() == {"status": "stopping"}
+        assert reader.is_alive(), "the stream still runs"
+        assert server.http.get("/live").status_code == 200
+        with pytest.raises(openai.APIStatusError) as caught:
+            server.chat(ENGLISH)
+        assert caught.value.status_code == 503
+        assert int(caught.value.response.headers["Retry-After"]) > 0
+        reader.join(30)
+        assert chunks[-2].choices[0].finish_reason == "length"
+        assert chunks[-1].usage.completion_tokens == STREAMED
+        assert server.process.wait(60) == 0

@@ -8,11 +8,10 @@ from __future__ import annotations
 import gc
 import os
 import random
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -21,6 +20,7 @@ import pytest
 
 from cc_train.model.reference import Generation, Reference
 from tests.support import runners
+from tests.support.tally import TALLY
 from tests.support.tiny import VOCABULARY, random_connection, save_checkpoint, tiny_llama
 
 if TYPE_CHECKING:
@@ -45,36 +45,6 @@ LENGTHS = (1, 2, 20, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2
 def prompt(seed: int, length: int) -> tuple[int, ...]:
     """A random prompt."""
     return tuple(random.Random(seed).choices(range(3, VOCABULARY), k=length))
-
-
-@dataclass
-class Tally:
-    """What the session compared with the reference, by test; printed at its end."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    worst: float = 0.0
-
-    def count(self, tokens: int) -> None:
-        """One more request that answered with as many ``tokens`` as the reference."""
-        test = re.sub(r".*/|\[.*| \(.*", "", os.environ["PYTEST_CURRENT_TEST"])
-        self.requests[test] += 1
-        self.tokens[test] += tokens
-
-
-TALLY = Tally()
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not TALLY.requests:
-        return
-    for test, requests in sorted(TALLY.requests.items()):
-        terminalreporter.write_line(f"{requests:6} requests {TALLY.tokens[test]:7} tokens  {test}")
-    terminalreporter.write_line(
-        "engine against two-pass reference: "
-        f"{TALLY.requests.total()} requests and {TALLY.tokens.total()} tokens equal; "
-        f"largest log-probability difference {TALLY.worst:.1e}"
-    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from tests.cc_serve.engine.conftest import (
     CHUNK,
     CONNECTIONS,
     LENGTHS,
-    TALLY,
     Engine,
     Job,
     assert_async,
@@ -25,6 +24,7 @@ from tests.cc_serve.engine.conftest import (
     prompt,
     start_engine,
 )
+from tests.support.tally import TALLY
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import save_base, tiny_tokenizer
 

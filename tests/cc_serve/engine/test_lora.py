@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from cc_train.model.adapter import Adapter, merged
 from cc_train.model.reference import Reference
-from tests.cc_serve.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, TALLY, Job, prompt, start_engine
+from tests.cc_serve.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, Job, prompt, start_engine
+from tests.support.tally import TALLY
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 
 RANK, SCALE = 4, 2

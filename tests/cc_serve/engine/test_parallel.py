@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cc_train.model.reference import Reference
-from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, TALLY, Job, prompt, start_engine
+from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, Job, prompt, start_engine
+from tests.support.tally import TALLY
 
 JOBS = [Job(prompt(800 + n, n), connection) for n in (1, BLOCK, CHUNK, 131) for connection in CONNECTIONS]
 OPTIONS: dict[str, Any] = {"enforce_eager": True, "max_num_batched_tokens": CHUNK, "max_num_seqs": 16}

@@ -16,7 +16,6 @@ from tests.cc_serve.engine.conftest import (
     CHUNK,
     CONNECTIONS,
     LENGTHS,
-    TALLY,
     Engine,
     Job,
     assert_async,
@@ -27,6 +26,7 @@ from tests.cc_serve.engine.conftest import (
 )
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
 from tests.support.runners import V2
+from tests.support.tally import TALLY
 
 if not V2:
     pytest.skip("runs under the V2 model runner alone: make test-v2", allow_module_level=True)
