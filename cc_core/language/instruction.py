@@ -12,7 +12,16 @@ from cc_core.language.english import Use, asks, use_of
 from cc_core.language.labels import Rank
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
-from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sentences, window, without_quotations
+from cc_core.language.prose import (
+    around_colon,
+    excerpt,
+    paragraphs,
+    prose,
+    sentences,
+    tells_nothing,
+    window,
+    without_quotations,
+)
 from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
@@ -96,6 +105,8 @@ def _announces(reading: Reading) -> bool:
 def _read_region(text: str, read: Read) -> Reading:
     """The language of text without labels."""
     pieces = paragraphs(text)
+    if len(pieces) == 2 and pieces[0].rstrip().endswith((":", "：")):
+        pieces = [" ".join(pieces)]
     if len(pieces) == 1:
         return _read_line(pieces[0], read)
     return _among(pieces, _read_line, read) or read(text)
@@ -186,6 +197,8 @@ def _around_colon(text: str, read: Read) -> Reading | None:
         return None
     instruction, passage = map(read, parts)
     head, tail = instruction.language, passage.language
+    if tells_nothing(parts[1]) and instruction.letters:
+        return instruction  # also undecided: a title is in the language of who made it
     if head is None or instruction.letters < SHORTEST_FRAME:
         long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
         foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE

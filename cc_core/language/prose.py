@@ -18,6 +18,12 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
 _COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+# What a name or a title writes in lower case.
+_PARTICLES: Final = frozenset("of the and in on for to at von van der de la le du da del y e et und".split())
+_LONGEST_NAME: Final = 60
+_LONGEST_UNIT: Final = 3
+_MATHEMATICS: Final = re.compile(r"[\d=^]")
 
 
 def window(text: str) -> str:
@@ -57,6 +63,14 @@ def around_colon(text: str) -> tuple[str, str] | None:
     """What stands before and after the first colon of a line; None where there is no colon."""
     colon = _COLON.search(text)
     return (text[: colon.start()], text[colon.end() :]) if colon else None
+
+
+def tells_nothing(text: str) -> bool:
+    """Whether ``text`` may be a name, a title, a formula or a quantity: no sentence, whatever its language."""
+    if len(text) > _LONGEST_NAME:
+        return False
+    small = [word for word in _WORD.findall(text) if not word[0].isupper() and word not in _PARTICLES]
+    return not small or (max(map(len, small)) <= _LONGEST_UNIT and _MATHEMATICS.search(text) is not None)
 
 
 def without_quotations(text: str) -> str:
