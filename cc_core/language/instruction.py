@@ -45,7 +45,7 @@ LONGEST_INSTRUCTION: Final = 160
 MIDDLE: Final = 6
 
 # What a text without any of these is: one line without labels, tags and keys.
-_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&]|^\W*\d{1,3}[.)]")
+_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]|^\W*\d{1,3}[.)]")
 
 
 def read_turn(text: str, read: Read) -> Reading:
