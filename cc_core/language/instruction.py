@@ -198,7 +198,10 @@ def _around_colon(text: str, read: Read) -> Reading | None:
     instruction, passage = map(read, parts)
     head, tail = instruction.language, passage.language
     if tells_nothing(parts[1]) and instruction.letters:
-        return instruction  # also undecided: a title is in the language of who made it
+        # A title is in the language of who made it, but a headline in capitals may be all that is said.
+        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and _tells_surely(passage)
+        if head is not None or not headline:
+            return instruction
     if head is None or instruction.letters < SHORTEST_FRAME:
         long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
         foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE
