@@ -45,6 +45,9 @@ COUNTED_STOPWORD_SHARE: Final = 0.0001
 # Words that the lists lack, by language, and the share that they get.
 MORE_WORDS: Final = Path(__file__).with_name("more_words.yaml")
 MORE_WORDS_SHARE: Final = 0.003
+# Words of requests, by language, and the share that they have at least.
+REQUEST_WORDS: Final = Path(__file__).with_name("request_words.yaml")
+REQUEST_WORDS_SHARE: Final = 0.00016
 
 
 def frequencies(language: str, data: Path) -> dict[str, float]:
@@ -62,8 +65,9 @@ def frequencies(language: str, data: Path) -> dict[str, float]:
         shares.update(dict.fromkeys(stopwords, STOPWORDS_SHARE / max(len(stopwords), 100)))
     elif language in COUNTED:
         shares.update({word: COUNTED_STOPWORD_SHARE for word in stopwords if word not in shares})
-    for word in words_of(yaml.safe_load(MORE_WORDS.read_text("utf-8")).get(language, "")):
-        shares[word] = max(shares[word], MORE_WORDS_SHARE)
+    for file, least in ((MORE_WORDS, MORE_WORDS_SHARE), (REQUEST_WORDS, REQUEST_WORDS_SHARE)):
+        for word in words_of(yaml.safe_load(file.read_text("utf-8")).get(language, "")):
+            shares[word] = max(shares[word], least)
     for word, share in list(shares.items()):
         if (plain := unaccented(word)) != word:
             shares[plain] += UNACCENTED_SHARE * share

@@ -102,14 +102,15 @@ class Classifier:
                 best = int(scores.argmax())
             elif max(gains.max(), self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
                 return NOTHING
-        probabilities = np.exp(scores - scores[best])
-        probabilities /= probabilities.sum()
-        order = probabilities.argsort()[: -candidates - 1 : -1]
-        likeliest = int(probabilities[: self.served].argmax())
+        shares = np.exp(scores - scores[best])
+        order = scores.argsort()[: -candidates - 1 : -1].tolist()
+        likeliest = best if best < self.served else int(shares[: self.served].argmax())
+        total = float(shares.sum())
+        probabilities = (shares[[*order, likeliest]] / total).tolist()
         return Ranking(
             self.languages[likeliest],
-            float(probabilities[likeliest]),
-            tuple((self.languages[i], round(float(probabilities[i]), 4)) for i in order),
+            probabilities[-1],
+            tuple((self.languages[i], round(share, 4)) for i, share in zip(order, probabilities[:-1], strict=True)),
         )
 
     def _gains_over_english(self, word_scores: NDArray[np.float32]) -> NDArray[np.float32]:

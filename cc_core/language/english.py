@@ -26,6 +26,13 @@ _FRAME = re.compile(
     r"regards|hi|hello|hey|dear|please help|help me|sent from|subject|context|knowledge|solve|problem)\b",
     re.IGNORECASE,
 )
+# A request for an answer to a question that stands elsewhere, also where it ends with a question mark.
+_ANNOUNCEMENT = re.compile(
+    r"\b(?:can|could|would|will) (?:you|anyone|somebody|someone) (?:please )?(?:help|answer|solve)\b|"
+    r"\b(?:need|want|looking for)(?: some| your)? help\b|\bwhat(?: is|'s| would be) (?:the|your) "
+    r"(?:(?:correct|right|best|final) )?(?:answer|solution|option|choice)\b|\bany (?:ideas?|help|thoughts)\b",
+    re.IGNORECASE,
+)
 # What points at a text that is not the instruction's own.
 _POINTING = re.compile(
     r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"
@@ -53,6 +60,8 @@ def use_of(text: str) -> Use:
         text = f"{text[:_READ]} {text[-_READ:]}"
     if _TASK.search(text):
         return Use.TASK
+    if _ANNOUNCEMENT.search(text):
+        return Use.FRAME
     if asks(text):
         return Use.QUESTION
     if _FRAME.search(text):

@@ -12,7 +12,16 @@ from cc_core.language.english import Use, asks, use_of
 from cc_core.language.labels import Rank
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
-from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sentences, window, without_quotations
+from cc_core.language.prose import (
+    around_colon,
+    excerpt,
+    paragraphs,
+    prose,
+    sentences,
+    tells_nothing,
+    window,
+    without_quotations,
+)
 from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
@@ -36,7 +45,7 @@ LONGEST_INSTRUCTION: Final = 160
 MIDDLE: Final = 6
 
 # What a text without any of these is: one line without labels, tags and keys.
-_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&]|^\W*\d{1,3}[.)]")
+_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]|^\W*\d{1,3}[.)]")
 
 
 def read_turn(text: str, read: Read) -> Reading:
@@ -96,6 +105,8 @@ def _announces(reading: Reading) -> bool:
 def _read_region(text: str, read: Read) -> Reading:
     """The language of text without labels."""
     pieces = paragraphs(text)
+    if len(pieces) == 2 and pieces[0].rstrip().endswith((":", "：")):
+        pieces = [" ".join(pieces)]
     if len(pieces) == 1:
         return _read_line(pieces[0], read)
     return _among(pieces, _read_line, read) or read(text)
@@ -186,6 +197,11 @@ def _around_colon(text: str, read: Read) -> Reading | None:
         return None
     instruction, passage = map(read, parts)
     head, tail = instruction.language, passage.language
+    if tells_nothing(parts[1]) and instruction.letters:
+        # A title is in the language of who made it, but a headline in capitals may be all that is said.
+        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and _tells_surely(passage)
+        if head is not None or not headline:
+            return instruction
     if head is None or instruction.letters < SHORTEST_FRAME:
         long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
         foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE

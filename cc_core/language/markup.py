@@ -27,6 +27,16 @@ _PAIR = re.compile(
     r'(?:"((?:[^"\\]|\\.)*)(?:"|$)|(-?\d[\d.eE+-]{0,20}|true|false|null|\{|\[))',
     re.DOTALL,
 )
+# A named string of a program or a settings file.
+_ASSIGNMENT = re.compile(
+    r"^[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
+    r"([\"'])([^\n]{1,2000})\2[;,]?[ \t]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(r"\{\{[\w .|-]{1,40}\}\}")
+_BBCODE = re.compile(
+    r"\[/?(?:b|i|u|s|quote|code|url|size|color|center|list|spoiler)(?:=[^\]\n]{0,60})?\]", re.IGNORECASE
+)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BRACKETS = re.compile(r"[{}\[\]](?:[\s{}\[\],]|\d)*[{}\[\],]*")
 _ROLE_KEYS: Final = frozenset(("role", "from", "author", "speaker", "sender", "type"))
@@ -34,12 +44,20 @@ _ROLE_KEYS: Final = frozenset(("role", "from", "author", "speaker", "sender", "t
 
 def unmarked(text: str) -> str:
     """``text`` without tags, keys, links and entities; what they label stands in lines ``label: text``."""
+    if "{{" in text:
+        text = _PLACEHOLDER.sub(" ", text)
+    if "=" in text:
+        text = _ASSIGNMENT.sub(_line_of_assignment, text)
     if "{" in text or '":' in text or (text.startswith("[") and '"' in text):
         text = _without_json(text)
+    if "&lt;" in text:
+        text = html.unescape(text)
     if "<" in text:
         if "</" in text:
             text = _UNREAD.sub(" ", text)
         text = _TAG.sub(_line_of_tag, text)
+    if "[/" in text:
+        text = _BBCODE.sub(" ", text)
     if "](" in text:
         text = _LINK.sub(lambda match: match[1] or " ", text)
     if "&" in text:
@@ -56,6 +74,10 @@ def _line_of_tag(match: re.Match[str]) -> str:
     if closing or match[4] or rank_of(name) is None:
         return "\n" if name.lower() in ("br", "p", "div", "li", "td", "tr") and not closing else "\n\n"
     return f"\n\n{name}:\n"
+
+
+def _line_of_assignment(match: re.Match[str]) -> str:
+    return match[0] if rank_of(match[1]) is None else f"\n\n{match[1]}: {match[3]}\n\n"
 
 
 def _without_json(text: str) -> str:
@@ -75,6 +97,8 @@ def _without_json(text: str) -> str:
             if (role and rank_of(key) is None) or (key.lower() in ("content", "text", "value", "parts") and role)
             else key
         )
+        if rank_of(label) is None:  # a key that says nothing makes its value no more telling than a passage
+            label = "data"
         return f"\n\n{label}: {value}\n\n"
 
     found, count = _PAIR.subn(line, text)

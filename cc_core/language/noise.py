@@ -14,13 +14,15 @@ _DATE: Final = (
 _STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
 #: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
 _LOG_PREFIX = re.compile(
-    rf"\s*(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
+    rf"\s*(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
     rf"\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
     r"(?:\[[^\]\n]{0,60}\][\s:-]*)?(?:[\w./$-]{1,60}(?:\[\d+\]|\(\d+\))?:\s)?"
 )
 _TRACE = re.compile(
     r"Traceback \(most recent call last\)|\s+File \".*\", line \d+|\s+at [\w.$<>]+\(|Caused by: |\w*(?:Error|"
     r"Exception|Warning): |"
+    r"panic: |goroutine \d+ \[|\s*[\w./*()-]+\.\w+\([\w, .{}]*\)$|\s*[\w./-]+\.\w+:\d+(?::\d+)?(?: \+0x\w+)?$|"
+    r"(?:time|ts|level|lvl|msg)=\S|\$ [a-z./]|total \d+$|[bcdl-][rwxstST-]{9}[ .+@]|"
     r"(?:[\w$]+\.){2,}\w+(?:Error|Exception)\b|\[?\w+-\d+\]? .*\b\d+ms\b|\d{1,3}(?:\.\d{1,3}){3} - "
 )
 _QUOTED = re.compile(

@@ -41,6 +41,9 @@ _LONGEST_INLINE: Final = 64
 _RULE = re.compile(r"[\s*_=#~|:+.-]*$")
 # One of the answers to choose from: names and terms, more often than sentences.
 _OPTION = re.compile(r"\s*(?:\(?[A-Ha-h]\)|[A-H]\.)\s")
+# Lines at the beginning, before a blank line and more text, as the header of a mail in whatever language.
+_HEADER = re.compile(r"\s*((?:[^\W\d_][\w-]{1,15}:[ \t]\S[^\n]{0,100}\n){2,12})[ \t]*\n(?=\s*\S)")
+_QUESTIONS: Final = (Rank.OWN, Rank.PLAIN, Rank.PASSAGE)
 MOST_LABEL_WORDS: Final = 5
 MOST_HEADING_WORDS: Final = 3
 
@@ -51,6 +54,8 @@ def parts_of(text: str) -> list[Part]:
     A label speaks for its paragraph, ``Question:`` for all paragraphs that follow, and a mail's header for its line.
     """
     text = unmarked(text)
+    if header := _header(text):
+        text = text[header:]
     if "\n" in text and (comments := comments_of_code(text)) is not None:
         text = comments
     if ":" in text:
@@ -74,6 +79,7 @@ def parts_of(text: str) -> list[Part]:
         this = rank
         if signature:
             this = rank = Rank.NOISE
+            waiting = line.rstrip()[-1:] in ",-—_~"  # for the name
         elif is_log(line):
             message = log_message(line)
             this, bare = Rank.NOISE, bare if message is None else message
@@ -87,6 +93,14 @@ def parts_of(text: str) -> list[Part]:
             parts.append((this, []))
         parts[-1][1].append(bare)
     return [Part(rank, body) for rank, lines in parts if (body := "\n".join(lines).strip())]
+
+
+def _header(text: str) -> int:
+    """Where the lines of a header end, of which no label announces a text; 0 without a header."""
+    found = _HEADER.match(text)
+    if found is None or any(rank_of(line.partition(":")[0]) in _QUESTIONS for line in found[1].splitlines()):
+        return 0
+    return found.end()
 
 
 def _with_labels_in_lines(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cc_core.language.labels import Rank, rank_of
+
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 2_000
 # So many characters at either end of a passage tell its language.
@@ -12,25 +14,55 @@ EXCERPT: Final = 250
 
 _NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|`[^`\n]+`", re.IGNORECASE)
 _FENCE = re.compile(r"```|~~~")
+_PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
+_LABEL_BEFORE = re.compile(r"([A-Za-z][A-Za-z ]{0,40}):[*_ \t]*\n\s*$")
+# Commands of LaTeX, formulas, and line ends that were escaped.
+_LATEX = re.compile(
+    r"\\[nrt](?![a-z])|\\(?:begin|end|documentclass|usepackage|label|ref|cite)(?:\[[^\]\n]*\])?\{[^{}\n]*\}|\\[A-Za-z]+\*?"
+)
+_FORMULA = re.compile(r"\$\$?[^$\n]{0,200}[\\^=_][^$\n]{0,200}\$\$?")
 _LETTER = re.compile(r"[^\W\d_]")
 _SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\s*(?=\S)")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
 _COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+# What a name or a title writes in lower case.
+_PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
+_PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())
+_LONGEST_NAME: Final = 60
+_LONGEST_UNIT: Final = 3
+_MATHEMATICS: Final = re.compile(r"[\d=^]")
 
 
 def window(text: str) -> str:
     """``text`` without fenced code; of a long text, `WINDOW` characters at either end."""
     if "```" in text or "~~~" in text:
-        text = "\n".join(_FENCE.split(text)[::2])
+        text = _without_fences(text)
     if len(text) > 2 * WINDOW:
         text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
     return text
 
 
+def _without_fences(text: str) -> str:
+    """``text`` without fenced code. What a label before the fence calls the user's own remains."""
+    pieces = _FENCE.split(text)
+    kept = []
+    for index, piece in enumerate(pieces):
+        if index % 2 == 0:
+            kept.append(piece)
+        elif (plain := _PLAIN_FENCE.match(piece)) and (label := _LABEL_BEFORE.search(pieces[index - 1])):
+            kept += [piece[plain.end() :]] if rank_of(label[1]) in (Rank.OWN, Rank.PLAIN) else []
+    return "\n".join(kept)
+
+
 def prose(text: str) -> str:
-    """``text`` without code in a line, URLs and e-mail addresses."""
+    """``text`` without code in a line, URLs, e-mail addresses, formulas and commands of LaTeX."""
+    if "$" in text:
+        text = _FORMULA.sub(" ", text)
+    if "\\" in text:
+        text = _LATEX.sub(" ", text)
     if "`" in text or "@" in text or "://" in text or "www." in text.lower():
         text = _NOT_LANGUAGE.sub(" ", text)
     return text.strip()
@@ -57,6 +89,14 @@ def around_colon(text: str) -> tuple[str, str] | None:
     """What stands before and after the first colon of a line; None where there is no colon."""
     colon = _COLON.search(text)
     return (text[: colon.start()], text[colon.end() :]) if colon else None
+
+
+def tells_nothing(text: str) -> bool:
+    """Whether ``text`` may be a name, a title, a formula or a quantity: no sentence, whatever its language."""
+    if len(text) > _LONGEST_NAME:
+        return False
+    small = [word for word in _WORD.findall(text) if not word[0].isupper() and word not in _PARTICLES]
+    return not small or (max(map(len, small)) <= _LONGEST_UNIT and _MATHEMATICS.search(text) is not None)
 
 
 def without_quotations(text: str) -> str:

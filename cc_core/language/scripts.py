@@ -99,7 +99,7 @@ def script_of(text: str) -> tuple[Script | None, int]:
     latin = sum(map(len, words))
     if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
         return (LATIN if latin else None), latin
-    blocks = {ord(character) >> _BLOCK for character in text}
+    blocks = {ord(character) >> _BLOCK for character in set(text)}
     others = {
         script: script.weight * sum(map(len, script.words.findall(text)))
         for script, own in _blocks().items()

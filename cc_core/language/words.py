@@ -25,7 +25,8 @@ UNLISTED: Final = 51
 FEWEST_OTHERS: Final = 0.15
 
 # A lone letter after an apostrophe is an ending, such as in "it's".
-_WORD: Final = re.compile("|".join(f"[{s.letters}]{{2,}}|(?<!['’])[{s.letters}]" for s in SCRIPTS_WITH_WORDS))
+_LETTERS: Final = "".join(script.letters for script in SCRIPTS_WITH_WORDS)
+_WORD: Final = re.compile(f"[{_LETTERS}]{{2,}}|(?<!['’])[{_LETTERS}]")
 
 
 def words_of(text: str) -> list[str]:

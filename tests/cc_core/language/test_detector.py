@@ -100,6 +100,10 @@ def test_languages_that_are_not_served_are_undecided(language: str) -> None:
     assert detector.detect(NEIGHBOURS[language]).language is None
 
 
+def test_a_short_nepali_question_is_no_hindi() -> None:
+    assert detector.detect("तपाईंको नाम के हो?").language is None
+
+
 @pytest.mark.parametrize("kind", NO_LANGUAGE)
 def test_what_is_no_language_is_undecided(kind: str) -> None:
     detection = detector.detect(NO_LANGUAGE[kind])

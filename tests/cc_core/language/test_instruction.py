@@ -124,3 +124,53 @@ def test_any_mixture_is_answered(found: list[str]) -> None:
     detection = detector.detect("".join(found))
     assert 0 <= detection.confidence <= 1
     assert len(detection.text) <= 501
+
+
+SENTENCE = "Alle Menschen sind frei und gleich an Würde und Rechten geboren"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Реши уравнение: x^2=4", "ru"),
+        ("Объясни:\nHarry Potter and the Goblet of Fire", "ru"),
+        ("Kimdir: Barack Obama", "tr"),
+        ("Quem é: New York City", "pt"),
+        ("Summarize: Mji mkuu wa Kenya ni Nairobi.", "en"),
+        ("Solve the equation: x^2=4", "en"),
+        ("LIBYE : LE CONVOI DU PREMIER MINISTRE ATTAQUÉ", "fr"),
+    ],
+)
+def test_what_is_no_sentence_behind_a_colon_does_not_decide(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "User input:\n```\n{}\n```\nAnswer:",
+        "Can you help me with this?\n{}",
+        "Consider the following question:\n\n{}\n\nWhat is the correct answer?",
+        "{}\n\nSincerely,\n\nDr. Jane Doe\nProfessor of Physics\nUniversity of Oxford",
+        "Asunto: Consulta\nDe: Juan\n\n{}",
+        "panic: index out of range\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:10 +0x1d\n{}",
+        'time="2024-05-01T12:00:01Z" level=error msg="failed to start the container"\n{}',
+        '{{"type": "message", "text": "{}", "channel": "general discussion"}}',
+        '[request]\nquestion = "{}"\nmodel = "large"',
+        'question = "{}"',
+        "&lt;p&gt;{}&lt;/p&gt;",
+        "[quote]{}[/quote]",
+        "\\begin{{document}}\n\\section{{Introduction}}\n{}\n\\end{{document}}",
+        "{} $$\\int_0^1 x\\,dx = \\frac{{1}}{{2}}$$",
+    ],
+)
+@pytest.mark.parametrize("question", [SENTENCE, QUESTIONS["en"]])
+def test_more_of_what_surrounds_a_question(frame: str, question: str) -> None:
+    assert detector.detect(frame.format(question)).language == detector.detect(question).language
+
+
+@given(st.data())
+def test_invisible_characters_anywhere_change_nothing(data: st.DataObject) -> None:
+    marks = data.draw(st.lists(st.sampled_from(["", "\u200b", "\u00ad", "\u2060", "\u200d", "\ufeff"]), max_size=64))
+    marked = "".join(f"{letter}{mark}" for letter, mark in zip(SENTENCE, [*marks, *[""] * len(SENTENCE)], strict=False))
+    assert detector.detect(marked).language == "de"
