@@ -46,6 +46,15 @@ class RoutingPolicy(BaseModel):
     default: ConnectionName = Field(
         default=OFF, description='Connection of undecided texts: "off", "global" or a language\'s own.'
     )
+    # Strict: ``true`` would hold everybody out.
+    holdout: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of users, 0 to 1, whose requests are answered plain where routing would connect them.",
+    )
 
     def replaced(self, **fields: Any) -> Self:
         """This policy with other values for some fields.

@@ -9,6 +9,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_core.language.detection import Rule
 from cc_core.names import CONNECTION_HEADER, OFF
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
@@ -22,9 +23,12 @@ from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
 from cc_serve.payloads import OVERRIDE_FIELD
-from cc_serve.routing.router import Explanation, Route, Router, UnknownConnectionError
+from cc_serve.routing.holdout import Side, side_of
+from cc_serve.routing.router import Explanation, Router, UnknownConnectionError
 
 LANGUAGE_HEADER: Final = b"x-cc-language"
+#: Only answers to requests that are on a side have it.
+HOLDOUT_HEADER: Final = b"x-cc-holdout"
 _CONNECTION_HEADER: Final = CONNECTION_HEADER.lower().encode()
 
 
@@ -35,9 +39,11 @@ class Plan(Explanation):
     Args:
         obstacle: what keeps the connection from the engine, or from the place that training saw, and makes it ``off``;
             None if nothing does.
+        holdout: the side that the request is on, where a share is held out and it is one that routing would connect.
     """
 
     obstacle: str | None = None
+    holdout: Side | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class RoutedRequest:
         details: whether the answer shall tell what the connection did.
     """
 
-    route: Route
+    route: Plan
     overridden: bool
     seconds: float
     details: bool
@@ -81,15 +87,17 @@ class ConnectionMiddleware:
         if request is None:
             await self.app(scope, body.receive, send)
             return
-        caller = caller_of(scope)
+        caller, record = caller_of(scope), current_record.get()
+        request_id = record.request_id if record is not None else ""
         try:
             body.refuse_lone_surrogates()
-            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts)
+            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts, request_id)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
             return
-        if (record := current_record.get()) is not None:
+        if record is not None:
             record.route = routed.route
+            record.holdout = routed.route.holdout
             record.overridden = routed.overridden
             record.detection_seconds = routed.seconds
             if routed.details:
@@ -98,7 +106,12 @@ class ConnectionMiddleware:
 
 
 def route_request(
-    request: GenerationRequest, router: Router, path: str, limits: Limits, raw_prompts: RawPrompts = NO_TOKENIZER
+    request: GenerationRequest,
+    router: Router,
+    path: str,
+    limits: Limits,
+    raw_prompts: RawPrompts = NO_TOKENIZER,
+    request_id: str = "",
 ) -> RoutedRequest:
     """Route a request to ``path``, and put its connection where vLLM hands it to the engine.
 
@@ -109,7 +122,7 @@ def route_request(
     refuse_excess(request, limits)
     details = request.wants_details(path)
     start = time.perf_counter()
-    route = plan(request, router, path, raw_prompts)
+    route = plan(request, router, path, raw_prompts, request_id)
     seconds = time.perf_counter() - start
     overridden = request.overridden
     request.connect(route.connection)
@@ -123,8 +136,21 @@ def refuse_excess(request: GenerationRequest, limits: Limits) -> None:
         raise RefusedError(excess.message, excess.field)
 
 
-def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: RawPrompts = NO_TOKENIZER) -> Plan:
+def plan(
+    request: GenerationRequest,
+    router: Router,
+    path: str,
+    raw_prompts: RawPrompts = NO_TOKENIZER,
+    request_id: str = "",
+) -> Plan:
     """What is to happen to a request to ``path``.
+
+    Args:
+        request: what it asks for.
+        router: of the caller.
+        path: without the root path.
+        raw_prompts: reads the prompts of completions.
+        request_id: stands for the user, where the request names none.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
@@ -138,8 +164,12 @@ def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: Raw
     if obstacle is None and route.connection != OFF and not request.overridden:
         # Whoever names a connection gets it: they know what they trained.
         obstacle = request.anchor_mover
-    connection = OFF if obstacle else route.connection
-    return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
+    connection, rule, side = OFF if obstacle else route.connection, route.rule, None
+    if router.policy.holdout and connection != OFF and not request.overridden:
+        side = side_of(request.user or request_id, router.policy.holdout)
+        if side is Side.PLAIN:
+            connection, rule = OFF, Rule.HOLDOUT
+    return Plan(route.language, route.confidence, connection, route.text, route.scores, rule, obstacle, side)
 
 
 def explain(request: GenerationRequest, router: Router, raw_prompts: RawPrompts = NO_TOKENIZER) -> Explanation:
@@ -168,11 +198,13 @@ def _obstacle(request: GenerationRequest, path: str) -> str | None:
     return "beam search" if request.beam_search else None
 
 
-def _announcing(route: Route, send: Send) -> Send:
+def _announcing(route: Plan, send: Send) -> Send:
     headers = [
         (LANGUAGE_HEADER, (route.language or UNDETERMINED).encode()),
         (_CONNECTION_HEADER, route.connection.encode()),
     ]
+    if route.holdout is not None:
+        headers.append((HOLDOUT_HEADER, route.holdout.encode()))
 
     async def announce(message: Message) -> None:
         if message["type"] == "http.response.start":

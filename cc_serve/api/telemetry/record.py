@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from cc_serve.api.errors import ErrorDetail
+from cc_serve.routing.holdout import Side
 from cc_serve.routing.router import Route
 
 Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused"]
@@ -32,6 +33,7 @@ class RequestRecord:
         started: when its headers arrived, by `time.perf_counter`.
         route: its route; None until it is routed.
         overridden: whether it named its connection itself.
+        holdout: the side that it is on, where a share is held out of the connection; None where it is on none.
         detection_seconds: spent on routing it.
         status: of the response; None until that has begun.
         complete: whether the last byte of the response was handed to the server.
@@ -50,6 +52,7 @@ class RequestRecord:
     started: float = field(default_factory=time.perf_counter)
     route: Route | None = None
     overridden: bool = False
+    holdout: Side | None = None
     detection_seconds: float | None = None
     status: int | None = None
     complete: bool = False

@@ -61,7 +61,8 @@ class Tally:
         if output is None:
             return
         prompt = len(output.prompt_token_ids or ())
-        count_tokens(self._connection, prompt, self._generated)
+        side = record.holdout if record is not None else None
+        count_tokens(self._connection, side, prompt, self._generated)
         if self._report is not None:
             count_connection(record.language if record else None, self._report)
         if record is not None:
@@ -73,6 +74,6 @@ class Tally:
             return
         later = times.num_generation_tokens - 1
         between = (times.last_token_ts - times.first_token_ts) / later if later > 0 else None
-        observe_token_times(self._connection, times.first_token_latency, between)
+        observe_token_times(self._connection, side, times.first_token_latency, between)
         if record is not None and record.first_token_seconds is None:
             record.first_token_seconds = times.first_token_latency

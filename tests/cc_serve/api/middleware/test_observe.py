@@ -74,7 +74,7 @@ def answering(status: int, pieces: int = 1) -> ASGIApp:
 
 
 def count(outcome: str, language: str = "de", connection: str = "de") -> float:
-    labels = {"language": language, "connection": connection, "outcome": outcome}
+    labels = {"language": language, "connection": connection, "outcome": outcome, "holdout": "none"}
     return REGISTRY.get_sample_value("cc:requests_total", labels) or 0
 
 
@@ -192,10 +192,10 @@ def test_overrides_and_undecided_are_counted() -> None:
 
 
 def test_only_good_answers_have_a_duration() -> None:
-    before = sample("cc:request_seconds_count", connection="de")
+    before = sample("cc:request_seconds_count", connection="de", holdout="none")
     ask(answering(200))
     ask(answering(500))
-    assert sample("cc:request_seconds_count", connection="de") == before + 1
+    assert sample("cc:request_seconds_count", connection="de", holdout="none") == before + 1
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
@@ -219,6 +219,7 @@ def test_a_line_of_the_log(tmp_path: Path) -> None:
         "language": "de",
         "connection": "de",
         "overridden": False,
+        "holdout": None,
         "first_token_seconds": None,
         "prompt_tokens": 0,
         "generated_tokens": 0,
