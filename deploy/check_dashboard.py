@@ -29,7 +29,18 @@ from tests.support.server import MODEL, save_served_checkpoint, started
 HERE: Final = Path(__file__).parent
 PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"
 LOCUST: Final = (installed("locust"), "--headless", "--only-summary", "-u", "4", "-r", "4")
-USERS: Final = ("--languages", "de,fr,en", "--examples", "0,1", "--output-tokens", "8,16", "--think-seconds", "0.2")
+USERS: Final = (
+    "--languages",
+    "de,fr,en",
+    "--examples",
+    "0,1",
+    "--output-tokens",
+    "8,16",
+    "--think-seconds",
+    "0.2",
+    "--turns",
+    "1",
+)
 WINDOW: Final = "30s"
 
 
