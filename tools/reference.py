@@ -144,6 +144,9 @@ def checkpoint() -> str:
         "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
         "languages": "the languages that the connection was trained for, ISO 639-1",
         "sha256": f"digest of `{CONNECTION_FILE}`",
+        "evidence": "optional: `gain`, by which the connection lowered the loss of held-out answers, nats per token, "
+        "and the ends `low` and `high` of its 95 % interval, with the number of `pairs`; `overall` and by `languages`; "
+        "`held_out_of` is `training` or `fit`; `sha256` is the digest that was measured, and has to be the one above",
     }
     missing = set(ConnectionConfig.model_fields) - set(fields)
     if missing:
