@@ -121,7 +121,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = folder / "server.yaml"
-        configuration.write_text("routing: {holdout: 0.5}\n", "utf-8")
+        configuration.write_text("{routing: {holdout: 0.5}, metrics: {answer_languages: 1}}\n", "utf-8")
         flags = ("--cc-config", str(configuration))
         with started(save_served_checkpoint(folder), folder / "log", *flags) as server:
             return 0 if check(server.address, folder, options.seconds) else 1

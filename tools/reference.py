@@ -58,7 +58,7 @@ def recipe() -> str:
 
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
-    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits, Metrics
     from cc_serve.routing.policy import RoutingPolicy
 
     sections: list[tuple[str, type[BaseModel]]] = [
@@ -66,6 +66,7 @@ def configuration() -> str:
         ("`routing`, and `keys.NAME.routing`", RoutingPolicy),
         ("`keys.NAME`", Key),
         ("`limits`", Limits),
+        ("`metrics`", Metrics),
         ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
     ]
     lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
+from cc_serve.api.telemetry.answer_sample import AnswerSample
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
@@ -100,6 +102,8 @@ class ConnectionMiddleware:
             record.holdout = routed.route.holdout
             record.overridden = routed.overridden
             record.detection_seconds = routed.seconds
+            if routed.route.language is not None and random.random() < caller.answer_languages:
+                record.sample = AnswerSample()
             if routed.details:
                 send = with_details(send, record)
         await self.app(body.described_in(scope), body.receive, _announcing(routed.route, send))

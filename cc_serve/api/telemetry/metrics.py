@@ -61,6 +61,14 @@ _LAYERS = Counter(
 _CAPTURES = Counter(
     "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
 )
+_ANSWERS = Counter(
+    "cc:answers",
+    "Sampled answers that ended well, by the language of the question, that of the answer, connection and side.",
+    ["asked", "answered", "connection", "holdout"],
+)
+_DROPPED_ANSWERS = Counter(
+    "cc:answers_dropped", "Sampled answers whose language was not looked at, because too many waited for it."
+)
 
 
 _Metric = TypeVar("_Metric", Counter, Histogram)
@@ -93,6 +101,17 @@ def count_request(record: RequestRecord) -> None:
         _labelled(_OVERRIDES, connection).inc()
     elif route.language is None:
         _UNDECIDED.inc()
+
+
+def count_answer(record: RequestRecord, answered: str) -> None:
+    """Count a sampled answer in the language ``answered``, to a request that was routed."""
+    connection = record.route.connection if record.route else UNROUTED
+    _ANSWERS.labels(record.language or UNROUTED, answered, connection, record.holdout or UNROUTED).inc()
+
+
+def count_dropped_answer() -> None:
+    """Count a sampled answer whose language nobody had time for."""
+    _DROPPED_ANSWERS.inc()
 
 
 def count_tokens(connection: str, side: Side | None, prompt: int, generated: int) -> None:

@@ -27,6 +27,8 @@ class Tally:
         self._cumulative = kind is RequestOutputKind.CUMULATIVE
         self._connection = connection
         self._record = record
+        sample = record.sample if record is not None else None
+        self._sample = sample if sample is not None and sample.claim() else None
         self._counted: dict[int, int] = {}  # by answer, where each output repeats what came before
         self._generated = 0
         self._last: RequestOutput | None = None
@@ -39,6 +41,10 @@ class Tally:
             for answer in output.outputs:
                 new -= self._counted.get(answer.index, 0)
                 self._counted[answer.index] = len(answer.token_ids)
+        if self._sample is not None:
+            for answer in output.outputs:
+                if answer.index == 0:
+                    self._sample.add(answer.text, whole=self._cumulative)
         self._generated += new
         self._last = output
         if output.kv_transfer_params:

@@ -34,7 +34,7 @@ def configuration(limits: str) -> str:
     keys = {"ops": "admin: true", "user": "admin: false", "little": "limits: {tokens_per_minute: 60}"}
     keys["held"] = "routing: {holdout: 1}"
     entries = [f"  {name}: {{sha256: {hash_key(name)}, {extra}}}" for name, extra in keys.items()]
-    return "\n".join(["keys:", *entries, f"limits: {{{limits}}}"])
+    return "\n".join(["keys:", *entries, f"limits: {{{limits}}}", "metrics: {answer_languages: 1}"])
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,8 @@ def test_who_is_held_out_gets_the_plain_answer(guarded: Server) -> None:
     assert answer("held", cc_connection="de") == connected
     counted = 'cc:requests_total{connection="off",holdout="plain",language="de",outcome="ok"} 1.0'
     assert counted in guarded.http.get("/metrics").text
+    # What a model of random weights writes is in no language.
+    until(lambda: metric(guarded, 'cc:answers_total{answered="und",asked="de",connection="off",holdout="plain"}') == 1)
 
 
 def test_a_trace_goes_on_through_the_engine(guarded: Server, collector: Collector) -> None:

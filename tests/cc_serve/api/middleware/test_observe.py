@@ -38,6 +38,7 @@ def ask(
     path: str = PATH,
     headers: list[tuple[bytes, bytes]] | None = None,
     log: Callable[[RequestRecord], object] = lambda _record: None,
+    settings: LiveSettings = settings,
 ) -> tuple[RequestRecord | None, list[Message]]:
     """Send ``messages`` through the middleware to ``endpoint``: the record that was logged, and what was answered."""
     records: list[RequestRecord] = []
@@ -196,6 +197,23 @@ def test_only_good_answers_have_a_duration() -> None:
     ask(answering(200))
     ask(answering(500))
     assert sample("cc:request_seconds_count", connection="de", holdout="none") == before + 1
+
+
+@pytest.mark.parametrize(("share", "sampled"), [(0, False), (1, True)])
+@pytest.mark.parametrize("prompt", [GERMAN, "123"])
+def test_an_answer_is_sampled_where_the_operator_lets_it(
+    tmp_path: Path, share: int, sampled: bool, prompt: str
+) -> None:
+    (tmp_path / "server.yaml").write_text(f"metrics: {{answer_languages: {share}}}")
+    given = LiveSettings(tmp_path / "server.yaml", Router(["global", "de"], ["de", "fr"]), {})
+    record, _ = ask(answering(200), request({"prompt": prompt}), settings=given)
+    assert record is not None
+    assert (record.sample is not None) == (sampled and prompt == GERMAN)
+
+
+def test_a_share_of_the_answers_is_sampled() -> None:
+    records = [ask(answering(200))[0] for _ in range(500)]
+    assert 20 <= sum(record is not None and record.sample is not None for record in records) <= 90
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
