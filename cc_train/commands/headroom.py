@@ -14,7 +14,7 @@ from cc_core.files import json_bytes
 from cc_core.names import ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
-from cc_train.evaluation.bootstrap import Interval
+from cc_train.bootstrap import Interval
 from cc_train.evaluation.headroom import Headroom, check_languages, measure_headroom, parallel_rows
 from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
 from cc_train.evaluation.local import LocalCheckpoint

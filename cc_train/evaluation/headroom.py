@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from cc_core.names import ENGLISH
+from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.data.encoding import Example
 from cc_train.data.rows import Row
 from cc_train.evaluation.answer_file import Answer
-from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows

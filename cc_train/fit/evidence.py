@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from cc_core.evidence import Gain
+from cc_train.bootstrap import interval, language_mean, resampled_means
 from cc_train.data.encoding import Example
-from cc_train.evaluation.bootstrap import interval, language_mean, resampled_means
 
 ALL = "all"
 

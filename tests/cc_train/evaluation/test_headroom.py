@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from cc_train.bootstrap import Interval
 from cc_train.commands.main import main
-from cc_train.evaluation.bootstrap import Interval
 from cc_train.evaluation.headroom import Headroom
 from tests.support.world import ENGLISH, X, facts, row, save_base, write_rows
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_core.connection import Connection
+from cc_train.bootstrap import FEWEST_ITEMS
 from cc_train.data.encoding import Example
-from cc_train.evaluation.bootstrap import FEWEST_ITEMS
 from cc_train.fit.evidence import PairedGains, evidence, harm
 from cc_train.fit.pairs import capture_pairs
 from cc_train.fit.scores import score_transforms
