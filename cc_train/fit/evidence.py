@@ -27,7 +27,8 @@ class PairedGains:
         """Add B pairs: each answer's summed loss ``[B]`` without and with the connection, and its ``tokens`` [B]."""
         gains = (plain - served).double().cpu() / tokens
         for pair, gain in zip(pairs, gains.tolist(), strict=True):
-            self._gains[pair.english.tobytes()][pair.row.lang].append(gain)
+            if len(pair.answer):
+                self._gains[pair.english.tobytes()][pair.row.lang].append(gain)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """The fields of a `Gain`, by language and ``all``; empty without answers."""

@@ -140,7 +140,7 @@ def score_transforms(
             choices = {key: _choice(connection.decision, value, batch.embedding) for key, value in given.items()}
             vectors = {key: value[range(len(value)), choices[key]] for key, value in given.items()}
             tokens = torch.tensor([len(pair.answer) for pair in batch.pairs])
-            answers = _answer_losses(model, collate, batch, vectors) if tokens.all() else {}
+            answers = _answer_losses(model, collate, batch, vectors) if tokens.any() else {}
             for group in (batch.lang, ALL):
                 for key in (TRANSFORM, GLOBAL, IDENTITY):
                     score = scores.setdefault(group, {}).setdefault(key, Score(*shape))
