@@ -66,7 +66,7 @@ class RoutedRequest:
 
 
 class ConnectionMiddleware:
-    """Routes requests to connections. The response passes through; only two headers are added.
+    """Routes requests to connections. The response passes through; only headers are added.
 
     Args:
         app: the application behind.
