@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
-from cc_core.names import ENGLISH, OFF
+from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         for name in ("limit", "max_tokens", "batch_size"):
             if getattr(options, name) < 1:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
+        if not (options.model / CONFIG_FILE).is_file():
+            raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
         languages = sorted({*options.languages, ENGLISH}) if options.languages else []
         read = parallel_rows(read_rows(options.data, options.task_of_rows))
         rows = choose_rows(read, (), languages, options.limit, options.seed)

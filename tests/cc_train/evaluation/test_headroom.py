@@ -97,7 +97,7 @@ def test_rows_that_compare_nothing_are_refused_in_a_line(
         (("--max-tokens", "0"), "--max-tokens must be at least 1"),
         (("--batch-size", "-1"), "--batch-size must be at least 1"),
         (("--languages", "xx"), "no row of language xx"),
-        (("--model", "nowhere"), "no config.json there"),
+        (("--model", "nowhere"), "--model nowhere: no config.json there"),
         (("--data", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
         (("--max-tokens", "62"), "no prompt fits the model's context"),
     ],
