@@ -122,8 +122,8 @@ def languages_of(router: Router, fit: dict[str, Fit]) -> Languages:
     return Languages(
         connections=connections_of(router),
         fit=fit.get(_ALL),
-        gain=evidence and evidence.overall,
-        held_out_of=evidence and evidence.held_out_of,
+        gain=evidence.overall if evidence is not None else None,
+        held_out_of=evidence.held_out_of if evidence is not None else None,
         data=data,
     )
 
