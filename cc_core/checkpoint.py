@@ -32,7 +32,11 @@ INDEX_FILE = "model.safetensors.index.json"
 
 
 def save_connection(
-    directory: Path, connection: Connection, languages: list[str], details: dict[str, Any] | None = None
+    directory: Path,
+    connection: Connection,
+    languages: list[str],
+    details: dict[str, Any] | None = None,
+    evidence: dict[str, Any] | None = None,
 ) -> None:
     """Write the connection into a saved Hugging Face checkpoint, each file aside and then renamed.
 
@@ -41,11 +45,12 @@ def save_connection(
         connection: what to write.
         languages: every language the connection was trained for, ISO 639-1.
         details: further facts for ``config.json``, such as the base model and the fit's quality.
+        evidence: what the connection is worth, as in `cc_core.evidence.Evidence`, whose digest is filled in.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
     base = base_architecture(architecture_named(directory / CONFIG_FILE, config))
-    entry = write_connection(directory, connection, config, languages, details or {})
+    entry = write_connection(directory, connection, config, languages, details or {}, evidence)
     config["architectures"] = [CC_PREFIX + base]
     config[CONNECTION_KEY] = entry.model_dump(mode="json")
     if (directory / INDEX_FILE).exists():
@@ -58,7 +63,12 @@ def save_connection(
 
 
 def write_connection(
-    directory: Path, connection: Connection, config: dict[str, Any], languages: list[str], details: dict[str, Any]
+    directory: Path,
+    connection: Connection,
+    config: dict[str, Any],
+    languages: list[str],
+    details: dict[str, Any],
+    evidence: dict[str, Any] | None = None,
 ) -> ConnectionConfig:
     """Write ``cc_connection.safetensors``, aside and then renamed, and return the entry that describes it.
 
@@ -78,6 +88,7 @@ def write_connection(
             "anchor_offset": connection.anchor_offset,
             "languages": languages,
             "sha256": digest,
+            "evidence": None if evidence is None else {**evidence, "sha256": digest},
         }
     )
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
+from cc_core.evidence import Evidence
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL
@@ -51,6 +52,7 @@ class ConnectionConfig(BaseModel):
     anchor_offset: int = Field(strict=True, le=-1)
     languages: tuple[str, ...]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    evidence: Evidence | None = None
 
     @field_validator("languages")
     @classmethod
@@ -59,6 +61,16 @@ class ConnectionConfig(BaseModel):
             if not LANGUAGE_CODE.fullmatch(language):
                 raise ValueError(f"{language!r} is not an ISO 639-1 code")
         return languages
+
+    @field_validator("evidence")
+    @classmethod
+    def _of_this_connection(cls, evidence: Evidence | None, info: ValidationInfo) -> Evidence | None:
+        if evidence is not None and evidence.sha256 != info.data.get("sha256", evidence.sha256):
+            raise ValueError(
+                f"was measured on another connection, with sha256 {evidence.sha256}, this one's is "
+                f"{info.data['sha256']}; measure this one: cc-train fit CHECKPOINT --data PAIRS, or remove the field"
+            )
+        return evidence
 
 
 @dataclass(frozen=True)
@@ -136,9 +148,16 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     try:
         return ConnectionConfig.model_validate(config[CONNECTION_KEY])
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join([CONNECTION_KEY, *map(str, first["loc"])])
-        raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
+        raise CheckpointError(path, describe_problem(error, CONNECTION_KEY)) from error
+
+
+def describe_problem(error: ValidationError, *outer: str) -> str:
+    """The first problem of an entry that is not valid: its field, which may lie in others, and what is wrong."""
+    first = error.errors()[0]
+    field = ".".join([*outer, *map(str, first["loc"])])
+    # A mapping would fill the screen.
+    found = "" if isinstance(first["input"], Mapping | BaseModel) else f" (found {first['input']!r})"
+    return f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:

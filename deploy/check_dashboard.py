@@ -29,7 +29,18 @@ from tests.support.server import MODEL, save_served_checkpoint, started
 HERE: Final = Path(__file__).parent
 PROMETHEUS: Final = HERE.parent / ".tools/bin/prometheus"
 LOCUST: Final = (installed("locust"), "--headless", "--only-summary", "-u", "4", "-r", "4")
-USERS: Final = ("--languages", "de,fr,en", "--examples", "0,1", "--output-tokens", "8,16", "--think-seconds", "0.2")
+USERS: Final = (
+    "--languages",
+    "de,fr,en",
+    "--examples",
+    "0,1",
+    "--output-tokens",
+    "8,16",
+    "--think-seconds",
+    "0.2",
+    "--turns",
+    "1",
+)
 WINDOW: Final = "30s"
 
 
@@ -56,7 +67,7 @@ def expressions() -> list[tuple[str, str]]:
     """Each expression, with the title of its panel or the name of its rule."""
     dashboard = json.loads((HERE / "grafana/dashboards/cc-serve.json").read_text("utf-8"))
     rules = yaml.safe_load((HERE / "prometheus/rules.yml").read_text("utf-8"))
-    shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", ())]
     recorded = [
         (rule["record"], rule["expr"]) for group in rules["groups"] for rule in group["rules"] if "record" in rule
     ]
@@ -109,7 +120,10 @@ def main() -> int:
         parser.error("there is no Prometheus: `make deploy-tools` fetches it")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with started(save_served_checkpoint(folder), folder / "log") as server:
+        configuration = folder / "server.yaml"
+        configuration.write_text("{routing: {holdout: 0.5}, metrics: {answer_languages: 1}}\n", "utf-8")
+        flags = ("--cc-config", str(configuration))
+        with started(save_served_checkpoint(folder), folder / "log", *flags) as server:
             return 0 if check(server.address, folder, options.seconds) else 1
 
 

@@ -131,7 +131,8 @@ class ChatUser(FastHttpUser):
             answer = self._read(response, sent) if response.status_code == 200 else Answer(failure=_refusal(response))
             connection = _header(response, "X-CC-Connection")
             if answer.failure is None:
-                answer.failure = self._misrouting(language, _header(response, "X-CC-Language"), connection)
+                held_out = _header(response, "X-CC-Holdout") == "plain"
+                answer.failure = self._misrouting(language, _header(response, "X-CC-Language"), connection, held_out)
             response.request_meta["response_time"] = 1000 * (time.perf_counter() - sent)
             response.request_meta["response_length"] = answer.tokens
             response.request_meta["context"]["answer"] = answer
@@ -151,9 +152,10 @@ class ChatUser(FastHttpUser):
         except (OSError, HTTPConnectionClosed, HTTPParseError) as error:
             return Answer(failure=f"the stream broke: {error}")
 
-    def _misrouting(self, language: str, routed: str | None, connection: str | None) -> str | None:
+    def _misrouting(self, language: str, routed: str | None, connection: str | None, held_out: bool) -> str | None:
         asked = self.traffic.connection
-        expected = self.served.connections.get(language, "off") if asked == "auto" else asked
+        chosen = "off" if held_out else self.served.connections.get(language, "off")
+        expected = chosen if asked == "auto" else asked
         if (routed, connection) == (language, expected):
             return None
         return f"{MISROUTED} {routed}, {connection}; expected {language}, {expected}"

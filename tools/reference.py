@@ -58,7 +58,7 @@ def recipe() -> str:
 
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
-    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits, Metrics
     from cc_serve.routing.policy import RoutingPolicy
 
     sections: list[tuple[str, type[BaseModel]]] = [
@@ -66,6 +66,7 @@ def configuration() -> str:
         ("`routing`, and `keys.NAME.routing`", RoutingPolicy),
         ("`keys.NAME`", Key),
         ("`limits`", Limits),
+        ("`metrics`", Metrics),
         ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
     ]
     lines = [
@@ -144,6 +145,9 @@ def checkpoint() -> str:
         "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
         "languages": "the languages that the connection was trained for, ISO 639-1",
         "sha256": f"digest of `{CONNECTION_FILE}`",
+        "evidence": "optional: `gain`, by which the connection lowered the loss of held-out answers, nats per token, "
+        "and the ends `low` and `high` of its 95 % interval, with the number of `pairs`; `overall` and by `languages`; "
+        "`held_out_of` is `training` or `fit`; `sha256` is the digest that was measured, and has to be the one above",
     }
     missing = set(ConnectionConfig.model_fields) - set(fields)
     if missing:

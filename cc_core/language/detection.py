@@ -15,6 +15,8 @@ class Rule(StrEnum):
     UNDECIDED = "undecided"
     OVERRIDE = "override"
     PROMPTS_DISAGREE = "prompts-disagree"
+    MEASURED_HARM = "measured-harm"
+    HOLDOUT = "holdout"
 
 
 @dataclass(frozen=True)

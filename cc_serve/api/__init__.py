@@ -14,6 +14,7 @@
 10. Each output is counted and charged on its way back to the client.                    `telemetry.token_times`
 11. What ends it early is told, counted and logged alike on every endpoint,              `faults`,
     on ``/v1/messages`` in Anthropic's shape.                                            `middleware.anthropic`
+12. When it is over, a thread tells the language of its answer, if that was sampled.      `telemetry.answer_language`
 
 Before all that, `start` finds wrong flags while there is no engine yet.
 Steps 4 to 8 are the middleware that `composition` adds, in this order. Only `vllm` imports vLLM.

@@ -45,6 +45,18 @@ class GenerationRequest:
         return self.override != AUTO
 
     @property
+    def user(self) -> str | None:
+        """Who asks, in the field of whichever API names them; None where none does.
+
+        ``prompt_cache_key`` is none of them: all users of a prompt share it.
+        """
+        fields = self.fields
+        metadata = fields.get("metadata")
+        of_anthropic = metadata.get("user_id") if isinstance(metadata, dict) else None
+        names = (fields.get("user"), fields.get("safety_identifier"), of_anthropic)
+        return next((name for name in names if isinstance(name, str) and name), None)
+
+    @property
     def beam_search(self) -> bool:
         """Whether it asks for vLLM's beam search."""
         return self.fields.get("use_beam_search") not in (None, False)

@@ -134,7 +134,9 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
     from cc_serve.api.start import StartError
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
-        message = ready_message(address, model, router.connected, progress.finish(), playground=playground)
+        message = ready_message(
+            address, model, router.connected, progress.finish(), playground=playground, harmed=router.harmed
+        )
         print(message, file=sys.stderr, flush=True)
 
     try:

@@ -74,6 +74,15 @@ class Limits(_Section):
     )
 
 
+class Metrics(_Section):
+    """What is measured beside what every request tells."""
+
+    answer_languages: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.1,
+        description="Share of answers, 0 to 1, whose language is counted beside the question's; 0: none is looked at.",
+    )
+
+
 class Key(_Section):
     """An API key, known by its hash only."""
 
@@ -92,6 +101,7 @@ class Configuration(_Section):
         default=(), description="Exact paths that need no key, beside the probes."
     )
     limits: Limits = Limits()
+    metrics: Metrics = Metrics()
 
     @model_validator(mode="after")
     def _no_key_twice(self) -> Self:

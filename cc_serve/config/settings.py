@@ -22,6 +22,7 @@ class Caller:
         rates: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
+        answer_languages: share of answers whose language is told.
     """
 
     name: str | None
@@ -29,6 +30,7 @@ class Caller:
     rates: KeyLimits
     limits: Limits
     router: Router
+    answer_languages: float
 
 
 class Settings:
@@ -122,7 +124,14 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
     key = configuration.keys.get(name) if name is not None else None
     if key is not None and key.routing.model_fields_set:
         router = _routed(router, configuration.routing_of(name), f"keys.{name}.routing")
-    return Caller(name, key is not None and key.admin, configuration.limits_of(name), configuration.limits, router)
+    return Caller(
+        name,
+        key is not None and key.admin,
+        configuration.limits_of(name),
+        configuration.limits,
+        router,
+        configuration.metrics.answer_languages,
+    )
 
 
 def _routed(router: Router, policy: RoutingPolicy, section: str) -> Router:

@@ -37,6 +37,8 @@ export function describe(plan) {
   const said = rule === "override" && confidence === 1;
   const sure = said ? "as you say" : percent(confidence);
   if (obstacle) return { badge, sure, then: `answered plainly: ${obstacle}` };
+  if (rule === "measured-harm") return { badge, sure, then: "answered plainly: the connection was measured to harm" };
+  if (rule === "holdout") return { badge, sure, then: "answered plainly: held out" };
   if (connection !== "off") return { badge, sure, then: connectionName(connection) };
   return { badge, sure, then: language === "en" ? "English goes plain" : "answered plainly" };
 }

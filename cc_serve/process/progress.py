@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TextIO
@@ -106,7 +106,13 @@ class StartProgress:
 
 
 def ready_message(
-    address: str, model: str, connected: Mapping[str, str], phases: list[Phase], *, playground: bool
+    address: str,
+    model: str,
+    connected: Mapping[str, str],
+    phases: list[Phase],
+    *,
+    playground: bool,
+    harmed: Collection[str] = (),
 ) -> str:
     """What a person wants to know about a server that has just become ready.
 
@@ -116,6 +122,7 @@ def ready_message(
         connected: the connection of each connected language.
         phases: the phases of the start.
         playground: whether the server has the playground.
+        harmed: languages that go plain because the connection was shown to harm them.
     """
     total = sum(phase.seconds for phase in phases)
     slowest = [f"{p.name} ({p.seconds:.0f} s)" for p in sorted(phases, key=lambda phase: -phase.seconds)[:3]]
@@ -134,5 +141,6 @@ def ready_message(
             f"  model        {model}",
             f"  connections  {'; '.join(connections) or 'none'}",
             "  plain        en, and prompts whose language cannot be told",
+            *([f"  harmed       {' '.join(sorted(harmed))}: plain, as measured on held-out pairs"] if harmed else []),
         ]
     )

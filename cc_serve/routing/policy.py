@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -45,6 +45,20 @@ class RoutingPolicy(BaseModel):
     )
     default: ConnectionName = Field(
         default=OFF, description='Connection of undecided texts: "off", "global" or a language\'s own.'
+    )
+    connect: Literal["measured", "always"] = Field(
+        default="measured",
+        description='"measured": a language for which the checkpoint\'s evidence shows that the connection harms is '
+        'answered plain, unless `connections` names it; "always": evidence is ignored.',
+    )
+    # Strict: ``true`` would hold everybody out.
+    holdout: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of users, 0 to 1, whose requests are answered plain where routing would connect them.",
     )
 
     def replaced(self, **fields: Any) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cc_core.description import read_description
+from cc_core.evidence import Evidence
 from cc_core.language.detection import Rule
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, connection_for
@@ -58,20 +59,28 @@ class Router:
         connections: names of the checkpoint's Transform Matrices.
         languages: the languages the checkpoint was trained for.
         policy: by default, each language of the checkpoint gets its own matrix, or else the global one.
+        evidence: what the connection was worth on held-out pairs, where the checkpoint says so.
 
     Raises:
         PolicyError: the policy names what the checkpoint does not have.
     """
 
     def __init__(
-        self, connections: Iterable[str], languages: Iterable[str], policy: RoutingPolicy | None = None
+        self,
+        connections: Iterable[str],
+        languages: Iterable[str],
+        policy: RoutingPolicy | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.connections: Final = frozenset(connections)
         self.languages: Final = frozenset(languages)
         self.policy: Final = policy or RoutingPolicy()
+        self.evidence: Final = evidence
         self.policy.check(self.connections, self.languages)
         self.detector: Final = LanguageDetector(threshold=self.policy.threshold)
         self._by_language: Final = self._connections_by_language()
+        #: Languages that go plain because the connection was shown to harm them.
+        self.harmed: Final = self._harmed()
         named = [GLOBAL] if GLOBAL in self.connections else []
         #: Every value of ``cc_connection`` that a request may carry.
         self.choices: Final[tuple[str, ...]] = (AUTO, OFF, *named, *sorted(self._by_language))
@@ -85,7 +94,7 @@ class Router:
             PolicyError: as for a new router.
         """
         description = read_description(Path(checkpoint))
-        return cls(description.names, description.config.languages, policy)
+        return cls(description.names, description.config.languages, policy, description.config.evidence)
 
     def with_policy(self, policy: RoutingPolicy) -> Self:
         """A router for the same checkpoint with another policy.
@@ -93,7 +102,7 @@ class Router:
         Raises:
             PolicyError: as for a new router.
         """
-        return type(self)(self.connections, self.languages, policy)
+        return type(self)(self.connections, self.languages, policy, self.evidence)
 
     def route(self, texts: Sequence[str], override: object = AUTO) -> Route:
         """Choose the connection of a request: as `explain`, for callers that need no reasons.
@@ -112,13 +121,15 @@ class Router:
         if override not in self.choices:
             raise UnknownConnectionError(override, self.choices)
         if override not in (AUTO, OFF, GLOBAL):
+            # Whoever names a language has it connected, whatever the evidence says: that is how it is measured.
             language = str(override)
-            return Explanation(language, 1.0, self.connection_for(language), rule=Rule.OVERRIDE)
+            return Explanation(language, 1.0, self._by_language[language], rule=Rule.OVERRIDE)
         newest, *earlier = texts or ("",)
         found = self.detector.detect(newest, earlier)
-        connection, rule = (
-            (self.connection_for(found.language), found.rule) if override == AUTO else (str(override), Rule.OVERRIDE)
-        )
+        connection, rule = str(override), Rule.OVERRIDE
+        if override == AUTO:
+            connection = self.connection_for(found.language)
+            rule = Rule.MEASURED_HARM if found.language in self.harmed else found.rule
         return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
 
     def explain_together(self, conversations: Iterable[Sequence[str]], override: object = AUTO) -> Explanation:
@@ -137,18 +148,29 @@ class Router:
         return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE)
 
     def connection_for(self, language: str | None) -> str:
-        """The connection of texts in ``language``; None is undecided."""
-        return self.policy.default if language is None else self._by_language.get(language, OFF)
+        """The connection that routing gives to texts in ``language``; None is undecided."""
+        if language is None:
+            return self.policy.default
+        return OFF if language in self.harmed else self._by_language.get(language, OFF)
 
     @property
     def connected(self) -> dict[str, str]:
         """The connection by language, of the languages that have one."""
-        return {language: name for language, name in self._by_language.items() if name != OFF}
+        given = {language: self.connection_for(language) for language in self._by_language}
+        return {language: name for language, name in given.items() if name != OFF}
 
     def _connections_by_language(self) -> dict[str, str]:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
         connections = {language: connection_for(language, self.connections) for language in served}
         return {**connections, ENGLISH: OFF, **self.policy.connections}
+
+    def _harmed(self) -> frozenset[str]:
+        if self.evidence is None or self.policy.connect == "always":
+            return frozenset()
+        harmed = {language for language, gain in self.evidence.languages.items() if gain.harms}
+        # The operator's own choice for a language stands above the evidence.
+        mentioned = self.policy.connections.keys()
+        return frozenset(n for n, c in self._by_language.items() if c != OFF and n in harmed - mentioned)
 
 
 def default_router() -> Router:

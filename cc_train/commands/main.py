@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "evaluate a served model or a checkpoint",
     "completion": "print a shell's completion",
     "fit": "fit a checkpoint's Transform Matrices again",
+    "headroom": "tell before training whether there is anything to gain",
     "report": "write a run's report again",
     "run": "train a model with the connection and fit it",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cc_train.evaluation.bootstrap import Interval, interval, language_mean, p_value, resampled_means
+from cc_train.bootstrap import Interval, interval, language_mean, p_value, resampled_means
 from cc_train.evaluation.items import EvaluationError
 from cc_train.evaluation.scores import ALL, RowScore, by_task, item_values, scopes
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cc_train.evaluation.bootstrap import Interval
+from cc_train.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison, Difference
 from cc_train.evaluation.items import EvaluationError
 from cc_train.evaluation.measures.language import LINES, WORDS

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cc_train.evaluation.bootstrap import Interval
+from cc_train.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison
 from cc_train.evaluation.output import Figures
 from cc_train.evaluation.tasks import TASKS

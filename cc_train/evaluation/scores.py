@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cc_core.names import ENGLISH
+from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.evaluation.answer_file import Answer
-from cc_train.evaluation.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.measures.language import score_language
 from cc_train.evaluation.tasks import TASKS

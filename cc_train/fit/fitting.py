@@ -16,6 +16,7 @@ from cc_core.connection import Connection
 from cc_core.names import FIT_FILE
 from cc_train.config.fit import FitSettings
 from cc_train.data.encoding import Example
+from cc_train.fit.evidence import evidence
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
 from cc_train.fit.transforms import fit_transforms
@@ -44,6 +45,14 @@ class Fitted:
             name: self.facts[name] for name in ("ridge", "shrinkage", "rank") if name in self.facts
         }
         return {"pairs": pairs, **chosen, **brief(self.facts["scores"])}
+
+    def evidence(self, held_out_of: str) -> dict[str, Any] | None:
+        """What the connection is worth, for ``config.json``; None where no pair had an answer.
+
+        Args:
+            held_out_of: what had not seen the scored pairs, ``training`` or ``fit``.
+        """
+        return evidence(self.facts["scores"], held_out_of)
 
     def write_facts(self, directory: Path) -> None:
         """Write ``cc_fit.json``."""

@@ -19,6 +19,7 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples
 from cc_train.data.sources import DataError
+from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.model.files import load_model
 from cc_train.model.projection import PROJECTION_FILE, load_projection
@@ -116,7 +117,11 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             "fit": {"data": named_sources(options.data), **fitted.details()}
         }
         languages = sorted({*entry.languages, *fitted.languages})
-        save_connection(directory, fitted.connection, languages, details)
+        # Whether the training saw the pairs, a checkpoint does not say.
+        evidence = fitted.evidence("fit")
+        save_connection(directory, fitted.connection, languages, details, evidence)
+        if (sentence := harm(evidence)) is not None:
+            say(sentence)
         fitted.write_facts(directory)
         write_record(directory, None, output.name, say)
         return fitted, workspace.publish()

@@ -17,11 +17,11 @@ from torch import Tensor
 from cc_core.connection import Connection, best_layer, decision_logits, transform
 from cc_core.names import GLOBAL, connection_for
 from cc_train.data.batches import IGNORED, PairCollator, PairDataset
+from cc_train.fit.evidence import ALL, PairedGains
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
 from cc_train.training.two_pass import TwoPassModel
 
-ALL = "all"
 TRANSFORM = "transform"
 IDENTITY = "identity"
 ENGLISH = "english"
@@ -126,25 +126,30 @@ def score_transforms(
         By language, and ``all``: ``pairs``, ``matrix`` (the name served), `Score.summary` of ``transform``, ``global``
         and ``identity``, ``english_by_layer`` (pairs by the layer that true English activations choose), and
         ``answer_loss`` of ``plain``, ``identity``, ``global``, ``transform`` and ``english``, the bound; also by
-        layer. Losses are empty for pairs without answers.
+        layer. ``gain`` is what the matrix is worth, as in `cc_core.evidence.Gain`. Losses are empty for pairs without
+        answers, and the gain is None.
     """
     shape = connection.decision.shape
     collate = PairCollator(pad_id, connection.anchor_offset)
     scores: dict[str, dict[str, Score]] = {}
     losses: dict[str, AnswerLoss] = {}
+    gains = PairedGains()
     with torch.inference_mode():
         for batch in batches:
             given = _given(connection, batch)
             choices = {key: _choice(connection.decision, value, batch.embedding) for key, value in given.items()}
             vectors = {key: value[range(len(value)), choices[key]] for key, value in given.items()}
             tokens = torch.tensor([len(pair.answer) for pair in batch.pairs])
-            answers = _answer_losses(model, collate, batch, vectors) if tokens.all() else {}
+            answers = _answer_losses(model, collate, batch, vectors) if tokens.any() else {}
             for group in (batch.lang, ALL):
                 for key in (TRANSFORM, GLOBAL, IDENTITY):
                     score = scores.setdefault(group, {}).setdefault(key, Score(*shape))
                     score.add(given[key], batch.target, choices[key], choices[ENGLISH])
                 losses.setdefault(group, AnswerLoss(shape[0])).add(answers, tokens, choices[ENGLISH])
+            if answers:
+                gains.add(batch.pairs, answers[PLAIN], answers[TRANSFORM], tokens)
             on_batch(len(batch.pairs))
+    worth = gains.summary()
     return {
         group: {
             "pairs": scores[group][IDENTITY].pairs,
@@ -153,6 +158,7 @@ def score_transforms(
             "english_by_layer": scores[group][IDENTITY].wanted.tolist(),
             "answer_loss": losses[group].summary(),
             "answer_loss_by_layer": losses[group].by_layer(),
+            "gain": worth.get(group),
         }
         for group in [ALL, *sorted(set(scores) - {ALL})]
         if group in scores

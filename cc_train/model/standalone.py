@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
 from cc_core.checkpoint import read_connection, save_connection, write_connection
 from cc_core.connection import Connection
-from cc_core.description import ConnectionConfig, architecture_named
+from cc_core.description import ConnectionConfig, architecture_named, describe_problem
 from cc_core.files import CheckpointError, json_bytes, read_json, replace_file
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
 from cc_train.model.projection import PROJECTION_FILE
@@ -88,7 +88,13 @@ def weights_digest(directory: Path) -> str:
 
 
 def save_alone(
-    directory: Path, model: Path, connection: Connection, languages: list[str], details: dict[str, Any], template: str
+    directory: Path,
+    model: Path,
+    connection: Connection,
+    languages: list[str],
+    details: dict[str, Any],
+    template: str,
+    evidence: dict[str, Any] | None = None,
 ) -> None:
     """Write a connection for ``model`` into ``directory``, which exists.
 
@@ -97,9 +103,10 @@ def save_alone(
         model: the base model's directory.
         connection, languages, details: as in `cc_core.checkpoint.save_connection`.
         template: the chat template that it was trained with.
+        evidence: as in `cc_core.checkpoint.save_connection`.
     """
     base = describe_base(model).model_dump()
-    entry = write_connection(directory, connection, base, languages, {**details, "base": base})
+    entry = write_connection(directory, connection, base, languages, {**details, "base": base}, evidence)
     (directory / TEMPLATE_FILE).write_text(template, "utf-8")
     replace_file(directory / ENTRY_FILE, json_bytes(entry.model_dump(mode="json")))
 
@@ -112,9 +119,7 @@ def load_alone(directory: Path) -> tuple[Connection, ConnectionConfig, Base]:
     try:
         entry = _Entry.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise CheckpointError(path, f"field {field!r}: {first['msg']} (found {first['input']!r})") from error
+        raise CheckpointError(path, describe_problem(error)) from error
     return read_connection(directory, entry, entry.base.model_dump(), f"{ENTRY_FILE} field 'sha256'"), entry, entry.base
 
 
@@ -148,7 +153,8 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
                 shutil.copyfile(path, directory / path.name)
         shutil.copyfile(connection / TEMPLATE_FILE, directory / TEMPLATE_FILE)
         details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
-        save_connection(directory, trained, list(entry.languages), details)
+        evidence = None if entry.evidence is None else entry.evidence.model_dump(mode="json")
+        save_connection(directory, trained, list(entry.languages), details, evidence)
         if (connection / PROJECTION_FILE).is_file():  # for `cc-train fit`
             (directory / PROJECTION_FILE).parent.mkdir()
             shutil.copyfile(connection / PROJECTION_FILE, directory / PROJECTION_FILE)

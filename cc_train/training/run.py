@@ -20,6 +20,7 @@ from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
+from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import Adapter
@@ -130,7 +131,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             copy_notices(base, directory)
             if decision:
                 del trainer, model, adapter, weights  # the fit needs the room
-                scores = _fit_and_save(config, decision, examples, encoder, directory)
+                scores = _fit_and_save(config, decision, rows, encoder, directory, say)
             if targets is not None:
                 targets.remove()
             facts = run_facts(config, pair_counts(examples), len(rows.skipped), loss, alignment)
@@ -189,7 +190,7 @@ def _alignment(weight: float, history: list[dict[str, float]], rows: RunRows) ->
 
 
 def _fit_and_save(
-    config: RunConfig, decision: dict[str, Tensor], examples: list[Example], encoder: ChatEncoder, directory: Path
+    config: RunConfig, decision: dict[str, Tensor], rows: RunRows, encoder: ChatEncoder, directory: Path, say: Say
 ) -> dict[str, Any]:
     """Fit the Transform Matrices on the saved model, and save the connection in ``directory``.
 
@@ -201,13 +202,15 @@ def _fit_and_save(
     maker = ExtendedDecisionMaker.from_state(decision)
     if maker.projection is not None:
         save_projection(maker.projection.detach(), directory)
+    unseen = rows.unseen
     fitted = _fit(
         base if alone else directory,
         config.save_dtype,
         maker,
-        examples,
+        rows.examples,
         encoder.pad_id,
         config.fit,
+        scored=unseen or None,
         directory=directory,
         device=training.device,
         anchor_offset=method.anchor_offset,
@@ -223,11 +226,14 @@ def _fit_and_save(
         "fit": fitted.details(),
     }
     connection, languages = fitted.connection, fitted.languages
+    evidence = fitted.evidence("training" if unseen else "fit")
     if alone:
-        save_alone(directory, base, connection, languages, details, encoder.tokenizer.chat_template)
+        save_alone(directory, base, connection, languages, details, encoder.tokenizer.chat_template, evidence)
     else:
-        save_connection(directory, connection, languages, details)
+        save_connection(directory, connection, languages, details, evidence)
     fitted.write_facts(directory)
+    if (sentence := harm(evidence)) is not None:
+        say(sentence)
     scores: dict[str, Any] = fitted.facts["scores"]
     return scores
 
@@ -240,6 +246,7 @@ def _fit(
     pad_id: int,
     options: FitArguments,
     *,
+    scored: list[Example] | None,
     directory: Path,
     device: torch.device,
     anchor_offset: int,
@@ -262,6 +269,7 @@ def _fit(
         anchor_offset=anchor_offset,
         batch_size=options.fit_batch_size,
         seed=seed,
+        scored=scored,
         projection=None if matrix is None else matrix.detach().to(device),
         shows_progress=shows_progress,
     )

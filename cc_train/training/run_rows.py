@@ -34,6 +34,13 @@ class RunRows:
     evaluation: list[Example]
     skipped: list[SkippedRow]
 
+    @property
+    def unseen(self) -> list[Example]:
+        """Rows of ``evaluation`` on which a connection can be judged: nothing was trained on their English prompts."""
+        trained = self.examples + self.aligned
+        seen = {(row.english if row.row.connected else row.prompt).tobytes() for row in trained}
+        return [e for e in self.evaluation if e.row.connected and e.english.tobytes() not in seen]
+
 
 def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say) -> RunRows:
     """Read the rows. Fails before the training if the fit would fail after it.

@@ -61,7 +61,8 @@ def main(address: str, container: str) -> None:
         assert usage is not None
         assert usage.completion_tokens > 0
     assert (
-        'cc:requests_total{connection="global",language="sw",outcome="ok"} 1.0' in httpx.get(f"{address}/metrics").text
+        'cc:requests_total{connection="global",holdout="none",language="sw",outcome="ok"} 1.0'
+        in httpx.get(f"{address}/metrics").text
     )
     stream = client.chat.completions.create(
         model="model",

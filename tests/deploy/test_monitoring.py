@@ -15,7 +15,7 @@ from tests.deploy.programs import DEPLOY, output_of, program
 
 RULES = DEPLOY / "prometheus/rules.yml"
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/cc-serve.json").read_text("utf-8"))
-EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 ALERTS = [
     rule["alert"]
     for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
+from cc_core.evidence import Gain
 from cc_core.names import AUTO, FIT_FILE, GLOBAL, OFF
 from cc_serve.payloads import CARD_FIELD
 from cc_serve.routing.router import Router
@@ -54,19 +55,35 @@ class Fit(BaseModel):
 
 
 class Language(BaseModel):
-    """A language that requests may be in or name."""
+    """A language that requests may be in or name.
+
+    Args:
+        language: ISO 639-1.
+        connection: what routing gives it.
+        fit: how well its matrix was fitted.
+        gain: what its connection was worth on held-out pairs.
+        harmed: whether it goes plain because of that.
+    """
 
     language: str
     connection: str
     fit: Fit | None
+    gain: Gain | None = None
+    harmed: bool = False
 
 
 class Languages(BaseModel):
-    """The checkpoint's languages and Transform Matrices; ``fit`` scores all languages together."""
+    """The checkpoint's languages and Transform Matrices; ``fit`` and ``gain`` are of all languages together.
+
+    Args:
+        held_out_of: what had not seen the pairs of the gains, ``training`` or the ``fit``.
+    """
 
     object: str = "list"
     connections: list[str]
     fit: Fit | None
+    gain: Gain | None = None
+    held_out_of: str | None = None
     data: list[Language]
 
 
@@ -89,9 +106,26 @@ def load_fit(checkpoint: Path) -> dict[str, Fit]:
 
 def languages_of(router: Router, fit: dict[str, Fit]) -> Languages:
     """What `GET /v1/languages` answers."""
-    codes = [choice for choice in router.choices if choice not in (AUTO, OFF, GLOBAL)]
-    data = [Language(language=code, connection=router.connection_for(code), fit=fit.get(code)) for code in codes]
-    return Languages(connections=connections_of(router), fit=fit.get(_ALL), data=data)
+    evidence = router.evidence
+    gains = evidence.languages if evidence is not None else {}
+    data = [
+        Language(
+            language=code,
+            connection=router.connection_for(code),
+            fit=fit.get(code),
+            gain=gains.get(code),
+            harmed=code in router.harmed,
+        )
+        for code in router.choices
+        if code not in (AUTO, OFF, GLOBAL)
+    ]
+    return Languages(
+        connections=connections_of(router),
+        fit=fit.get(_ALL),
+        gain=evidence.overall if evidence is not None else None,
+        held_out_of=evidence.held_out_of if evidence is not None else None,
+        data=data,
+    )
 
 
 def connections_of(router: Router) -> list[str]:
@@ -110,7 +144,7 @@ def languages_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fi
 
     @endpoint.get("/v1/languages")
     async def languages(request: Request) -> Languages:
-        """The checkpoint's languages, with the connection that each gets and how well it was fitted."""
+        """The checkpoint's languages: the connection that each gets, how well it was fitted, and what it is worth."""
         return languages_of(router_of(request), fit)
 
     return endpoint

@@ -14,6 +14,7 @@ from cc_serve.api.errors import ErrorBody, RefusedError
 from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.connection import Plan, plan, refusal, refuse_excess
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
+from cc_serve.api.telemetry.record import current_record
 from cc_serve.config.settings import Caller
 from cc_serve.routing.router import UnknownConnectionError
 
@@ -32,10 +33,10 @@ def explain_endpoint(caller_of: Callable[[Request], Caller], raw_prompts: RawPro
     @endpoint.post("/v1/route", response_model=Plan, responses={400: {"model": ErrorBody}})
     async def route(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
         """Say how the body of a generation request would be routed: the text judged, the scores, the rule."""
-        asked, caller = GenerationRequest(body), caller_of(request)
+        asked, caller, record = GenerationRequest(body), caller_of(request), current_record.get()
         try:
             refuse_excess(asked, caller.limits)
-            found = plan(asked, caller.router, _GENERATION, raw_prompts)
+            found = plan(asked, caller.router, _GENERATION, raw_prompts, record.request_id if record else "")
         except (RefusedError, UnknownConnectionError) as error:
             return refusal(error)
         # In ASCII, since the text may hold lone surrogates, which UTF-8 cannot encode.

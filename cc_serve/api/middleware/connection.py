@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_core.language.detection import Rule
 from cc_core.names import CONNECTION_HEADER, OFF
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
@@ -18,13 +20,17 @@ from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
+from cc_serve.api.telemetry.answer_sample import AnswerSample
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
 from cc_serve.payloads import OVERRIDE_FIELD
-from cc_serve.routing.router import Explanation, Route, Router, UnknownConnectionError
+from cc_serve.routing.holdout import Side, side_of
+from cc_serve.routing.router import Explanation, Router, UnknownConnectionError
 
 LANGUAGE_HEADER: Final = b"x-cc-language"
+#: Only answers to requests that are on a side have it.
+HOLDOUT_HEADER: Final = b"x-cc-holdout"
 _CONNECTION_HEADER: Final = CONNECTION_HEADER.lower().encode()
 
 
@@ -35,9 +41,11 @@ class Plan(Explanation):
     Args:
         obstacle: what keeps the connection from the engine, or from the place that training saw, and makes it ``off``;
             None if nothing does.
+        holdout: the side that the request is on, where a share is held out and it is one that routing would connect.
     """
 
     obstacle: str | None = None
+    holdout: Side | None = None
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,14 @@ class RoutedRequest:
         details: whether the answer shall tell what the connection did.
     """
 
-    route: Route
+    route: Plan
     overridden: bool
     seconds: float
     details: bool
 
 
 class ConnectionMiddleware:
-    """Routes requests to connections. The response passes through; only two headers are added.
+    """Routes requests to connections. The response passes through; only headers are added.
 
     Args:
         app: the application behind.
@@ -81,24 +89,33 @@ class ConnectionMiddleware:
         if request is None:
             await self.app(scope, body.receive, send)
             return
-        caller = caller_of(scope)
+        caller, record = caller_of(scope), current_record.get()
+        request_id = record.request_id if record is not None else ""
         try:
             body.refuse_lone_surrogates()
-            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts)
+            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts, request_id)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
             return
-        if (record := current_record.get()) is not None:
+        if record is not None:
             record.route = routed.route
+            record.holdout = routed.route.holdout
             record.overridden = routed.overridden
             record.detection_seconds = routed.seconds
+            if routed.route.language is not None and random.random() < caller.answer_languages:
+                record.sample = AnswerSample()
             if routed.details:
                 send = with_details(send, record)
         await self.app(body.described_in(scope), body.receive, _announcing(routed.route, send))
 
 
 def route_request(
-    request: GenerationRequest, router: Router, path: str, limits: Limits, raw_prompts: RawPrompts = NO_TOKENIZER
+    request: GenerationRequest,
+    router: Router,
+    path: str,
+    limits: Limits,
+    raw_prompts: RawPrompts = NO_TOKENIZER,
+    request_id: str = "",
 ) -> RoutedRequest:
     """Route a request to ``path``, and put its connection where vLLM hands it to the engine.
 
@@ -109,7 +126,7 @@ def route_request(
     refuse_excess(request, limits)
     details = request.wants_details(path)
     start = time.perf_counter()
-    route = plan(request, router, path, raw_prompts)
+    route = plan(request, router, path, raw_prompts, request_id)
     seconds = time.perf_counter() - start
     overridden = request.overridden
     request.connect(route.connection)
@@ -123,8 +140,21 @@ def refuse_excess(request: GenerationRequest, limits: Limits) -> None:
         raise RefusedError(excess.message, excess.field)
 
 
-def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: RawPrompts = NO_TOKENIZER) -> Plan:
+def plan(
+    request: GenerationRequest,
+    router: Router,
+    path: str,
+    raw_prompts: RawPrompts = NO_TOKENIZER,
+    request_id: str = "",
+) -> Plan:
     """What is to happen to a request to ``path``.
+
+    Args:
+        request: what it asks for.
+        router: of the caller.
+        path: without the root path.
+        raw_prompts: reads the prompts of completions.
+        request_id: stands for the user, where the request names none.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
@@ -138,8 +168,12 @@ def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: Raw
     if obstacle is None and route.connection != OFF and not request.overridden:
         # Whoever names a connection gets it: they know what they trained.
         obstacle = request.anchor_mover
-    connection = OFF if obstacle else route.connection
-    return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
+    connection, rule, side = OFF if obstacle else route.connection, route.rule, None
+    if router.policy.holdout and connection != OFF and not request.overridden:
+        side = side_of(request.user or request_id, router.policy.holdout)
+        if side is Side.PLAIN:
+            connection, rule = OFF, Rule.HOLDOUT
+    return Plan(route.language, route.confidence, connection, route.text, route.scores, rule, obstacle, side)
 
 
 def explain(request: GenerationRequest, router: Router, raw_prompts: RawPrompts = NO_TOKENIZER) -> Explanation:
@@ -168,11 +202,13 @@ def _obstacle(request: GenerationRequest, path: str) -> str | None:
     return "beam search" if request.beam_search else None
 
 
-def _announcing(route: Route, send: Send) -> Send:
+def _announcing(route: Plan, send: Send) -> Send:
     headers = [
         (LANGUAGE_HEADER, (route.language or UNDETERMINED).encode()),
         (_CONNECTION_HEADER, route.connection.encode()),
     ]
+    if route.holdout is not None:
+        headers.append((HOLDOUT_HEADER, route.holdout.encode()))
 
     async def announce(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -25,7 +25,8 @@ _OF_EVERY_EVENT: Final = ("id", "object", "created", "model")
 def describe(record: RequestRecord) -> dict[str, Any]:
     """The details of a request whose answer is complete; ``prompts`` has what the engine reports of each."""
     connection = record.route.connection if record.route else None
-    return {"language": record.language, "connection": connection, "prompts": record.connections}
+    held_out = {} if record.holdout is None else {"holdout": record.holdout}
+    return {"language": record.language, "connection": connection, **held_out, "prompts": record.connections}
 
 
 def with_details(send: Send, record: RequestRecord) -> Send:

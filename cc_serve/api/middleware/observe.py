@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.middleware.request_id import HEADER, with_request_id
 from cc_serve.api.paths import generating_path
+from cc_serve.api.telemetry.answer_language import note_answer_language
 from cc_serve.api.telemetry.metrics import count_request
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 
@@ -47,6 +48,7 @@ class ObservingMiddleware:
             current_record.reset(token)
             if generates is not None:
                 count_request(record)
+                note_answer_language(record)
                 self.log(record)
 
 

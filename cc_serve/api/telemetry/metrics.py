@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 from prometheus_client import Counter, Histogram
 
 from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.routing.holdout import Side
 
-#: Labels of requests that were answered before they were routed.
+#: Labels of requests that were answered before they were routed, and of those on no side of a holdout.
 UNROUTED: Final = "none"
 _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -23,8 +24,8 @@ _DETECTION_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3
 
 _REQUESTS = Counter(
     "cc:requests",
-    "Generation requests that are over, by the language they were routed for, connection and outcome.",
-    ["language", "connection", "outcome"],
+    "Generation requests that are over, by the language they were routed for, connection, outcome and side.",
+    ["language", "connection", "outcome", "holdout"],
 )
 _UNDECIDED = Counter("cc:undecided", "Generation requests whose language could not be told.")
 _OVERRIDES = Counter(
@@ -35,13 +36,13 @@ _DETECTION = Histogram("cc:detection_seconds", "Choosing a request's connection.
 _END_TO_END = Histogram(
     "cc:request_seconds",
     "From a generation request's headers to the last byte of its answer, where the outcome is ok.",
-    ["connection"],
+    ["connection", "holdout"],
     buckets=_ANSWER_BUCKETS,
 )
 _FIRST_TOKEN = Histogram(
     "cc:time_to_first_token_seconds",
     "From handing a prompt to the engine to its first token.",
-    ["connection"],
+    ["connection", "holdout"],
     buckets=_ANSWER_BUCKETS,
 )
 _INTER_TOKEN = Histogram(
@@ -51,7 +52,7 @@ _INTER_TOKEN = Histogram(
     buckets=_TOKEN_BUCKETS,
 )
 _PROMPT_TOKENS = Counter("cc:prompt_tokens", "Tokens of the prompts that were answered.", ["connection"])
-_GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.", ["connection"])
+_GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.", ["connection", "holdout"])
 _LAYERS = Counter(
     "cc:connection_layer",
     "Connected prompts whose answer is over, by the layer that was chosen.",
@@ -59,6 +60,14 @@ _LAYERS = Counter(
 )
 _CAPTURES = Counter(
     "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
+)
+_ANSWERS = Counter(
+    "cc:answers",
+    "Sampled answers that ended well, by the language of the question, that of the answer, connection and side.",
+    ["asked", "answered", "connection", "holdout"],
+)
+_DROPPED_ANSWERS = Counter(
+    "cc:answers_dropped", "Sampled answers whose language was not looked at, because too many waited for it."
 )
 
 
@@ -80,9 +89,10 @@ def count_request(record: RequestRecord) -> None:
     """Count a generation request that is over."""
     route = record.route
     connection = route.connection if route else UNROUTED
-    _labelled(_REQUESTS, record.language or UNROUTED, connection, record.outcome).inc()
+    side = record.holdout or UNROUTED
+    _labelled(_REQUESTS, record.language or UNROUTED, connection, record.outcome, side).inc()
     if record.outcome == "ok":
-        _labelled(_END_TO_END, connection).observe(record.seconds)
+        _labelled(_END_TO_END, connection, side).observe(record.seconds)
     if route is None:
         return
     if record.detection_seconds is not None:
@@ -93,10 +103,21 @@ def count_request(record: RequestRecord) -> None:
         _UNDECIDED.inc()
 
 
-def count_tokens(connection: str, prompt: int, generated: int) -> None:
+def count_answer(record: RequestRecord, answered: str) -> None:
+    """Count a sampled answer in the language ``answered``, to a request that was routed."""
+    connection = record.route.connection if record.route else UNROUTED
+    _ANSWERS.labels(record.language or UNROUTED, answered, connection, record.holdout or UNROUTED).inc()
+
+
+def count_dropped_answer() -> None:
+    """Count a sampled answer whose language nobody had time for."""
+    _DROPPED_ANSWERS.inc()
+
+
+def count_tokens(connection: str, side: Side | None, prompt: int, generated: int) -> None:
     """Count the tokens of an engine request that is over."""
     _labelled(_PROMPT_TOKENS, connection).inc(prompt)
-    _labelled(_GENERATED_TOKENS, connection).inc(generated)
+    _labelled(_GENERATED_TOKENS, connection, side or UNROUTED).inc(generated)
 
 
 def count_connection(language: str | None, report: Mapping[str, Any]) -> None:
@@ -114,8 +135,8 @@ def chosen_layers() -> dict[str, dict[int, int]]:
     return {language: dict(counts) for language, counts in chosen.items()}
 
 
-def observe_token_times(connection: str, first: float, between: float | None) -> None:
+def observe_token_times(connection: str, side: Side | None, first: float, between: float | None) -> None:
     """Record an answer's time to the first token, and mean time between tokens where it has several; seconds."""
-    _labelled(_FIRST_TOKEN, connection).observe(first)
+    _labelled(_FIRST_TOKEN, connection, side or UNROUTED).observe(first)
     if between is not None:
         _labelled(_INTER_TOKEN, connection).observe(between)

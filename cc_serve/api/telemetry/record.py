@@ -1,4 +1,4 @@
-"""What is known about a request while it runs: never its text, never a key.
+"""What is known about a request while it runs: never a key, and of its text only what a sample needs.
 
 The outermost middleware makes the record. Whatever runs inside it, down to the engine's client, finds the record in
 the context and fills it in. When the response is over, it becomes metrics and a line of the log.
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from cc_serve.api.errors import ErrorDetail
+from cc_serve.api.telemetry.answer_sample import AnswerSample
+from cc_serve.routing.holdout import Side
 from cc_serve.routing.router import Route
 
 Outcome = Literal["ok", "client_error", "server_error", "disconnected", "refused"]
@@ -32,6 +34,7 @@ class RequestRecord:
         started: when its headers arrived, by `time.perf_counter`.
         route: its route; None until it is routed.
         overridden: whether it named its connection itself.
+        holdout: the side that it is on, where a share is held out of the connection; None where it is on none.
         detection_seconds: spent on routing it.
         status: of the response; None until that has begun.
         complete: whether the last byte of the response was handed to the server.
@@ -43,6 +46,7 @@ class RequestRecord:
         prompt_tokens: the tokens of all its prompts.
         generated_tokens: the tokens of all its answers.
         connections: what the engine reports of each connected prompt: ``name``, ``layer``, ``captures``.
+        sample: of the answer, where its language shall be told; None for most requests.
     """
 
     request_id: str
@@ -50,6 +54,7 @@ class RequestRecord:
     started: float = field(default_factory=time.perf_counter)
     route: Route | None = None
     overridden: bool = False
+    holdout: Side | None = None
     detection_seconds: float | None = None
     status: int | None = None
     complete: bool = False
@@ -61,6 +66,7 @@ class RequestRecord:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     connections: list[dict[str, Any]] = field(default_factory=list)
+    sample: AnswerSample | None = None
 
     @property
     def language(self) -> str | None:

@@ -47,6 +47,7 @@ def describe(record: RequestRecord) -> dict[str, Any]:
         "confidence": route.confidence if route else None,
         "connection": route.connection if route else None,
         "overridden": record.overridden,
+        "holdout": record.holdout,
         "seconds": round(record.seconds, 6),
         "detection_seconds": _rounded(record.detection_seconds),
         "first_token_seconds": _rounded(record.first_token_seconds),

@@ -27,6 +27,8 @@ class Tally:
         self._cumulative = kind is RequestOutputKind.CUMULATIVE
         self._connection = connection
         self._record = record
+        sample = record.sample if record is not None else None
+        self._sample = sample if sample is not None and sample.claim() else None
         self._counted: dict[int, int] = {}  # by answer, where each output repeats what came before
         self._generated = 0
         self._last: RequestOutput | None = None
@@ -39,6 +41,10 @@ class Tally:
             for answer in output.outputs:
                 new -= self._counted.get(answer.index, 0)
                 self._counted[answer.index] = len(answer.token_ids)
+        if self._sample is not None:
+            for answer in output.outputs:
+                if answer.index == 0:
+                    self._sample.add(answer.text, whole=self._cumulative)
         self._generated += new
         self._last = output
         if output.kv_transfer_params:
@@ -61,7 +67,8 @@ class Tally:
         if output is None:
             return
         prompt = len(output.prompt_token_ids or ())
-        count_tokens(self._connection, prompt, self._generated)
+        side = record.holdout if record is not None else None
+        count_tokens(self._connection, side, prompt, self._generated)
         if self._report is not None:
             count_connection(record.language if record else None, self._report)
         if record is not None:
@@ -73,6 +80,6 @@ class Tally:
             return
         later = times.num_generation_tokens - 1
         between = (times.last_token_ts - times.first_token_ts) / later if later > 0 else None
-        observe_token_times(self._connection, times.first_token_latency, between)
+        observe_token_times(self._connection, side, times.first_token_latency, between)
         if record is not None and record.first_token_seconds is None:
             record.first_token_seconds = times.first_token_latency

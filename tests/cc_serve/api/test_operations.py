@@ -32,8 +32,9 @@ SLOW_SCHEMA = {"name": "slow", "schema": {"type": "string", "pattern": SLOW_PATT
 
 def configuration(limits: str) -> str:
     keys = {"ops": "admin: true", "user": "admin: false", "little": "limits: {tokens_per_minute: 60}"}
+    keys["held"] = "routing: {holdout: 1}"
     entries = [f"  {name}: {{sha256: {hash_key(name)}, {extra}}}" for name, extra in keys.items()]
-    return "\n".join(["keys:", *entries, f"limits: {{{limits}}}"])
+    return "\n".join(["keys:", *entries, f"limits: {{{limits}}}", "metrics: {answer_languages: 1}"])
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,26 @@ def test_anthropics_client_is_let_in(guarded: Server) -> None:
     assert message("user").usage.output_tokens == 4
     with pytest.raises(anthropic.AuthenticationError):
         message("nobody")
+
+
+def test_who_is_held_out_gets_the_plain_answer(guarded: Server) -> None:
+    def answer(key: str, **extra: str) -> tuple[list[int], str | None, str | None]:
+        messages: Any = [{"role": "user", "content": GERMAN}]
+        response = guarded.client.copy(api_key=key).chat.completions.with_raw_response.create(
+            model=MODEL, messages=messages, max_tokens=8, temperature=0, extra_body={"return_token_ids": True, **extra}
+        )
+        told = response.headers.get("X-CC-Connection"), response.headers.get("X-CC-Holdout")
+        return response.parse().model_dump()["choices"][0]["token_ids"], *told
+
+    plain, connected = answer("user", cc_connection="off"), answer("user")
+    assert connected[0] != plain[0]
+    assert (plain[1:], connected[1:]) == (("off", None), ("de", None))
+    assert answer("held") == (plain[0], "off", "plain")
+    assert answer("held", cc_connection="de") == connected
+    counted = 'cc:requests_total{connection="off",holdout="plain",language="de",outcome="ok"} 1.0'
+    assert counted in guarded.http.get("/metrics").text
+    # What a model of random weights writes is in no language.
+    until(lambda: metric(guarded, 'cc:answers_total{answered="und",asked="de",connection="off",holdout="plain"}') == 1)
 
 
 def test_a_trace_goes_on_through_the_engine(guarded: Server, collector: Collector) -> None:

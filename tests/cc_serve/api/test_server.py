@@ -147,10 +147,10 @@ def test_probes_and_metrics(server: Server) -> None:
     assert server.http.get("/ready").json() == {"status": "ready"}
     assert server.http.get("/health").status_code == 200
     metrics = server.http.get("/metrics").text
-    assert 'cc:requests_total{connection="de",language="de",outcome="ok"}' in metrics
+    assert 'cc:requests_total{connection="de",holdout="none",language="de",outcome="ok"}' in metrics
     assert "vllm:num_requests_running" in metrics
     for name in ("time_to_first_token_seconds_count", "inter_token_seconds_count", "generation_tokens_total"):
-        assert re.search(rf'^cc:{name}\{{connection="de"\}} [1-9]', metrics, re.MULTILINE), name
+        assert re.search(rf'^cc:{name}\{{connection="de"(,holdout="none")?\}} [1-9]', metrics, re.MULTILINE), name
 
 
 def test_the_model_has_the_directorys_name(server: Server) -> None:

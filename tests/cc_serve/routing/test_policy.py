@@ -31,6 +31,11 @@ def test_a_bare_off_in_yaml_is_off() -> None:
         ({"languages": ["de", 1]}, ("languages", 1)),
         ({"connections": {"de": True}}, ("connections", "de")),
         ({"default": None}, ("default",)),
+        *(
+            ({"holdout": value}, ("holdout",))
+            for value in (-0.01, 1.01, float("nan"), float("inf"), True, "5%", "0.05")
+        ),
+        ({"holdout": None}, ("holdout",)),
         ({"tresholds": 0.5}, ("tresholds",)),
     ],
 )

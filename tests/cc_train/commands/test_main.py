@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.checkpoint import load_connection
+from cc_core.description import read_description
 from cc_train.commands.main import main
 from cc_train.training.stopping import Stopped
 from tests.support.tiny import tiny_llama
@@ -195,6 +196,24 @@ def test_evaluation_uses_the_connection(base: Path, rows: Path, tmp_path: Path) 
     assert train(base, rows, tmp_path / "out", *options) == 0
     history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in history if "eval_loss" in entry] == [2]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_evidence_rests_on_rows_that_the_training_did_not_see(base: Path, tmp_path: Path, known: bool) -> None:
+    every = word_rows()
+    prompts = sorted({row["instruction_en"] for row in every})[:4]
+    rows = write_rows(tmp_path / "r.jsonl", [row for row in every if known or row["instruction_en"] not in prompts])
+    held = write_rows(tmp_path / "held.jsonl", [row for row in every if row["instruction_en"] in prompts])
+    options = ("--eval-data", str(held), "--eval-strategy", "steps", "--max-steps", "1")
+    assert train(base, rows, tmp_path / "out", *options) == 0
+    evidence = read_description(tmp_path / "out").config.evidence
+    facts = json.loads((tmp_path / "out" / "cc_fit.json").read_text())
+    assert evidence is not None
+    assert evidence.held_out_of == ("fit" if known else "training")
+    assert evidence.overall.pairs == sum(facts["held_out_pairs"].values()) > 0
+    if not known:
+        assert evidence.overall.pairs == sum(row["instruction_en"] in prompts for row in every)
+        assert sum(facts["fitted_pairs"].values()) == sum(row["instruction_en"] not in prompts for row in every)
 
 
 def test_tensorboard_shows_loss_learning_rate_and_layers(base: Path, rows: Path, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_aligned_sentences_replace_the_matrices_and_nothing_else(
     facts = json.loads(after["cc_fit.json"])
     assert facts["fitted_pairs"].keys() == {"de", "sw"}
     assert facts["scores"]["all"]["answer_loss"] == {}, "sentences have no answers"
+    assert entry.evidence is None
     assert facts["scores"]["de"]["transform"]["cosine"] > facts["scores"]["de"]["identity"]["cosine"]
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name], "nothing is left beside it"
 
@@ -92,7 +93,14 @@ def test_another_output_leaves_the_checkpoint_alone(
     facts = json.loads((output / "cc_fit.json").read_text())
     assert facts["held_out_pairs"] == {"de": 8, "fr": 8}
     assert set(facts["scores"]["all"]["answer_loss"]) == {"plain", "identity", "global", "transform", "english"}
-    load_connection(output)
+    config = load_connection(output)[1]
+    assert config.evidence is not None
+    assert (config.evidence.sha256, config.evidence.held_out_of) == (config.sha256, "fit")
+    assert {name: gain.model_dump() for name, gain in config.evidence.languages.items()} == {
+        language: facts["scores"][language]["gain"] for language in ("de", "fr")
+    }
+    assert fit(output, sentences) == 0
+    assert load_connection(output)[1].evidence is None, "what was measured is not there any more"
 
 
 def test_pairs_that_are_scored_are_not_fitted(

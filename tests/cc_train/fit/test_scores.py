@@ -115,6 +115,18 @@ def test_a_loss_of_a_pair_is_that_of_its_answer_alone() -> None:
         assert one["answer_loss"]["english"] != one["answer_loss"]["plain"]
 
 
+def test_pairs_without_answers_count_for_nothing_beside_others() -> None:
+    model, connection = tiny_llama(), random_connection(["global"])
+    answered = [pair("de", i) for i in range(3)]
+    silent = [replace(pair("de", i), answer=np.zeros(0, np.int32)) for i in range(3, 6)]
+    alone, together = (
+        score_transforms(TwoPassModel(model, None).eval(), connection, capture_pairs(model, pairs, 0), 0)["all"]
+        for pairs in (answered, answered + silent)
+    )
+    assert together["answer_loss"] == pytest.approx(alone["answer_loss"], abs=2e-4)
+    assert together["gain"] == alone["gain"]
+
+
 def test_pairs_without_answers_have_no_loss() -> None:
     model, connection = tiny_llama(), random_connection(["global"])
     pairs = [replace(pair("de", i), answer=np.zeros(0, np.int32)) for i in range(3)]

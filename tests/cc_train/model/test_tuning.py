@@ -17,7 +17,7 @@ from cc_train.commands.main import main
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.model.adapter import merged
 from cc_train.model.projection import load_projection
-from cc_train.model.standalone import weights_digest
+from cc_train.model.standalone import load_alone, weights_digest
 from tests.cc_train.commands.test_main import losses, train
 from tests.support.disk import files_of_at_most
 from tests.support.tiny import tiny_gemma3, tiny_llama
@@ -69,6 +69,8 @@ def test_attached_it_is_the_base_with_the_connection(base: Path, alone: Path, tm
     assert entry.model_extra["base"]["weights_sha256"] == weights_digest(base)
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config.eos_token_id == [2, 6]
+    assert (evidence := load_alone(alone)[1].evidence) is not None
+    assert load_connection(tmp_path / "out")[1].evidence == evidence
     assert attach(base, alone, tmp_path / "out") == 2, "it is not replaced unasked"
     assert attach(tmp_path / "out", alone, tmp_path / "again") == 0, "a connected model's weights are the base's"
 

@@ -46,6 +46,7 @@ def score(matrix: str | None, loss: float | None = 1.5) -> dict[str, Any]:
         "transform": measured,
         "global": measured,
         "identity": measured,
+        "gain": None if loss is None else {"pairs": 4, "gain": -0.3, "low": -0.45, "high": -0.1},
         "answer_loss": {} if loss is None else {name: loss + i / 10 for i, name in enumerate(given)},
     }
 
@@ -106,6 +107,7 @@ def test_a_directory_under_the_working_one_is_none_of_the_hub(tmp_path: Path, mo
 def test_the_report_needs_no_other_file(facts: dict[str, Any], tmp_path: Path) -> None:
     directory = made(tmp_path / "out", facts, fit())
     page = write_report(directory, "mine").read_text("utf-8")
+    assert "<td>-0.300 (-0.450 to -0.100)</td>" in page
     pictures = {path.stem for path in (directory / "report").iterdir()}
     assert pictures == {"loss", "learning_rate", "layers", "fit", "answer_loss"}
     assert page.count('src="data:image/png;base64,') == len(pictures)
@@ -155,7 +157,11 @@ def test_the_card_has_metadata_figures_and_the_bases_licence(facts: dict[str, An
         "license": "apache-2.0",
         "tags": ["cc-tuning"],
     }
-    for line in ("| de | de | 0.750 | 1.500 | 1.800 | 1.900 |", "| gumbel_temperature | 0.5 |", "cc-serve serve DIR"):
+    for line in (
+        "| de | de | 0.750 | 1.500 | 1.800 | 1.900 | -0.300 (-0.450 to -0.100) |",
+        "| gumbel_temperature | 0.5 |",
+        "cc-serve serve DIR",
+    ):
         assert f"{line}\n" in card.text
     assert "[GEMMA_TERMS.html](GEMMA_TERMS.html)" in card.text
     assert "\n\n\n" not in card.text

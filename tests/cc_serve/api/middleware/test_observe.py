@@ -38,6 +38,7 @@ def ask(
     path: str = PATH,
     headers: list[tuple[bytes, bytes]] | None = None,
     log: Callable[[RequestRecord], object] = lambda _record: None,
+    settings: LiveSettings = settings,
 ) -> tuple[RequestRecord | None, list[Message]]:
     """Send ``messages`` through the middleware to ``endpoint``: the record that was logged, and what was answered."""
     records: list[RequestRecord] = []
@@ -74,7 +75,7 @@ def answering(status: int, pieces: int = 1) -> ASGIApp:
 
 
 def count(outcome: str, language: str = "de", connection: str = "de") -> float:
-    labels = {"language": language, "connection": connection, "outcome": outcome}
+    labels = {"language": language, "connection": connection, "outcome": outcome, "holdout": "none"}
     return REGISTRY.get_sample_value("cc:requests_total", labels) or 0
 
 
@@ -192,10 +193,27 @@ def test_overrides_and_undecided_are_counted() -> None:
 
 
 def test_only_good_answers_have_a_duration() -> None:
-    before = sample("cc:request_seconds_count", connection="de")
+    before = sample("cc:request_seconds_count", connection="de", holdout="none")
     ask(answering(200))
     ask(answering(500))
-    assert sample("cc:request_seconds_count", connection="de") == before + 1
+    assert sample("cc:request_seconds_count", connection="de", holdout="none") == before + 1
+
+
+@pytest.mark.parametrize(("share", "sampled"), [(0, False), (1, True)])
+@pytest.mark.parametrize("prompt", [GERMAN, "123"])
+def test_an_answer_is_sampled_where_the_operator_lets_it(
+    tmp_path: Path, share: int, sampled: bool, prompt: str
+) -> None:
+    (tmp_path / "server.yaml").write_text(f"metrics: {{answer_languages: {share}}}")
+    given = LiveSettings(tmp_path / "server.yaml", Router(["global", "de"], ["de", "fr"]), {})
+    record, _ = ask(answering(200), request({"prompt": prompt}), settings=given)
+    assert record is not None
+    assert (record.sample is not None) == (sampled and prompt == GERMAN)
+
+
+def test_a_share_of_the_answers_is_sampled() -> None:
+    records = [ask(answering(200))[0] for _ in range(500)]
+    assert 20 <= sum(record is not None and record.sample is not None for record in records) <= 90
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
@@ -219,6 +237,7 @@ def test_a_line_of_the_log(tmp_path: Path) -> None:
         "language": "de",
         "connection": "de",
         "overridden": False,
+        "holdout": None,
         "first_token_seconds": None,
         "prompt_tokens": 0,
         "generated_tokens": 0,

@@ -82,8 +82,10 @@ def generate(
     return record, taken
 
 
-def sample(name: str, connection: str = "de") -> float:
-    return REGISTRY.get_sample_value(name, {"connection": connection}) or 0
+def sample(name: str, connection: str = "de", holdout: str = "none") -> float:
+    sided = name.startswith(("cc:generation_tokens", "cc:time_to_first_token"))
+    labels = {"connection": connection} | ({"holdout": holdout} if sided else {})
+    return REGISTRY.get_sample_value(name, labels) or 0
 
 
 DELTA, FINAL = RequestOutputKind.DELTA, RequestOutputKind.FINAL_ONLY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cc_train.evaluation.bootstrap import Interval, interval, language_mean, p_value, resampled_means
+from cc_train.bootstrap import Interval, interval, language_mean, p_value, resampled_means
 
 NAN = float("nan")
 

@@ -1,0 +1,56 @@
+"""What a connection was worth on held-out pairs, as a checkpoint tells it. Nothing here loads torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+
+
+class Gain(BaseModel):
+    """How much the connection lowered the loss of the answers, pair by pair, in nats per token; below 0, it raised it.
+
+    Args:
+        pairs: held-out pairs that were scored.
+        gain: the mean over pairs of the loss without the connection minus that with it.
+        low: where its 95 % interval begins; None where there are too few pairs for one.
+        high: where that ends.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pairs: int = Field(strict=True, ge=1)
+    gain: FiniteFloat
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _is_an_interval(self) -> Self:
+        if (self.low is None) != (self.high is None) or (self.low or 0) > (self.high or 0):
+            raise ValueError("low and high are no interval")
+        return self
+
+    @property
+    def harms(self) -> bool:
+        """Whether the connection was shown to raise the loss: all of the interval lies below 0."""
+        return self.high is not None and self.high < 0
+
+
+class Evidence(BaseModel):
+    """The gain of a connection as it is served, by language.
+
+    Args:
+        sha256: digest of the connection's file that was measured.
+        held_out_of: what had not seen the pairs' English prompts: all of the training, or only the fit of the matrices.
+        overall: the mean over languages.
+        languages: by language, ISO 639-1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    held_out_of: Literal["training", "fit"]
+    overall: Gain
+    languages: dict[LanguageCode, Gain]

@@ -1,0 +1,51 @@
+"""The language of answers beside that of their questions, counted for a sample of the requests.
+
+Detection is work that no client should wait for: a thread does it when the response is over, and what it has no time
+for is dropped and counted. The text is kept until then, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import Final
+
+from cc_core.language.answer import answer_language
+from cc_core.language.detector import SERVED_LANGUAGES
+from cc_serve.api.telemetry.metrics import count_answer, count_dropped_answer
+from cc_serve.api.telemetry.record import UNDETERMINED, RequestRecord
+
+#: Of languages that are told from the served ones, and not served.
+OTHER: Final = "other"
+#: How many answers may wait for the thread.
+WAITING: Final = 64
+# Lines of an answer that are looked at. The thread shares Python's lock with the event loop.
+_MOST_LINES: Final = 8
+
+_thread: Final = ThreadPoolExecutor(1, "answer-language")
+_places: Final = BoundedSemaphore(WAITING)
+
+
+def note_answer_language(record: RequestRecord) -> None:
+    """Count the languages of a request that is over, soon, where its answer was sampled and ended well."""
+    if record.sample is None or not record.sample.text or record.outcome != "ok":
+        return
+    if _places.acquire(blocking=False):
+        _thread.submit(_count, record)
+    else:
+        count_dropped_answer()
+
+
+def _count(record: RequestRecord) -> None:
+    try:
+        assert record.sample is not None
+        count_answer(record, label(answer_language(record.sample.text, _MOST_LINES)))
+    finally:
+        _places.release()
+
+
+def label(language: str | None) -> str:
+    """The label for an answer's ``language``: few values, whatever a model writes."""
+    if language is None:
+        return UNDETERMINED
+    return language if language in SERVED_LANGUAGES else OTHER

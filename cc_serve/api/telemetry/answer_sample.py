@@ -1,0 +1,34 @@
+"""The beginning of an answer whose language shall be told, gathered while it is generated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Enough to tell a language by.
+MOST_CHARACTERS: Final = 1000
+
+
+@dataclass(slots=True)
+class AnswerSample:
+    """The first answer to a request.
+
+    Args:
+        text: its beginning.
+        claimed: whether an engine request of the HTTP request, which may have several, gathers already.
+    """
+
+    text: str = ""
+    claimed: bool = False
+
+    def claim(self) -> bool:
+        """Whether the engine request that asks is the first."""
+        first, self.claimed = not self.claimed, True
+        return first
+
+    def add(self, text: str, *, whole: bool) -> None:
+        """Take what is new, or, where ``whole``, all that there is."""
+        if whole:
+            self.text = text[:MOST_CHARACTERS]
+        elif len(self.text) < MOST_CHARACTERS:
+            self.text = (self.text + text)[:MOST_CHARACTERS]

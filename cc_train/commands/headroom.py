@@ -1,0 +1,102 @@
+"""``cc-train headroom``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from cc_core.checkpoint import CheckpointError
+from cc_core.files import json_bytes
+from cc_core.names import CONFIG_FILE, ENGLISH, OFF
+from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
+from cc_core.terminal.usage import SuggestingParser
+from cc_train.bootstrap import Interval
+from cc_train.evaluation.headroom import Headroom, check_languages, measure_headroom, parallel_rows
+from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
+from cc_train.evaluation.local import LocalCheckpoint
+from cc_train.evaluation.tasks import TASKS
+from cc_train.fit.least_squares import FitError
+from cc_train.terminal.progress import progress
+from cc_train.terminal.tables import plain_table
+
+
+def make_parser() -> SuggestingParser:
+    """The parser of ``cc-train headroom``."""
+    parser = SuggestingParser(
+        "cc-train headroom",
+        description="Tell before training whether there is anything to gain: does the model know more in English?",
+        epilog="example: cc-train headroom --model models/base --data ROWS.jsonl --task-of-rows mkqa",
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the model, before or after training")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="FILE", help="rows in English and other languages"
+    )
+    parser.add_argument(
+        "--task-of-rows", choices=TASKS, metavar="TASK", help=f"how rows without a task are scored: {', '.join(TASKS)}"
+    )
+    parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help="only these, and en")
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="items of each task (default: 100)")
+    parser.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of an answer (default: 40)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="rows at once (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of items (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``cc-train headroom``: 0 when done, 2 for bad input, 130 when interrupted."""
+    options = make_parser().parse_args(arguments)
+    try:
+        for name in ("limit", "max_tokens", "batch_size"):
+            if getattr(options, name) < 1:
+                raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
+        if not (options.model / CONFIG_FILE).is_file():
+            raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
+        languages = sorted({*options.languages, ENGLISH}) if options.languages else []
+        read = parallel_rows(read_rows(options.data, options.task_of_rows))
+        rows = choose_rows(read, (), languages, options.limit, options.seed)
+        check_languages(rows)
+        model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size)
+        with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
+            found = measure_headroom(model, rows, lambda: advance(1))
+        if options.json:
+            options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
+    except KeyboardInterrupt:
+        print("cc-train headroom: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (EvaluationError, CheckpointError, FitError, OSError) as error:
+        print(f"cc-train headroom: {error}", file=sys.stderr)
+        return BAD_INPUT
+    _print(found)
+    return 0
+
+
+def _print(found: dict[str, Headroom]) -> None:
+    table = plain_table(
+        "headroom: the prompt alone against ...", ["", "rows", "measure", "alone", "so", "gain"], ("", "measure")
+    )
+    for language, one in found.items():
+        compared: list[tuple[str, float, float | None, Interval | None]] = [
+            ("loss, English beside it", one.loss, one.loss_beside, one.loss_gain),
+            ("score, English beside it", one.score, one.score_beside, one.score_gain),
+            ("score, in English", one.score, one.english, one.english_lead),
+        ]
+        for measure, alone, other, gain in compared:
+            if other is not None and gain is not None:
+                cells = (measure, f"{alone:.3f}", f"{other:.3f}", _gain(gain))
+                table.add_row(language, str(one.rows), *cells)
+    console = Console()
+    console.print(table)
+    for language, one in found.items():
+        layers = " ".join(f"{distance:.2f}" for distance in one.distance)
+        text = f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}"
+        console.print(text, soft_wrap=True, highlight=False)
+    console.print("    1 is as far as English prompts are from their mean", highlight=False)
+
+
+def _gain(gain: Interval) -> str:
+    return f"{gain.mean:+.3f}" + (f" ({gain.low:+.3f} to {gain.high:+.3f})" if gain.low is not None else "")

@@ -1,0 +1,211 @@
+"""Whether a model knows more in English than it says in other languages, before anything is trained.
+
+Three prompts are compared on the same rows: the prompt alone; with its English parallel written above it, which is what
+a connection could bring at best; and the English prompt itself. Where none of them is better than the first, there is
+little that CC-Tuning or the alignment could carry over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cc_core.names import ENGLISH
+from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
+from cc_train.data.batches import IGNORED, PairCollator, PairDataset
+from cc_train.data.encoding import Example
+from cc_train.data.rows import Row
+from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.evaluation.local import LocalCheckpoint
+from cc_train.evaluation.scores import RowScore, item_values, score_rows
+from cc_train.fit.pairs import capture_pairs
+from cc_train.training.two_pass import TwoPassModel
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What there is to gain in one language.
+
+    Args:
+        rows: how many were asked.
+        loss, loss_beside: of the answer in nats per token, with the prompt alone and with English above it.
+        loss_gain: the first minus the second.
+        score, score_beside: of the task, 0 to 1.
+        score_gain: the second minus the first.
+        english: the score of the same questions in English; None where the data has none.
+        english_lead: English minus the prompt alone.
+        distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
+            as far as English prompts are from their mean.
+    """
+
+    rows: int
+    loss: float
+    loss_beside: float
+    loss_gain: Interval
+    score: float
+    score_beside: float
+    score_gain: Interval
+    english: float | None
+    english_lead: Interval | None
+    distance: list[float]
+
+    @property
+    def expectation(self) -> str:
+        """What to expect, in a sentence."""
+        known = [gain for gain in (self.score_gain, self.loss_gain, self.english_lead) if gain is not None]
+        if all(gain.low is None for gain in known):
+            return f"{self.rows} rows are too few to tell; give more"
+        lead, read = self.english_lead, (self.score_gain, self.loss_gain)
+        ahead = lead is not None and lead.low is not None and lead.low > 0
+        helped = any(gain.low is not None and gain.low > 0 for gain in read)
+        if ahead and helped:
+            return "there is something to gain: English is ahead, and English words beside the prompt are of use"
+        if helped:
+            return "there may be something to gain: English words beside the prompt are of use"
+        if ahead:
+            return (
+                "English is ahead, but the model does not use English words beside the prompt: gains depend on training"
+            )
+        return "no headroom was shown: do not expect the connection or the alignment to pay"
+
+
+def parallel_rows(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
+    """``rows``, the English ones as their own parallel, so that they are chosen together with the others."""
+    return [replace(row, english=row.prompt) if row.lang == ENGLISH else row for row in rows]
+
+
+def check_languages(rows: Sequence[EvaluationRow]) -> None:
+    """Raise `EvaluationError` where ``rows`` do not compare a language with English."""
+    languages = sorted({row.lang for row in rows})
+    if len(languages) < 2:
+        raise EvaluationError(
+            f"all {len(rows)} rows are in {languages[0]!r}: headroom compares languages with English; "
+            "add rows in English (lang: en) and in another language, with instruction_en"
+        )
+    if not any(row.lang != ENGLISH and row.english for row in rows):
+        raise EvaluationError("no row in another language than English has 'instruction_en', its English parallel")
+
+
+def measure_headroom(
+    model: LocalCheckpoint, rows: Sequence[EvaluationRow], on_row: Callable[[], object] = lambda: None
+) -> dict[str, Headroom]:
+    """Ask ``model`` all prompts, greedily and without a connection; the headroom by language.
+
+    Args:
+        model: with the connection ``off``.
+        rows: English ones, and others with their English parallel.
+        on_row: called for each answer, for progress.
+
+    Raises:
+        EvaluationError: the rows are in one language, or none of a language fits the model's context.
+    """
+    check_languages(rows)
+    alone = [row for row in rows if row.lang != ENGLISH and row.english]
+    beside = [replace(row, key=f"{row.key}/beside", prompt=f"{row.english}\n{row.prompt}") for row in alone]
+    asked = {(row.task, row.english) for row in alone}
+    english = [row for row in rows if row.lang == ENGLISH and (row.task, row.prompt) in asked]
+    answers: dict[str, Answer] = {}
+    refused: set[str] = set()
+
+    def note(answer: Answer) -> None:
+        answers[answer.key] = answer
+        on_row()
+
+    model.answer([*alone, *beside, *english], note, lambda row, _reason: refused.add(row.key))
+    kept = [i for i, pair in enumerate(zip(alone, beside, strict=True)) if not refused & {row.key for row in pair}]
+    alone, beside = [alone[i] for i in kept], [beside[i] for i in kept]
+    if not alone:
+        raise EvaluationError("no prompt fits the model's context; give shorter rows or fewer --max-tokens")
+    scored, scored_beside = score_rows(alone, answers), score_rows(beside, answers)
+    in_english = {
+        (row.task, row.prompt): score.value
+        for row, score in zip(english, score_rows(english, answers), strict=True)
+        if row.key not in refused
+    }
+    losses, losses_beside = _answer_losses(model, alone), _answer_losses(model, beside)
+    distances = _distances(model, alone)
+    found = {}
+    for language in sorted({row.lang for row in alone}):
+        mine = [i for i, row in enumerate(alone) if row.lang == language]
+        own, with_english = [scored[i] for i in mine], [scored_beside[i] for i in mine]
+        values, values_beside = (np.array([s.value for s in scores]) for scores in (own, with_english))
+        both = [i for i in mine if (alone[i].task, alone[i].english) in in_english]
+        of_english = np.array([in_english[alone[i].task, alone[i].english] for i in both])
+        lead = None
+        if both:
+            lead = _interval([scored[i] for i in both], of_english - np.array([scored[i].value for i in both]))
+        found[language] = Headroom(
+            rows=len(mine),
+            loss=float(losses[mine].mean()),
+            loss_beside=float(losses_beside[mine].mean()),
+            loss_gain=_interval(own, losses[mine] - losses_beside[mine]),
+            score=float(values.mean()),
+            score_beside=float(values_beside.mean()),
+            score_gain=_interval(own, values_beside - values),
+            english=float(of_english.mean()) if both else None,
+            english_lead=lead,
+            distance=distances[language],
+        )
+    return found
+
+
+def _interval(scores: Sequence[RowScore], gains: np.ndarray) -> Interval:
+    """The mean gain of rows of one language, with its interval over items."""
+    values = item_values(scores, gains.tolist(), [scores[0].lang])
+    return interval(language_mean(values), resampled_means(values))
+
+
+def _examples(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> list[Example]:
+    encoder = model.encoder
+
+    def ids(prompt: str) -> np.ndarray:
+        return np.asarray(encoder.encode(encoder.render(prompt)), dtype=np.int32)
+
+    return [
+        Example(
+            Row(row.lang, row.prompt, row.english, row.references[0], row.key, number),
+            ids(row.prompt),
+            np.asarray(encoder.answer(row.references[0]), dtype=np.int32),
+            ids(row.english),
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+@torch.inference_mode()
+def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray:
+    """Cross-entropy of each row's first reference, nats per token."""
+    examples, collate = _examples(model, rows), PairCollator(model.encoder.pad_id)
+    dataset, passes = PairDataset(examples), TwoPassModel(model.model, None).eval()
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt) + len(examples[i].answer))
+    losses = np.zeros(len(examples))
+    for start in range(0, len(order), model.batch_size):
+        batch = order[start : start + model.batch_size]
+        inputs = {name: value.to(model.model.device) for name, value in collate([dataset[i] for i in batch]).items()}
+        logits, targets = passes.answer_logits(inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
+        each = F.cross_entropy(logits.float(), targets, reduction="none").cpu()
+        owner = (inputs["labels"][:, 1:] != IGNORED).nonzero()[:, 0].cpu()
+        total = torch.zeros(len(batch)).index_add_(0, owner, each)
+        losses[batch] = (total / owner.bincount(minlength=len(batch))).numpy()
+    return losses
+
+
+def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> dict[str, list[float]]:
+    """By language and layer, the distance of ``rows``' activations to those of their English parallels."""
+    squares: dict[str, torch.Tensor] = {}
+    counts: dict[str, int] = {}
+    english: dict[str, torch.Tensor] = {}
+    for batch in capture_pairs(model.model, _examples(model, rows), model.encoder.pad_id, batch_size=model.batch_size):
+        apart = (batch.source - batch.target).double().square().mean(dim=-1).sum(dim=0).cpu()
+        squares[batch.lang] = squares.get(batch.lang, torch.zeros_like(apart)) + apart
+        counts[batch.lang] = counts.get(batch.lang, 0) + len(batch.pairs)
+        targets = batch.target.double().cpu()
+        english |= {pair.row.instruction_en: one for pair, one in zip(batch.pairs, targets, strict=True)}
+    every = torch.stack(list(english.values()))
+    spread = (every - every.mean(dim=0)).square().mean(dim=(0, 2)).clamp_min(1e-12)
+    return {language: (squares[language] / counts[language] / spread).tolist() for language in squares}

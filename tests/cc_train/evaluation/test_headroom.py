@@ -1,0 +1,129 @@
+"""``cc-train headroom`` in a world where English knows more of some entities, and as much of others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cc_train.bootstrap import Interval
+from cc_train.commands.main import main
+from cc_train.evaluation.headroom import Headroom
+from tests.support.world import ENGLISH, X, facts, row, save_base, write_rows
+
+ASKED = 40
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_base(tmp_path_factory.mktemp("world") / "base")
+
+
+def rows(split: str, languages: tuple[str, ...] = (X, ENGLISH)) -> list[dict[str, Any]]:
+    some = enumerate(facts(split)[:ASKED])
+    return [{**row(language, fact), "id": str(number)} for number, fact in some for language in languages]
+
+
+def headroom(base: Path, data: Path, *options: str) -> int:
+    command = ["headroom", "--model", str(base), "--data", str(data), "--task-of-rows", "xquad", "--max-tokens", "3"]
+    return main([*command, *options])
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence", "ahead"),
+    [("unseen", "English is ahead", True), ("known", "no headroom was shown", False)],
+)
+def test_it_tells_what_english_knows_and_x_does_not(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture, split: str, sentence: str, ahead: bool
+) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", rows(split))
+    assert headroom(base, data, "--json", str(tmp_path / "figures.json")) == 0
+    told = capsys.readouterr().out
+    assert f"{X}: {sentence}" in told
+    (found,) = json.loads((tmp_path / "figures.json").read_text()).values()
+    assert found["rows"] == ASKED
+    assert found["english"] > 0.9
+    assert (found["score"] < 0.5) == ahead
+    assert (found["english_lead"]["low"] > 0) == ahead
+    assert found["english_lead"]["mean"] == pytest.approx(found["english"] - found["score"])
+    assert found["loss_gain"]["mean"] == pytest.approx(found["loss"] - found["loss_beside"], abs=1e-6)
+    assert len(found["distance"]) == 4
+    assert all(distance > 0 for distance in found["distance"])
+
+
+def test_a_language_in_the_words_of_english_is_at_no_distance(base: Path, tmp_path: Path) -> None:
+    """Rows that are called ``de`` and written in English: prompts, activations, scores and losses are the same."""
+    english = [{**each, "instruction": each["instruction_en"]} for each in rows("unseen", (X,))]
+    data = write_rows(tmp_path / "rows.jsonl", english + rows("unseen", (ENGLISH,)))
+    assert headroom(base, data, "--json", str(tmp_path / "figures.json")) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())[X]
+    assert found["distance"] == pytest.approx([0, 0, 0, 0], abs=1e-6)
+
+
+def test_items_are_chosen_with_their_english(base: Path, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", rows("unseen"))
+    assert headroom(base, data, "--limit", "12", "--json", str(tmp_path / "figures.json")) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())[X]
+    assert found["rows"] == 12
+    assert found["english_lead"]["low"] is not None, "each of the twelve has its English question"
+
+
+@pytest.mark.parametrize(
+    ("languages", "drop", "words"),
+    [
+        ((ENGLISH,), (), "are in 'en': headroom compares languages with English"),
+        ((X,), (), "are in 'de': headroom compares languages with English; add rows in English"),
+        ((X, ENGLISH), ("instruction_en",), "no row in another language than English has 'instruction_en'"),
+    ],
+)
+def test_rows_that_compare_nothing_are_refused_in_a_line(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture, languages: tuple[str, ...], drop: Any, words: str
+) -> None:
+    some = [{k: v for k, v in each.items() if k not in drop} for each in rows("unseen", languages)]
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", some)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cc-train headroom: ")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--limit", "0"), "--limit must be at least 1"),
+        (("--max-tokens", "0"), "--max-tokens must be at least 1"),
+        (("--batch-size", "-1"), "--batch-size must be at least 1"),
+        (("--languages", "xx"), "no row of language xx"),
+        (("--model", "nowhere"), "--model nowhere: no config.json there"),
+        (("--data", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
+        (("--max-tokens", "62"), "no prompt fits the model's context"),
+    ],
+)
+def test_wrong_options_are_refused_in_a_line(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture, options: tuple[str, ...], words: str
+) -> None:
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24]), *options) == 2
+    assert words in capsys.readouterr().err
+
+
+UP, NONE, FEW = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1), Interval(0.2, None, None)
+
+
+@pytest.mark.parametrize(
+    ("loss", "score", "lead", "words"),
+    [
+        (UP, NONE, UP, "there is something to gain"),
+        (NONE, UP, None, "there may be something to gain"),
+        (NONE, NONE, UP, "gains depend on training"),
+        (NONE, NONE, NONE, "no headroom"),
+        (NONE, NONE, None, "no headroom"),
+        (FEW, FEW, FEW, "5 rows are too few to tell"),
+    ],
+)
+def test_what_to_expect(loss: Interval, score: Interval, lead: Interval | None, words: str) -> None:
+    given = Headroom(5, 1.0, 1.0, loss, 0.5, 0.5, score, None, lead, [])
+    assert words in given.expectation
+    assert replace(given, rows=6).expectation.count("\n") == 0
