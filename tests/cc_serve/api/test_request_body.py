@@ -13,6 +13,7 @@ import cc_serve.api.request_body
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.request_body import RequestBody
 from cc_serve.config.settings import LiveSettings
@@ -60,7 +61,9 @@ def passed(body: bytes, path: str = "/v1/completions") -> tuple[bytes, Scope]:
 
     length = (b"content-length", str(len(body)).encode())
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"a", b"b"), length], "query_string": b""}
-    app = KeyMiddleware(LimitsMiddleware(ConnectionMiddleware(endpoint)), LiveSettings(None, default_router(), {}))
+    app = KeyMiddleware(
+        LimitsMiddleware(ConnectionMiddleware(endpoint), Drain()), LiveSettings(None, default_router(), {})
+    )
     asyncio.run(app(scope, receive, send))
     return reached[0]
 
