@@ -1,6 +1,7 @@
-"""What a generation request says. Only this module and `cc_serve.api.excess` know OpenAI's and Anthropic's bodies.
+"""What a generation request says. Only this module, `cc_serve.api.excess` and `cc_serve.api.shapes` know OpenAI's and
+Anthropic's bodies.
 
-They ignore fields of a shape that they do not know: the endpoint validates the request.
+The first two ignore fields of a shape that they do not know: the endpoint validates the request.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import Any, Final
 
 from cc_core.names import AUTO, OFF
 from cc_serve.api.errors import RefusedError
-from cc_serve.api.paths import BATCH_PATH, DETAILED_PATHS
+from cc_serve.api.paths import DETAILED_PATHS
+from cc_serve.api.shapes import refuse_odd_shapes
 from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD
 
 #: Set to true, the answer tells what the connection did.
@@ -122,7 +124,7 @@ class GenerationRequest:
         arguments = self.fields.get(_ENGINE_ARGUMENTS)
         if isinstance(arguments, dict):
             _refuse_engine_state(arguments)
-        _refuse_odd_shapes(self.fields, path)
+        refuse_odd_shapes(self.fields, path)
 
     def connect(self, connection: str) -> None:
         """Put ``connection`` where vLLM hands it to the engine, and take out the fields that are only this server's."""
@@ -134,13 +136,6 @@ class GenerationRequest:
         if connection != OFF and (arguments is None or isinstance(arguments, dict)):
             self.fields[_ENGINE_ARGUMENTS] = {**(arguments or {}), ENGINE_ARGUMENT: connection}
             self.changed = True
-
-
-def prompt_field(path: str) -> str:
-    """The field that holds the prompt in requests to ``path``."""
-    if path.endswith("/responses"):
-        return "input"
-    return "messages" if path.endswith(("/chat/completions", "/messages", "/batch", "/chat")) else "prompt"
 
 
 def _are_tokens(prompt: object) -> bool:
@@ -173,17 +168,3 @@ def _refuse_engine_state(arguments: Mapping[str, Any]) -> None:
     for name in _ENGINE_STATE:
         if name in arguments:
             raise RefusedError(f"{name!r} cannot be set through {_ENGINE_ARGUMENTS!r}; remove it", _ENGINE_ARGUMENTS)
-
-
-def _refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
-    # vLLM would answer with an error of Python's that names no field, or with status 500.
-    form, messages = fields.get("structured_outputs"), fields.get("messages")
-    if form is not None and not isinstance(form, dict):
-        raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
-    if path == BATCH_PATH or ("messages" not in fields if prompt_field(path) == "messages" else messages is None):
-        return  # a batch has lists of lists
-    if not isinstance(messages, list):
-        raise RefusedError("'messages' must be a list of objects", "messages")
-    for position, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise RefusedError(f"'messages.{position}' must be an object with a role and content", "messages")

@@ -15,9 +15,10 @@ from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
-from cc_serve.api.paths import PLAIN_PATHS, generating_path
+from cc_serve.api.paths import PLAIN_PATHS, generating_path, rendering_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
+from cc_serve.api.shapes import refuse_odd_shapes
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
@@ -60,6 +61,8 @@ class RoutedRequest:
 class ConnectionMiddleware:
     """Routes requests to connections. The response passes through; only two headers are added.
 
+    Requests that only render or tokenize are looked at, and handed on as they are.
+
     Args:
         app: the application behind.
         raw_prompts: reads the prompts of completions.
@@ -71,7 +74,8 @@ class ConnectionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = generating_path(scope)
-        if path is None:
+        rendered = rendering_path(scope) if path is None else None
+        if path is None and rendered is None:
             await self.app(scope, receive, send)
             return
         body = await RequestBody.of(scope, receive)
@@ -83,10 +87,16 @@ class ConnectionMiddleware:
             return
         caller = caller_of(scope)
         try:
-            body.refuse_lone_surrogates()
-            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts)
+            body.refuse_unsendable()
+            if path is not None:
+                routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts)
+            elif rendered is not None:
+                refuse_odd_shapes(request.fields, rendered)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
+            return
+        if rendered is not None:
+            await self.app(scope, body.receive, send)
             return
         if (record := current_record.get()) is not None:
             record.route = routed.route

@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event
 from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
-from cc_serve.api.generation_request import prompt_field
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.middleware.rates import Allowance, Meter
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
+from cc_serve.api.shapes import prompt_field
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.work import Work, current_work
