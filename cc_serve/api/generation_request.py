@@ -17,6 +17,7 @@ from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD
 
 #: Set to true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"
+TEMPLATE_OPTIONS: Final = "chat_template_kwargs"
 _ENGINE_ARGUMENTS: Final = "vllm_xargs"
 # What vLLM's scheduler reads from the engine's arguments.
 _ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode")
@@ -53,18 +54,41 @@ class GenerationRequest:
 
     @property
     def anchor_mover(self) -> str | None:
-        """The field that may let the prompt end elsewhere than in training, behind another token; None without one."""
+        """The field that lets the prompt end elsewhere than in training, behind another token; None without one.
+
+        `template_options` may do so, too.
+        """
         fields = self.fields
         if fields.get("messages") is None and fields.get("input") is None:
             return None  # a completion's prompt ends where its text does
         if fields.get("add_generation_prompt") is False:
             return "add_generation_prompt"
-        for name in ("continue_final_message", "chat_template_kwargs", "chat_template"):
+        for name in ("continue_final_message", "chat_template"):
             if fields.get(name):
                 return name
         last = given[-1] if isinstance(given := fields.get("input"), list) and given else None
         unfinished = isinstance(last, dict) and last.get("status") in ("in_progress", "incomplete")
         return "input" if unfinished else None
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        """What vLLM hands to the chat template: its options, and those that it derives from how much to reason."""
+        if self.fields.get("messages") is None and self.fields.get("input") is None:
+            return {}
+        given = self.fields.get(TEMPLATE_OPTIONS)
+        options = dict(given) if isinstance(given, dict) else {}
+        if (effort := self._effort) is not None:
+            options = {"enable_thinking": effort != "none", **options, "reasoning_effort": effort}
+        return options
+
+    @property
+    def _effort(self) -> object:
+        for name in ("reasoning", "output_config"):
+            if isinstance(group := self.fields.get(name), dict) and group.get("effort") is not None:
+                return group["effort"]
+        thinking = self.fields.get("thinking")
+        disabled = isinstance(thinking, dict) and thinking.get("type") == "disabled"
+        return "none" if disabled else self.fields.get("reasoning_effort")
 
     @property
     def batch(self) -> list[str]:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cc_core.names import CONNECTION_HEADER, OFF
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
-from cc_serve.api.generation_request import GenerationRequest
+from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
 from cc_serve.api.paths import PLAIN_PATHS, generating_path, rendering_path
@@ -148,6 +148,8 @@ def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: Raw
     if obstacle is None and route.connection != OFF and not request.overridden:
         # Whoever names a connection gets it: they know what they trained.
         obstacle = request.anchor_mover
+        if obstacle is None and not raw_prompts.ends_as_ever(options := request.template_options):
+            obstacle = TEMPLATE_OPTIONS if TEMPLATE_OPTIONS in request.fields else ", ".join(options)
     connection = OFF if obstacle else route.connection
     return Plan(route.language, route.confidence, connection, route.text, route.scores, route.rule, obstacle)
 
