@@ -86,6 +86,18 @@ def test_anthropics_errors_have_its_shape(claude: anthropic.Anthropic, stream: b
     assert caught.value.request_id == body["request_id"] == caught.value.response.headers["X-Request-Id"]
 
 
+def test_what_vllm_refuses_has_anthropics_names(claude: anthropic.Anthropic) -> None:
+    options: Any = {"messages": USER, "max_tokens": 4}
+    with pytest.raises(anthropic.NotFoundError) as missing:
+        claude.messages.create(**options, model="another")
+    with pytest.raises(anthropic.BadRequestError) as wrong:
+        claude.messages.create(**options, model=MODEL, extra_body={"temperature": 9})
+    for error, kind in ((missing.value, "not_found_error"), (wrong.value, "invalid_request_error")):
+        body: Any = error.body
+        assert body["error"]["type"] == kind
+        assert body["request_id"] == error.request_id
+
+
 def test_an_answer_has_the_id_that_anthropics_client_reads(claude: anthropic.Anthropic) -> None:
     message = claude.messages.create(model=MODEL, messages=USER, max_tokens=4)
     assert message._request_id
