@@ -2,7 +2,8 @@
 
 MODEL is the directory of the base model; both servers, at the addresses OURS and STOCK, have to be started with
 ``--served-model-name MODEL``. vLLM's tests of the installed version are fetched into ``build/`` once. Tests fail on
-both servers where they want what that model or its flags lack; what counts is where the two differ.
+both servers where they want what that model or its flags lack; what counts is where the two differ. What pytest says
+of each server is in ``build/``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -36,16 +38,26 @@ def run(directory: Path, model: Path, address: str, places: Sequence[str], secon
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(asyncio)]
         subprocess.run([*install, _PYTEST_ASYNCIO], check=True)
     found = {ADDRESS: address, MODEL: str(model)}
-    with tempfile.TemporaryDirectory() as scratch:
+    log = directory.with_name(f"{directory.name}-{address.rpartition(':')[2].strip('/')}.log")
+    with tempfile.TemporaryDirectory() as scratch, log.open("wb") as output:
         report = Path(scratch) / "report.xml"
-        options = ["-q", "-p", "tools.vllm_tests.server_fixture", "-p", "pytest_asyncio", "-p", "no:cacheprovider"]
+        options = [
+            "-v",
+            "--tb=line",
+            "-p",
+            "tools.vllm_tests.server_fixture",
+            "-p",
+            "pytest_asyncio",
+            "-p",
+            "no:cacheprovider",
+        ]
         options += [f"--confcutdir={_HOME}", "--continue-on-collection-errors", f"--junitxml={report}"]
         subprocess.run(
             [sys.executable, "-m", "pytest", *options, *(f"{_HOME}/{place}" for place in places)],
             cwd=directory,
             env=os.environ | found | {"PYTHONPATH": f"{asyncio}{os.pathsep}{ROOT}", "HF_HUB_OFFLINE": "1"},
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             timeout=seconds,
         )
         tests = ElementTree.parse(report).getroot().iter("testcase")
@@ -77,11 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FetchError, OSError) as error:
         print(f"vllm_tests: {error}", file=sys.stderr)
         return 2
-    found = [
-        run(directory, options.model, address, options.places, options.seconds)
-        for address in (options.ours, options.stock)
-    ]
-    lines = compare(*found)
+    with ThreadPoolExecutor() as pool:
+        ours, stock = pool.map(
+            lambda address: run(directory, options.model, address, options.places, options.seconds),
+            (options.ours, options.stock),
+        )
+    lines = compare(ours, stock)
     print("\n".join(lines))
     return 0 if len(lines) == 1 else 1
 

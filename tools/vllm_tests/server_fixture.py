@@ -21,7 +21,7 @@ from vllm.transformers_utils import repo_utils
 ADDRESS: Final = "VLLM_TESTS_ADDRESS"
 MODEL: Final = "VLLM_TESTS_MODEL"
 #: A test may take so long, downloads that it tries included.
-TEST_SECONDS: Final = 60
+TEST_SECONDS: Final = 20
 
 
 class RemoteOpenAIServer:
