@@ -98,6 +98,11 @@ loadtest: $(INSTALLED)
 	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) $(LOADTEST) \
 	    --html outputs/loadtest/report.html --csv outputs/loadtest/run
 
+# Real clients of OpenAI's and Anthropic's APIs against a running server that serves German; CLIENTS names some of them.
+.PHONY: clients
+clients: $(INSTALLED)
+	@$(BIN)/python -m tools.clients --host $(HOST) $(CLIENTS)
+
 # What the tests of deployment run beside Python packages; without it they are skipped.
 deploy-tools:
 	bash tools/deploy_tools.sh

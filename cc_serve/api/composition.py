@@ -65,7 +65,7 @@ def add_endpoints_and_middleware(
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
-        Middleware(LimitsMiddleware),
+        Middleware(LimitsMiddleware, drain=drain),
         Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
         Middleware(BeginningMiddleware),
     ]

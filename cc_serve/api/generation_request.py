@@ -1,6 +1,7 @@
-"""What a generation request says. Only this module and `cc_serve.api.excess` know OpenAI's and Anthropic's bodies.
+"""What a generation request says. Only this module, `cc_serve.api.excess` and `cc_serve.api.shapes` know OpenAI's and
+Anthropic's bodies.
 
-They ignore fields of a shape that they do not know: the endpoint validates the request.
+The first two ignore fields of a shape that they do not know: the endpoint validates the request.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from typing import Any, Final
 
 from cc_core.names import AUTO, OFF
 from cc_serve.api.errors import RefusedError
-from cc_serve.api.paths import BATCH_PATH, DETAILED_PATHS
+from cc_serve.api.paths import DETAILED_PATHS
+from cc_serve.api.shapes import refuse_odd_shapes
 from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD
 
 #: Set to true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"
+TEMPLATE_OPTIONS: Final = "chat_template_kwargs"
 _ENGINE_ARGUMENTS: Final = "vllm_xargs"
 # What vLLM's scheduler reads from the engine's arguments.
 _ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode")
@@ -63,18 +66,41 @@ class GenerationRequest:
 
     @property
     def anchor_mover(self) -> str | None:
-        """The field that may let the prompt end elsewhere than in training, behind another token; None without one."""
+        """The field that lets the prompt end elsewhere than in training, behind another token; None without one.
+
+        `template_options` may do so, too.
+        """
         fields = self.fields
         if fields.get("messages") is None and fields.get("input") is None:
             return None  # a completion's prompt ends where its text does
         if fields.get("add_generation_prompt") is False:
             return "add_generation_prompt"
-        for name in ("continue_final_message", "chat_template_kwargs", "chat_template"):
+        for name in ("continue_final_message", "chat_template"):
             if fields.get(name):
                 return name
         last = given[-1] if isinstance(given := fields.get("input"), list) and given else None
         unfinished = isinstance(last, dict) and last.get("status") in ("in_progress", "incomplete")
         return "input" if unfinished else None
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        """What vLLM hands to the chat template: its options, and those that it derives from how much to reason."""
+        if self.fields.get("messages") is None and self.fields.get("input") is None:
+            return {}
+        given = self.fields.get(TEMPLATE_OPTIONS)
+        options = dict(given) if isinstance(given, dict) else {}
+        if (effort := self._effort) is not None:
+            options = {"enable_thinking": effort != "none", **options, "reasoning_effort": effort}
+        return options
+
+    @property
+    def _effort(self) -> object:
+        for name in ("reasoning", "output_config"):
+            if isinstance(group := self.fields.get(name), dict) and group.get("effort") is not None:
+                return group["effort"]
+        thinking = self.fields.get("thinking")
+        disabled = isinstance(thinking, dict) and thinking.get("type") == "disabled"
+        return "none" if disabled else self.fields.get("reasoning_effort")
 
     @property
     def batch(self) -> list[str]:
@@ -134,7 +160,7 @@ class GenerationRequest:
         arguments = self.fields.get(_ENGINE_ARGUMENTS)
         if isinstance(arguments, dict):
             _refuse_engine_state(arguments)
-        _refuse_odd_shapes(self.fields, path)
+        refuse_odd_shapes(self.fields, path)
 
     def connect(self, connection: str) -> None:
         """Put ``connection`` where vLLM hands it to the engine, and take out the fields that are only this server's."""
@@ -146,13 +172,6 @@ class GenerationRequest:
         if connection != OFF and (arguments is None or isinstance(arguments, dict)):
             self.fields[_ENGINE_ARGUMENTS] = {**(arguments or {}), ENGINE_ARGUMENT: connection}
             self.changed = True
-
-
-def prompt_field(path: str) -> str:
-    """The field that holds the prompt in requests to ``path``."""
-    if path.endswith("/responses"):
-        return "input"
-    return "messages" if path.endswith(("/chat/completions", "/messages", "/batch", "/chat")) else "prompt"
 
 
 def _are_tokens(prompt: object) -> bool:
@@ -185,17 +204,3 @@ def _refuse_engine_state(arguments: Mapping[str, Any]) -> None:
     for name in _ENGINE_STATE:
         if name in arguments:
             raise RefusedError(f"{name!r} cannot be set through {_ENGINE_ARGUMENTS!r}; remove it", _ENGINE_ARGUMENTS)
-
-
-def _refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
-    # vLLM would answer with an error of Python's that names no field, or with status 500.
-    form, messages = fields.get("structured_outputs"), fields.get("messages")
-    if form is not None and not isinstance(form, dict):
-        raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
-    if path == BATCH_PATH or ("messages" not in fields if prompt_field(path) == "messages" else messages is None):
-        return  # a batch has lists of lists
-    if not isinstance(messages, list):
-        raise RefusedError("'messages' must be a list of objects", "messages")
-    for position, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise RefusedError(f"'messages.{position}' must be an object with a role and content", "messages")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final, Self
 
@@ -15,8 +15,10 @@ from cc_serve.api.generation_request import GenerationRequest
 
 _BODY: Final = "cc_serve.body"
 _LENGTH: Final = b"content-length"
-# Surrogates as JSON escapes them, and as Python's JSON reads them from UTF-8 that is none.
-_SURROGATES: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+# What may be a value that the engine cannot be sent: surrogates, as JSON escapes them and as Python's JSON reads them
+# from UTF-8 that is none, and integers of more than 64 bits.
+_SUSPECTS: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|[0-9]{19}")
+_INTEGERS: Final = range(-(1 << 63), 1 << 64)
 
 
 class BodyTooLargeError(ValueError):
@@ -65,12 +67,15 @@ class RequestBody:
         self._parsed = GenerationRequest(fields) if isinstance(fields, dict) else None
         return self._parsed
 
-    def refuse_lone_surrogates(self) -> None:
-        """Raise `RefusedError` for halves of characters, which JSON can write, and neither UTF-8 nor a tokenizer."""
-        if self._parsed is None or not _SURROGATES.search(self._received):
+    def refuse_unsendable(self) -> None:
+        """Raise `RefusedError` for what JSON can write, and neither UTF-8 nor the engine's messages."""
+        if self._parsed is None or not _SUSPECTS.search(self._received):
             return
-        if (field := lone_surrogate(self._parsed.fields)) is not None:
-            raise RefusedError(f"{field!r} holds half of a surrogate pair, which is no character", field)
+        for place, value in _values(self._parsed.fields):
+            if isinstance(value, str) and not _encodes(value):
+                raise RefusedError(f"{place!r} holds half of a surrogate pair, which is no character", place)
+            if isinstance(value, int) and value not in _INTEGERS:
+                raise RefusedError(f"{place!r} is a number of more than 64 bits", place)
 
     @cached_property
     def content(self) -> bytes:
@@ -96,23 +101,19 @@ class RequestBody:
         return {"type": "http.request", "body": self.content, "more_body": False}
 
 
-def lone_surrogate(body: object) -> str | None:
-    """The place of a text in ``body`` that UTF-8 cannot encode, such as ``messages.0.content``, or None."""
+def _values(body: object) -> Iterator[tuple[str, object]]:
+    """All values in ``body`` with their places, such as ``messages.0.content``; a name is at its object's place."""
     pending: list[tuple[str, object]] = [("", body)]
     while pending:
         place, value = pending.pop()
-        if isinstance(value, str) and not _encodes(value):
-            return place
+        yield place or "body", value
         named: Iterable[tuple[object, object]] = ()
         if isinstance(value, dict):
+            yield from ((place or "body", name) for name in value)
             named = value.items()
         elif isinstance(value, list):
             named = enumerate(value)
-        for name, inner in named:
-            if isinstance(name, str) and not _encodes(name):
-                return place or "body"
-            pending.append((f"{place}.{name}" if place else str(name), inner))
-    return None
+        pending += ((f"{place}.{name}" if place else str(name), inner) for name, inner in named)
 
 
 def _encodes(text: str) -> bool:

@@ -89,7 +89,7 @@ class ServedEngine:
     def shutdown(self, timeout: float | None = None) -> None:
         """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
 
-        What still runs then fails with `StoppedError`.
+        What still runs then fails with `StoppedError`, and clients that do not take in their answers are cut off.
 
         vLLM's own drain waits until the engine has computed its last token, which may be before clients have received
         it. And it may cancel the task that hands out the engine's outputs before that task learns that the engine has
@@ -103,4 +103,6 @@ class ServedEngine:
             handler.get_loop().call_soon_threadsafe(handler.cancel)
         self._engine.shutdown(timeout=remaining)
         if not drained and handler is not None:
-            handler.get_loop().call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())
+            loop = handler.get_loop()
+            loop.call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())
+            loop.call_soon_threadsafe(self._drain.hurry)

@@ -145,6 +145,9 @@ def check_front_end(arguments: Namespace) -> None:
         path = getattr(arguments, field)
         if path and not Path(path).is_file():
             raise StartError(f"{_flag(field)} {path}: there is no such file")
+    options = arguments.default_chat_template_kwargs
+    if options is not None and not isinstance(options, dict):
+        raise StartError(f"--default-chat-template-kwargs {str(options)[:80]}: must be a JSON object")
     tokenizer = arguments.tokenizer or ""
     if tokenizer.startswith(("/", ".")) and not Path(tokenizer).exists():
         raise StartError(f"--tokenizer {tokenizer}: there is no such directory")

@@ -55,9 +55,8 @@ def _translated(send: Send) -> Send:
         elif held is not None:
             body += message.get("body", b"")
             if not message.get("more_body", False):
-                # vLLM's own errors have the shape already, but not Anthropic's names for the server's faults.
                 fault = record.error if record is not None and held["status"] >= 500 else None
-                content = _of_anthropics_shape(body, request_id)
+                content = _of_anthropics_shape(body, held["status"], request_id)
                 if fault is not None:
                     content = json.dumps(anthropic_error(fault.model_dump(), request_id)).encode()
                 MutableHeaders(scope=held)["content-length"] = str(len(content))
@@ -74,11 +73,10 @@ def _translated(send: Send) -> Send:
     return translating
 
 
-def _of_anthropics_shape(body: bytes, request_id: str) -> bytes:
+def _of_anthropics_shape(body: bytes, status: int, request_id: str) -> bytes:
     try:
-        content: Any = json.loads(body)
-        error = content["error"]
-        # vLLM's own errors have the shape already.
-        return body if content.get("type") == "error" else json.dumps(anthropic_error(error, request_id)).encode()
+        # vLLM's own errors have the shape already, but neither Anthropic's names nor the id.
+        error: Any = {"code": status, "message": json.loads(body)["error"]["message"]}
+        return json.dumps(anthropic_error(error, request_id)).encode()
     except (ValueError, KeyError, TypeError, AttributeError):
         return body

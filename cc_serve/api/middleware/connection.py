@@ -14,12 +14,13 @@ from cc_core.language.detection import Rule
 from cc_core.names import CONNECTION_HEADER, OFF
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
-from cc_serve.api.generation_request import GenerationRequest
+from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
-from cc_serve.api.paths import PLAIN_PATHS, generating_path
+from cc_serve.api.paths import PLAIN_PATHS, generating_path, rendering_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
+from cc_serve.api.shapes import refuse_odd_shapes
 from cc_serve.api.telemetry.answer_sample import AnswerSample
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
@@ -68,6 +69,8 @@ class RoutedRequest:
 class ConnectionMiddleware:
     """Routes requests to connections. The response passes through; only headers are added.
 
+    Requests that only render or tokenize are looked at, and handed on as they are.
+
     Args:
         app: the application behind.
         raw_prompts: reads the prompts of completions.
@@ -79,7 +82,8 @@ class ConnectionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = generating_path(scope)
-        if path is None:
+        rendered = rendering_path(scope) if path is None else None
+        if path is None and rendered is None:
             await self.app(scope, receive, send)
             return
         body = await RequestBody.of(scope, receive)
@@ -92,10 +96,16 @@ class ConnectionMiddleware:
         caller, record = caller_of(scope), current_record.get()
         request_id = record.request_id if record is not None else ""
         try:
-            body.refuse_lone_surrogates()
-            routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts, request_id)
+            body.refuse_unsendable()
+            if path is not None:
+                routed = route_request(request, caller.router, path, caller.limits, self._raw_prompts, request_id)
+            elif rendered is not None:
+                refuse_odd_shapes(request.fields, rendered)
         except (RefusedError, UnknownConnectionError) as error:
             await refusal(error)(scope, receive, send)
+            return
+        if rendered is not None:
+            await self.app(scope, body.receive, send)
             return
         if record is not None:
             record.route = routed.route
@@ -168,6 +178,8 @@ def plan(
     if obstacle is None and route.connection != OFF and not request.overridden:
         # Whoever names a connection gets it: they know what they trained.
         obstacle = request.anchor_mover
+        if obstacle is None and not raw_prompts.ends_as_ever(options := request.template_options):
+            obstacle = TEMPLATE_OPTIONS if TEMPLATE_OPTIONS in request.fields else ", ".join(options)
     connection, rule, side = OFF if obstacle else route.connection, route.rule, None
     if router.policy.holdout and connection != OFF and not request.overridden:
         side = side_of(request.user or request_id, router.policy.holdout)

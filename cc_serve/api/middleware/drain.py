@@ -8,8 +8,11 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
+from cc_serve.api.middleware.stall import PatientSend
 
 RETRY_AFTER_SECONDS: Final = 5
+#: When a stop waits no longer for responses, how long a client may take for the news.
+LAST_SECONDS: Final = 1.0
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -20,6 +23,8 @@ class Drain:
         self._changed = threading.Condition()
         self._running = 0
         self._stopping = False
+        #: The responses that a stop may have to give up on; of the event loop's thread.
+        self.sending: set[PatientSend] = set()
 
     @property
     def stopping(self) -> bool:
@@ -37,6 +42,11 @@ class Drain:
         with self._changed:
             self._running -= 1
             self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """Give up on clients that do not take in what is left for them; from the event loop's thread."""
+        for send in tuple(self.sending):
+            send.hurry(LAST_SECONDS)
 
     def stop(self, timeout: float | None) -> bool:
         """Let no more requests in, and wait until none runs; False if some still run after ``timeout`` seconds."""

@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event
 from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
-from cc_serve.api.generation_request import prompt_field
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
-from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS
+from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.middleware.rates import Allowance, Meter
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
+from cc_serve.api.shapes import prompt_field
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.work import Work, current_work
@@ -45,10 +45,15 @@ class LimitsMiddleware:
     """Admits as many requests as each caller's limits allow, and bounds those that it admits.
 
     Requests that only read, such as those for metrics, pass without limits.
+
+    Args:
+        app: the application behind.
+        drain: gives up on stalled clients where a stop has waited long enough.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self.app = app
+        self._drain = drain
         self.running = 0
         self._uses: defaultdict[str | None, _Use] = defaultdict(_Use)
 
@@ -58,7 +63,9 @@ class LimitsMiddleware:
             return
         caller = caller_of(scope)
         use = self._uses[caller.name]
-        answer = _Answer(send, caller, use, self._leave)
+        patient = PatientSend(send, caller.limits.client_seconds)
+        answer = _Answer(patient, caller, use, self._leave)
+        self._drain.sending.add(patient)
         try:
             refusal = self._refusal(scope, caller, use)
             if refusal is not None:
@@ -71,7 +78,9 @@ class LimitsMiddleware:
             answer.running = True
             await self._take_on(scope, receive, answer)
         finally:
-            answer.close()
+            answer.over()
+            self._drain.sending.discard(patient)
+            patient.close()
 
     def _leave(self) -> None:
         self.running -= 1
@@ -149,7 +158,7 @@ class _Answer:
         self.running = False
         self.begun = False
         self.streaming = False
-        self._send = PatientSend(send, caller.limits.client_seconds)
+        self._send = send
         self._use = use
         self._leave = leave
 
@@ -159,11 +168,6 @@ class _Answer:
             self.running = False
             self._use.running -= 1
             self._leave()
-
-    def close(self) -> None:
-        """Nothing more will be sent."""
-        self.over()
-        self._send.close()
 
     def charge(self, tokens: int) -> None:
         if self.caller.rates.tokens_per_minute is not None:

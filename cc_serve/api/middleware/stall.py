@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import Message, Send
+
+#: Nothing larger is handed to the HTTP server at once.
+PIECE_BYTES: Final = 1 << 16
 
 
 class StalledClientError(Exception):
@@ -17,6 +20,9 @@ class PatientSend:
 
     One timer serves all messages of a response. Nearly all of them go out at once, and a timeout for each would cost a
     stream more than all other middleware.
+
+    Large messages go out in pieces, since the HTTP server takes a message of any size at once, into memory: it waits
+    for the client only before the next one.
 
     Raises:
         StalledClientError: a message did not go out.
@@ -32,6 +38,23 @@ class PatientSend:
         self._given_up = False
 
     async def __call__(self, message: Message) -> None:
+        body = message.get("body", b"")
+        if len(body) <= PIECE_BYTES:
+            await self._send_in_time(message)
+            return
+        for start in range(0, len(body), PIECE_BYTES):
+            end = start + PIECE_BYTES
+            more = end < len(body) or message.get("more_body", False)
+            await self._send_in_time({**message, "body": body[start:end], "more_body": more})
+
+    def hurry(self, seconds: float) -> None:
+        """Wait for no message longer than ``seconds`` from now on; from the event loop's thread."""
+        self._seconds = min(self._seconds, seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._look()
+
+    async def _send_in_time(self, message: Message) -> None:
         sender = self._sender = asyncio.current_task(self._loop)
         self._since = self._loop.time()
         if self._timer is None:

@@ -86,6 +86,18 @@ def test_anthropics_errors_have_its_shape(claude: anthropic.Anthropic, stream: b
     assert caught.value.request_id == body["request_id"] == caught.value.response.headers["X-Request-Id"]
 
 
+def test_what_vllm_refuses_has_anthropics_names(claude: anthropic.Anthropic) -> None:
+    options: Any = {"messages": USER, "max_tokens": 4}
+    with pytest.raises(anthropic.NotFoundError) as missing:
+        claude.messages.create(**options, model="another")
+    with pytest.raises(anthropic.BadRequestError) as wrong:
+        claude.messages.create(**options, model=MODEL, extra_body={"temperature": 9})
+    for error, kind in ((missing.value, "not_found_error"), (wrong.value, "invalid_request_error")):
+        body: Any = error.body
+        assert body["error"]["type"] == kind
+        assert body["request_id"] == error.request_id
+
+
 def test_an_answer_has_the_id_that_anthropics_client_reads(claude: anthropic.Anthropic) -> None:
     message = claude.messages.create(model=MODEL, messages=USER, max_tokens=4)
     assert message._request_id
@@ -131,6 +143,46 @@ def test_a_null_is_absent_or_named(server: Server, path: str) -> None:
     assert PATHS[path] in answer["error"]["message"] + str(answer["error"].get("param"))
 
 
+NOTHING: Any = [None]
+ODD: dict[str, Any] = {
+    "tools": [NOTHING, 1, {}, "a"],
+    "stream_options": [NOTHING, 1],
+    "structured_outputs": [NOTHING, 1],
+    "vllm_xargs": [NOTHING, 1],
+    "top_k": [1 << 64, -(1 << 70)],
+    "cc_details": [NOTHING, 1],
+    "cc_connection": [NOTHING, 1, {}],
+}
+# Of the Messages API's fields, it ignores what it does not know.
+IGNORED = {"/v1/messages": ("stream_options", "structured_outputs", "vllm_xargs"), "/v1/responses": ("stream_options",)}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_is_odd_within_a_field_is_named(server: Server, path: str) -> None:
+    turns = [{"role": "user", "content": NOTHING}]
+    own = {"messages": [NOTHING, 1, {}, turns], "input": [NOTHING, 1, {}, turns], "prompt": [NOTHING, [NOTHING], {}]}
+    for field, values in {**ODD, PATHS[path]: own[PATHS[path]]}.items():
+        for value in () if field in IGNORED.get(path, ()) else values:
+            status, answer = sent(server, path, **{field: value})
+            assert status == 400, (field, value, answer)
+            assert field in answer["error"]["message"] + str(answer["error"].get("param")), (field, value, answer)
+
+
+def test_tokenizing_and_rendering_name_what_is_odd(server: Server) -> None:
+    for path, fields, place in (
+        ("/tokenize", {"prompt": "a \ud83d"}, "prompt"),
+        ("/tokenize", {"messages": NOTHING}, "messages.0"),
+        ("/detokenize", {"tokens": [1 << 70]}, "tokens.0"),
+        ("/v1/chat/completions/render", {"messages": USER, "structured_outputs": NOTHING}, "structured_outputs"),
+        ("/v1/completions/render", {"prompt": "a \ud83d"}, "prompt"),
+        ("/v1/messages/count_tokens", {"messages": USER, "system": "\ud83d"}, "system"),
+    ):
+        content = json.dumps({"model": MODEL, **fields})
+        response = server.http.post(path, content=content, headers={"Content-Type": "application/json"})
+        assert response.status_code == 400, path
+        assert response.json()["error"]["message"].startswith(f"'{place}' "), response.text
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("field", ["stop", "vllm_xargs.a", "user", "its own"])
 def test_half_a_character_is_named(server: Server, path: str, field: str) -> None:
@@ -147,6 +199,12 @@ def test_rendering_needs_no_flag_and_tokens_are_refused_for_their_reason(server:
     assert rendered.status_code == 200, rendered.text
     answer = chat(server, max_tokens=1, extra_body={"return_token_ids": True})
     assert rendered.json()["token_ids"] == answer.prompt_token_ids
+    tokens = server.http.post("/tokenize", json={"model": MODEL, "prompt": "alpha beta"}).json()["tokens"]
+    generated = {"request_id": "a", "choices": [{"index": 0, "token_ids": tokens, "finish_reason": "stop"}]}
+    asked = {"model": MODEL, "messages": USER}
+    back = {"model": MODEL, "generate_response": generated, "chat_request": asked}
+    derendered = server.http.post("/v1/chat/completions/derender", json=back)
+    assert derendered.json()["choices"][0]["message"]["content"] == "alpha beta"
     refusal = server.http.post("/inference/v1/generate", json={"model": MODEL, "token_ids": [1]})
     assert refusal.status_code == 403
     assert "token ids have no language" in refusal.json()["error"]["message"]

@@ -33,6 +33,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/endless":
             for _ in range(1000):
                 await patient({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+        if scope["path"] == "/whole":
+            await patient({"type": "http.response.body", "body": b"x" * 20_000_000})
+            return
         await patient({"type": "http.response.body", "body": b"%d" % len(body)})
     except StalledClientError:
         abort(scope)
@@ -118,10 +121,16 @@ def test_headers_that_do_not_come_end_the_connection(monkeypatch: pytest.MonkeyP
         assert talk(server, begun) == b""
 
 
-def test_a_client_that_takes_nothing_loses_its_connection(server: uvicorn.Server) -> None:
+@pytest.mark.parametrize("path", [b"/endless", b"/whole"])
+def test_a_client_that_takes_nothing_loses_its_connection(server: uvicorn.Server, path: bytes) -> None:
     with connect(server) as client:
-        client.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
         deadline = time.monotonic() + 10
         while server.server_state.connections or time.monotonic() < deadline - 9.5:
             assert time.monotonic() < deadline, "what it did not take is still kept for it"
             time.sleep(0.02)
+
+
+def test_a_client_that_takes_a_large_answer_gets_all_of_it(server: uvicorn.Server) -> None:
+    received = talk(server, b"GET /whole HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert received.count(b"x") >= 20_000_000

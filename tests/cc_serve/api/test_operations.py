@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ import psutil
 import pytest
 
 from cc_serve.config.keys import hash_key
-from tests.support.server import MODEL, Server, started
+from tests.support.ports import free_port
+from tests.support.programs import serve_command
+from tests.support.server import FLAGS, MODEL, Server, started
 from tests.support.traces import Collector, collecting
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
@@ -356,7 +359,27 @@ def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path)
         assert server.process.wait(60) == 1
 
 
+def test_an_engine_that_dies_at_the_start_is_one_line_at_the_end(checkpoint: Path, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        command = [*serve_command(checkpoint, free_port()), *FLAGS]
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        until(lambda: engines_of(process.pid), 120)
+        engines_of(process.pid)[0].kill()
+        assert process.wait(60) == 1, "a supervisor may try again"
+    finally:
+        process.kill()
+    *_, last = log.read_text().splitlines()
+    assert last.endswith("the engine could not start; its own messages are above"), last
+
+
 def engine_of(server: Server) -> psutil.Process:
     """The engine's process: the one child whose memory the model is in."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return next(child for child in children if "EngineCore" in child.name() + " ".join(child.cmdline()))
+    return engines_of(server.process.pid)[0]
+
+
+def engines_of(pid: int) -> list[psutil.Process]:
+    """The engine's processes below that of a server, which are there before they are ready."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child for child in children if "EngineCore" in child.name() + " ".join(child.cmdline())]

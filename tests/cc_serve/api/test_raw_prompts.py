@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cc_serve.api.generation_request import GenerationRequest
-from cc_serve.api.middleware.connection import explain
+from cc_serve.api.middleware.connection import explain, plan
 from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.routing.router import Router
+from tests.support.tiny_tokenizer import tiny_tokenizer
 
 router = Router(["global"], ["de", "fr"])
 GERMAN, ENGLISH = (
@@ -85,3 +86,54 @@ def test_without_a_tokenizer_or_a_template_or_with_foreign_ids_there_is_no_text(
     for prompts in (RawPrompts(), of(None), of(SimpleNamespace(decode=refuse, apply_chat_template=refuse))):
         assert prompts.text([1]) == ""
         assert prompts.user_turns("~~user asks~~ Wo?") == ["~~user asks~~ Wo?"]
+
+
+# As the templates of models have it that may think, or be kept from it.
+THINKING = (
+    "{% if effort %}Effort: {{ effort }}.{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<model>{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think></think>{% endif %}{% if reasoning_effort == 'high' %}<think>{% endif %}{% endif %}"
+)
+NO_THINKING = {"enable_thinking": False}
+CHAT = {"messages": [{"role": "user", "content": "Wo ist der Bahnhof, bitte?"}]}
+INPUT = {"input": "Wo ist der Bahnhof, bitte?"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "default", "moved"),
+    [
+        ({**CHAT, "chat_template_kwargs": NO_THINKING}, {}, True),
+        ({**CHAT, "chat_template_kwargs": NO_THINKING}, NO_THINKING, False),
+        ({**CHAT, "chat_template_kwargs": {"enable_thinking": True}}, NO_THINKING, True),
+        ({**CHAT, "chat_template_kwargs": {"enable_thinking": True}}, {}, False),
+        ({**CHAT, "chat_template_kwargs": {"effort": "high", "unknown": None}}, {}, False),
+        ({**CHAT, "chat_template_kwargs": {"add_generation_prompt": False}}, {}, True),
+        ({**CHAT, "chat_template_kwargs": {"chat_template": "{{ messages }}"}}, {}, True),
+        ({**CHAT, "chat_template_kwargs": {"unknown": "a" * 2000}}, {}, True),
+        ({**CHAT, "reasoning_effort": "none"}, {}, True),
+        ({**CHAT, "reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": True}}, {}, False),
+        ({**CHAT, "reasoning_effort": "high"}, {}, True),
+        ({**CHAT, "reasoning_effort": "low"}, {}, False),
+        ({**CHAT, "reasoning_effort": None}, {}, False),
+        ({**CHAT, "thinking": {"type": "disabled"}}, {}, True),
+        ({**CHAT, "thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, {}, False),
+        ({**CHAT, "output_config": {"effort": "high"}}, {}, True),
+        ({**INPUT, "reasoning": {"effort": "none"}}, {}, True),
+        ({**INPUT, "reasoning": {"effort": "low"}}, {}, False),
+        ({**INPUT, "reasoning": None, "chat_template_kwargs": 1}, {}, False),
+        ({"prompt": INPUT["input"], "reasoning_effort": "none"}, {}, False),
+    ],
+)
+def test_options_of_the_template_count_where_they_change_its_end(
+    fields: dict[str, Any], default: dict[str, Any], moved: bool
+) -> None:
+    prompts = RawPrompts(SimpleNamespace(tokenizer=tiny_tokenizer(template=THINKING)), None, default)
+    planned = plan(GenerationRequest(fields), router, "/v1/chat/completions", prompts)
+    assert (planned.obstacle is not None) == moved == (planned.connection == "off")
+
+
+def test_where_the_end_cannot_be_told_options_count() -> None:
+    for prompts in (RawPrompts(), of(None), of(tiny_tokenizer(template="{{ raise_exception('no') }}"))):
+        assert prompts.ends_as_ever({})
+        assert not prompts.ends_as_ever({"enable_thinking": True})

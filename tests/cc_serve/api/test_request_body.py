@@ -13,6 +13,7 @@ import cc_serve.api.request_body
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.request_body import RequestBody
 from cc_serve.config.settings import LiveSettings
@@ -60,7 +61,9 @@ def passed(body: bytes, path: str = "/v1/completions") -> tuple[bytes, Scope]:
 
     length = (b"content-length", str(len(body)).encode())
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"a", b"b"), length], "query_string": b""}
-    app = KeyMiddleware(LimitsMiddleware(ConnectionMiddleware(endpoint)), LiveSettings(None, default_router(), {}))
+    app = KeyMiddleware(
+        LimitsMiddleware(ConnectionMiddleware(endpoint), Drain()), LiveSettings(None, default_router(), {})
+    )
     asyncio.run(app(scope, receive, send))
     return reached[0]
 
@@ -79,7 +82,7 @@ def test_a_plain_request_is_not_written(counted: Json) -> None:
 
 
 def test_a_request_that_generates_nothing_is_not_parsed(counted: Json) -> None:
-    assert passed(b'{"prompt": "a"}', "/tokenize")[0] == b'{"prompt": "a"}'
+    assert passed(b'{"prompt": "a"}', "/v1/embeddings")[0] == b'{"prompt": "a"}'
     assert (counted.parsed, counted.written) == (0, 0)
 
 
@@ -121,8 +124,30 @@ def test_half_a_character_is_refused_with_its_place(body: str | bytes, place: st
     read = RequestBody(content, None)  # type: ignore[arg-type]
     assert read.request is not None
     if place is None:
-        read.refuse_lone_surrogates()
+        read.refuse_unsendable()
     else:
         with pytest.raises(RefusedError, match="half of a surrogate pair") as caught:
-            read.refuse_lone_surrogates()
+            read.refuse_unsendable()
+        assert caught.value.param == place
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (f'{{"top_k": {1 << 64}}}', "top_k"),
+        (f'{{"vllm_xargs": {{"a": [{-(1 << 63) - 1}]}}}}', "vllm_xargs.a.0"),
+        (f'{{"top_k": {10**400}}}', "top_k"),
+        (f'{{"top_k": {(1 << 64) - 1}, "seed": {-(1 << 63)}}}', None),
+        (f'{{"prompt": "{1 << 70}", "temperature": 1{"0" * 30}.5}}', None),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_number_that_no_message_to_the_engine_holds_is_refused(body: str, place: str | None) -> None:
+    read = RequestBody(body.encode(), None)  # type: ignore[arg-type]
+    assert read.request is not None
+    if place is None:
+        read.refuse_unsendable()
+    else:
+        with pytest.raises(RefusedError, match="more than 64 bits") as caught:
+            read.refuse_unsendable()
         assert caught.value.param == place

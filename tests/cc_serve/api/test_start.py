@@ -50,6 +50,8 @@ def start(directory: Path, *flags: str) -> str:
     ("flags", "message"),
     [
         ("--port 99999", "--port 99999: ports are from 1 to 65535"),
+        ("--default-chat-template-kwargs 1", "--default-chat-template-kwargs 1: must be a JSON object"),
+        ("--default-chat-template-kwargs []", "--default-chat-template-kwargs []: must be a JSON object"),
         ("--port 0", "--port 0: ports are from 1 to 65535"),
         ("--host 203.0.113.7", "--host 203.0.113.7: cannot listen there: "),
         ("--host no.such.host.invalid", "--host no.such.host.invalid: cannot listen there: "),

@@ -55,7 +55,15 @@ def test_only_the_messages_api_is_anthropics(path: str) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [VLLMS, [], {"error": "text"}, {"detail": 5}])
+def test_vllms_own_error_gets_anthropics_name_and_the_id() -> None:
+    assert ask(JSONResponse(VLLMS, 404)).json() == {
+        "type": "error",
+        "error": {"type": "not_found_error", "message": "no such model"},
+        "request_id": "me",
+    }
+
+
+@pytest.mark.parametrize("content", [[], {"error": "text"}, {"detail": 5}])
 def test_what_has_another_shape_passes(content: object) -> None:
     assert ask(JSONResponse(content, 400)).json() == content
 

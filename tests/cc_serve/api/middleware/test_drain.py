@@ -8,10 +8,11 @@ import time
 
 import pytest
 from starlette.middleware import Middleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from cc_serve.api.middleware.drain import Drain, DrainMiddleware
+from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.served_engine import ServedEngine
 from tests.support.echo import client_of, echo_app
 
@@ -81,6 +82,27 @@ def test_who_still_waits_learns_that_the_engine_is_gone_and_nobody_else(running:
 
     engine = asyncio.run(stop())
     assert [type(error) for error in engine.propagated] == [EngineDeadError] * running
+
+
+def test_who_does_not_take_the_news_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cc_serve.api.middleware.drain.LAST_SECONDS", 0.05)
+
+    async def never(message: Message) -> None:
+        await asyncio.sleep(60)
+
+    async def stop() -> None:
+        drain = Drain()
+        drain.enter()
+        send = PatientSend(never, 60)
+        drain.sending.add(send)
+        stalled = asyncio.create_task(send({"type": "http.response.body", "body": b"word"}))
+        await asyncio.sleep(0)
+        engine = Engine(asyncio.create_task(asyncio.sleep(60)))
+        await asyncio.to_thread(ServedEngine(engine, [], drain).shutdown, 0.01)
+        with pytest.raises(StalledClientError):
+            await asyncio.wait_for(stalled, 5)
+
+    asyncio.run(stop())
 
 
 def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:

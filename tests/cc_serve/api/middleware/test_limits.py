@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.work import current_work
 from cc_serve.config.keys import hash_key
@@ -75,7 +76,7 @@ def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
         async def main() -> None:
             endpoint = Endpoint()
             routes = [Route("/{path:path}", endpoint.answer, methods=["GET", "POST"])]
-            limited = LimitsMiddleware(Starlette(routes=routes))
+            limited = LimitsMiddleware(Starlette(routes=routes), Drain())
             async with client_of(KeyMiddleware(limited, settings)) as client:
                 await talk(client, endpoint)
             assert limited.running == 0
@@ -190,7 +191,7 @@ def test_a_body_that_declares_to_be_large_is_not_even_begun() -> None:
 
     headers = [(b"content-length", str((8 << 20) + 1).encode())]
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
-    limited = KeyMiddleware(LimitsMiddleware(Starlette()), LiveSettings(None, default_router(), {}))
+    limited = KeyMiddleware(LimitsMiddleware(Starlette(), Drain()), LiveSettings(None, default_router(), {}))
     asyncio.run(limited(scope, receive, send))
     assert sent[0]["status"] == 413
 
@@ -248,7 +249,7 @@ def test_a_client_that_does_not_take_its_answer_is_given_up(tmp_path: Path) -> N
 
     async def main() -> None:
         endpoint = Endpoint()
-        limited = LimitsMiddleware(Starlette(routes=[Route("/", endpoint.answer, methods=["POST"])]))
+        limited = LimitsMiddleware(Starlette(routes=[Route("/", endpoint.answer, methods=["POST"])]), Drain())
         gone = asyncio.Event()
         incoming = iter([{"type": "http.request", "body": b'{"stream": true}'}])
 
@@ -306,7 +307,7 @@ def test_the_place_is_free_before_the_last_byte_is_sent() -> None:
 
     async def main() -> None:
         running: list[int] = []
-        limited = LimitsMiddleware(Starlette(routes=[Route("/", Endpoint().answer, methods=["POST"])]))
+        limited = LimitsMiddleware(Starlette(routes=[Route("/", Endpoint().answer, methods=["POST"])]), Drain())
 
         async def send(message: Message) -> None:
             running.append(limited.running)

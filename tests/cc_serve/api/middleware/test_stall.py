@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message
 
-from cc_serve.api.middleware.stall import PatientSend, StalledClientError
+from cc_serve.api.middleware.stall import PIECE_BYTES, PatientSend, StalledClientError
 
 CHUNK: Message = {"type": "http.response.body", "body": b"word", "more_body": True}
 
@@ -82,3 +82,41 @@ def test_the_task_can_go_on_after_giving_up() -> None:
         return f"{task.cancelling()} cancellations left"
 
     assert asyncio.run(talk()) == "0 cancellations left"
+
+
+def test_a_large_message_goes_out_in_pieces() -> None:
+    sent: list[Message] = []
+
+    async def take(message: Message) -> None:
+        sent.append(message)
+
+    async def talk() -> None:
+        send = PatientSend(take, 30)
+        for more in (True, False):
+            await send({"type": "http.response.body", "body": b"ab" * PIECE_BYTES, "more_body": more})
+        send.close()
+
+    asyncio.run(talk())
+    assert b"".join(message["body"] for message in sent) == b"ab" * PIECE_BYTES * 2
+    assert [message["more_body"] for message in sent] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_patience_can_be_cut_short(when: str) -> None:
+    async def talk() -> float:
+        send = PatientSend(never, 30)
+        loop = asyncio.get_running_loop()
+        if when == "before":
+            send.hurry(0.05)
+        else:
+            loop.call_later(0.01, send.hurry, 0.05)
+        begun = loop.time()
+        with pytest.raises(StalledClientError):
+            await send(CHUNK)
+        return loop.time() - begun
+
+    assert asyncio.run(talk()) < 5
+
+
+async def never(message: Message) -> None:
+    await asyncio.sleep(60)

@@ -1,0 +1,60 @@
+"""Fields of a shape that vLLM answers with an error of Python's that names no field, or with status 500."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cc_serve.api.errors import RefusedError
+from cc_serve.api.paths import BATCH_PATH
+
+# What a message may have a list of, each an object.
+_PARTS: Final = ("content", "tool_calls")
+
+
+def prompt_field(path: str) -> str:
+    """The field that holds the prompt in requests to ``path``."""
+    path = path.removesuffix("/render")
+    if path.endswith("/responses"):
+        return "input"
+    conversation = ("/chat/completions", "/messages", "/count_tokens", "/batch", "/chat")
+    return "messages" if path.endswith(conversation) else "prompt"
+
+
+def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
+    """Raise `RefusedError` for the first field of ``fields`` that is none of what its endpoint knows.
+
+    Args:
+        fields: a request's body.
+        path: of the endpoint.
+    """
+    form = fields.get("structured_outputs")
+    if form is not None and not isinstance(form, dict):
+        raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
+    if (tools := fields.get("tools")) is not None:
+        _require_objects(tools, "tools", "tools")
+    if prompt_field(path) == "input" and isinstance(given := fields.get("input"), dict | list):
+        _require_objects(given, "input", "input")
+        _refuse_odd_parts(given, "input")
+    # A batch has lists of lists; where messages are optional, null means that there are none.
+    required = prompt_field(path) == "messages" and "messages" in fields
+    messages = fields.get("messages")
+    if path != BATCH_PATH and (required or messages is not None):
+        _require_objects(messages, "messages", "messages", "with a role and content")
+        _refuse_odd_parts(messages, "messages")
+
+
+def _refuse_odd_parts(messages: Any, field: str) -> None:
+    for position, message in enumerate(messages):
+        for name in _PARTS:
+            if isinstance(parts := message.get(name), list):
+                _require_objects(parts, f"{field}.{position}.{name}", field, strings=name == "content")
+
+
+def _require_objects(value: object, place: str, field: str, more: str = "", *, strings: bool = False) -> None:
+    """Require a list of objects, or of strings too."""
+    if not isinstance(value, list):
+        raise RefusedError(f"{place!r} must be a list of objects", field)
+    for position, item in enumerate(value):
+        if not isinstance(item, dict) and not (strings and isinstance(item, str)):
+            raise RefusedError(f"'{place}.{position}' must be an object {more}".rstrip(), field)
