@@ -76,6 +76,7 @@ def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example
         with capture_at(model, torch.tensor([english.shape[1] + offset])) as capture:
             model(english)
         embedding = model.get_input_embeddings()(torch.tensor([prompt[offset]]))
+        embedding = embedding * getattr(model.config, "embedding_multiplier", 1.0)  # Granite
         d = capture.activations.mean(dim=1) + embedding
         chosen = int((decision.weight @ d[0]).argmax())
         with connected_at(model, torch.tensor([len(prompt) + offset]), capture.activations[:, chosen]):
