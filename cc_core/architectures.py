@@ -2,50 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # so that a checkpoint can be described without torch
     from torch import nn
 
 CC_PREFIX = "CC"
+MLP = "mlp"
 
-# Each decoder layer adds this module's output to the residual stream: the MLP, or a norm between the MLP and the
-# residual. transformers and vLLM use the same attribute names. A new family needs a row here, and one in the tests,
-# which compare it with the reference.
-FFN_OUTPUT_MODULE: dict[str, str] = {
-    "Gemma2ForCausalLM": "post_feedforward_layernorm",
-    "Gemma3ForCausalLM": "post_feedforward_layernorm",
-    "LlamaForCausalLM": "mlp",
-    "MistralForCausalLM": "mlp",
-    "Phi3ForCausalLM": "mlp",
-    "Qwen2ForCausalLM": "mlp",
-    "Qwen3ForCausalLM": "mlp",
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family's decoder layers add their FFN contribution to the residual stream.
+
+    Modules are named as attributes of a decoder layer.
+
+    Args:
+        output: the module whose output is added: the feed-forward block, or a norm behind it.
+        engine_output: vLLM's name of that module, where it has another.
+        ffn: the feed-forward block in transformers, a mixture's experts and router included.
+        multiplier: the configuration's field by which the layer multiplies that output before it adds it.
+        embedding_multiplier: the configuration's field by which the model multiplies the embedding layer's output.
+        reduced_late: in vLLM, with tensor parallelism, each rank's output is a part, and the layer adds them up.
+    """
+
+    output: str = MLP
+    engine_output: str | None = None
+    ffn: str = MLP
+    multiplier: str | None = None
+    embedding_multiplier: str | None = None
+    reduced_late: bool = False
+
+    def multiplier_in(self, config: Any) -> float:
+        """What the layers multiply the contribution by, in a model of this ``config``."""
+        return float(getattr(config, self.multiplier)) if self.multiplier else 1.0
+
+    def embedding_multiplier_in(self, config: Any) -> float:
+        """What the embedding layer's output is multiplied by before it enters layer 0."""
+        return float(getattr(config, self.embedding_multiplier)) if self.embedding_multiplier else 1.0
+
+
+_NORM_AFTER = Family("post_feedforward_layernorm")
+_GRANITE: dict[str, Any] = {"multiplier": "residual_multiplier", "embedding_multiplier": "embedding_multiplier"}
+
+#: By the base model's class. A new family needs a row here, and one in the tests, which compare it with the reference:
+#: docs/how-to/family.md.
+FAMILIES: dict[str, Family] = {
+    "CohereForCausalLM": Family(reduced_late=True),
+    "Cohere2ForCausalLM": Family(reduced_late=True),
+    "Ernie4_5ForCausalLM": Family(),
+    "Exaone4ForCausalLM": _NORM_AFTER,
+    "GemmaForCausalLM": Family(),
+    "Gemma2ForCausalLM": _NORM_AFTER,
+    "Gemma3ForCausalLM": _NORM_AFTER,
+    "Glm4ForCausalLM": Family("post_mlp_layernorm"),
+    "GptOssForCausalLM": Family(),
+    "GraniteForCausalLM": Family(**_GRANITE),
+    "GraniteMoeForCausalLM": Family("block_sparse_moe", ffn="block_sparse_moe", **_GRANITE),
+    "LlamaForCausalLM": Family(),
+    "Ministral3ForCausalLM": Family(),
+    "MistralForCausalLM": Family(),
+    "MixtralForCausalLM": Family(engine_output="block_sparse_moe"),
+    "NemotronForCausalLM": Family(),
+    "OlmoeForCausalLM": Family(),
+    "Phi3ForCausalLM": Family(),
+    "Qwen2ForCausalLM": Family(),
+    "Qwen2MoeForCausalLM": Family(),
+    "Qwen3ForCausalLM": Family(),
+    "Qwen3MoeForCausalLM": Family(),
+    "StableLmForCausalLM": Family(),
 }
 
 
+#: How the names of families begin whose layers keep a recurrent state.
+RECURRENT = (
+    *("Bamba", "FalconH1", "FalconMamba", "GraniteMoeHybrid", "Jamba", "KimiLinear", "Lfm2", "Mamba", "MiniMaxText"),
+    *("NemotronH", "OlmoHybrid", "Plamo2", "Qwen3Next", "Qwen3_5", "RecurrentGemma", "Rwkv", "XLSTM", "Zamba"),
+)
+HOW_TO = "docs/how-to/family.md"
+
+
 class UnsupportedArchitectureError(ValueError):
-    """The model's architecture has no row in `FFN_OUTPUT_MODULE`."""
+    """The model's architecture has no row in `FAMILIES`; the message says why, or how to add it."""
 
     def __init__(self, architecture: str) -> None:
-        super().__init__(
-            f"architecture {architecture!r} cannot be connected; supported: {', '.join(sorted(FFN_OUTPUT_MODULE))}"
-        )
+        problem = f"architecture {architecture!r} cannot be connected"
+        if architecture.removeprefix(CC_PREFIX).startswith(RECURRENT):
+            super().__init__(
+                f"{problem}: its layers keep a recurrent state, and the connection runs the prompt's last token twice; "
+                "use a model whose layers all have attention"
+            )
+            return
+        near = difflib.get_close_matches(architecture.removeprefix(CC_PREFIX), FAMILIES, n=1, cutoff=0.75)
+        nearest = f"; the nearest that can is {near[0]}" if near else ""
+        super().__init__(f"{problem}{nearest}; supported: {', '.join(sorted(FAMILIES))}; to add one: {HOW_TO}")
 
 
 def base_architecture(architecture: str) -> str:
     """The plain name of ``architecture``, with or without the prefix; raises `UnsupportedArchitectureError`."""
     base = architecture.removeprefix(CC_PREFIX)
-    if base not in FFN_OUTPUT_MODULE:
+    if base not in FAMILIES:
         raise UnsupportedArchitectureError(architecture)
     return base
 
 
-def ffn_outputs(model: nn.Module, architecture: str) -> list[nn.Module]:
-    """The L modules of a causal LM (transformers or vLLM) whose outputs are the FFN contributions."""
-    attribute = FFN_OUTPUT_MODULE[base_architecture(architecture)]
+def family_of(architecture: str) -> Family:
+    """The family of ``architecture``, with or without the prefix; raises `UnsupportedArchitectureError`."""
+    return FAMILIES[base_architecture(architecture)]
+
+
+def ffn_outputs(model: nn.Module, attribute: str) -> list[nn.Module]:
+    """The L modules of a causal LM (transformers or vLLM) which its layers call ``attribute``."""
     return [getattr(layer, attribute) for layer in model.model.layers]  # type: ignore[union-attr]
-
-
-def ffns(model: nn.Module) -> list[nn.Module]:
-    """The L feed-forward blocks themselves, which every family calls ``mlp``."""
-    return [layer.mlp for layer in model.model.layers]  # type: ignore[union-attr]

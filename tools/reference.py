@@ -136,7 +136,7 @@ def metrics() -> str:
 
 def checkpoint() -> str:
     """The contract between training and serving."""
-    from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
+    from cc_core.architectures import CC_PREFIX, FAMILIES
     from cc_core.description import DECISION, TRANSFORM, ConnectionConfig
     from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
 
@@ -186,7 +186,7 @@ def checkpoint() -> str:
             "",
             "| base class | module |",
             "| --- | --- |",
-            *(f"| `{base}` | `{module}` |" for base, module in FFN_OUTPUT_MODULE.items()),
+            *(f"| `{base}` | `{family.output}` |" for base, family in FAMILIES.items()),
             "",
         ]
     )

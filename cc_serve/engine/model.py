@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
+from vllm.distributed import (
+    get_tensor_model_parallel_rank,
+    get_tensor_model_parallel_world_size,
+    tensor_model_parallel_all_reduce,
+)
 from vllm.model_executor.models import ModelRegistry
 from vllm.utils.torch_utils import async_tensor_h2d
 
-from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE, ffn_outputs
+from cc_core.architectures import CC_PREFIX, FAMILIES, family_of, ffn_outputs
 from cc_core.checkpoint import DECISION, TRANSFORM, CheckpointError
 from cc_core.connection import Connection
 from cc_core.names import CONNECTION_FILE
@@ -33,9 +40,8 @@ def _inject_hook(module: nn.Module, _args: object, output: Tensor) -> None:
     inject_rows(output, cast(ConnectionRows, module.cc_rows))
 
 
-def _embedding_hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-    _positions, hidden_states, *_ = args
-    capture_rows(hidden_states, cast(ConnectionRows, layer.cc_rows), cast(Tensor, layer.cc_embedding))
+def _embedding_hook(place: int, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    capture_rows(args[place], cast(ConnectionRows, layer.cc_rows), cast(Tensor, layer.cc_embedding))
 
 
 class ConnectedModelMixin(nn.Module):
@@ -64,10 +70,15 @@ class ConnectedModelMixin(nn.Module):
             module.register_buffer(name, slots, persistent=False)
             module.cc_rows = self.cc_rows
 
-        self._ffn_outputs = ffn_outputs(self, type(self).__name__)
+        family = family_of(type(self).__name__)
+        # Each rank then captures a part of the sum, and what one rank adds is added once.
+        self._ranks_add_up = family.reduced_late and get_tensor_model_parallel_world_size() > 1
+        self._multiplier = family.multiplier_in(vllm_config.model_config.hf_config)
+        self._ffn_outputs = ffn_outputs(self, family.engine_output or family.output)
         self._first_layer = cast(nn.Module, self.model.layers[0])  # type: ignore[index, union-attr]
         add_slots(self._first_layer, "cc_embedding")
-        self._first_layer.register_forward_pre_hook(_embedding_hook)
+        place = list(signature(self._first_layer.forward).parameters).index("hidden_states")
+        self._first_layer.register_forward_pre_hook(partial(_embedding_hook, place))
         for module in self._ffn_outputs:
             add_slots(module, "cc_activations")
             module.register_forward_hook(_capture_hook)
@@ -141,9 +152,13 @@ class ConnectedModelMixin(nn.Module):
         assert self.connection is not None  # see check_loaded
         index = async_tensor_h2d(list(slots), device=self.cc_vectors.device)
         activations = torch.stack([cast(Tensor, m.cc_activations)[index] for m in self._ffn_outputs], dim=1)
+        if self._ranks_add_up:
+            activations = tensor_model_parallel_all_reduce(activations)
+        activations = self._multiplier * activations.float()
         embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
         decision = self.connection.decide_each(names, activations, embedding)
-        self.cc_vectors[index] = torch.where(decision.finite[:, None], decision.vector, 0.0)
+        adds = not self._ranks_add_up or get_tensor_model_parallel_rank() == 0
+        self.cc_vectors[index] = torch.where(decision.finite[:, None] & adds, decision.vector / self._multiplier, 0.0)
         return torch.where(decision.finite, decision.layer, NOT_FINITE)
 
     def warm_up(self) -> None:
@@ -170,7 +185,7 @@ def __getattr__(name: str) -> type[nn.Module]:
     vLLM imports a registered class with ``getattr``, so a family needs no class of its own here.
     """
     base = name.removeprefix(CC_PREFIX)
-    if base == name or base not in FFN_OUTPUT_MODULE:
+    if base == name or base not in FAMILIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     connected = type(name, (ConnectedModelMixin, ModelRegistry.models[base].load_model_cls()), {"__module__": __name__})
     globals()[name] = connected

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import threading
 
-from cc_core.architectures import CC_PREFIX, FFN_OUTPUT_MODULE
+from cc_core.architectures import CC_PREFIX, FAMILIES
 from cc_serve.process.garbage import collect_as_usual
 from cc_serve.process.logs import quieten_libraries
 from cc_serve.process.phases import in_a_start
@@ -25,7 +25,7 @@ def register() -> None:
 
     from cc_serve.engine.config import ConnectionConfigHook
 
-    for base in FFN_OUTPUT_MODULE:
+    for base in FAMILIES:
         connected = CC_PREFIX + base
         MODELS_CONFIG_MAP[connected] = ConnectionConfigHook
         if connected not in ModelRegistry.get_supported_archs():

@@ -78,10 +78,15 @@ class ConnectionRows(nn.Module):
 
 
 def capture_rows(states: Tensor, rows: ConnectionRows, captured: Tensor) -> None:
-    """Write the captured rows of ``states`` ``[num_tokens, H]`` to ``captured`` ``[S, H]``."""
-    captured.copy_(states.index_select(0, rows.capture))
+    """Write the captured rows of ``states`` to ``captured`` ``[S, H]``.
+
+    Args:
+        states: ``[num_tokens, H]``, or ``[1, num_tokens, H]`` from the classes of vLLM's Transformers backend.
+    """
+    captured.copy_(states.flatten(0, -2).index_select(0, rows.capture))
 
 
 def inject_rows(ffn_output: Tensor, rows: ConnectionRows) -> None:
-    """Add the connections to layer 0's FFN contribution ``[num_tokens, H]``, in place."""
-    ffn_output.index_copy_(0, rows.inject, connect(ffn_output.index_select(0, rows.inject), rows.vectors))
+    """Add the connections to layer 0's FFN contribution, in place; for its shape see `capture_rows`."""
+    flat = ffn_output.view(-1, ffn_output.shape[-1])
+    flat.index_copy_(0, rows.inject, connect(flat.index_select(0, rows.inject), rows.vectors))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_core.architectures import ffn_outputs, ffns
+from cc_core.architectures import Family, family_of, ffn_outputs
 from cc_core.connection import connect
 
 
@@ -35,6 +35,11 @@ class Capture:
 def architecture_of(model: PreTrainedModel) -> str:
     """The model's base architecture name, read from its configuration or its class."""
     return str((getattr(model.config, "architectures", None) or [type(model).__name__])[0])
+
+
+def family_in(model: PreTrainedModel) -> Family:
+    """The model's family; raises `cc_core.architectures.UnsupportedArchitectureError`."""
+    return family_of(architecture_of(model))
 
 
 def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
@@ -69,19 +74,22 @@ def capture_at(model: PreTrainedModel, positions: Tensor, *, alone: bool = True)
 
     with ExitStack() as stack:
 
-        def record(into: list[Tensor], module: nn.Module, *, only: bool = False) -> None:
-            def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-                into.append((output[:, 0] if only else output[rows, positions]).float())
+        def record(into: list[Tensor], module: nn.Module, multiplier: float, *, only: bool = False) -> None:
+            def hook(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+                states = _states(output)
+                into.append(multiplier * (states[:, 0] if only else states[rows, positions]).float())
 
             stack.callback(module.register_forward_hook(hook).remove)
 
-        record(capture.embeddings, model.get_input_embeddings())
-        *before, last = ffn_outputs(model, architecture_of(model))
+        family = family_in(model)
+        multiplier = family.multiplier_in(model.config)
+        record(capture.embeddings, model.get_input_embeddings(), family.embedding_multiplier_in(model.config))
+        *before, last = ffn_outputs(model, family.output)
         for module in before:
-            record(capture.by_layer, module)
+            record(capture.by_layer, module, multiplier)
         if alone:
-            stack.callback(ffns(model)[-1].register_forward_pre_hook(anchors_only).remove)
-        record(capture.by_layer, last, only=alone)
+            stack.callback(ffn_outputs(model, family.ffn)[-1].register_forward_pre_hook(anchors_only).remove)
+        record(capture.by_layer, last, multiplier, only=alone)
         yield capture
 
 
@@ -90,11 +98,21 @@ def connected_at(model: PreTrainedModel, positions: Tensor, vector: Tensor) -> I
     """Add ``vector`` ``[B, H]`` to layer 0's FFN contribution at ``positions`` ``[B]`` in the pass made inside."""
     rows = torch.arange(positions.shape[0], device=positions.device)
 
-    def hook(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
-        return output.index_put((rows, positions), connect(output[rows, positions], vector))
+    family = family_in(model)
+    multiplier = family.multiplier_in(model.config)
 
-    handle = ffn_outputs(model, architecture_of(model))[0].register_forward_hook(hook)
+    def hook(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        states = _states(output)
+        states = states.index_put((rows, positions), connect(states[rows, positions], vector / multiplier))
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    handle = ffn_outputs(model, family.output)[0].register_forward_hook(hook)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """What a layer adds: some mixtures of experts also return their router's scores."""
+    return output[0] if isinstance(output, tuple) else output

@@ -12,7 +12,13 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from cc_core.architectures import base_architecture
 from cc_core.files import json_bytes, replace_file
@@ -22,6 +28,7 @@ from cc_train.config.parser import UsageError
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.activations import architecture_of
 from cc_train.model.adapter import Adapter, merged, with_adapter
+from cc_train.model.language_model import language_model
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
@@ -64,11 +71,17 @@ def load_base(
 
 
 def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Load a causal language model, with the attention that its family needs and its adapter merged."""
+    """Load a causal language model, with the attention that its family needs and its adapter merged.
+
+    Of a model that also reads images or sound, load the language model in it, as a model of its own.
+    """
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
-    capped = getattr(AutoConfig.from_pretrained(path), "attn_logit_softcapping", None)
+    config = AutoConfig.from_pretrained(path)
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     attention = "eager" if capped else None
-    return with_adapter(AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention), path)
+    auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
+    model = auto.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    return with_adapter(language_model(model), path)
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
-from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
+from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
 from cc_train.training.alignment import alignment_loss
 from cc_train.training.extensions import ExtendedDecisionMaker
@@ -170,6 +170,7 @@ class TwoPassModel(nn.Module):
         """
         assert self.decision is not None
         embedding = self.language_model.get_input_embeddings()(anchor_ids[:, None]).squeeze(1)
+        embedding = embedding * family_in(self.language_model).embedding_multiplier_in(self.config)
         with torch.autocast(embedding.device.type, enabled=False):  # the connection is fp32 under mixed precision too
             activations = self.decision.project(activations)
             logits = self.decision(activations, embedding)

@@ -7,11 +7,12 @@ against a release that is not installed, so nothing here imports vLLM before a t
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
 
-from cc_core.architectures import FFN_OUTPUT_MODULE
+from cc_core.architectures import FAMILIES
 from tests.support.audit import Entry, check, entries, find, moved, release
 from tests.support.own_code import imported_symbols
 
@@ -38,7 +39,7 @@ def test_entry(entry: Entry) -> None:
         check(entry)
 
 
-@pytest.mark.parametrize("base", FFN_OUTPUT_MODULE)
+@pytest.mark.parametrize("base", FAMILIES)
 def test_family(base: str) -> None:
     """What the mixin calls on each model class, and the module whose output is the FFN contribution."""
     with moved(f"model class {base}"):
@@ -47,15 +48,17 @@ def test_family(base: str) -> None:
     assert {"vllm_config", "prefix"} <= set(inspect.signature(model.__init__).parameters)
     assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
     modules = {inspect.getmodule(c) for c in model.__mro__ if c.__module__.startswith("vllm.")}
-    expected = f"hidden_states = self.{FFN_OUTPUT_MODULE[base]}(hidden_states)"
-    assert any(expected in inspect.getsource(module) for module in modules if module), (
-        f"{base} no longer has {expected}"
+    output = FAMILIES[base].engine_output or FAMILIES[base].output
+    expected = re.compile(rf"= self\.{output}\(")
+    assert any(expected.search(inspect.getsource(module)) for module in modules if module), (
+        f"{base} no longer calls {output}"
     )
-    # What the embedding's hook takes from a decoder layer's arguments, by place.
-    layers = [c for m in modules for name, c in inspect.getmembers(m, inspect.isclass) if name.endswith("DecoderLayer")]
-    assert layers, f"no module of {base} has a DecoderLayer"
+    # What the embedding's hook takes from a decoder layer's arguments.
+    names = ("DecoderLayer", "TransformerBlock")
+    layers = [c for m in modules for name, c in inspect.getmembers(m, inspect.isclass) if name.endswith(names)]
+    assert layers, f"no module of {base} has a decoder layer"
     for layer in layers:
-        assert list(inspect.signature(layer.forward).parameters)[:3] == ["self", "positions", "hidden_states"], layer
+        assert "hidden_states" in inspect.signature(layer.forward).parameters, layer
 
 
 def test_configuration_hooks_are_looked_up_by_architecture() -> None:

@@ -8,19 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    Gemma2Config,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    Phi3Config,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import Gemma3ForCausalLM, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
@@ -48,22 +36,57 @@ _GEMMA: dict[str, Any] = {
     "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
 }
 
-CONFIGS: dict[str, PreTrainedConfig] = {
-    "Gemma2ForCausalLM": Gemma2Config(**_SHAPE, **_GEMMA),
-    "Gemma3ForCausalLM": Gemma3TextConfig(**_SHAPE, **_GEMMA),
-    "LlamaForCausalLM": LlamaConfig(**_SHAPE),
-    "MistralForCausalLM": MistralConfig(**_SHAPE, sliding_window=None),
-    "Phi3ForCausalLM": Phi3Config(**_SHAPE),
-    "Qwen2ForCausalLM": Qwen2Config(**_SHAPE),
-    "Qwen3ForCausalLM": Qwen3Config(**_SHAPE),
+_EXPERTS: dict[str, Any] = {
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": HIDDEN,
 }
-"""A tiny configuration of every supported family. The Gemmas have a window of 16 in all layers but the last."""
+_GRANITE: dict[str, Any] = {"residual_multiplier": 0.5, "embedding_multiplier": 3.0, "logits_scaling": 0.5}
+_WINDOWS: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2}
+_ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0}
+_YARN: dict[str, Any] = {
+    **_ROPE,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 128,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+}
+_FIELDS: dict[str, dict[str, Any]] = {
+    "Cohere2ForCausalLM": _WINDOWS | {"logit_scale": 1.0},
+    "CohereForCausalLM": {"logit_scale": 1.0},
+    "Exaone4ForCausalLM": _WINDOWS,
+    "Gemma2ForCausalLM": _GEMMA,
+    "Gemma3ForCausalLM": _GEMMA,
+    "GptOssForCausalLM": _EXPERTS | _WINDOWS | {"rope_parameters": _YARN},
+    "GraniteForCausalLM": _GRANITE,
+    "GraniteMoeForCausalLM": _EXPERTS | _GRANITE,
+    "Ministral3ForCausalLM": {
+        "rope_parameters": _ROPE | {"llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 64}
+    },
+    "MistralForCausalLM": {"sliding_window": None},
+    "MixtralForCausalLM": _EXPERTS,
+    "OlmoeForCausalLM": _EXPERTS,
+    "Qwen2MoeForCausalLM": _EXPERTS | {"shared_expert_intermediate_size": HIDDEN},
+    "Qwen3MoeForCausalLM": _EXPERTS,
+}
+"""What a family needs beside the shape. A window is shorter than most of the tests' prompts."""
+
+
+def config_of(architecture: str) -> PreTrainedConfig:
+    """A tiny configuration of a supported family."""
+    config: PreTrainedConfig = getattr(transformers, architecture).config_class(
+        **deepcopy(_SHAPE | _FIELDS.get(architecture, {}))
+    )
+    return config
 
 
 def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
     """Random weights, large enough that greedy choices are far apart."""
     torch.manual_seed(seed)
-    model: PreTrainedModel = getattr(transformers, architecture)(deepcopy(CONFIGS[architecture]))
+    model: PreTrainedModel = getattr(transformers, architecture)(config_of(architecture))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

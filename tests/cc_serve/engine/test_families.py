@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cc_core.architectures import FFN_OUTPUT_MODULE
+from cc_core.architectures import FAMILIES
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Job, prompt, start_engine
 from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 
 
-@pytest.mark.parametrize("architecture", sorted(FFN_OUTPUT_MODULE))
+@pytest.mark.parametrize("architecture", sorted(FAMILIES))
 def test_family(architecture: str, tmp_path: Path) -> None:
     names = [name for name in CONNECTIONS if name]
     checkpoint = save_checkpoint(tmp_path, tiny_model(architecture), random_connection(names), ["sw"])

@@ -11,6 +11,7 @@ import pytest
 from cc_train.model.reference import Reference
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, Job, prompt, start_engine
 from tests.support.tally import TALLY
+from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 
 JOBS = [Job(prompt(800 + n, n), connection) for n in (1, BLOCK, CHUNK, 131) for connection in CONNECTIONS]
 OPTIONS: dict[str, Any] = {"enforce_eager": True, "max_num_batched_tokens": CHUNK, "max_num_seqs": 16}
@@ -24,6 +25,13 @@ def _two_processes_on_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_tensor_parallel_ranks(tiny_checkpoint: Path) -> None:
     with start_engine(tiny_checkpoint, tensor_parallel_size=2, **OPTIONS) as engine:
+        assert engine.compare(JOBS) < 1e-4
+
+
+def test_two_tensor_parallel_ranks_of_a_family_that_reduces_late(tmp_path: Path) -> None:
+    names = [name for name in CONNECTIONS if name]
+    checkpoint = save_checkpoint(tmp_path, tiny_model("CohereForCausalLM"), random_connection(names), ["sw"])
+    with start_engine(checkpoint, tensor_parallel_size=2, **OPTIONS) as engine:
         assert engine.compare(JOBS) < 1e-4
 
 

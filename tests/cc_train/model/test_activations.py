@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
-from cc_core.architectures import UnsupportedArchitectureError, base_architecture
+from cc_core.architectures import FAMILIES, UnsupportedArchitectureError, base_architecture
 from cc_train.data.batches import pad_right
 from cc_train.model.activations import anchor_positions, capture_at, connected_at
-from tests.support.tiny import HIDDEN, tiny_gemma3, tiny_llama
+from tests.support.tiny import HIDDEN, tiny_gemma3, tiny_llama, tiny_model
 
-FAMILIES = pytest.mark.parametrize(
+TWO_FAMILIES = pytest.mark.parametrize(
     ("make", "before_ffn"),
     [(tiny_llama, "post_attention_layernorm"), (tiny_gemma3, "pre_feedforward_layernorm")],
     ids=["llama", "gemma3"],
@@ -23,7 +25,7 @@ FAMILIES = pytest.mark.parametrize(
 PROMPTS = [[1, 9, 30, 41, 5], [1, 7], [1, 99, 98, 97, 96, 95, 94, 93]]
 
 
-@FAMILIES
+@TWO_FAMILIES
 def test_contributions_are_the_steps_of_the_residual_stream(make: Callable, before_ffn: str) -> None:
     model = make()
     ids = torch.tensor([PROMPTS[0]])
@@ -41,7 +43,7 @@ def test_contributions_are_the_steps_of_the_residual_stream(make: Callable, befo
     torch.testing.assert_close(capture.embedding[0], embedded[0, 4])
 
 
-@FAMILIES
+@TWO_FAMILIES
 def test_padding_changes_nothing(make: Callable, before_ffn: str) -> None:
     model = make()
     ids, mask = pad_right([torch.tensor(p).numpy() for p in PROMPTS], 0)
@@ -54,7 +56,7 @@ def test_padding_changes_nothing(make: Callable, before_ffn: str) -> None:
         torch.testing.assert_close(together.embedding[i], alone.embedding[0])
 
 
-@FAMILIES
+@TWO_FAMILIES
 def test_the_vector_is_added_once_where_layer_0s_ffn_adds(make: Callable, before_ffn: str) -> None:
     model = make()
     ids, vector = torch.tensor([PROMPTS[0], PROMPTS[0]]), torch.randn(2, HIDDEN)
@@ -65,6 +67,48 @@ def test_the_vector_is_added_once_where_layer_0s_ffn_adds(make: Callable, before
             connected = model(ids, output_hidden_states=True).hidden_states[1]
     expected = plain.clone()
     expected[[0, 1], [2, 4]] += vector
+    torch.testing.assert_close(connected, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_every_family_adds_what_is_captured(architecture: str) -> None:
+    """Without layer 0's feed-forward block, its output lacks the contribution; the connection adds its vector to it."""
+    model = tiny_model(architecture)
+    ids, position, vector = torch.tensor([PROMPTS[0]]), torch.tensor([3]), torch.randn(1, HIDDEN)
+    first = model.model.layers[0]
+
+    def passes(*hooks: AbstractContextManager[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What goes into layer 0 and what comes out."""
+        seen: list[torch.Tensor] = []
+
+        def hook(_module: object, args: tuple[torch.Tensor, ...], output: Any) -> None:
+            seen.extend([args[0], output[0] if isinstance(output, tuple) else output])
+
+        with torch.inference_mode(), ExitStack() as stack:
+            stack.callback(first.register_forward_hook(hook).remove)
+            for context in hooks:
+                stack.enter_context(context)
+            model(ids)
+        return seen[0], seen[1]
+
+    def nothing(_module: object, _args: object, output: Any) -> Any:
+        return tuple(0 * part for part in output) if isinstance(output, tuple) else 0 * output
+
+    @contextmanager
+    def without_ffn() -> Iterator[None]:
+        handle = getattr(first, FAMILIES[architecture].ffn).register_forward_hook(nothing)
+        yield
+        handle.remove()
+
+    with torch.inference_mode(), capture_at(model, position) as capture:
+        model(ids)
+    entered, plain = passes()
+    _, without = passes(without_ffn())
+    _, connected = passes(connected_at(model, position, vector))
+    torch.testing.assert_close(capture.embedding[0], entered[0, 3])
+    torch.testing.assert_close(capture.activations[0, 0], (plain - without)[0, 3], atol=1e-5, rtol=1e-4)
+    expected = plain.clone()
+    expected[0, 3] += vector[0]
     torch.testing.assert_close(connected, expected, atol=1e-5, rtol=1e-4)
 
 

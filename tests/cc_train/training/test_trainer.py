@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, PreTrainedModel
 
+from cc_core.architectures import FAMILIES
 from cc_train.config.training import RunArguments
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
@@ -22,7 +23,6 @@ from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.two_pass import TwoPassModel
 from tests.support.tiny import (
-    CONFIGS,
     HIDDEN,
     LAYERS,
     VOCABULARY,
@@ -40,8 +40,10 @@ TEXTS = [
 ]
 
 
-FAMILIES = pytest.mark.parametrize(
-    "make", [*(partial(tiny_model, name) for name in CONFIGS), softcapped_gemma3], ids=[*CONFIGS, "softcapped Gemma 3"]
+EVERY_FAMILY = pytest.mark.parametrize(
+    "make",
+    [*(partial(tiny_model, name) for name in FAMILIES), softcapped_gemma3],
+    ids=[*FAMILIES, "softcapped Gemma 3"],
 )
 
 
@@ -74,6 +76,7 @@ def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example
         with capture_at(model, torch.tensor([english.shape[1] + offset])) as capture:
             model(english)
         embedding = model.get_input_embeddings()(torch.tensor([prompt[offset]]))
+        embedding = embedding * getattr(model.config, "embedding_multiplier", 1.0)  # Granite
         d = capture.activations.mean(dim=1) + embedding
         chosen = int((decision.weight @ d[0]).argmax())
         with connected_at(model, torch.tensor([len(prompt) + offset]), capture.activations[:, chosen]):
@@ -83,7 +86,7 @@ def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example
     return F.cross_entropy(logits[0, len(prompt) - 1 : -1], torch.tensor(answer), reduction="sum")
 
 
-@FAMILIES
+@EVERY_FAMILY
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_a_padded_mixed_batch_is_the_method_row_by_row(make: Callable, offset: int) -> None:
     model = make()
@@ -112,7 +115,7 @@ def test_logits_are_computed_at_the_answers_positions_only() -> None:
     assert rows == [sum(len(e.answer) for e in some)], "once, and never for the English prompts"
 
 
-@FAMILIES
+@EVERY_FAMILY
 def test_the_gradient_flows_through_the_english_pass_and_the_choice(make: Callable) -> None:
     module = two_pass(make()).train()
     some = examples([("de", "Wort?", "@", "beta")])
@@ -147,7 +150,7 @@ def gradients(module: TwoPassModel, batches: list[dict[str, torch.Tensor]], item
     return [p.grad.clone() for p in module.parameters() if p.grad is not None]  # an argmax passes none to W
 
 
-@FAMILIES
+@EVERY_FAMILY
 def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
     module, some = two_pass(make()).eval(), examples()
     items = sum(len(e.answer) for e in some)
@@ -157,7 +160,7 @@ def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
-@FAMILIES
+@EVERY_FAMILY
 def test_gradient_checkpointing_changes_no_gradient(make: Callable) -> None:
     module, batch = two_pass(make()).train(), batch_of(examples())
     plain = gradients(module, [batch], 1)
