@@ -17,7 +17,7 @@ from cc_train.commands.run_help import help_text
 from cc_train.config.parser import UsageError
 from cc_train.config.run import make_parser, parse_run
 from cc_train.data.chat import ChatError
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.fit.least_squares import FitError
 from cc_train.terminal.notes import note, silent
 from cc_train.terminal.tables import score_table

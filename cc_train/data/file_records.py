@@ -60,8 +60,9 @@ def _lines(file: Any, found: FileFormat) -> Iterator[bytes]:
     if found.encoding == "utf-8-sig":
         yield from file
     else:
-        for line in io.TextIOWrapper(file, found.encoding):
-            yield line.encode("utf-8", "surrogatepass")
+        with io.TextIOWrapper(file, found.encoding) as text:
+            for line in text:
+                yield line.encode("utf-8", "surrogatepass")
 
 
 def _starts_whole(first: bytes) -> bool:
@@ -128,8 +129,8 @@ def _json_object(payload: bytes, line: int) -> Mapping[str, Any] | UnreadableErr
 def _table(path: Path, found: FileFormat) -> Iterator[Record]:
     """The rows of a table under the names of its first line. Every cell is text."""
     csv.field_size_limit(_LONGEST_CELL)
-    with found.open(path) as file:
-        reader = csv.reader(io.TextIOWrapper(file, found.encoding, newline=""), delimiter=found.delimiter, strict=True)
+    with io.TextIOWrapper(found.open(path), found.encoding, newline="") as text:
+        reader = csv.reader(text, delimiter=found.delimiter, strict=True)
         header = [name.strip() for name in next(reader, [])]
         line = reader.line_num
         for cells in reader:

@@ -13,7 +13,14 @@ from cc_train.data.countries import country_languages, preferred
 _CODE = re.compile(r"[a-z]{2}")
 _WITHDRAWN = {"sh"}  # which pycountry still has
 # Names that neither ISO 639 nor CLDR has.
-_OTHER_NAMES = {"farsi": "fa", "mandarin": "zh", "cantonese": "zh", "flemish": "nl", "tagalog": "tl", "filipino": "tl"}
+_OTHER_NAMES = {
+    "farsi": "fa",
+    "mandarin": "zh",
+    "cantonese": "zh",
+    "flemish": "nl",
+    "castilian": "es",
+    "filipino": "tl",
+}
 
 
 @lru_cache(maxsize=4096)

@@ -10,9 +10,7 @@ from typing import Any, cast
 
 from cc_core.terminal.text import one_line
 from cc_train.data.file_records import file_records
-from cc_train.data.records import DataError as DataError
-from cc_train.data.records import Record as Record
-from cc_train.data.records import UnreadableError as UnreadableError
+from cc_train.data.records import DataError, Record
 
 _SUFFIXES = (
     *(f"{suffix}{zipped}" for suffix in (".jsonl", ".json", ".csv", ".tsv") for zipped in ("", ".gz")),

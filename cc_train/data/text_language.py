@@ -19,8 +19,8 @@ _FEWEST_LETTERS = 20
 _READ = 500  # characters in which a script is looked for
 #: Languages that the classifier can tell from others.
 KNOWN = frozenset(name for script in SCRIPTS for name in (*script.languages, *script.neighbours))
-# These look alike, or are two names of one language.
-_ALIKE = ({"da", "no", "nb", "nn"}, {"id", "ms"}, {"cs", "sk"}, {"gl", "pt"}, {"hi", "mr", "ne", "sa"})
+#: Languages that look alike, or are two names of one.
+ALIKE = ({"da", "no", "nb", "nn"}, {"id", "ms"}, {"cs", "sk"}, {"gl", "pt"}, {"hi", "mr", "ne", "sa"})
 _SAME_SCRIPT = {"Hang": {"Kore", "Jamo"}, "Hani": {"Hans", "Hant", "Jpan", "Kore"}, "Jpan": {"Hira", "Kana"}}
 _NAMED_OTHERWISE = {"CJK": "Hani", "HIRAGANA": "Jpan", "KATAKANA": "Jpan", "LATIN": "Latn", "GREEK": "Grek"}
 
@@ -63,7 +63,7 @@ def _script_code(name: str) -> str | None:
 def disagreement(lang: str, text: str) -> str | None:
     """What is wrong with ``lang`` as the code of ``text``, and the likely code; None where nothing surely is."""
     found = sure_language(text)
-    if found is None or found == lang or any({lang, found} <= alike for alike in _ALIKE):
+    if found is None or found == lang or any({lang, found} <= alike for alike in ALIKE):
         return None
     said = f"lang is {lang}, and instruction looks like {found}"
     if lang not in SERVED_LANGUAGES and found in country_languages(lang):

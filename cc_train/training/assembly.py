@@ -15,7 +15,7 @@ from cc_train.config.method import MethodArguments
 from cc_train.config.parser import UsageError
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.encoding import Example
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
