@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "evaluate a served model or a checkpoint",
     "completion": "print a shell's completion",
     "fit": "fit a checkpoint's Transform Matrices again",
+    "push": "push a finished checkpoint to the model hub",
     "report": "write a run's report again",
     "run": "train a model with the connection and fit it",
 }
