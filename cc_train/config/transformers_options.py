@@ -36,7 +36,6 @@ class Option:
 
 _EVAL: Final = ("--eval-strategy", "steps", "--eval-steps", "2")
 _SAVE: Final = ("--save-strategy", "steps", "--save-steps", "2")
-_BEST: Final = (*_EVAL, *_SAVE)
 
 
 def _result(sample: str, *beside: str, note: str = "") -> Option:
@@ -55,6 +54,7 @@ _NO_PREDICTIONS: Final = "an evaluation here is a loss, and keeps no predictions
 _NO_LIGER: Final = "its kernels replace the head and the layers that the two passes hook into"
 _DISTRIBUTED: Final = "tests/cc_train/training/test_distributed.py"
 _HUB: Final = "tests/cc_train/model/test_hub.py"
+_STOPPING: Final = "tests/cc_train/training/test_early_stopping.py"
 _SERVICE: Final = Option("elsewhere", note="handed to the service that --report-to names")
 
 OPTIONS: Final[Mapping[str, Option]] = {
@@ -113,9 +113,9 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "trackio_bucket_id": _SERVICE,
     "trackio_static_space_id": _SERVICE,
     "eval_strategy": _result("epoch", note="goes with --eval-data"),
-    "eval_steps": _result("1", "--eval-strategy", "steps"),
+    "eval_steps": _result("2", "--eval-strategy", "steps"),
     "eval_delay": _result("2", "--eval-strategy", "steps", "--eval-steps", "1"),
-    "per_device_eval_batch_size": _speed("3", *_EVAL),
+    "per_device_eval_batch_size": _result("3", *_EVAL),
     "prediction_loss_only": Option("fixed", note=_NO_PREDICTIONS),
     "eval_on_start": _result("true", *_EVAL),
     "eval_do_concat_batches": _refused(_NO_PREDICTIONS),
@@ -136,8 +136,8 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "hub_revision": Option("elsewhere", note=_HUB),
     "hub_strategy": _refused("only the finished checkpoint is pushed; what a run saves to resume from holds pickles"),
     "hub_always_push": _refused("only the finished checkpoint is pushed"),
-    "load_best_model_at_end": _result("true", *_BEST, "--learning-rate", "0.3"),
-    "metric_for_best_model": _result("loss", *_EVAL, "--save-strategy", "best", note="loss is the only one"),
+    "load_best_model_at_end": Option("elsewhere", note=_STOPPING),
+    "metric_for_best_model": Option("elsewhere", note=f"loss is the only one; {_STOPPING}"),
     "greater_is_better": _result("true", *_EVAL, "--save-strategy", "best", "--metric-for-best-model", "loss"),
     "ignore_data_skip": _refused("a resumed run would read rows again that it was trained on"),
     "restore_callback_states_from_checkpoint": Option("fixed", note="true where there is a patience to resume"),

@@ -62,7 +62,7 @@ class TuningArguments:
                 (
                     "--lora-dora",
                     self.lora_dora and not self.lora_merge,
-                    "needs --lora-merge true: vLLM loads no such adapter",
+                    "goes with --lora-merge true: vLLM loads no such adapter",
                 ),
                 ("--quantize-base", self.quantize_base != "none" and self.tuning != "lora", "goes with --tuning lora"),
                 *(

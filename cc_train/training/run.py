@@ -33,7 +33,7 @@ from cc_train.terminal.notes import Say, silent
 from cc_train.training.alignment_log import ALIGNMENT
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
-from cc_train.training.learning import require_learning
+from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
@@ -165,6 +165,7 @@ def _train(
     trainer: ConnectionTrainer, stop: StopCallback, say: Say, resume_from: str | None, *, shows_progress: bool
 ) -> float:
     """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
+    require_batches(trainer)
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
