@@ -9,8 +9,7 @@ def require_learning(trainer: ConnectionTrainer) -> None:
     """Raise `TrainingError` if no step of ``trainer`` changed a weight; the message says what to look at."""
     if trainer.learns:
         return
-    steps, arguments = trainer.state.global_step, trainer.args
-    if steps:
+    if steps := trainer.state.global_step:
         raise TrainingError(
             f"no weight changed in {steps} steps, so nothing was trained: the learning rate or every gradient was 0; "
             "look at --learning-rate, --warmup-steps and --lr-scheduler-type"

@@ -102,9 +102,7 @@ def test_what_has_no_effect_or_is_missing_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "options", [("--lora-rslora", "true"), ("--lora-dora", "true"), ("--lora-target", "q_proj", "v_proj")]
-)
+@pytest.mark.parametrize("options", ["--lora-rslora true", "--lora-dora true", "--lora-target q_proj v_proj"])
 def test_each_kind_of_adapter_trains_and_is_merged(base: Path, tmp_path: Path, options: str) -> None:
     settings = ("--tuning", "lora", "--max-steps", "3", "--learning-rate", "0.1", "--save-dtype", "float32")
     assert train(base, tmp_path, *settings, *options.split()) == 0
