@@ -73,8 +73,8 @@ def transformers_options() -> str:
         "# transformers' options",
         "",
         "Every field of transformers' `TrainingArguments`, and what it does in `cc-train run`. "
-        "`tests/cc_train/config/test_transformers_options.py` runs those that change the result and those that must not, "
-        "and sees the refused ones refused.",
+        "`tests/cc_train/config/test_transformers_options.py` runs those that change the result and those that must "
+        "not, and sees the refused ones refused.",
         "",
         "| option | in `cc-train run` | |",
         "| --- | --- | --- |",
