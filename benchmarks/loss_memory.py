@@ -41,8 +41,8 @@ def measure(vocabulary: int, answers: int, chunk: int | None) -> tuple[float, fl
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=512,
+        hidden_size=64,
+        intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         tie_word_embeddings=True,

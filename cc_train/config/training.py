@@ -80,5 +80,5 @@ class RunArguments(TrainingArguments):
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """transformers' own; but a run never is all warm-up, whose first step has a learning rate of 0."""
-        steps: int = super().get_warmup_steps(num_training_steps)  # type: ignore[no-untyped-call]
+        steps: int = super().get_warmup_steps(num_training_steps)
         return max(0, min(steps, num_training_steps - 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from cc_core.names import ENGLISH
 from cc_train.data.chat import Conversation
@@ -102,13 +101,17 @@ def rows_of(
     # Without `instruction_en`, an English row is its own parallel.
     own_parallel = lang == ENGLISH and not fields.has(f"{given}_en")
     parallel = given if own_parallel else f"{given}_en"
-    make = partial(
-        Row,
-        lang,
-        file=file,
-        line=record.number,
-        **{name: str(fields.get(name)) for name in ("id", "task") if fields.has(name)},
-    )
+    named = {name: str(fields.get(name)) for name in ("id", "task") if fields.has(name)}
+
+    def make(text: str, english: str, answer: str, own: Conversation = (), parallel: Conversation = ()) -> Row:
+        return Row(
+            *(lang, text, english, answer, file, record.number),
+            id=named.get("id", ""),
+            task=named.get("task", ""),
+            messages=own,
+            messages_en=parallel,
+        )
+
     if given == "messages":
         own = fields.conversation(given)
         english = fields.conversation(parallel) if parallels else None
@@ -129,4 +132,4 @@ def _conversation_row(
         answer = fields.text("output")
     prompt_en = english.prompt if english else ()
     last_en = prompt_en[-1][1] if prompt_en else ""
-    return make(own.prompt[-1][1], last_en, answer, messages=own.prompt, messages_en=prompt_en)
+    return make(own.prompt[-1][1], last_en, answer, own.prompt, prompt_en)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from functools import cache
+from typing import Any
 
 import pycountry
 
@@ -67,8 +68,8 @@ def disagreement(lang: str, text: str) -> str | None:
         return None
     said = f"lang is {lang}, and instruction looks like {found}"
     if lang not in SERVED_LANGUAGES and found in country_languages(lang):
-        own = pycountry.languages.get(alpha_2=lang).name
-        return f"{said} (lang {lang} is {own}; the country {country_name(lang)} has {found})"
+        own: Any = pycountry.languages.get(alpha_2=lang)  # every code of a row is one of pycountry's
+        return f"{said} (lang {lang} is {own.name}; the country {country_name(lang)} has {found})"
     return said if lang in KNOWN or _other_script(lang, text) else None
 
 

@@ -53,6 +53,6 @@ def chunked_cross_entropy(
             logits = torch.tanh(logits / cap) * cap
         return summed_cross_entropy(logits, targets, label_smoothing)
 
-    parts = zip(states.split(chunk), targets.split(chunk), strict=True)
+    parts = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
     losses: list[Any] = [checkpoint(part, *given, use_reentrant=False) for given in parts]
     return torch.stack(losses).sum()

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from torch import Tensor
-from transformers import EarlyStoppingCallback, PreTrainedModel
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 
 from cc_core.terminal.text import one_line
 from cc_train.config.method import MethodArguments
@@ -189,7 +189,7 @@ def _projection(
         raise DataError(f"--connection-scale: {error}") from error
 
 
-def _rows_read(training: RunArguments, rows: int) -> float:
+def _rows_read(training: TrainingArguments, rows: int) -> float:
     """How many rows training will read, counting each epoch."""
     batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
     return training.max_steps * batch if training.max_steps > 0 else training.num_train_epochs * rows

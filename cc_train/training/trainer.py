@@ -118,7 +118,8 @@ class ConnectionTrainer(Trainer):
         """Trainer's own; raises `TrainingError` if the gradient is not finite, before it can spoil the weights."""
         untyped: Any = super()
         norm = untyped._get_grad_norm(model, grad_norm)
-        self.learns |= float(norm) > 0 and any(group["lr"] > 0 for group in self.optimizer.param_groups)
+        optimizer: Any = self.optimizer
+        self.learns |= float(norm) > 0 and any(group["lr"] > 0 for group in optimizer.param_groups)
         if not self.args.fp16 and not math.isfinite(float(norm)):  # fp16 scales its loss down and tries again
             raise self._broken(f"the gradient's norm is {float(norm)}", self._rows, self.train_dataset)
         self._rows = []
