@@ -47,7 +47,7 @@ def measure(vocabulary: int, answers: int, chunk: int | None) -> tuple[float, fl
         num_attention_heads=4,
         tie_word_embeddings=True,
     )
-    module = TwoPassModel(LlamaForCausalLM(config), None, loss_chunk=chunk).train()
+    module = TwoPassModel(LlamaForCausalLM(config), None, loss_chunk=chunk).train()  # type: ignore[no-untyped-call]
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     rows, prompt = 4, 32

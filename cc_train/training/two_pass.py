@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
-from cc_train.training.alignment import alignment_loss
+from cc_train.training.alignment import alignment_loss, stacked
 from cc_train.training.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.frozen import frozen_answer_logits
@@ -132,15 +132,16 @@ class TwoPassModel(nn.Module):
             # A zero vector leaves a plain row's hidden state exactly as it was.
             vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
         captures: list[Capture] = []
+        kept: list[Tensor] = []
         chunk = chunk_size(self.language_model, self.loss_chunk, labels)
-        kept: list[Tensor] | None = [] if chunk else None
+        states = kept if chunk else None
         if self.frozen and vector is not None:
             logits, targets = frozen_answer_logits(
-                self.language_model, input_ids, attention_mask, labels, anchors, vector, kept
+                self.language_model, input_ids, attention_mask, labels, anchors, vector, states
             )
         else:
             hooks = partial(self._answer_hooks, anchors, vector, captures if aligns else None)
-            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, kept)
+            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, states)
         if kept and chunk:
             total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
         else:
@@ -255,7 +256,7 @@ class TwoPassModel(nn.Module):
         lengths = anchors[rows] - self.anchor_offset
         prompts = input_ids[rows, : lengths.max()]
         is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
-        both = self.english_activations(_stacked(ids, prompts), _stacked(mask, is_prompt))
+        both = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt))
         given, own = both.chunk(2)
         return given, own, 0.0
 
@@ -290,12 +291,6 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
-
-
-def _stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Both ``[C, M]`` and ``[C, N]``, padded with zeros on the right to the longer, ``[2 C, max(M, N)]``."""
-    length = max(first.shape[1], second.shape[1])
-    return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])
 
 
 def _distributed() -> bool:
