@@ -15,6 +15,7 @@ OPENAPI = "reference/openapi.json"
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": reference.commands,
     "reference/recipe.md": reference.recipe,
+    "reference/transformers.md": reference.transformers_options,
     "reference/configuration.md": reference.configuration,
     "reference/metrics.md": reference.metrics,
     "reference/checkpoint.md": reference.checkpoint,

@@ -56,6 +56,36 @@ def recipe() -> str:
     return "\n".join(lines)
 
 
+def transformers_options() -> str:
+    """What each of transformers' training options does here."""
+    from cc_train.config.transformers_options import OPTIONS
+
+    effects = {
+        "result": "changes the result",
+        "speed": "changes time, memory or what is printed, and not the result",
+        "several": "for several processes",
+        "accelerator": "works on an accelerator, and is refused on a CPU",
+        "elsewhere": "works",
+        "refused": "refused",
+        "fixed": "set by cc-train",
+    }
+    lines = [
+        "# transformers' options",
+        "",
+        "Every field of transformers' `TrainingArguments`, and what it does in `cc-train run`. "
+        "`tests/cc_train/config/test_transformers_options.py` runs those that change the result and those that must "
+        "not, and sees the refused ones refused.",
+        "",
+        "| option | in `cc-train run` | |",
+        "| --- | --- | --- |",
+    ]
+    for name, option in OPTIONS.items():
+        beside = f"tested with `{' '.join(option.beside)}`" if option.beside and option.effect != "refused" else ""
+        about = "; ".join(text for text in (option.note, beside) if text)
+        lines.append(f"| `--{name.replace('_', '-')}` | {effects[option.effect]} | {_cell(about)} |")
+    return "\n".join([*lines, ""])
+
+
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
     from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits, Metrics

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)")
@@ -19,12 +19,21 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str | None:
-    """The error for the first unknown option, or None."""
+def unknown_option(
+    parser: argparse.ArgumentParser, given: Sequence[str], meanings: Callable[[str], str | None] = lambda _: None
+) -> str | None:
+    """The error for the first unknown option, or None.
+
+    Args:
+        parser: knows the options.
+        given: the command line.
+        meanings: what an option of another program is called in this one; None where that is not known.
+    """
     known = option_strings(parser)
     for option in (argument.split("=")[0] for argument in given if argument.startswith("--") and argument != "--"):
         if option not in known:
-            return f"unknown option {option}{suggestion(option, known)}"
+            meant = meanings(option)
+            return f"unknown option {option}" + (f"; here: {meant}" if meant else suggestion(option, known))
     return None
 
 

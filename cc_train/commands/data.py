@@ -18,7 +18,9 @@ from cc_core.terminal.usage import SuggestingParser
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.check import PERCENTILES, Findings, check_rows
 from cc_train.data.reading import read_rows
-from cc_train.data.sources import DataError, parse_columns, parse_sources
+from cc_train.data.records import DataError
+from cc_train.data.sources import parse_columns, parse_sources
+from cc_train.data.token_counts import RATIO
 from cc_train.terminal.tables import plain_table
 
 _EXAMPLES = 5  # rows named for each problem
@@ -41,6 +43,9 @@ def make_parser() -> SuggestingParser:
     check.add_argument(
         "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
     )
+    check.add_argument(
+        "--train-turns", choices=("last", "all"), default="last", help="As in cc-train run: which answers are trained."
+    )
     check.add_argument("--no-answers", action="store_true", help="Rows need no answer, as for cc-train fit.")
     check.add_argument("--json", action="store_true", help="Print everything as one JSON object.")
     return parser
@@ -52,22 +57,26 @@ def main(arguments: Sequence[str]) -> int:
     try:
         encoder = _encoder(options.model) if options.model else None
         sources = [source.name for source in parse_sources(options.files)]
+        unused: Counter[str] = Counter()
         rows, skipped = read_rows(
             sources,
             parse_columns(options.columns),
             answers=not options.no_answers,
             parallels=options.method == "cc",
+            all_turns=options.train_turns == "all",
+            unused=unused,
         )
     except (DataError, ChatError) as error:
         print(f"cc-train data check: {error}", file=sys.stderr)
         return BAD_INPUT
-    findings = check_rows(rows, skipped, encoder, options.max_length, options.method == "cc")
+    findings = check_rows(rows, skipped, encoder, options.max_length, options.method == "cc", unused)
     if options.json:
         print(json.dumps(asdict(findings), ensure_ascii=False, indent=2))
     else:
         _print(findings, Console())
     if not findings.rows:
-        print("cc-train data check: no row can be used", file=sys.stderr)
+        reason = "" if skipped else ": there is none"
+        print(f"cc-train data check: no row of {', '.join(sources)} can be used{reason}", file=sys.stderr)
         return BAD_INPUT
     return 0 if findings.clean else FAILURE
 
@@ -95,6 +104,7 @@ def _print(findings: Findings, console: Console) -> None:
     for name, lengths in findings.lengths.items():
         table.add_row(name, *(str(lengths.get(head, "-")) for head in heads))
     console.print(table)
+    _print_languages(findings, console)
     problems: dict[str, Any] = {f"dropped: {reason}": names for reason, names in findings.dropped.items()}
     if findings.duplicates:
         problems["the same as an earlier row"] = findings.duplicates
@@ -109,5 +119,25 @@ def _print(findings: Findings, console: Console) -> None:
         console.print(examples, highlight=False, soft_wrap=True, style="dim")
     if findings.unconnected:
         console.print("All rows are in English, and a connection is for other languages: add rows in them.")
-    elif not problems:
+    elif not problems and findings.rows:
         console.print("Every row is used, and none is suspicious.")
+
+
+def _print_languages(findings: Findings, console: Console) -> None:
+    """The tokens of each language, the languages of its answers, and what is not used."""
+    if findings.tokens:
+        names = ("prompts", "answers", RATIO)
+        table = plain_table("tokens, by language", ["", *names])
+        for language, counts in findings.tokens.items():
+            table.add_row(language, *(str(counts.get(name, "-")) for name in names))
+        console.print(table)
+    foreign = {
+        language: ", ".join(f"{name} {n}" for name, n in counts.items() if name and name != language)
+        for language, counts in findings.answer_languages.items()
+    }
+    for language, others in foreign.items():
+        if others:
+            of = sum(findings.answer_languages[language].values())
+            console.print(f"{language}: of {of} answers, look like another language: {others}", soft_wrap=True)
+    for column, records in findings.unused.items():
+        console.print(f"column {escape(column)!r} is not used ({records} rows have it)", soft_wrap=True)

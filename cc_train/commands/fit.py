@@ -14,7 +14,7 @@ from cc_train.config.fit import FitArguments
 from cc_train.config.parser import OptionParser, UsageError, fill
 from cc_train.config.refit import RefitArguments
 from cc_train.data.chat import ChatError
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.fit.fitting import Fitted
 from cc_train.fit.least_squares import FitError
 from cc_train.fit.refit import refit

@@ -21,6 +21,7 @@ COMMANDS = {
     "completion": "print a shell's completion",
     "fit": "fit a checkpoint's Transform Matrices again",
     "headroom": "tell before training whether there is anything to gain",
+    "push": "push a finished checkpoint to the model hub",
     "report": "write a run's report again",
     "run": "train a model with the connection and fit it",
 }

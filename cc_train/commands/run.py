@@ -17,8 +17,9 @@ from cc_train.commands.run_help import help_text
 from cc_train.config.parser import UsageError
 from cc_train.config.run import make_parser, parse_run
 from cc_train.data.chat import ChatError
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.fit.least_squares import FitError
+from cc_train.model.hub import PushError
 from cc_train.terminal.notes import note, silent
 from cc_train.terminal.tables import score_table
 from cc_train.training.run import run
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         CheckpointError,
         UnsupportedArchitectureError,
     ) as error:
+        print(f"cc-train run: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except PushError as error:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
     except (TrainingError, FitError) as error:

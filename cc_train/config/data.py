@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cc_train.config.parser import check
 
@@ -15,7 +16,8 @@ class DataArguments:
 
     data: list[str] = field(
         metadata={
-            "help": "Parallel rows: JSON lines (plain or gzipped), Parquet, a directory of them, a Hugging Face "
+            "help": "Parallel rows: JSON lines, a JSON array, CSV or TSV (plain or gzipped), Parquet, a "
+            "directory of them, a Hugging Face "
             "dataset saved on disk, or its id on the hub (ORG/NAME:CONFIGURATION#SPLIT). FILE=0.3 uses three rows in "
             "ten, FILE=2 each row twice."
         }
@@ -37,6 +39,13 @@ class DataArguments:
     max_length: int = field(
         default=1024,
         metadata={"help": "Most tokens of prompt and answer; longer prompts lose the beginning of the user's text."},
+    )
+    train_turns: Literal["last", "all"] = field(
+        default="last",
+        metadata={
+            "help": "last: a conversation's last answer is trained. all: each of its answers is, as a row of its own "
+            "with the turns before it, connected as in serving; messages_en needs the same turns."
+        },
     )
     max_rows: int | None = field(default=None, metadata={"help": "Train on a random sample of this many rows."})
 

@@ -45,6 +45,12 @@ class MethodArguments:
             "those that the model before the training has on its English parallel. 0: none. For --method sft too."
         },
     )
+    loss_chunk: int | None = field(
+        default=None,
+        metadata={
+            "help": "Answer tokens whose logits are in memory at once; 0: all. Not given: as many as take 256 MiB."
+        },
+    )
     anchor_offset: int = field(
         default=-1, metadata={"help": "The anchor's position, counted from the prompt's end; -1 is its last token."}
     )
@@ -56,6 +62,7 @@ class MethodArguments:
                 ("--gumbel-temperature", not self.gumbel_temperature > 0, "must be above 0"),
                 ("--connection-scale", scale is not None and not scale > 0, "must be above 0"),
                 ("--align", not 0 <= self.align < math.inf, "must be 0 or more, and finite"),
+                ("--loss-chunk", (self.loss_chunk or 0) < 0, "must be 0 or more"),
                 ("--anchor-offset", self.anchor_offset > -1, "must be -1 or less"),
                 ("--decision-learning-rate", (self.decision_learning_rate or 0.0) < 0, "must be at least 0"),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,13 @@ class ModelArguments:
     _argument_group_name = "model"
 
     model: str = field(metadata={"help": "Directory of a Hugging Face causal language model."})
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = field(
+        default="auto",
+        metadata={
+            "help": "Which of transformers' attention implementations trains; auto: what transformers chooses, and "
+            "eager where attention scores are capped."
+        },
+    )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Do not train the input embeddings (nor an LM head tied to them)."}
     )

@@ -11,6 +11,7 @@ from transformers import HfArgumentParser
 
 from cc_core.terminal.text import one_line
 from cc_core.terminal.usage import unknown_option
+from cc_train.config.other_names import other_name
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class OptionParser(HfArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The value of every option; raises `UsageError`."""
-        if problem := unknown_option(self, arguments):
+        if problem := unknown_option(self, arguments, other_name):
             raise UsageError(problem)
         options, rest = self.parse_known_args(list(arguments))
         if rest:
@@ -64,5 +65,5 @@ def fill(kind: type[T], values: Mapping[str, Any]) -> T:
     names = [field.name for field in fields(kind) if field.init]  # type: ignore[arg-type]
     try:
         return kind(**{name: values[name] for name in names})
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:  # some look for files and packages
         raise UsageError(one_line(error)) from error

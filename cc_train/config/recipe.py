@@ -12,6 +12,7 @@ import yaml
 
 from cc_core.terminal.text import one_line
 from cc_core.terminal.usage import suggestion
+from cc_train.config.other_names import other_name
 from cc_train.config.parser import UsageError
 
 
@@ -32,7 +33,9 @@ def read_recipe(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     known = set(_actions(parser)) - {"h", "config"}
     for key in content:
         if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r}{suggestion(str(key), known)}")
+            meant = other_name(str(key))
+            hint = f"; here: {meant}" if meant else suggestion(str(key), known)
+            raise UsageError(f"{path}: unknown key {key!r}{hint}")
     return content
 
 

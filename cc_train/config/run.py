@@ -17,9 +17,11 @@ from cc_train.config.data import DataArguments
 from cc_train.config.fit import FitArguments
 from cc_train.config.method import MethodArguments
 from cc_train.config.model import ModelArguments
+from cc_train.config.other_names import other_name
 from cc_train.config.parser import OptionParser, UsageError, check, fill
 from cc_train.config.recipe import read_recipe, set_defaults
 from cc_train.config.training import RunArguments
+from cc_train.config.transformers_options import refused_option
 from cc_train.config.tuning import LEARNING_RATES, TuningArguments
 from cc_train.workspace import partial_directory
 
@@ -94,7 +96,7 @@ def configure_run(options: Mapping[str, Any]) -> RunConfig:
     recipe = given.pop("config", None)
     if recipe is not None:
         set_defaults(parser, read_recipe(Path(recipe), parser))
-    if problem := unknown_option(parser, [f"--{name}" for name in given]):
+    if problem := unknown_option(parser, [f"--{name}" for name in given], other_name):
         raise UsageError(problem)
     set_defaults(parser, given)
     return _configuration(parser.parse([]))
@@ -103,6 +105,8 @@ def configure_run(options: Mapping[str, Any]) -> RunConfig:
 def _configuration(options: argparse.Namespace) -> RunConfig:
     """The configuration that the parsed options make."""
     values = vars(options)
+    if problem := refused_option(values):
+        raise UsageError(problem)
     if not values["output_dir"]:
         raise UsageError("--output is required")
     output = Path(os.path.expanduser(values["output_dir"]))
@@ -127,6 +131,9 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
 def _check(config: RunConfig) -> None:
     """Check what no group of options can check alone, and Trainer's own options."""
     training, data, method = config.training, config.data, config.method
+    evaluates = training.eval_strategy != IntervalStrategy.NO
+    patience = training.early_stopping_patience
+    rates = (training.learning_rate or 0.0, method.decision_learning_rate or 0.0 if method.method == "cc" else 0.0)
     alone = config.tuning.tuning == "connection"
     check(
         (
@@ -152,8 +159,39 @@ def _check(config: RunConfig) -> None:
             ),
             (
                 "--eval-data",
-                bool(data.eval_data) != (training.eval_strategy != IntervalStrategy.NO),
+                bool(data.eval_data) != evaluates,
                 "goes with --eval-strategy",
             ),
+            ("--early-stopping-patience", patience is not None and patience < 1, "must be at least 1"),
+            ("--early-stopping-patience", patience is not None and not evaluates, "goes with --eval-data"),
+            ("--load-best-model-at-end", training.load_best_model_at_end and not evaluates, "goes with --eval-data"),
+            (
+                "--metric-for-best-model",
+                training.metric_for_best_model not in (None, "", "loss", "eval_loss"),
+                "is loss: no other is measured during training",
+            ),
+            ("--fp16", training.fp16 and training.use_cpu, "needs an accelerator; a CPU has --bf16"),
+            *_optimizer_rules(training),
+            ("--learning-rate", not any(rates), "is 0, so nothing would be trained"),
+            ("--num-train-epochs", training.max_steps <= 0 and training.num_train_epochs <= 0, "must be above 0"),
         )
     )
+
+
+# The optimizers that read --optim-args, and what they read.
+_OPTIMIZER_KEYS = {
+    "sgd": {"momentum", "dampening", "weight_decay", "nesterov"},
+    "adagrad": {"lr_decay", "weight_decay", "eps"},
+    "rmsprop": {"momentum", "alpha", "eps", "weight_decay", "centered"},
+}
+
+
+def _optimizer_rules(training: RunArguments) -> list[tuple[str, bool, str]]:
+    """Whether the optimizer reads what --optim-args has."""
+    if not training.optim_args:
+        return []
+    name = str(getattr(training.optim, "value", training.optim))
+    known = _OPTIMIZER_KEYS.get(name, set())
+    given = {part.partition("=")[0].strip() for part in training.optim_args.split(",")}
+    what = f"has {', '.join(sorted(known))} with --optim {name}" if known else f"is not read by --optim {name}"
+    return [("--optim-args", not given <= known, what)]

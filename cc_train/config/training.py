@@ -52,6 +52,15 @@ class RunArguments(TrainingArguments):
             "A run that finishes removes them; their optimizer states are pickles, which no checkpoint to serve holds."
         },
     )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "Stop after so many evaluations without a better loss, and keep the best; goes with --eval-data."
+        },
+    )
+    early_stopping_threshold: float = field(
+        default=0.0, metadata={"help": "By how much an evaluation's loss has to be lower to count as better."}
+    )
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}
     )
@@ -61,4 +70,15 @@ class RunArguments(TrainingArguments):
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         self.remove_unused_columns = False  # the collator needs columns that are no argument of forward
         self.prediction_loss_only = True  # logits exist at the answers' positions only
+        if self.early_stopping_patience is not None:
+            self.restore_callback_states_from_checkpoint = True
+            if not self.load_best_model_at_end:
+                self.load_best_model_at_end = True
+                self.save_strategy = self.eval_strategy
+                self.save_steps = self.save_steps if self.eval_steps is None else self.eval_steps
         super().__post_init__()  # type: ignore[no-untyped-call]
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """transformers' own; but a run never is all warm-up, whose first step has a learning rate of 0."""
+        steps: int = super().get_warmup_steps(num_training_steps)
+        return max(0, min(steps, num_training_steps - 1))

@@ -27,6 +27,25 @@ class TuningArguments:
     lora_rank: int = field(default=16, metadata={"help": "Rank of the adapter; vLLM's --max-lora-rank bounds it."})
     lora_alpha: int = field(default=32, metadata={"help": "The adapter is scaled by this over its rank."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on the adapter's input in training."})
+    lora_target: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Names of the layers that get the adapter, such as q_proj v_proj; if not given, every linear layer "
+            "but the LM head."
+        },
+    )
+    lora_rslora: bool = field(
+        default=False, metadata={"help": "Scale the adapter by alpha over the root of its rank (rsLoRA)."}
+    )
+    lora_dora: bool = field(
+        default=False, metadata={"help": "Train the weights' magnitudes apart from their directions (DoRA); slower."}
+    )
+    quantize_base: Literal["none", "4bit"] = field(
+        default="none",
+        metadata={
+            "help": "4bit: hold the base in 4 bits while an adapter is trained (QLoRA); needs a GPU and bitsandbytes."
+        },
+    )
     lora_merge: bool = field(
         default=True,
         metadata={
@@ -40,6 +59,20 @@ class TuningArguments:
             (
                 ("--lora-rank", self.lora_rank < 1, "must be at least 1"),
                 ("--lora-alpha", self.lora_alpha < 1, "must be at least 1"),
+                (
+                    "--lora-dora",
+                    self.lora_dora and not self.lora_merge,
+                    "goes with --lora-merge true: vLLM loads no such adapter",
+                ),
+                ("--quantize-base", self.quantize_base != "none" and self.tuning != "lora", "goes with --tuning lora"),
+                *(
+                    (option, given and self.tuning != "lora", "goes with --tuning lora")
+                    for option, given in (
+                        ("--lora-target", self.lora_target is not None),
+                        ("--lora-rslora", self.lora_rslora),
+                        ("--lora-dora", self.lora_dora),
+                    )
+                ),
                 ("--lora-dropout", not 0 <= self.lora_dropout < 1, "must be at least 0 and below 1"),
             )
         )

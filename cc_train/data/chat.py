@@ -79,16 +79,16 @@ class ChatEncoder:
         ids = self.encode(self.render(prompt))
         if len(ids) <= limit:
             return ids
-        *before, (_, user) = _turns(prompt)
+        *before, (asking, user) = _turns(prompt)
         system = [turn for turn in before[:1] if turn[0] == "system"]
         for start in range(len(system) + 1, len(before)):
             if before[start][0] == "user":
-                ids = self.encode(self.render((*system, *before[start:], ("user", user))))
+                ids = self.encode(self.render((*system, *before[start:], (asking, user))))
                 if len(ids) <= limit:
                     return ids
 
         def last(kept: int) -> list[int]:
-            return self.encode(self.render((*system, ("user", user[len(user) - kept :]))))
+            return self.encode(self.render((*system, (asking, user[len(user) - kept :]))))
 
         best = last(0)
         if len(best) > limit:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
-from cc_core.names import ENGLISH
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import encode_rows
 from cc_train.data.rows import Row, SkippedRow
+from cc_train.data.suspicions import answer_language, suspicions
+from cc_train.data.token_counts import tokens_by_language
 
 PERCENTILES = (50, 90, 99, 100)
-# The probability from which a language other than `lang` is suspicious: names and numbers look like many languages.
-SURE = 0.95
 
 
 @dataclass
@@ -32,6 +30,10 @@ class Findings:
         dropped: names of the rows that are not used, by reason.
         duplicates: names of rows that equal an earlier one.
         suspects: names of rows that do not look like a pair, by what is wrong.
+        tokens: by language, how many rows have how many tokens in prompts and answers, and how many times as many
+            tokens as their English the prompts take; empty without a model.
+        answer_languages: how many answers are surely in which language, by ``lang``; "" for those that may be in any.
+        unused: columns that no field is read from, with the number of records that have something in them.
         unconnected: whether all rows are in English, so that no connection can be trained on them.
     """
 
@@ -42,11 +44,17 @@ class Findings:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     duplicates: list[str] = field(default_factory=list)
     suspects: dict[str, list[str]] = field(default_factory=dict)
+    tokens: dict[str, dict[str, float]] = field(default_factory=dict)
+    answer_languages: dict[str, dict[str, int]] = field(default_factory=dict)
+    unused: dict[str, int] = field(default_factory=dict)
     unconnected: bool = False
 
     @property
     def clean(self) -> bool:
-        """Whether every row is used, none is suspicious and some can be connected; cut prompts do not count."""
+        """Whether every row is used, none is suspicious and some can be connected.
+
+        Neither cut prompts nor unused columns count.
+        """
         return not (self.dropped or self.duplicates or self.suspects or self.unconnected)
 
 
@@ -56,6 +64,7 @@ def check_rows(
     encoder: ChatEncoder | None = None,
     max_length: int = 1024,
     connects: bool = True,
+    unused: Mapping[str, int] | None = None,
 ) -> Findings:
     """Look at the rows of some sources.
 
@@ -65,6 +74,7 @@ def check_rows(
         encoder: of the model to train, to count tokens; None to count characters.
         max_length: most tokens of prompt and answer.
         connects: whether a connection is trained on them.
+        unused: columns that no field is read from, with the number of records that have something in them.
     """
     findings = Findings("tokens" if encoder else "characters")
     dropped: dict[str, list[str]] = defaultdict(list)
@@ -83,7 +93,9 @@ def check_rows(
         by_language[row.lang][row.task] += 1
     findings.rows = {lang: dict(sorted(by_language[lang].items())) for lang in sorted(by_language)}
     findings.duplicates = _duplicates(rows)
-    findings.suspects = _suspects(rows)
+    findings.suspects = suspicions(rows)
+    findings.answer_languages = _answer_languages(rows)
+    findings.unused = dict(unused or {})
     findings.unconnected = connects and bool(rows) and not any(row.connected for row in rows)
     findings.dropped = dict(dropped)
     return findings
@@ -108,6 +120,7 @@ def _check_tokens(
         "output": [len(example.answer) for example in whole],
     }
     findings.lengths = {name: _percentiles(values) for name, values in lengths.items()}
+    findings.tokens = tokens_by_language(used)
     return [example.row for example in used]
 
 
@@ -129,21 +142,10 @@ def _duplicates(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _suspects(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Rows whose texts do not look like a prompt and its English parallel."""
-    detector = LanguageDetector(threshold=SURE)
-    english: dict[str, str | None] = {}  # a parallel prompt comes once in every language
-    found: dict[str, list[str]] = defaultdict(list)
+def _answer_languages(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """How many answers are surely in which language, by the rows' language; "" counts those that may be in any."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        if row.connected and row.instruction == row.instruction_en:
-            found["instruction equals instruction_en"].append(row.name)
-            continue
-        if row.lang in SERVED_LANGUAGES:
-            language = detector.detect(row.instruction).language
-            if language not in (None, row.lang):
-                found[f"lang is {row.lang}, and instruction looks like {language}"].append(row.name)
-        if row.instruction_en not in english:
-            english[row.instruction_en] = detector.detect(row.instruction_en).language
-        if row.instruction_en != row.instruction and english[row.instruction_en] not in (None, ENGLISH):
-            found[f"instruction_en looks like {english[row.instruction_en]}"].append(row.name)
-    return dict(found)
+        if row.output:
+            found[row.lang][answer_language(row) or ""] += 1
+    return {lang: dict(found[lang].most_common()) for lang in sorted(found)}

@@ -9,7 +9,8 @@ import numpy as np
 
 from cc_core.connection import ANCHOR_OFFSET
 from cc_train.data.chat import ChatEncoder, ChatError
-from cc_train.data.rows import Row, SkippedRow, UnusableError
+from cc_train.data.checks import UnusableError
+from cc_train.data.rows import Row, SkippedRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from cc_core.connection import ANCHOR_OFFSET
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.reading import read_rows, sample_rows
+from cc_train.data.records import DataError
 from cc_train.data.rows import Row, SkippedRow
-from cc_train.data.sources import DataError, parse_columns, parse_sources
+from cc_train.data.sources import parse_columns, parse_sources
 from cc_train.terminal.notes import Say, silent
 from cc_train.terminal.progress import progress
 
@@ -28,6 +29,7 @@ def load_examples(
     seed: int = 0,
     answers: bool = True,
     parallels: bool = True,
+    all_turns: bool = False,
     say: Say = silent,
     shows_progress: bool = True,
 ) -> tuple[list[Example], list[SkippedRow]]:
@@ -43,6 +45,7 @@ def load_examples(
         seed: draws the samples.
         answers: whether a row needs an answer.
         parallels: whether a row needs its English parallel.
+        all_turns: whether every answer of a conversation is trained on, rather than the last.
         say: receives the unusable rows and the counts.
         shows_progress: whether a bar is drawn.
 
@@ -51,7 +54,16 @@ def load_examples(
     """
     sources = parse_sources(given)
     names = ", ".join(source.name for source in sources)
-    rows, skipped = read_rows(sources, parse_columns(columns), answers=answers, parallels=parallels, seed=seed)
+    unused: Counter[str] = Counter()
+    rows, skipped = read_rows(
+        sources,
+        parse_columns(columns),
+        answers=answers,
+        parallels=parallels,
+        all_turns=all_turns,
+        seed=seed,
+        unused=unused,
+    )
     rows = sample_rows(rows, max_rows, seed)
     with progress("encoding", len(rows), shown=shows_progress) as advance:
         examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset)
@@ -60,6 +72,8 @@ def load_examples(
         say(f"skipped {row}")
     if len(skipped) > _SHOWN:
         say(f"skipped {len(skipped) - _SHOWN} more rows")
+    for column, records in unused.most_common():
+        say(f"column {column!r} is not used ({records} rows have it); --columns FIELD=COLUMN gives it a meaning")
     say(f"{len(examples)} rows used, {len(skipped)} skipped, from {names}")
     if not examples:
         reasons = Counter(row.reason for row in skipped).most_common(1)

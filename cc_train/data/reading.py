@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from cc_train.data.rows import FIELDS, MissingFieldError, Row, SkippedRow, UnusableError, rows_of
-from cc_train.data.sources import DataError, Source, read_records
+from cc_train.data.fields import FIELDS, Fields, MissingFieldError, UnusableError
+from cc_train.data.records import DataError
+from cc_train.data.rows import Row, SkippedRow, rows_of
+from cc_train.data.sources import Source, read_records
 
 
 def read_rows(
@@ -17,7 +21,9 @@ def read_rows(
     *,
     answers: bool = True,
     parallels: bool = True,
+    all_turns: bool = False,
     seed: int = 0,
+    unused: Counter[str] | None = None,
 ) -> tuple[list[Row], list[SkippedRow]]:
     """Read and check every row; each comes as often as its source's weight says.
 
@@ -26,6 +32,8 @@ def read_rows(
         columns: the column that holds a field, for fields under another name.
         answers: whether a row needs an answer.
         parallels: whether a row needs its English parallel.
+        all_turns: whether every answer of a conversation gets a row, rather than the last.
+        unused: receives the columns that no field is read from, and how many records have something in them.
         seed: of the sample that a weight's fraction draws.
 
     Raises:
@@ -40,7 +48,8 @@ def read_rows(
     skipped: list[SkippedRow] = []
     for source in sources:
         weighted = source if isinstance(source, Source) else Source(str(source))
-        found, unusable = _read_source(weighted.name, columns or {}, answers, parallels)
+        make = partial(rows_of, columns=columns or {}, answers=answers, parallels=parallels, all_turns=all_turns)
+        found, unusable = _read_source(weighted.name, columns or {}, make, Counter() if unused is None else unused)
         rows += _weighted(found, weighted, seed)
         skipped += unusable
     return rows, skipped
@@ -54,14 +63,16 @@ def sample_rows(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
 
 
 def _read_source(
-    name: str, columns: Mapping[str, str], answers: bool, parallels: bool
+    name: str, columns: Mapping[str, str], make: Callable[..., list[Row]], unused: Counter[str]
 ) -> tuple[list[Row], list[SkippedRow]]:
     rows: list[Row] = []
     skipped: list[SkippedRow] = []
     missing = ""
     for file, record in read_records(name):
         try:
-            rows += rows_of(record, columns, file, answers=answers, parallels=parallels)
+            rows += make(record, file=file)
+            if isinstance(record.fields, Mapping):
+                unused.update(Fields(record.fields, columns).unused())
         except UnusableError as error:
             skipped.append(SkippedRow(file, record.number, str(error)))
             if isinstance(error, MissingFieldError) and isinstance(record.fields, Mapping):

@@ -1,37 +1,22 @@
-"""Where rows come from: JSON lines, Parquet, directories of them, and Hugging Face datasets."""
+"""Where rows come from: files, directories of them, and Hugging Face datasets."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from cc_core.terminal.text import one_line
+from cc_train.data.file_records import file_records
+from cc_train.data.records import DataError, Record
 
-_GZIP = b"\x1f\x8b"
-_PARQUET = b"PAR1"
-_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")
+_SUFFIXES = (
+    *(f"{suffix}{zipped}" for suffix in (".jsonl", ".json", ".csv", ".tsv") for zipped in ("", ".gz")),
+    ".parquet",
+)
 _SAVED_DATASET = ("state.json", "dataset_dict.json")
-
-
-class DataError(ValueError):
-    """The data cannot be used; the message names the file."""
-
-
-class UnreadableError(ValueError):
-    """Why one record cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record: its line in the file, or its number in a table, from 1; and its fields, or why it has none."""
-
-    number: int
-    fields: Mapping[str, Any] | UnreadableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +86,7 @@ def read_records(name: str) -> Iterator[tuple[str, Record]]:
     """
     path = Path(name)
     if path.is_file():
-        yield from ((name, record) for record in _file(path))
+        yield from ((name, record) for record in file_records(path))
     elif any((Path(name.partition("#")[0]) / file).is_file() for file in _SAVED_DATASET):
         yield from _numbered(name)
     elif path.is_dir():
@@ -109,7 +94,7 @@ def read_records(name: str) -> Iterator[tuple[str, Record]]:
         if not files:
             raise DataError(f"{name}: holds no {', '.join(_SUFFIXES)} file, and is no saved dataset")
         for file in files:
-            yield from ((str(file), record) for record in _file(file))
+            yield from ((str(file), record) for record in file_records(file))
     elif name.endswith(_SUFFIXES) or path.is_absolute():
         raise DataError(f"{name}: cannot be read: No such file or directory")
     else:
@@ -124,53 +109,6 @@ def _weighted(name: str, weight: Any) -> Source:
     if not 0 < value <= 1000:
         raise DataError(f"{name}={weight}: a weight is above 0 and at most 1000")
     return Source(name, value)
-
-
-def _file(path: Path) -> Iterator[Record]:
-    """The records of a file; its content tells its format."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_PARQUET))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    yield from _parquet(path) if start == _PARQUET else _json_lines(path, start.startswith(_GZIP))
-
-
-def _json_lines(path: Path, zipped: bool) -> Iterator[Record]:
-    number = 0
-    try:
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            for number, payload in enumerate(file, start=1):
-                if payload.strip():
-                    yield Record(number, _json_object(payload, number))
-    except (OSError, EOFError, zlib.error) as error:
-        where = f" after line {number}" if number else ""
-        raise DataError(f"{path}: cannot be read{where}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _json_object(payload: bytes, line: int) -> Mapping[str, Any] | UnreadableError:
-    try:
-        content = json.loads(payload.decode("utf-8-sig" if line == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        return UnreadableError(f"not UTF-8 at byte {error.start}")
-    except (ValueError, RecursionError) as error:
-        return UnreadableError(f"not JSON ({error})")
-    return content if isinstance(content, dict) else UnreadableError("not a JSON object")
-
-
-def _parquet(path: Path) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record(number, row)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read after row {number}: {one_line(error)}") from error
 
 
 def _numbered(name: str) -> Iterator[tuple[str, Record]]:

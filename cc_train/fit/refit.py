@@ -18,7 +18,7 @@ from cc_train.config.refit import RefitArguments
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.model.files import load_model

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_train.config.tuning import ADAPTER_DIRECTORY
+from cc_core.terminal.text import one_line
+from cc_train.config.parser import UsageError
+from cc_train.config.tuning import ADAPTER_DIRECTORY, TuningArguments
 
 _PEFT_MODEL = "base_model.model."  # how PEFT names the model that it wraps
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -19,13 +21,29 @@ class Adapter:
     """A LoRA adapter in PEFT's format, put into a model in place.
 
     Args:
-        model: its linear layers but the LM head get the adapter; nothing else in it is trained from then on.
+        model: its layers get the adapter; nothing else in it is trained from then on.
         rank: the rank of the two factors.
         alpha: their product is scaled by this over the rank.
         dropout: on the adapter's input in training, from 0 to below 1.
+        target: the layers' names; None for every linear layer but the LM head.
+        rslora: scale by alpha over the root of the rank.
+        dora: train the weights' magnitudes apart.
+
+    Raises:
+        UsageError: no layer has such a name, or PEFT cannot adapt it.
     """
 
-    def __init__(self, model: PreTrainedModel, *, rank: int, alpha: int = 32, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        rank: int,
+        alpha: int = 32,
+        dropout: float = 0.0,
+        target: list[str] | None = None,
+        rslora: bool = False,
+        dora: bool = False,
+    ) -> None:
         from peft import LoraConfig, get_peft_model
 
         self._config = LoraConfig(
@@ -33,9 +51,19 @@ class Adapter:
             r=rank,
             lora_alpha=alpha,
             lora_dropout=dropout,
-            target_modules="all-linear",
+            target_modules=target or "all-linear",
+            use_rslora=rslora,
+            use_dora=dora,
         )
-        self._model = get_peft_model(model, self._config)
+        try:
+            self._model = get_peft_model(model, self._config)
+        except ValueError as error:
+            linear = {
+                name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)
+            }
+            raise UsageError(
+                f"--lora-target {' '.join(target or [])}: {one_line(error)}; linear layers: {', '.join(sorted(linear))}"
+            ) from error
 
     def save(self, weights: dict[str, Tensor], directory: Path) -> None:
         """Write ``adapter_config.json`` and the adapter's weights, fp32.
@@ -52,6 +80,19 @@ class Adapter:
         self._config.inference_mode = True
         self._config.save_pretrained(str(directory))
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, directory / _ADAPTER_WEIGHTS)
+
+
+def make_adapter(model: PreTrainedModel, tuning: TuningArguments) -> Adapter:
+    """Put the adapter into ``model`` that a run's options ask for."""
+    return Adapter(
+        model,
+        rank=tuning.lora_rank,
+        alpha=tuning.lora_alpha,
+        dropout=tuning.lora_dropout,
+        target=tuning.lora_target,
+        rslora=tuning.lora_rslora,
+        dora=tuning.lora_dora,
+    )
 
 
 def with_adapter(base: PreTrainedModel, directory: str | Path) -> PreTrainedModel:

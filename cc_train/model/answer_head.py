@@ -26,14 +26,23 @@ def output_embeddings(model: PreTrainedModel) -> nn.Module:
 
 
 @contextmanager
-def head_only_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
+def head_only_at(
+    model: PreTrainedModel, rows: Tensor, columns: Tensor, kept: list[Tensor] | None = None
+) -> Iterator[None]:
     """Give the LM head only the hidden states at ``rows``, ``columns`` ``[A]``, in the one pass made inside.
 
     The model's own forward then returns logits ``[1, A, V]``, with whatever its family adds, such as soft-capping.
+
+    Args:
+        kept: receives the hidden states ``[A, H]``; the head then gets the first of them only.
     """
 
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][rows, columns][None],)
+        states = args[0][rows, columns]
+        if kept is not None:
+            kept.append(states)
+            states = states[:1]
+        return (states[None],)
 
     handle = output_embeddings(model).register_forward_pre_hook(select)
     try:

@@ -29,12 +29,19 @@ from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.activations import architecture_of
 from cc_train.model.adapter import Adapter, merged, with_adapter
 from cc_train.model.language_model import language_model
+from cc_train.model.quantization import four_bits, require_4bit
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
 
 def load_base(
-    name: str, *, captures: bool, freezes: bool = False, freezes_embeddings: bool = False
+    name: str,
+    *,
+    captures: bool,
+    freezes: bool = False,
+    freezes_embeddings: bool = False,
+    attention: str = "auto",
+    quantized: bool = False,
 ) -> tuple[PreTrainedModel, Any]:
     """The model to train, fp32, and its tokenizer.
 
@@ -43,18 +50,24 @@ def load_base(
         captures: whether its FFN contributions are read.
         freezes: whether none of its weights is trained.
         freezes_embeddings: whether its input embeddings are not trained.
+        attention: transformers' name of an implementation, or ``auto``.
+        quantized: whether its linear layers are held in 4 bits.
 
     Raises:
         UsageError: the directory does not hold them.
         UnsupportedArchitectureError: the model cannot be connected.
     """
+    if quantized:
+        require_4bit()
     try:
-        model = load_model(name, torch.float32)
+        model = load_model(name, torch.float32, attention, quantized=quantized)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except SafetensorError as error:
         raise UsageError(f"--model {name}: its weights are truncated or corrupt ({error}); copy it again") from error
     except RuntimeError as error:
         raise UsageError(f"--model {name}: its weights do not fit its config.json: {one_line(error)}") from error
+    except ImportError as error:
+        raise UsageError(f"--attention {attention}: {one_line(error)}") from error
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = "" if Path(name).is_dir() else "no such directory, and "
         raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
@@ -70,17 +83,25 @@ def load_base(
     return model, tokenizer
 
 
-def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+def load_model(
+    path: str | Path, dtype: torch.dtype, attention: str = "auto", *, quantized: bool = False
+) -> PreTrainedModel:
     """Load a causal language model, with the attention that its family needs and its adapter merged.
 
     Of a model that also reads images or sound, load the language model in it, as a model of its own.
+
+    Raises:
+        UsageError: its family cannot be trained with this attention.
     """
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
     config = AutoConfig.from_pretrained(path)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    attention = "eager" if capped else None
+    if capped and attention not in ("auto", "eager"):
+        raise UsageError(f"--attention {attention} does not cap attention scores, as this model does; use eager")
+    chosen = "eager" if capped else None if attention == "auto" else attention
+    options: dict[str, Any] = {"quantization_config": four_bits(torch.bfloat16)} if quantized else {}
     auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
-    model = auto.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    model = auto.from_pretrained(path, dtype=dtype, attn_implementation=chosen, **options)
     return with_adapter(language_model(model), path)
 
 

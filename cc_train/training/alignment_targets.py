@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cc_train.data.encoding import Example
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.training.alignment import layer_weights
 
 _NAME = "alignment-{}.f32"

@@ -8,14 +8,15 @@ from pathlib import Path
 from random import Random
 
 from torch import Tensor
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 
 from cc_core.terminal.text import one_line
 from cc_train.config.method import MethodArguments
 from cc_train.config.parser import UsageError
+from cc_train.config.training import RunArguments
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.encoding import Example
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
@@ -28,7 +29,7 @@ from cc_train.training.two_pass import TwoPassModel
 def make_trainer(
     model: PreTrainedModel,
     method: MethodArguments,
-    training: TrainingArguments,
+    training: RunArguments,
     examples: list[Example],
     evaluation: list[Example],
     pad_id: int,
@@ -60,6 +61,13 @@ def make_trainer(
             normalize=method.decision_normalize,
             projection=first,
         )
+    given = copy.copy(training)  # Trainer writes into its arguments; the configuration stays as it was parsed
+    given.push_to_hub = False  # Trainer would push the directory in which the run is built
+    stopping = (
+        [EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_threshold)]
+        if training.early_stopping_patience is not None
+        else []
+    )
     parallel = TwoPassModel(
         model,
         decision,
@@ -67,17 +75,19 @@ def make_trainer(
         anchor_offset=method.anchor_offset,
         label_smoothing=training.label_smoothing_factor,
         align=method.align,
+        loss_chunk=method.loss_chunk,
     )
     try:
         return ConnectionTrainer(
             parallel,
-            copy.copy(training),  # Trainer writes into its arguments; the configuration stays as it was parsed
+            given,
             PairDataset(examples),
             PairCollator(pad_id, method.anchor_offset),
             eval_dataset=PairDataset(evaluation) if evaluation else None,
             decision_learning_rate=method.decision_learning_rate,
+            callbacks=stopping,
         )
-    except (ImportError, RuntimeError, ValueError) as error:  # options that transformers checks only now
+    except (ImportError, OSError, RuntimeError, ValueError) as error:  # options that transformers checks only now
         raise UsageError(one_line(error)) from error
 
 

@@ -22,6 +22,7 @@ def frozen_answer_logits(
     labels: Tensor,
     anchors: Tensor,
     vector: Tensor,
+    kept: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
 
@@ -29,6 +30,7 @@ def frozen_answer_logits(
         input_ids, attention_mask, labels: prompts and answers, padded on the right, ``[B, N]``.
         anchors: ``[B]``.
         vector: added at the anchors, ``[B, H]``; the only input that gets a gradient.
+        kept: as in `cc_train.model.answer_head.head_only_at`.
     """
     lengths = attention_mask.sum(dim=1)
     # All anchors stand in one column, so that a sliding window counts the tokens between two columns correctly.
@@ -47,7 +49,7 @@ def frozen_answer_logits(
             ).past_key_values
     labels = labels.gather(1, after).masked_fill(~is_after, IGNORED)
     rows, columns = answer_positions(labels)
-    with connected_at(model, torch.zeros_like(anchors), vector), head_only_at(model, rows, columns):
+    with connected_at(model, torch.zeros_like(anchors), vector), head_only_at(model, rows, columns, kept):
         logits = model(
             input_ids=input_ids.gather(1, after),
             attention_mask=torch.cat([is_before, is_after], dim=1).long(),

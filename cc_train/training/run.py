@@ -23,8 +23,9 @@ from cc_train.data.rows import SkippedRow
 from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
-from cc_train.model.adapter import Adapter
+from cc_train.model.adapter import make_adapter
 from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
+from cc_train.model.hub import Repository
 from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
@@ -33,6 +34,7 @@ from cc_train.terminal.notes import Say, silent
 from cc_train.training.alignment_log import ALIGNMENT
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer
 from cc_train.training.extensions import ExtendedDecisionMaker
+from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
@@ -75,6 +77,7 @@ def run(config: RunConfig, say: Say = silent) -> RunResult:
     Raises:
         UsageError, DataError, ChatError, OutputError, UnsupportedArchitectureError: the input is wrong.
         TrainingError, FitError: the loss or the activations are NaN or infinite, or too few pairs determine no matrix.
+        PushError: the checkpoint is finished, and the hub did not take it.
         Stopped: a signal asked for it.
     """
     with StopCallback() as stop:
@@ -86,12 +89,22 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     connects, alone = method.method == "cc", config.tuning.tuning == "connection"
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
+    repository = None
+    if training.push_to_hub and training.should_save:  # fail now if the hub does not let us
+        repository = Repository(
+            training.hub_model_id or config.output.name,
+            training.hub_token,
+            training.hub_private_repo,
+            training.hub_revision,
+        ).make()
     set_seed(training.seed)
     model, tokenizer = load_base(
         config.model.model,
         captures=connects or method.align > 0,
         freezes=alone,
         freezes_embeddings=config.model.freeze_embeddings,
+        attention=config.model.attention,
+        quantized=config.tuning.quantize_base == "4bit",
     )
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
@@ -105,8 +118,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             _write_skipped(directory, rows.skipped)
     adapter = None
     if config.tuning.tuning == "lora":
-        tuning = config.tuning
-        adapter = Adapter(model, rank=tuning.lora_rank, alpha=tuning.lora_alpha, dropout=tuning.lora_dropout)
+        adapter = make_adapter(model, config.tuning)
     examples, trained = rows.examples, rows.examples + rows.aligned
     trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
@@ -137,6 +149,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             facts = run_facts(config, pair_counts(examples), len(rows.skipped), loss, alignment)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
+    if repository is not None:
+        say(f"pushed: {repository.push(workspace.output)}")
     return RunResult(
         workspace.output,
         method.method,
@@ -152,6 +166,7 @@ def _train(
     trainer: ConnectionTrainer, stop: StopCallback, say: Say, resume_from: str | None, *, shows_progress: bool
 ) -> float:
     """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
+    require_batches(trainer)
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
@@ -162,6 +177,8 @@ def _train(
             outcome = trainer.train(resume_from_checkpoint=resume_from)
     except ImportError as error:
         raise UsageError(one_line(error)) from error
+    if not resume_from and stop.number is None:
+        require_learning(trainer)
     try:
         trainer.save_last()
     except TrainingError as error:

@@ -58,6 +58,7 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
         anchor_offset=config.method.anchor_offset,
         seed=config.training.seed,
         parallels=connects or aligns,
+        all_turns=config.data.train_turns == "all",
         say=say,
         shows_progress=not config.training.disable_tqdm,
     )

@@ -77,6 +77,8 @@ class ConnectionTrainer(Trainer):
         )
         self._step_rows = 0  # of the current step, on all processes
         self._layer_counts = LayerCounts(model.config.num_hidden_layers)
+        self.learns = False
+        """Whether a step has changed weights: one that was made here, or before the run was resumed."""
         self._rows: list[int] = []  # those of the current step, on this process
         self._aside: Path | None = None
         self.label_smoother = None  # TwoPassModel smooths, since it has the targets
@@ -116,6 +118,8 @@ class ConnectionTrainer(Trainer):
         """Trainer's own; raises `TrainingError` if the gradient is not finite, before it can spoil the weights."""
         untyped: Any = super()
         norm = untyped._get_grad_norm(model, grad_norm)
+        optimizer: Any = self.optimizer
+        self.learns |= float(norm) > 0 and any(group["lr"] > 0 for group in optimizer.param_groups)
         if not self.args.fp16 and not math.isfinite(float(norm)):  # fp16 scales its loss down and tries again
             raise self._broken(f"the gradient's norm is {float(norm)}", self._rows, self.train_dataset)
         self._rows = []

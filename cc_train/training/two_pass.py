@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
-from cc_train.training.alignment import alignment_loss
+from cc_train.training.alignment import alignment_loss, stacked
+from cc_train.training.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.frozen import frozen_answer_logits
 
@@ -44,6 +45,7 @@ class TwoPassModel(nn.Module):
         anchor_offset: position of the anchor, counted from a prompt's end.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
         align: λ of the alignment; 0 for none.
+        loss_chunk: as in `cc_train.training.answer_loss.chunk_size`.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch, and accumulation weighs tokens alike
@@ -58,6 +60,7 @@ class TwoPassModel(nn.Module):
         anchor_offset: int = ANCHOR_OFFSET,
         label_smoothing: float = 0.0,
         align: float = 0.0,
+        loss_chunk: int | None = None,
     ) -> None:
         super().__init__()
         self.language_model = language_model
@@ -66,6 +69,7 @@ class TwoPassModel(nn.Module):
         self.anchor_offset = anchor_offset
         self.label_smoothing = label_smoothing
         self.align = align
+        self.loss_chunk = loss_chunk
         self.layer_weights: Tensor | None = None
         """Of the alignment, ``[L]``."""
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
@@ -128,14 +132,20 @@ class TwoPassModel(nn.Module):
             # A zero vector leaves a plain row's hidden state exactly as it was.
             vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
         captures: list[Capture] = []
+        kept: list[Tensor] = []
+        chunk = chunk_size(self.language_model, self.loss_chunk, labels)
+        states = kept if chunk else None
         if self.frozen and vector is not None:
             logits, targets = frozen_answer_logits(
-                self.language_model, input_ids, attention_mask, labels, anchors, vector
+                self.language_model, input_ids, attention_mask, labels, anchors, vector, states
             )
         else:
             hooks = partial(self._answer_hooks, anchors, vector, captures if aligns else None)
-            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks)
-        total = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing, reduction="sum")
+            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, states)
+        if kept and chunk:
+            total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
+        else:
+            total = summed_cross_entropy(logits, targets, self.label_smoothing)
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
         if alignment_targets is None:
@@ -189,14 +199,16 @@ class TwoPassModel(nn.Module):
         attention_mask: Tensor,
         labels: Tensor,
         hooks: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        kept: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Pass 2: logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
 
         Args:
             hooks: makes the context in which the pass runs, such as `connected_at`.
+            kept: as in `cc_train.model.answer_head.head_only_at`.
         """
         rows, columns = answer_positions(labels)
-        with self._pass(hooks), head_only_at(self.language_model, rows, columns):
+        with self._pass(hooks), head_only_at(self.language_model, rows, columns, kept):
             logits = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
         return logits[0], labels[rows, columns + 1]
 
@@ -245,7 +257,7 @@ class TwoPassModel(nn.Module):
         lengths = anchors[rows] - self.anchor_offset
         prompts = input_ids[rows, : lengths.max()]
         is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
-        both = self.english_activations(_stacked(ids, prompts), _stacked(mask, is_prompt))
+        both = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt))
         given, own = both.chunk(2)
         return given, own, 0.0
 
@@ -280,12 +292,6 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
-
-
-def _stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Both ``[C, M]`` and ``[C, N]``, padded with zeros on the right to the longer, ``[2 C, max(M, N)]``."""
-    length = max(first.shape[1], second.shape[1])
-    return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])
 
 
 def _distributed() -> bool:

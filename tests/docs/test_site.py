@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+from transformers import TrainingArguments
 
 from cc_train.commands.main import COMMANDS
 from cc_train.config.run import make_parser
@@ -51,6 +53,13 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     recipe = reference.recipe()
     keys = {reference._key(action) for action in make_parser()._actions if action.dest not in ("help", "config")}
     assert {key for key in keys if f"| `{key}` |" not in recipe} == set()
+
+
+def test_every_option_of_transformers_is_in_its_table() -> None:
+    page = reference.transformers_options()
+    assert [
+        f.name for f in fields(TrainingArguments) if f"| `--{f.name.replace('_', '-')}` |" not in page if f.init
+    ] == []
 
 
 def test_the_page_of_the_metrics_names_each() -> None:

@@ -134,7 +134,7 @@ def test_what_cannot_be_checked_is_one_line(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "empty.jsonl").write_text("")
     for arguments, message in (
         ([tmp_path / "none.jsonl"], "none.jsonl: cannot be read: No such file"),
-        ([tmp_path / "empty.jsonl"], "no row can be used"),
+        ([tmp_path / "empty.jsonl"], "empty.jsonl can be used: there is none"),
         ([good, "--model", tmp_path], "holds no tokenizer"),
         ([good, "--columns", "output=answer"], "field 'output' is missing (column 'answer')"),
     ):

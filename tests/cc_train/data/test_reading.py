@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_train.data.reading import read_rows, sample_rows
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from tests.support.tiny_rows import row
 
 GOOD = {"id": "a", "lang": "de", "instruction": "Wort?", "instruction_en": "Word?", "output": "beta", "extra": [1]}

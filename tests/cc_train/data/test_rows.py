@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from cc_train.data.rows import UnusableError, rows_of
-from cc_train.data.sources import Record
+from cc_train.data.checks import UnusableError
+from cc_train.data.records import Record
+from cc_train.data.rows import rows_of
 
 PAIR = {"lang": "de", "instruction": "Wort?", "instruction_en": "Word?", "output": "beta"}
 TURNS = [
@@ -37,8 +40,14 @@ def test_a_conversation_and_its_parallel() -> None:
     [
         ("Hallo", "field 'messages' is not a list of messages (found 'Hallo')"),
         ([], "field 'messages' is not a list of messages"),
-        ([{"role": "human", "content": "a"}], "'messages[0].role' is none of system, user, assistant (found 'human')"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "field 'messages[0].content' is not a string"),
+        (
+            [{"role": "bot", "content": "a"}],
+            "'messages[0].role' is none of system, user, assistant, tool (found 'bot')",
+        ),
+        ([{"role": "user"}], "field 'messages[0].content' is not a string (found None)"),
+        ([{"role": "assistant", "content": "a", "tool_calls": [{}]}], "calls of tools cannot be trained"),
+        ("[{", "field 'messages' is not a list of messages (not JSON"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "has a part of type 'image'; only text can be trained on"),
         ([{"role": "user", "content": " "}], "field 'messages[0].content' is empty"),
         ([{"role": "system", "content": "a"}], "field 'messages' does not end with a user's turn"),
         ([ANSWER], "field 'messages' does not end with a user's turn"),
@@ -91,3 +100,50 @@ def test_an_answer_is_needed_to_train_only() -> None:
     assert rows(PAIR, answers=False)[0].output == "beta"
     with pytest.raises(UnusableError, match="field 'output' is missing"):
         rows(without)
+
+
+def test_other_formats_of_a_conversation_are_read_alike() -> None:
+    """Roles of `from` and `value`, parts of a content, and a cell of a table with the list as JSON."""
+    shared = [{"from": "human", "value": "Hallo"}, {"from": "gpt", "value": "Ja?"}, {"from": "human", "value": "Wort?"}]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Wo"}, {"type": "text", "text": "rd?"}]}]
+    (row,) = rows({"lang": "de", "messages": json.dumps([*shared, ANSWER]), "messages_en": parts, "output": ""})
+    (same,) = rows({"lang": "de", "messages": [*TURNS, ANSWER], "messages_en": ENGLISH})
+    assert row == same
+
+
+def test_a_prompt_may_end_with_what_a_tool_said() -> None:
+    tool = {"role": "tool", "content": "42"}
+    (row,) = rows({"lang": "de", "messages": [*TURNS, tool, ANSWER], "messages_en": [*TURNS, tool]})
+    assert (row.messages[-1], row.instruction, row.output) == (("tool", "42"), "42", "beta")
+
+
+def test_every_answer_of_a_conversation_can_get_a_row() -> None:
+    english = [*ENGLISH, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "More?"}]
+    given = {"lang": "de", "messages": [*TURNS, ANSWER], "messages_en": english}
+    first, second = rows(given, all_turns=True)
+    assert (first.messages, first.messages_en, first.output) == ((("user", "Hallo"),), (("user", "Word?"),), "Ja?")
+    assert [second] == rows(given)
+    with pytest.raises(UnusableError, match="do not have the same turns"):
+        rows({**given, "messages_en": ENGLISH}, all_turns=True)
+    assert [row.output for row in rows(given, all_turns=True, parallels=False)] == ["Ja?", "beta"]
+
+
+def test_an_input_joins_its_instruction_in_both_languages() -> None:
+    given = {**PAIR, "input": "rot, blau", "input_en": "red, blue"}
+    (row,) = rows(given)
+    assert (row.instruction, row.instruction_en) == ("Wort?\nrot, blau", "Word?\nred, blue")
+    assert rows({**given, "input": "", "input_en": ""}) == rows(PAIR)
+    with pytest.raises(UnusableError, match="field 'input_en' is missing"):
+        rows({**PAIR, "input": "rot"})
+    (english,) = rows({"lang": "en", "instruction": "Word?", "input": "red", "output": "beta"})
+    assert english.instruction == english.instruction_en == "Word?\nred"
+
+
+def test_the_text_tells_which_of_several_codes_was_meant() -> None:
+    for lang, text, meant in (
+        ("in", "Apa ibu kota Indonesia dan berapa banyak orang yang tinggal di sana?", "did you mean 'id'?"),
+        ("in", "भारत की राजधानी क्या है और वहाँ कितने लोग रहते हैं?", "did you mean 'hi'?"),
+        ("xx", "Wie heißt die Hauptstadt von Deutschland?", "the text looks like 'de'"),
+    ):
+        with pytest.raises(UnusableError, match=re.escape(meant)):
+            rows({**PAIR, "lang": lang, "instruction": text})

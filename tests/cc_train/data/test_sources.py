@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cc_train.data.reading import read_rows
-from cc_train.data.sources import DataError, Source, parse_columns, parse_sources
+from cc_train.data.records import DataError
+from cc_train.data.sources import Source, parse_columns, parse_sources
 from tests.support.tiny_tokenizer import word_rows, write_rows
 
 ROWS = word_rows(["de", "sw"], copies=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cc_train.data.encoding import Example
-from cc_train.data.sources import DataError
+from cc_train.data.records import DataError
 from cc_train.training import alignment_targets
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.precompute import english_batches, precompute_english

@@ -1,0 +1,58 @@
+"""The loss of the answers without all of their logits at once: with a large vocabulary they are the largest tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from cc_core.architectures import FFN_OUTPUT_MODULE
+from cc_train.model.activations import architecture_of
+from cc_train.model.answer_head import answer_positions, output_embeddings
+
+# Bytes of fp32 logits that a chunk holds, where no size is given.
+_CHUNK_BYTES = 256 << 20
+
+
+def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> int | None:
+    """How many answer tokens of a batch have their logits in memory at once; None for all.
+
+    Args:
+        model: the language model.
+        tokens: as it was asked for; 0 for all, None for what fits `_CHUNK_BYTES`.
+        labels: the batch's, ``[B, N]``.
+    """
+    weight: Any = output_embeddings(model).weight
+    known = architecture_of(model) in FFN_OUTPUT_MODULE  # others may scale their logits in a way of their own
+    sharded = hasattr(weight, "ds_id")  # ZeRO-3 has given a weight back when it is to be computed with again
+    if tokens == 0 or not known or sharded:
+        return None
+    chunk = tokens or max(1, _CHUNK_BYTES // (4 * int(model.config.vocab_size)))
+    return chunk if len(answer_positions(labels)[0]) > chunk else None
+
+
+def summed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Summed over answer tokens, fp32, from ``logits`` ``[A, V]`` and ``targets`` ``[A]``."""
+    return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing, reduction="sum")
+
+
+def chunked_cross_entropy(
+    model: PreTrainedModel, states: Tensor, targets: Tensor, chunk: int, label_smoothing: float
+) -> Tensor:
+    """The same from the head's input ``[A, H]``. A chunk's logits are computed again for its gradient."""
+    head = output_embeddings(model)
+    cap = getattr(model.config, "final_logit_softcapping", None)
+
+    def part(states: Tensor, targets: Tensor) -> Tensor:
+        logits = head(states)
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return summed_cross_entropy(logits, targets, label_smoothing)
+
+    parts = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
+    losses: list[Any] = [checkpoint(part, *given, use_reentrant=False) for given in parts]
+    return torch.stack(losses).sum()

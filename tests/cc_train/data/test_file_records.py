@@ -1,0 +1,96 @@
+"""Files come in every format and encoding that people have, or say in one line which they are and what to do."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cc_train.data.file_records import file_records
+from cc_train.data.reading import read_rows
+from cc_train.data.records import DataError
+from tests.support.tiny_tokenizer import word_rows
+
+ROWS = [{**row, "instruction": f'„Wört", {i}?\nBitte; ja'} for i, row in enumerate(word_rows(["de"], copies=1))]
+
+
+def table(delimiter: str) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ROWS[0], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return text.getvalue()
+
+
+def lines(indent: int | None = None) -> str:
+    return "\n".join(json.dumps(row, indent=indent, ensure_ascii=False) for row in ROWS)
+
+
+TEXTS = {
+    "lines": lines(),
+    "indented objects": lines(2),
+    "array": json.dumps(ROWS, ensure_ascii=False),
+    "indented array": json.dumps(ROWS, indent=2),
+    "array in an object": json.dumps({"version": "1", "data": ROWS}, indent=1),
+    "CSV": table(","),
+    "CSV of another country": table(";"),
+    "TSV": table("\t"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_every_format_in_every_encoding(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    payload = TEXTS[name].encode(encoding)
+    for content in (payload, gzip.compress(payload)):
+        path.write_bytes(content)
+        rows, skipped = read_rows([path])
+        assert skipped == []
+        assert [(row.id, row.instruction, row.output) for row in rows] == [
+            (row["id"], row["instruction"], row["output"]) for row in ROWS
+        ]
+
+
+def test_a_table_names_the_line_of_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("lang,instruction,instruction_en,output\nde,Wort?,Word?,beta\nde,W,W,b,c\nde,Wort?\n")
+    rows, skipped = read_rows([path])
+    assert [row.line for row in rows] == [2]
+    assert [str(row).removeprefix(f"{path}:") for row in skipped] == [
+        "3: 5 cells, and the first line names 4",
+        "4: field 'instruction_en' is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04abc", "is a zip archive or a workbook; unpack it, or save the sheet as CSV"),
+        (bz2.compress(b"{}"), "is compressed with bzip2; unpack it, or use gzip"),
+        (b"ARROW1\0\0", "is an Arrow file; name the directory"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"%PDF-1.7", "is a PDF"),
+        (
+            b"Hello there\n",
+            r"is none of JSON lines, a JSON array, CSV, TSV and Parquet \(it begins with 'Hello there'\)",
+        ),
+        (b"<html><body>1, 2</body></html>", "is none of JSON lines"),
+        (b'[{"lang": "de"}, {"lang"', "is a JSON array that cannot be read: .* at line 1 column"),
+        ("lang,output\nde,K\xe4se\n".encode("latin-1"), "is not UTF-8 .* save it as UTF-8"),
+        ('{"lang": "de"}\n'.encode("utf-16")[:-1], "is not UTF-16 .* save it as UTF-8"),
+        (gzip.compress(b"{}" * 99)[:-9], "cannot be read"),
+    ],
+)
+def test_what_is_no_rows_is_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        list(file_records(path))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(path))

@@ -1,0 +1,115 @@
+"""The finished checkpoint is pushed with its card, by the real client to a small hub; and what fails is one line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from cc_train.commands.main import main
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
+
+
+class Hub(ThreadingHTTPServer):
+    """Takes repositories and commits; every file comes inside its commit."""
+
+    files: dict[str, bytes]
+    made: list[dict[str, object]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        self._answer({"siblings": [], "id": "someone/mine", "sha": "0" * 40, "cardData": {}})
+
+    def do_POST(self) -> None:
+        payload = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path == "/api/repos/create":
+            self.server.made.append(json.loads(payload))
+            self._answer({"url": f"http://{self.headers['host']}/someone/mine", "id": "someone/mine"})
+        elif "/preupload/" in self.path:
+            files = [file["path"] for file in json.loads(payload)["files"]]
+            self._answer({"files": [{"path": f, "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+        elif "/commit/" in self.path:
+            for line in map(json.loads, payload.splitlines()):
+                if line["key"] == "file":
+                    self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            address = f"http://{self.headers['host']}/someone/mine/commit/{'0' * 40}"
+            self._answer({"commitUrl": address, "commitOid": "0" * 40, "success": True})
+        else:
+            self._answer({"valid": True})
+
+    def _answer(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    server = Hub(("127.0.0.1", 0), _Handler)
+    server.files, server.made = {}, []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    _point_at(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _point_at(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """What HF_ENDPOINT does, which the client reads when it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.HF_HUB_OFFLINE", False)
+
+
+def run(tmp_path: Path, *options: str) -> int:
+    base = save_base(tmp_path / "base", tiny_llama())
+    rows = write_rows(tmp_path / "rows.jsonl", word_rows(copies=1))
+    where = ["--model", str(base), "--data", str(rows), "--output", str(tmp_path / "out")]
+    return main(["run", *where, "--use-cpu", "--disable-tqdm", "true", "--max-steps", "1", "--method", "sft", *options])
+
+
+def test_a_run_pushes_what_it_finished(hub: Hub, tmp_path: Path) -> None:
+    assert run(tmp_path, "--push-to-hub", "true", "--hub-model-id", "someone/mine", "--hub-token", "hf_x") == 0
+    local = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert set(hub.files) == local
+    assert {"README.md", "config.json", "model.safetensors"} <= local
+    assert not any("checkpoint-" in name or name.endswith(".pt") for name in hub.files)
+    assert hub.files["model.safetensors"] == (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert hub.made[0]["name"] == "mine"
+    hub.files.clear()
+    assert main(["push", str(tmp_path / "out"), "someone/mine"]) == 0
+    assert set(hub.files) == local
+
+
+def test_a_hub_that_cannot_be_reached_stops_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _point_at(monkeypatch, "http://127.0.0.1:9")
+    assert run(tmp_path, "--push-to-hub", "true", "--hub-model-id", "someone/mine") == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("cc-train run: --push-to-hub: someone/mine cannot be made on the hub: ")
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_what_a_run_finished_is_pushed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["push", str(tmp_path), "someone/mine"]) == 2
+    assert "holds no README.md; name the --output of a finished run" in capsys.readouterr().err

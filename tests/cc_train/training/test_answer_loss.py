@@ -1,0 +1,56 @@
+"""The loss in chunks is the loss at once, and its logits are never all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from cc_train.model.answer_head import output_embeddings
+from cc_train.training.answer_loss import chunk_size
+from cc_train.training.two_pass import TwoPassModel
+from tests.cc_train.training.test_trainer import batch_of, examples, two_pass
+from tests.support.tiny import softcapped_gemma3, tiny_llama
+
+
+def gradients(module: TwoPassModel, chunk: int) -> tuple[float, dict[str, torch.Tensor], int]:
+    """The loss, the gradients, and the most positions that the head got at once."""
+    module.loss_chunk = chunk
+    module.zero_grad()
+    seen = []
+    head: nn.Module = output_embeddings(module.language_model)
+    handle = head.register_forward_hook(lambda _m, _args, out: seen.append(out.shape[:-1].numel()))
+    torch.manual_seed(0)
+    loss = module.train()(**batch_of(examples()))["loss"]
+    loss.backward()
+    handle.remove()
+    found = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+    return loss.item(), found, max(seen)
+
+
+@pytest.mark.parametrize("make", [tiny_llama, softcapped_gemma3])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_chunks_change_nothing_but_memory(make: Callable, frozen: bool, smoothing: float) -> None:
+    module = two_pass(make())
+    module.label_smoothing = smoothing
+    if frozen:
+        module.language_model.requires_grad_(False)
+        module.frozen = True
+    loss, whole, most = gradients(module, 0)
+    chunked_loss, chunked, most_chunked = gradients(module, 2)
+    assert most > 2 >= most_chunked
+    assert chunked_loss == pytest.approx(loss, rel=1e-5)
+    assert whole.keys() == chunked.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(chunked[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_only_a_large_vocabulary_is_chunked_unasked() -> None:
+    labels = batch_of(examples())["labels"]
+    model = tiny_llama()
+    assert chunk_size(model, None, labels) is None
+    model.config.vocab_size = 60_000_000
+    assert chunk_size(model, None, labels) == 1
