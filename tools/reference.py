@@ -59,6 +59,7 @@ def recipe() -> str:
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
     from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.config.store import Store
     from cc_serve.routing.policy import RoutingPolicy
 
     sections: list[tuple[str, type[BaseModel]]] = [
@@ -67,6 +68,7 @@ def configuration() -> str:
         ("`keys.NAME`", Key),
         ("`limits`", Limits),
         ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
+        ("`limits.store`", Store),
     ]
     lines = [
         "# Server configuration",

@@ -26,6 +26,7 @@ from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.api.tenants.limiter import Limiter
 from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.routing.router import Router
 
@@ -36,6 +37,7 @@ def add_endpoints_and_middleware(
     drain: Drain,
     log: Callable[[RequestRecord], object] = lambda _record: None,
     raw_prompts: RawPrompts = NO_TOKENIZER,
+    limiter: Limiter | None = None,
 ) -> None:
     """Complete vLLM's application.
 
@@ -49,6 +51,7 @@ def add_endpoints_and_middleware(
         drain: the running responses.
         log: receives the records of generation requests that are over.
         raw_prompts: reads the prompts of completions, for routing.
+        limiter: counts what keys use; this process's own by default.
     """
     page = page_files() if app.state.args.playground else {}
     fit = load_fit(Path(app.state.args.model))
@@ -65,7 +68,7 @@ def add_endpoints_and_middleware(
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
-        Middleware(LimitsMiddleware),
+        Middleware(LimitsMiddleware, limiter=limiter),
         Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
         Middleware(BeginningMiddleware),
     ]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Final, Self, get_args, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
+from cc_serve.config.section import Seconds, Section
+from cc_serve.config.store import Store
 from cc_serve.routing.policy import RoutingPolicy
 
 #: The server's flag that names the file.
@@ -26,18 +21,13 @@ CONFIGURATION_FLAG: Final = "--cc-config"
 _SHOWN: Final = 5
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
-Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class ConfigurationError(ValueError):
     """The file cannot be used; the message names the file and the field."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class KeyLimits(_Section):
+class KeyLimits(Section):
     """What one key may use. Unset is unlimited."""
 
     requests_per_minute: PositiveInt | None = Field(default=None, description="Requests; a minute's worth at once.")
@@ -47,10 +37,13 @@ class KeyLimits(_Section):
     concurrent_requests: PositiveInt | None = Field(default=None, description="Requests at the same time.")
 
 
-class Limits(_Section):
+class Limits(Section):
     """What the server admits. The defaults bound what vLLM leaves unbounded."""
 
     per_key: KeyLimits = Field(default=KeyLimits(), description="For each key that says nothing else.")
+    store: Store | None = Field(
+        default=None, description="Where several servers count together what keys use; unset, each counts by itself."
+    )
     concurrent_requests: PositiveInt | None = Field(
         default=2048, description="Requests of everybody at the same time, those that wait in the engine included."
     )
@@ -74,7 +67,7 @@ class Limits(_Section):
     )
 
 
-class Key(_Section):
+class Key(Section):
     """An API key, known by its hash only."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -83,7 +76,7 @@ class Key(_Section):
     routing: RoutingPolicy = Field(default=RoutingPolicy(), description="What differs from `routing`.")
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
@@ -165,4 +158,6 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     kind: Any = Configuration
     for step in location:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[step].annotation
+        if get_origin(kind) is UnionType:  # a section that may be left out
+            kind = get_args(kind)[0]
     return list(kind.model_fields)

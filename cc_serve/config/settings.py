@@ -101,11 +101,13 @@ class LiveSettings:
 
         Raises:
             ConfigurationError: the file cannot be used, or has no keys any more. A file that is just being written may
-                look like that, and it would let everybody in.
+                look like that, and it would let everybody in. Or the store is another one.
         """
         settings = self._read()
         if self.current.guarded and not settings.guarded:
             raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to do without them")
+        if self.current.anonymous.limits.store != settings.anonymous.limits.store:
+            raise ConfigurationError(f"{self.path}: limits.store: is another one now; restart the server to use it")
         self.current = settings
 
     def _read(self) -> Settings:
