@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Of a large store only so many keys are looked at for strange ones; those that are going to be used always are.
 _LOOKED_AT: Final = 10_000
-# A store that starts beside the server may not answer at once.
-_LONGEST_WAIT: Final = 5.0
+# The names of machines may take their time, and there are many keys to look at.
+_PATIENCE: Final = 10
 _REFUSED_LOGIN: Final = re.compile(r"WRONGPASS|NOAUTH|invalid password|invalid username|without any password|AUTH")
 
 
@@ -46,7 +46,7 @@ def check_store(store: Store | None, names: Iterable[str | None]) -> None:
         _check_file(field, getattr(store, field))
     try:
         asyncio.run(_ask(store, list(names)))
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError) as error:  # TimeoutError is one
         problem = f"limits.store.{explain(error, store)}"
         if not _is_absence(error) or store.on_error == "refuse":
             raise ConfigurationError(problem) from error
@@ -66,13 +66,15 @@ def explain(error: Exception, store: Store) -> str:
         return f"url: {store.address} is no Redis or Valkey ({message[:80]})"
     if isinstance(error, ResponseError):
         return f"url: {store.address} does not do what limits need ({message})"
+    if isinstance(error, TimeoutError):
+        message = f"no answer within {_PATIENCE * store.timeout_seconds:g} s"
     return f"url: {store.address} cannot be reached ({message})"
 
 
 async def _ask(store: Store, names: list[str | None]) -> None:
     client = make_client(store)
     try:
-        async with asyncio.timeout(max(_LONGEST_WAIT, store.timeout_seconds)):
+        async with asyncio.timeout(_PATIENCE * store.timeout_seconds):
             await client.ping()
             await _check_keys(client, store, names)
             # A key that no server uses: it shows that scripts run, and may write.

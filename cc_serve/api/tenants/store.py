@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from cc_core.terminal.text import one_line
 from cc_serve.config import store as section
@@ -79,8 +79,8 @@ def make_client(store: section.Store) -> Redis:
         db=store.database,
         credential_provider=Credentials(store) if secret else None,
         decode_responses=True,
-        socket_timeout=store.timeout_seconds,
-        socket_connect_timeout=store.timeout_seconds,
+        socket_timeout=None,  # whoever uses the client bounds all that it does together
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         client_name="cc-serve",
@@ -101,7 +101,9 @@ class Store:
     def __init__(self, store: section.Store, when_back: Callable[[], object] = lambda: None) -> None:
         self._address = store.address
         self._consequence = _CONSEQUENCES[store.on_error]
-        self._client = make_client(store)
+        # Its own connection: the client's pool, retries and statistics cost more than the store does.
+        self._connection = make_client(store).connection_pool.make_connection()
+        self._timeout = store.timeout_seconds
         self._when_back = when_back
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
@@ -130,25 +132,48 @@ class Store:
             await self._worker
         if self._probe is not None:
             self._probe.cancel()
-        await self._client.aclose()
+        await self._connection.disconnect()
 
     async def _work(self) -> None:
         while self._waiting:
             calls, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            pipeline = self._client.pipeline(transaction=False)
-            for call in calls:
-                pipeline.eval(call.script, len(call.keys), *call.keys, *call.arguments)
             results: list[Any]
             if self._down is not None:
                 results = [StoreError(self._down) for _ in calls]
             else:
+                commands = [("EVAL", call.script, len(call.keys), *call.keys, *call.arguments) for call in calls]
                 try:
-                    results = await pipeline.execute(raise_on_error=False)
+                    results = await self._execute(commands)
                 except (RedisError, OSError) as error:
                     self._lose(error)
                     results = [LostError(self._down) for _ in calls]
             for call, result in zip(calls, results, strict=True):
                 self._answer(call, result)
+
+    async def _execute(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """The answers to ``commands``, of which some may be a ResponseError.
+
+        Raises:
+            RedisError, OSError: there is no connection any more; the next call makes one.
+        """
+        connection = self._connection
+        try:
+            async with asyncio.timeout(self._timeout):
+                if connection.is_connected and await connection.can_read():  # it was closed on the other side
+                    await connection.disconnect(nowait=True)
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await self._read() for _ in commands]
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise OSError(f"no answer within {self._timeout:g} s") from error
+            raise
+
+    async def _read(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except ResponseError as error:
+            return error
 
     def _answer(self, call: _Call, result: Any) -> None:
         if isinstance(result, RedisError):
@@ -179,7 +204,7 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
             try:
-                await self._client.ping()
+                await self._execute([("PING",)])
             except (RedisError, OSError):
                 continue
             self._down = None

@@ -83,7 +83,7 @@ def test_a_store_that_does_not_answer(server: StoreServer) -> None:
     server.suspend()
     try:
         message = complaint(url_of(server), on_error="refuse", timeout_seconds=0.2)
-        assert message.startswith(f"limits.store.url: 127.0.0.1:{server.port} cannot be reached (Timeout")
+        assert message.startswith(f"limits.store.url: 127.0.0.1:{server.port} cannot be reached (no answer within 2 s)")
     finally:
         server.resume()
 
