@@ -21,6 +21,8 @@ from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.shared import SharedLimiter
+from cc_serve.api.tenants.store import Store
+from cc_serve.api.tenants.tenancy import Tenancy
 from cc_serve.api.vllm import RequestOutput, RequestOutputKind, SamplingParams, build_app
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
@@ -89,8 +91,8 @@ def stub_app(*, ours: bool, configuration: Path | None = None) -> FastAPI:
     if ours:
         settings = LiveSettings(configuration, router, {})
         store = settings.current.anonymous.limits.store
-        limiter = SharedLimiter(store) if store else MemoryLimiter()
-        add_endpoints_and_middleware(app, settings, drain, limiter=limiter)
+        tenancy = Tenancy(SharedLimiter(Store(store)) if store else MemoryLimiter())
+        add_endpoints_and_middleware(app, settings, drain, tenancy=tenancy)
     else:
         app.middleware_stack = app.build_middleware_stack()
     return app

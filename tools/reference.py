@@ -58,7 +58,7 @@ def recipe() -> str:
 
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
-    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits
+    from cc_serve.config.configuration import Budget, Configuration, Key, KeyLimits, Limits, Usage
     from cc_serve.config.store import Store
     from cc_serve.routing.policy import RoutingPolicy
 
@@ -68,7 +68,9 @@ def configuration() -> str:
         ("`keys.NAME`", Key),
         ("`limits`", Limits),
         ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
+        ("`limits.per_key.budget`, and `keys.NAME.limits.budget`", Budget),
         ("`limits.store`", Store),
+        ("`usage`", Usage),
     ]
     lines = [
         "# Server configuration",

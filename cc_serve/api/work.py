@@ -22,7 +22,7 @@ class Work:
     Args:
         limits: what the request may ask for.
         started: when it arrived, on the event loop's clock.
-        charge: is told of tokens as they are used.
+        charge: is told of tokens as they are used; `prompts`, `prompt_tokens` and `answer_tokens` add them up.
         field: the request's field that holds the prompt.
     """
 
@@ -31,6 +31,9 @@ class Work:
         self.field = field
         self.deadline = None if limits.deadline_seconds is None else started + limits.deadline_seconds
         self.charge = charge
+        self.prompts = 0
+        self.prompt_tokens = 0
+        self.answer_tokens = 0
         self._sequences = 0
 
     def begin(self, prompt: object, parameters: SamplingParams) -> None:
@@ -58,7 +61,14 @@ class Work:
             )
         if limits.output_tokens is not None:
             parameters.max_tokens = min(parameters.max_tokens or limits.output_tokens, limits.output_tokens)
+        self.prompts += 1
+        self.prompt_tokens += length
         self.charge(length)
+
+    def answered(self, tokens: int) -> None:
+        """Charge tokens of an answer."""
+        self.answer_tokens += tokens
+        self.charge(tokens)
 
     def end(self, parameters: SamplingParams) -> None:
         """The answers to one prompt are over."""

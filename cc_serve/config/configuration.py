@@ -27,6 +27,15 @@ class ConfigurationError(ValueError):
     """The file cannot be used; the message names the file and the field."""
 
 
+class Budget(Section):
+    """What one key may use in a day and in a month, both of UTC. Unset is unlimited."""
+
+    requests_per_day: PositiveInt | None = Field(default=None, description="Requests from midnight to midnight.")
+    requests_per_month: PositiveInt | None = Field(default=None, description="Requests in a calendar month.")
+    tokens_per_day: PositiveInt | None = Field(default=None, description="Tokens from midnight to midnight.")
+    tokens_per_month: PositiveInt | None = Field(default=None, description="Tokens in a calendar month.")
+
+
 class KeyLimits(Section):
     """What one key may use. Unset is unlimited."""
 
@@ -35,6 +44,14 @@ class KeyLimits(Section):
         default=None, description="Tokens of prompts and answers, counted as the engine computes them."
     )
     concurrent_requests: PositiveInt | None = Field(default=None, description="Requests at the same time.")
+    budget: Budget = Field(default=Budget(), description="For days and months; needs `limits.store` or `usage.file`.")
+
+
+class Usage(Section):
+    """Where it is kept what each key has used."""
+
+    file: Path | None = Field(default=None, description="An SQLite file of this server; unset, the store keeps it.")
+    keep_days: PositiveInt = Field(default=400, description="Days that are kept.")
 
 
 class Limits(Section):
@@ -85,6 +102,7 @@ class Configuration(Section):
         default=(), description="Exact paths that need no key, beside the probes."
     )
     limits: Limits = Limits()
+    usage: Usage = Usage()
 
     @model_validator(mode="after")
     def _no_key_twice(self) -> Self:
@@ -95,10 +113,26 @@ class Configuration(Section):
             names[key.sha256] = name
         return self
 
+    @model_validator(mode="after")
+    def _usage_in_one_place(self) -> Self:
+        if self.limits.store is not None and self.usage.file is not None:
+            raise ValueError("usage.file: `limits.store` keeps the usage of all servers; leave one of them out")
+        if self.limits.store is None and self.usage.file is None:
+            places = {"limits.per_key": self.limits.per_key}
+            places |= {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
+            for place, limits in places.items():
+                if limits.budget != Budget():
+                    raise ValueError(f"{place}.budget: needs `usage.file` or `limits.store`; a restart would forget it")
+        return self
+
     def limits_of(self, name: str | None) -> KeyLimits:
         """What the key called ``name`` may use; None is a request without a key."""
         key = self.keys.get(name) if name is not None else None
-        return self.limits.per_key.model_copy(update=_set_fields(key.limits) if key else {})
+        common = self.limits.per_key
+        changes = _set_fields(key.limits) if key else {}
+        if key is not None and "budget" in changes:
+            changes["budget"] = common.budget.model_copy(update=_set_fields(key.limits.budget))
+        return common.model_copy(update=changes)
 
     def routing_of(self, name: str | None) -> RoutingPolicy:
         """How requests of the key called ``name`` are routed."""

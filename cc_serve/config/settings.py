@@ -50,6 +50,7 @@ class Settings:
                 raise ConfigurationError(f"keys.{name}: is also given on the command line or in the environment")
             self.hashes[name] = digest
         self.open_paths = frozenset(configuration.open_paths)
+        self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
         self.callers = {name: _caller(configuration, shared, name) for name in (None, *self.hashes)}
 
@@ -108,6 +109,8 @@ class LiveSettings:
             raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to do without them")
         if self.current.anonymous.limits.store != settings.anonymous.limits.store:
             raise ConfigurationError(f"{self.path}: limits.store: is another one now; restart the server to use it")
+        if self.current.usage != settings.usage:
+            raise ConfigurationError(f"{self.path}: usage: is another one now; restart the server to use it")
         self.current = settings
 
     def _read(self) -> Settings:

@@ -18,10 +18,11 @@ from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
-from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, now
 from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.usage import Amounts, Ledger
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
 
@@ -38,12 +39,14 @@ class LimitsMiddleware:
     Args:
         app: the application behind.
         limiter: counts what each key uses; this process's own by default.
+        ledger: keeps what each key has used; None keeps nothing.
     """
 
-    def __init__(self, app: ASGIApp, limiter: Limiter | None = None) -> None:
+    def __init__(self, app: ASGIApp, limiter: Limiter | None = None, ledger: Ledger | None = None) -> None:
         self.app = app
         self.running = 0
         self._limiter = limiter or MemoryLimiter()
+        self._ledger = ledger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in READING_METHODS:
@@ -76,6 +79,16 @@ class LimitsMiddleware:
     def _leave(self) -> None:
         self.running -= 1
 
+    def _note(self, caller: Caller, work: Work) -> None:
+        """Write down what a request has used, of which the engine got a prompt."""
+        if self._ledger is None or not work.prompts:
+            return
+        record = current_record.get()
+        route = record.route if record else None
+        language = (record.language if record else None) or UNROUTED
+        amounts = Amounts(1, work.prompt_tokens, work.answer_tokens)
+        self._ledger.add(caller.name, language, route.connection if route else UNROUTED, amounts)
+
     def _full(self, caller: Caller) -> Response | None:
         """The refusal where the server has no place left, whoever asks."""
         most = caller.limits.concurrent_requests
@@ -104,7 +117,8 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        token = current_work.set(Work(limits, started, answer.charge, prompt_field(scope["path"])))
+        work = Work(limits, started, answer.charge, prompt_field(scope["path"]))
+        token = current_work.set(work)
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
             async with asyncio.timeout_at(cut_off) as timeout:
@@ -131,6 +145,7 @@ class LimitsMiddleware:
                 raise
         finally:
             current_work.reset(token)
+            self._note(answer.caller, work)
 
 
 class _Answer:

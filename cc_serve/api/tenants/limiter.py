@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cc_serve.api.tenants.periods import BUDGETS, end_of, utc_now
 from cc_serve.api.tenants.rates import Allowance, Meter
 from cc_serve.config.configuration import KeyLimits
 
@@ -15,6 +16,7 @@ from cc_serve.config.configuration import KeyLimits
 REQUESTS: Final = "requests_per_minute"
 TOKENS: Final = "tokens_per_minute"
 RUNNING: Final = "concurrent_requests_per_key"
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass
@@ -99,6 +101,15 @@ def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
 
 def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal:
     """What is told to the key called ``name`` that has come to ``limit``."""
+    who = "all callers together" if name is None else "this key"
+    for budget, kind, period in BUDGETS:
+        if limit == budget:
+            moment = utc_now()
+            end = end_of(period, moment)
+            message = (
+                f"{who} may use {getattr(rates.budget, budget)} {kind} a {period}; the next one begins at {end:{_TIME}}"
+            )
+            return Refusal(limit, message, math.ceil((end - moment).total_seconds()))
     if limit == RUNNING:
         what, wait = f"{rates.concurrent_requests} requests at the same time", 1.0
     else:
@@ -106,7 +117,6 @@ def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal
         allowance = allowances(rates, use)[kind]
         what, wait = f"{allowance.limit} {kind} a minute", allowance.wait
     seconds = max(1, math.ceil(wait))
-    who = "all callers together" if name is None else "this key"
     return Refusal(limit, f"{who} may use {what}; try again in {seconds} s", seconds)
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
+
+from cc_serve.api.tenants.periods import periods
 
 #: Where requests without a key are counted. No key has this name: theirs begin with a letter or digit.
 ANONYMOUS: Final = "-"
 _KINDS: Final = {"rates": "hash", "running": "zset"}
-_OURS: Final = re.compile(r"\{[^{}]+\}:(rates|running|probe|unanswered:[0-9a-f]+)")
+_USAGE: Final = "-usage"
+_OURS: Final = re.compile(
+    r"\{[^{}]+\}:(rates|running|probe|unanswered:[0-9a-f]+|spent:[0-9-]+)|\{-usage\}:(batch:[0-9a-f]+|[0-9-]+)"
+)
 
 
 def tag_of(name: str | None) -> str:
@@ -16,10 +22,21 @@ def tag_of(name: str | None) -> str:
     return ANONYMOUS if name is None else name
 
 
-def keys_of(prefix: str, tag: str, server: str) -> tuple[str, str, str]:
-    """What the scripts work on: ``rates``, ``running``, and one server's ``unanswered``."""
+def keys_of(prefix: str, tag: str, server: str, moment: datetime) -> tuple[str, ...]:
+    """What the scripts work on: ``rates``, ``running``, one server's ``unanswered``, and ``spent`` of day and month."""
     common = f"{prefix}:{{{tag}}}"
-    return f"{common}:rates", f"{common}:running", f"{common}:unanswered:{server}"
+    spent = [f"{common}:spent:{period}" for period in periods(moment).values()]
+    return f"{common}:rates", f"{common}:running", f"{common}:unanswered:{server}", *spent
+
+
+def usage_key(prefix: str, day: str) -> str:
+    """A hash: what all keys have used on a day."""
+    return f"{prefix}:{{{_USAGE}}}:{day}"
+
+
+def batch_key(prefix: str, batch: str) -> str:
+    """A string: a part of the usage that has been added already."""
+    return f"{prefix}:{{{_USAGE}}}:batch:{batch}"
 
 
 def kinds(prefix: str, name: str | None) -> dict[str, str]:

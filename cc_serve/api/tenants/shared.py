@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NamedTuple
 
 from cc_serve.api.telemetry.metrics import count_store_error
-from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, Use, now, refusal
-from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.limiter import Place, Refusal, Use, now, refusal
 from cc_serve.api.tenants.names import keys_of, tag_of
+from cc_serve.api.tenants.periods import budget_arguments, utc_now
 from cc_serve.api.tenants.rates import Meter
 from cc_serve.api.tenants.scripts import ADMIT, FORGET, RENEW, SETTLE
 from cc_serve.api.tenants.store import Argument, LostError, Store, StoreError
-from cc_serve.config import store as section
-from cc_serve.config.configuration import KeyLimits
-from cc_serve.config.settings import LiveSettings
+from cc_serve.config.configuration import Budget, KeyLimits
 
 # Tokens are charged together at least this often while an answer is made.
 _CHARGE_SECONDS: Final = 0.05
@@ -34,20 +32,6 @@ class _Lost(NamedTuple):
     lease: str
 
 
-@asynccontextmanager
-async def limiter_of(settings: LiveSettings) -> AsyncIterator[Limiter]:
-    """The limiter that the configuration asks for: the store's where there is one, else this process's own."""
-    store = settings.current.anonymous.limits.store
-    if store is None:
-        yield MemoryLimiter()
-        return
-    limiter = SharedLimiter(store)
-    try:
-        yield limiter
-    finally:
-        await limiter.close()
-
-
 class SharedLimiter:
     """Counts in the store, so that a key's limits hold over all servers that use it.
 
@@ -55,10 +39,11 @@ class SharedLimiter:
         store: where that is.
     """
 
-    def __init__(self, store: section.Store) -> None:
-        self._section = store
-        self._store = Store(store, self._return)
-        self._refuses = store.on_error == "refuse"
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._section = store.section
+        self._refuses = store.section.on_error == "refuse"
+        store.when_back.append(self._return)
         self._server = secrets.token_hex(8)
         self._numbers = count(1)
         self._asking: dict[int, None] = {}  # in order; so the first is the first without an answer
@@ -88,7 +73,9 @@ class SharedLimiter:
         asked = (uncharged, lease, self._section.lease_seconds, number if take else 0, next(iter(self._asking)))
         try:
             limit, requests, tokens = await self._store.run(
-                ADMIT, self._keys(tag), (*_limits(rates), _argument(rates.concurrent_requests), *asked)
+                ADMIT,
+                self._keys(tag),
+                (*_limits(rates), _argument(rates.concurrent_requests), *asked, *budget_arguments(rates.budget)),
             )
         except StoreError as error:
             count_store_error(self._section.on_error)
@@ -113,7 +100,7 @@ class SharedLimiter:
 
     def charge(self, tag: str, rates: KeyLimits, tokens: int) -> None:
         """Count tokens; they go to the store soon, or with the key's next request."""
-        if rates.tokens_per_minute is None or tokens == 0:
+        if tokens == 0 or (rates.tokens_per_minute is None and rates.budget == Budget()):
             return
         if not self._uncharged[tag]:
             asyncio.get_running_loop().call_later(_CHARGE_SECONDS, self.settle, tag, rates)
@@ -132,10 +119,9 @@ class SharedLimiter:
         if self._beat is not None:
             self._beat.cancel()
         await asyncio.gather(*self._tasks)
-        await self._store.close()
 
-    def _keys(self, tag: str) -> tuple[str, str, str]:
-        return keys_of(self._section.prefix, tag, self._server)
+    def _keys(self, tag: str) -> tuple[str, ...]:
+        return keys_of(self._section.prefix, tag, self._server, utc_now())
 
     def _hold(self, lease: str, tag: str) -> None:
         if not lease:
@@ -233,8 +219,8 @@ class SharedPlace(Place):
         return self._limiter.settle(self._tag, self.rates, self._lease)
 
 
-def _limits(rates: KeyLimits) -> tuple[Argument, Argument]:
-    return _argument(rates.requests_per_minute), _argument(rates.tokens_per_minute)
+def _limits(rates: KeyLimits) -> tuple[Argument, ...]:
+    return int(rates.budget != Budget()), _argument(rates.requests_per_minute), _argument(rates.tokens_per_minute)
 
 
 def _argument(limit: int | None) -> Argument:

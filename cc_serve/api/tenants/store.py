@@ -95,16 +95,17 @@ class Store:
 
     Args:
         store: where it is, and what happens without it.
-        when_back: called when it can be asked again.
     """
 
-    def __init__(self, store: section.Store, when_back: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, store: section.Store) -> None:
+        self.section = store
+        #: Called when it can be asked again.
+        self.when_back: list[Callable[[], object]] = []
         self._address = store.address
         self._consequence = _CONSEQUENCES[store.on_error]
         # Its own connection: the client's pool, retries and statistics cost more than the store does.
         self._connection = make_client(store).connection_pool.make_connection()
         self._timeout = store.timeout_seconds
-        self._when_back = when_back
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -210,4 +211,5 @@ class Store:
             self._down = None
         self._told.clear()
         logger.warning("limits.store at %s can be asked again: the limits of keys hold", self._address)
-        self._when_back()
+        for tell in self.when_back:
+            tell()

@@ -17,8 +17,9 @@ from prometheus_client import REGISTRY
 
 from cc_serve.api.tenants.limiter import Place
 from cc_serve.api.tenants.shared import SharedLimiter
+from cc_serve.api.tenants.store import Store
+from cc_serve.config import store as config
 from cc_serve.config.configuration import KeyLimits
-from cc_serve.config.store import Store
 from tests.support.store import StoreServer, running_store
 
 KEPT = ("--appendonly", "yes", "--appendfsync", "always")
@@ -48,13 +49,16 @@ def run(server: StoreServer, talk: Callable[..., Awaitable[None]], *, limiters: 
     """Let several limiters of one store talk; each is what one server has."""
 
     async def main() -> None:
-        section = Store.model_validate({"url": server.url, **options})
-        made = [SharedLimiter(section) for _ in range(limiters)]
+        section = config.Store.model_validate({"url": server.url, **options})
+        stores = [Store(section) for _ in range(limiters)]
+        made = [SharedLimiter(store) for store in stores]
         try:
             await talk(*made)
         finally:
             for limiter in made:
                 await limiter.close()
+            for store in stores:
+                await store.close()
 
     asyncio.run(main())
 
@@ -252,7 +256,7 @@ def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
 def _hammer(url: str, rates: dict[str, int], seconds: float, results: Any) -> None:
     """A server's part, in a process of its own: its limiter on a loop, and 20 threads that ask it as clients do."""
     loop = asyncio.new_event_loop()
-    limiter = SharedLimiter(Store.model_validate({"url": url, "on_error": "refuse"}))
+    limiter = SharedLimiter(Store(config.Store.model_validate({"url": url, "on_error": "refuse"})))
 
     def client(_: int) -> int:
         admitted, end = 0, time.monotonic() + seconds
