@@ -8,6 +8,8 @@ from typing import Final
 
 #: A request's field: the connection or language that the client wants; absent, null or ``auto`` leaves it to routing.
 OVERRIDE_FIELD: Final = "cc_connection"
+#: A request's field, and the engine's argument of the same name: what the connection's vector is multiplied by.
+STRENGTH: Final = "cc_strength"
 #: Of vLLM's ``vllm_xargs`` and ``extra_args``: the name of the Transform Matrix that the engine shall apply.
 ENGINE_ARGUMENT: Final = "cc_connection"
 #: Of an engine output's ``kv_transfer_params``: ``name``, ``layer`` and ``captures`` of a prompt that was connected.

@@ -62,11 +62,15 @@ class Language(BaseModel):
 
 
 class Languages(BaseModel):
-    """The checkpoint's languages and Transform Matrices; ``fit`` scores all languages together."""
+    """The checkpoint's languages and Transform Matrices; ``fit`` scores all languages together.
+
+    ``strengths`` are the lowest and the highest that ``cc_strength`` may be.
+    """
 
     object: str = "list"
     connections: list[str]
     fit: Fit | None
+    strengths: tuple[float, float]
     data: list[Language]
 
 
@@ -91,7 +95,8 @@ def languages_of(router: Router, fit: dict[str, Fit]) -> Languages:
     """What `GET /v1/languages` answers."""
     codes = [choice for choice in router.choices if choice not in (AUTO, OFF, GLOBAL)]
     data = [Language(language=code, connection=router.connection_for(code), fit=fit.get(code)) for code in codes]
-    return Languages(connections=connections_of(router), fit=fit.get(_ALL), data=data)
+    strengths = router.policy.strengths
+    return Languages(connections=connections_of(router), fit=fit.get(_ALL), strengths=strengths, data=data)
 
 
 def connections_of(router: Router) -> list[str]:

@@ -112,7 +112,7 @@ def route_request(
     route = plan(request, router, path, raw_prompts)
     seconds = time.perf_counter() - start
     overridden = request.overridden
-    request.connect(route.connection)
+    request.connect(route.connection, request.strength(router.policy.strengths))
     return RoutedRequest(route, overridden, seconds, details)
 
 
@@ -131,6 +131,7 @@ def plan(request: GenerationRequest, router: Router, path: str, raw_prompts: Raw
         RefusedError: the request cannot have the connection that it asks for, or is malformed.
     """
     request.check(path)
+    request.strength(router.policy.strengths)
     route = explain(request, router, raw_prompts)
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:
