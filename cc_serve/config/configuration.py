@@ -22,6 +22,8 @@ _SHOWN: Final = 5
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
 
+Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+
 
 class ConfigurationError(ValueError):
     """The file cannot be used; the message names the file and the field."""
@@ -89,6 +91,9 @@ class Key(Section):
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     admin: bool = Field(default=False, description="May call /admin.")
+    weight: Weight = Field(
+        default=1.0, description="Turns to one of a key of weight 1, while requests of several keys wait."
+    )
     limits: KeyLimits = Field(default=KeyLimits(), description="What differs from `limits.per_key`.")
     routing: RoutingPolicy = Field(default=RoutingPolicy(), description="What differs from `routing`.")
 

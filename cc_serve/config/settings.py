@@ -19,6 +19,7 @@ class Caller:
     Args:
         name: of the key; None without one.
         admin: whether the key may call ``/admin``.
+        weight: its share of turns while requests wait.
         rates: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
@@ -26,6 +27,7 @@ class Caller:
 
     name: str | None
     admin: bool
+    weight: float
     rates: KeyLimits
     limits: Limits
     router: Router
@@ -127,7 +129,14 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
     key = configuration.keys.get(name) if name is not None else None
     if key is not None and key.routing.model_fields_set:
         router = _routed(router, configuration.routing_of(name), f"keys.{name}.routing")
-    return Caller(name, key is not None and key.admin, configuration.limits_of(name), configuration.limits, router)
+    return Caller(
+        name=name,
+        admin=key is not None and key.admin,
+        weight=key.weight if key is not None else 1.0,
+        rates=configuration.limits_of(name),
+        limits=configuration.limits,
+        router=router,
+    )
 
 
 def _routed(router: Router, policy: RoutingPolicy, section: str) -> Router:

@@ -17,6 +17,7 @@ from vllm.logger import init_logger
 from vllm.v1.core.kv_cache_utils import BlockHash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.request_queue import SchedulingPolicy
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.kv_cache_interface import KVCacheConfig
@@ -28,6 +29,7 @@ from cc_serve.engine.admission import unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
+from cc_serve.engine.turns import TurnQueue
 from cc_serve.engine.zeroing import ZeroedCacheConfig
 from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
 
@@ -106,6 +108,8 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def __init__(self, vllm_config: VllmConfig, kv_cache_config: KVCacheConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(vllm_config, ZeroedCacheConfig.of(kv_cache_config), *args, **kwargs)
+        if self.policy is SchedulingPolicy.FCFS:  # an operator's priorities are something else
+            self.waiting = TurnQueue()
         self._settings = EngineConnection.of(self.vllm_config)
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))

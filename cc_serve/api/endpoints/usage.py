@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from cc_serve.api.errors import ErrorBody, RefusedError, error_response
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.tenants.periods import utc_now
-from cc_serve.api.tenants.usage import Heading, Ledger, Usage, UsageError, totals
+from cc_serve.api.tenants.usage import Ledger, Usage, UsageError, totals
 
 _FORMATS: Final = ("json", "csv")
-_COLUMNS: Final = (*Heading._fields, "requests", "prompt_tokens", "answer_tokens")
+_COLUMNS: Final = ("key", "day", "language", "connection", "requests", "prompt_tokens", "answer_tokens")
 _MOST_DAYS: Final = 800
 
 
@@ -72,7 +72,7 @@ def as_json(usage: Usage) -> dict[str, Any]:
     """Rows, and their sums by key; ``key`` is null for requests without one."""
     sums = sorted(totals(usage).items(), key=lambda item: item[0] or "")
     return {
-        "usage": [{**heading._asdict(), **asdict(usage[heading])} for heading in _ordered(usage)],
+        "usage": [dict(zip(_COLUMNS, row, strict=True)) for row in _rows(usage)],
         "totals": [{"key": key, **asdict(amounts)} for key, amounts in sums],
     }
 
@@ -82,12 +82,14 @@ def as_csv(usage: Usage) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
-    writer.writerows([*heading, *asdict(usage[heading]).values()] for heading in _ordered(usage))
+    writer.writerows(_rows(usage))
     return text.getvalue()
 
 
-def _ordered(usage: Usage) -> list[Heading]:
-    return sorted(usage, key=lambda heading: (heading.day, heading.key or "", *heading[2:]))
+def _rows(usage: Usage) -> list[tuple[str | int | None, ...]]:
+    """By day, key, language and connection; in the order of the columns."""
+    ordered = sorted(usage, key=lambda heading: (heading.day, heading.key or "", heading.language, heading.connection))
+    return [(*heading, *asdict(usage[heading]).values()) for heading in ordered]
 
 
 def _day(name: str, text: str | None, default: date) -> date:

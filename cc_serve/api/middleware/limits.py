@@ -25,6 +25,7 @@ from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.usage import Amounts, Ledger
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
+from cc_serve.payloads import TENANT, WEIGHT
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0
@@ -47,6 +48,7 @@ class LimitsMiddleware:
         self.running = 0
         self._limiter = limiter or MemoryLimiter()
         self._ledger = ledger
+        self._numbers: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in READING_METHODS:
@@ -78,6 +80,12 @@ class LimitsMiddleware:
 
     def _leave(self) -> None:
         self.running -= 1
+
+    def _tenant(self, caller: Caller) -> dict[str, float]:
+        """What the engine has to know to let keys take turns: a number, since what it gets may be logged."""
+        if caller.name is None:
+            return {}
+        return {TENANT: self._numbers.setdefault(caller.name, len(self._numbers)), WEIGHT: caller.weight}
 
     def _note(self, caller: Caller, work: Work) -> None:
         """Write down what a request has used, of which the engine got a prompt."""
@@ -117,7 +125,7 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        work = Work(limits, started, answer.charge, prompt_field(scope["path"]))
+        work = Work(limits, started, answer.charge, prompt_field(scope["path"]), self._tenant(answer.caller))
         token = current_work.set(work)
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:

@@ -96,6 +96,7 @@ def test_it_never_changes(load: Load) -> None:
         ("routing: {strengths: [-1, 1]}", "routing.strengths.0: should be greater than or equal to 0"),
         ("routing: {strengths: [0, 0.5]}", "routing.strengths: should be a lowest and a highest strength, with 1"),
         (f"keys: {{a: {{sha256: {A}, routing: {{strengths: [1.5, 2]}}}}}}", "keys.a.routing.strengths: should be"),
+        (f"keys: {{a: {{sha256: {A}, weight: 0}}}}", "keys.a.weight: should be greater than or equal to 0.01"),
         ("open_paths: [metrics]", "open_paths.0: String should match pattern"),
         ("keys: {alice: {sha256: secret}}", "keys.alice.sha256: String should match pattern"),
         ("keys: {a b: {}}", "keys.a b.[key]: String should match pattern"),
