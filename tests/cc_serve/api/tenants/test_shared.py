@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +17,6 @@ from cc_serve.api.tenants.store import Store
 from cc_serve.config import store as config
 from cc_serve.config.configuration import KeyLimits
 from tests.support.store import StoreServer, running_store
-
-KEPT = ("--appendonly", "yes", "--appendfsync", "always")
-THREADS = 20
 
 
 @pytest.fixture(scope="module")
@@ -251,60 +244,3 @@ def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
         assert caplog.text.count("WRONGTYPE") == 1
 
     run(store, talk, limiters=1, on_error="refuse")
-
-
-def _hammer(url: str, rates: dict[str, int], seconds: float, results: Any) -> None:
-    """A server's part, in a process of its own: its limiter on a loop, and 20 threads that ask it as clients do."""
-    loop = asyncio.new_event_loop()
-    limiter = SharedLimiter(Store(config.Store.model_validate({"url": url, "on_error": "refuse"})))
-
-    def client(_: int) -> int:
-        admitted, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            asked = limiter.admit("alice", KeyLimits.model_validate(rates), take=True)
-            place = asyncio.run_coroutine_threadsafe(asked, loop).result(30)
-            admitted += place.refusal is None
-            time.sleep(0.001)
-        return admitted
-
-    def main() -> None:
-        with ThreadPoolExecutor(THREADS) as threads:
-            results.put(sum(threads.map(client, range(THREADS))))
-        loop.call_soon_threadsafe(loop.stop)
-
-    ThreadPoolExecutor(1).submit(main)
-    loop.run_forever()
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_the_sum_over_two_processes_is_the_limit(tmp_path: Path, restarted: bool) -> None:
-    """Two servers with 20 threads each; the store, which keeps what it knows, may be restarted meanwhile."""
-    limit, seconds = 1200, 3.0
-    with running_store(tmp_path, *KEPT) as store:
-        context = multiprocessing.get_context("spawn")
-        results = context.Queue()
-        workers = [
-            context.Process(target=_hammer, args=(store.url, {"requests_per_minute": limit}, seconds, results))
-            for _ in range(2)
-        ]
-        for worker in workers:
-            worker.start()
-        client = store.client()
-        while not client.exists("cc-serve:{alice}:rates"):
-            time.sleep(0.01)
-        began = float(client.time()[0]) + client.time()[1] / 1e6
-        if restarted:
-            time.sleep(0.2)
-            store.stop(signal.SIGTERM)
-            time.sleep(0.3)
-            store.start()
-        admitted = sum(results.get(timeout=60) for _ in workers)
-        for worker in workers:
-            worker.join(30)
-        at, used = (float(store.client().hget("cc-serve:{alice}:rates", field)) for field in ("at", "requests"))
-        refilled = (at - began) * limit / 60
-        print(
-            f"restarted={restarted}: limit {limit}, refilled {refilled:.1f}, still used {used:.1f}, let in {admitted}"
-        )
-        assert admitted == pytest.approx(used + refilled, abs=1.5)
-        assert admitted == pytest.approx(limit + refilled, abs=1.5)
