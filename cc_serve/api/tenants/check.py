@@ -78,7 +78,7 @@ async def _ask(store: Store, names: list[str | None]) -> None:
             await client.ping()
             await _check_keys(client, store, names)
             # A key that no server uses: it shows that scripts run, and may write.
-            await client.eval(PROBE, 1, f"{store.prefix}:{{-}}:probe")  # type: ignore[misc]
+            await client.eval(PROBE, 1, f"{store.prefix}:{{-}}:probe")
     finally:
         await client.aclose()
 
@@ -90,7 +90,7 @@ async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> N
     cursor, seen = 0, 0
     while not strange and seen < _LOOKED_AT:
         cursor, keys = await client.scan(cursor, match=f"{store.prefix}:*", count=1000)
-        strange += [key for key in keys if not is_ours(key, store.prefix)]
+        strange += [str(key) for key in keys if not is_ours(str(key), store.prefix)]
         seen += 1000
         if cursor == 0:
             break

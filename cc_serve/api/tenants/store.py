@@ -104,7 +104,7 @@ class Store:
         self._address = store.address
         self._consequence = _CONSEQUENCES[store.on_error]
         # Its own connection: the client's pool, retries and statistics cost more than the store does.
-        self._connection = make_client(store).connection_pool.make_connection()
+        self._connection = make_client(store).connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._timeout = store.timeout_seconds
         self._waiting: list[_Call] = []
         self._worker: asyncio.Task[None] | None = None
