@@ -13,7 +13,7 @@ PYTEST_SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not fast" --numprocesses 2 --
 TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser deepspeed \
+.PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser redis deepspeed \
     triton test-v2 image-test clean
 
 # The environment in .venv; by itself again when a lock has changed.
@@ -111,6 +111,11 @@ deploy-tools:
 browser:
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-noto-core fonts-noto-cjk
+
+# The store of the tests of shared limits; without it they are skipped. As root on Debian.
+redis:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends redis-server
 
 # What the test of the DeepSpeed recipe runs; without it, it is skipped. Apart from .venv: transformers and accelerate do
 # otherwise where they find it. Built here, against the torch that is installed.

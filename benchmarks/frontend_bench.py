@@ -3,6 +3,9 @@
 ``python -m benchmarks.frontend_bench`` starts both applications, sends the same requests at the same times to
 one and the other in turns, and prints a table and one line of JSON. Latencies are the client's, from sending the
 request to the last byte of the answer, in milliseconds.
+
+With ``--store redis://...`` it compares this server with itself instead: with limits that it keeps by itself, and with
+the same limits in that store.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ import multiprocessing
 import statistics
 import time
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
+from fastapi import FastAPI
 
 from benchmarks.stub import PATH, serve, stub_app
 from tests.support.ports import free_port
@@ -29,6 +35,9 @@ TEXTS = {
     "ja": "一番近い駅はどこですか。今夜、海岸行きの最終列車は何時に出ますか。",
 }
 STOCK, OURS = "vLLM", "cc-serve"
+ALONE, SHARED = "no store", "store"
+# Every kind of limit, none of which is reached.
+_LIMITS = "requests_per_minute: 100000000, tokens_per_minute: 10000000000, concurrent_requests: 100000"
 
 
 def bodies(repeat: int) -> list[bytes]:
@@ -69,9 +78,8 @@ async def drive(port: int, rate: float, seconds: float, requests: list[bytes]) -
     return latencies
 
 
-async def in_process(*, ours: bool, requests: list[bytes], count: int) -> list[float]:
+async def in_process(app: FastAPI, requests: list[bytes], count: int) -> list[float]:
     """Milliseconds of ``count`` requests, one after the other, to the application itself, without network or client."""
-    app = stub_app(ours=ours)
     headers = [(b"content-type", b"application/json"), (b"host", b"bench")]
     took: list[float] = []
     for body in itertools.islice(itertools.cycle(requests), count):
@@ -119,30 +127,33 @@ def quantiles(values: list[float]) -> dict[str, float]:
 def show(title: str, measured: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """Print a table, and give its figures."""
     rows = {name: quantiles(values) for name, values in measured.items()}
-    rows["added"] = {key: round(rows[OURS][key] - rows[STOCK][key], 3) for key in rows[STOCK]}
-    print(f"{title}\n  {'ms':<10}" + "".join(f"{key:>10}" for key in rows[STOCK]))
+    first, second = rows
+    rows["added"] = {key: round(rows[second][key] - rows[first][key], 3) for key in rows[first]}
+    print(f"{title}\n  {'ms':<10}" + "".join(f"{key:>10}" for key in rows[first]))
     for name, row in rows.items():
         print(f"  {name:<10}" + "".join(f"{value:>10.3f}" for value in row.values()))
     return rows
 
 
-async def measure(ports: dict[str, int], options: argparse.Namespace) -> dict[str, object]:
+async def measure(
+    ports: dict[str, int], files: dict[str, Path | None], options: argparse.Namespace
+) -> dict[str, object]:
     """Everything, in turns, so that neighbours on the machine disturb both alike."""
     requests = bodies(options.sentences)
-    over_http: dict[str, list[float]] = {STOCK: [], OURS: []}
+    over_http: dict[str, list[float]] = {name: [] for name in ports}
     for name in ports:
         await drive(ports[name], options.rate / 2, 2, requests)
     for turn in range(options.turns):
         for name in sorted(ports, reverse=turn % 2 == 0):
             over_http[name] += await drive(ports[name], options.rate, options.seconds, requests)
-    alone: dict[str, list[float]] = {STOCK: [], OURS: []}
+    alone: dict[str, list[float]] = {name: [] for name in ports}
     for _ in range(3):
-        for name in (STOCK, OURS):
-            alone[name] += await in_process(ours=name == OURS, requests=requests, count=500)
+        for name in ports:
+            alone[name] += await in_process(stub_app(ours=name != STOCK, configuration=files[name]), requests, 500)
     return {
         "rate": options.rate,
         "body_bytes": round(statistics.mean(map(len, requests))),
-        "http": show(f"{options.rate:.0f} requests/s over HTTP, {len(over_http[STOCK])} each", over_http),
+        "http": show(f"{options.rate:.0f} requests/s over HTTP, {len(next(iter(over_http.values())))} each", over_http),
         "in_process": show("one after the other, in process", alone),
     }
 
@@ -154,19 +165,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of each turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="of each application (default: %(default)s)")
     parser.add_argument("--sentences", type=int, default=2, help="in each prompt (default: %(default)s)")
+    parser.add_argument("--store", metavar="URL", help="of a store, whose cost is measured")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    ports = {STOCK: free_port(), OURS: free_port()}
     with ExitStack() as stack:
+        files: dict[str, Path | None] = {STOCK: None, OURS: None}
+        if options.store:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            stores = {ALONE: "", SHARED: f", store: '{options.store}'"}
+            files = {name: folder / f"{name}.yaml" for name in stores}
+            for name, store in stores.items():
+                (folder / f"{name}.yaml").write_text(f"limits: {{per_key: {{{_LIMITS}}}{store}}}")
+        ports = {name: free_port() for name in files}
         for name, port in ports.items():
-            process = context.Process(target=serve, args=(port, name == OURS), daemon=True)
+            process = context.Process(target=serve, args=(port, name != STOCK, files[name]), daemon=True)
             process.start()
             stack.callback(process.join)
             stack.callback(process.terminate)
-        print(json.dumps(asyncio.run(_when_listening(ports, options))))
+        print(json.dumps(asyncio.run(_when_listening(ports, files, options))))
 
 
-async def _when_listening(ports: dict[str, int], options: argparse.Namespace) -> dict[str, object]:
+async def _when_listening(
+    ports: dict[str, int], files: dict[str, Path | None], options: argparse.Namespace
+) -> dict[str, object]:
     async with aiohttp.ClientSession() as session:
         for port in ports.values():
             for _ in range(240):
@@ -175,7 +196,7 @@ async def _when_listening(ports: dict[str, int], options: argparse.Namespace) ->
                         break
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.25)
-    return await measure(ports, options)
+    return await measure(ports, files, options)
 
 
 if __name__ == "__main__":

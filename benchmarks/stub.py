@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,6 +19,10 @@ from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.shared import SharedLimiter
+from cc_serve.api.tenants.store import Store
+from cc_serve.api.tenants.tenancy import Tenancy
 from cc_serve.api.vllm import RequestOutput, RequestOutputKind, SamplingParams, build_app
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
@@ -67,8 +72,13 @@ class StubChat:
         yield "data: [DONE]\n\n"
 
 
-def stub_app(*, ours: bool) -> FastAPI:
-    """The application, with or without this server's endpoints and middleware."""
+def stub_app(*, ours: bool, configuration: Path | None = None) -> FastAPI:
+    """The application, with or without this server's endpoints and middleware.
+
+    Args:
+        ours: whether with them.
+        configuration: the file of ``--cc-config``.
+    """
     arguments = parse_arguments([tempfile.mkdtemp()])
     app = build_app(arguments, ("generate",), None)
     engine: Any = StubEngine()
@@ -79,17 +89,22 @@ def stub_app(*, ours: bool) -> FastAPI:
     app.state.engine_client = engine
     app.state.log_stats = False
     if ours:
-        add_endpoints_and_middleware(app, LiveSettings(None, router, {}), drain)
+        settings = LiveSettings(configuration, router, {})
+        store = settings.current.anonymous.limits.store
+        tenancy = Tenancy(SharedLimiter(Store(store)) if store else MemoryLimiter())
+        add_endpoints_and_middleware(app, settings, drain, tenancy=tenancy)
     else:
         app.middleware_stack = app.build_middleware_stack()
     return app
 
 
-def serve(port: int, ours: bool) -> None:
+def serve(port: int, ours: bool, configuration: Path | None = None) -> None:
     """Serve it as vLLM would; for a process of its own."""
     import uvicorn
     import uvloop
 
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
-    config = uvicorn.Config(stub_app(ours=ours), port=port, log_level="error", access_log=False, loop="uvloop")
+    config = uvicorn.Config(
+        stub_app(ours=ours, configuration=configuration), port=port, log_level="error", access_log=False, loop="uvloop"
+    )
     uvloop.run(uvicorn.Server(config).serve())

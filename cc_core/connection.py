@@ -19,7 +19,7 @@ model's dtype.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -140,6 +140,10 @@ class Decision:
     layer: Tensor
     vector: Tensor
     logits: Tensor
+
+    def scaled(self, strengths: Tensor) -> Decision:
+        """The same choice with each vector times its strength, ``[B]``. Ours, not the paper's: there it is 1."""
+        return replace(self, vector=self.vector * strengths[:, None])
 
     @property
     def finite(self) -> Tensor:

@@ -26,6 +26,9 @@ CONNECTION_FILE: Final = "cc_connection.safetensors"
 #: How the Transform Matrices were fitted, and their scores on held-out pairs.
 FIT_FILE: Final = "cc_fit.json"
 
+#: The most that a connection's vector is multiplied by; 1 is what it was trained for.
+MAX_STRENGTH: Final = 2.0
+
 
 def connection_for(language: str, transforms: Collection[str]) -> str:
     """Name the connection for ``language``: its own Transform Matrix, else the global one. English gets none.
@@ -39,3 +42,8 @@ def connection_for(language: str, transforms: Collection[str]) -> str:
     if language in transforms:
         return language
     return GLOBAL if GLOBAL in transforms else OFF
+
+
+def is_strength(value: object) -> bool:
+    """Whether a connection's vector can be multiplied by ``value``; NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_STRENGTH

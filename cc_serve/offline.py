@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cc_core.names import OFF
-from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT
+from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
 from cc_serve.routing.router import Route
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
 
 
-def connected(parameters: SamplingParams, connection: Route | str) -> SamplingParams:
+def connected(parameters: SamplingParams, connection: Route | str, strength: float = 1.0) -> SamplingParams:
     """A copy of ``parameters`` that asks for a connection.
 
     Args:
         parameters: one request's sampling parameters.
         connection: a route of `cc_serve.Router`, or a name: ``off``, ``global`` or a language with its own matrix.
+        strength: from 0 to 2, what the connection's vector is multiplied by.
     """
     name = connection.connection if isinstance(connection, Route) else connection
     copy = parameters.clone()
-    others = {key: value for key, value in (copy.extra_args or {}).items() if key != ENGINE_ARGUMENT}
-    copy.extra_args = others if name == OFF else {**others, ENGINE_ARGUMENT: name}
+    others = {key: value for key, value in (copy.extra_args or {}).items() if key not in (ENGINE_ARGUMENT, STRENGTH)}
+    asked: dict[str, Any] = {ENGINE_ARGUMENT: name} if strength == 1 else {ENGINE_ARGUMENT: name, STRENGTH: strength}
+    copy.extra_args = others if name == OFF else {**others, **asked}
     return copy
 
 

@@ -8,8 +8,13 @@ from typing import Final
 
 #: A request's field: the connection or language that the client wants; absent, null or ``auto`` leaves it to routing.
 OVERRIDE_FIELD: Final = "cc_connection"
+#: A request's field, and the engine's argument of the same name: what the connection's vector is multiplied by.
+STRENGTH: Final = "cc_strength"
 #: Of vLLM's ``vllm_xargs`` and ``extra_args``: the name of the Transform Matrix that the engine shall apply.
 ENGINE_ARGUMENT: Final = "cc_connection"
+#: The engine's arguments that say whose a request is, by a number, and how many turns its tenant gets to others' one.
+TENANT: Final = "cc_tenant"
+WEIGHT: Final = "cc_weight"
 #: Of an engine output's ``kv_transfer_params``: ``name``, ``layer`` and ``captures`` of a prompt that was connected.
 ENGINE_REPORT: Final = "cc_connection"
 #: An answer's field, for requests with ``cc_details``: language, connection, and the engine's reports.

@@ -88,7 +88,8 @@ def transformers_options() -> str:
 
 def configuration() -> str:
     """Every field of the file that ``--cc-config`` names."""
-    from cc_serve.config.configuration import Configuration, Key, KeyLimits, Limits, Metrics
+    from cc_serve.config.configuration import Budget, Configuration, Key, KeyLimits, Limits, Metrics, Usage
+    from cc_serve.config.store import Store
     from cc_serve.routing.policy import RoutingPolicy
 
     sections: list[tuple[str, type[BaseModel]]] = [
@@ -98,6 +99,9 @@ def configuration() -> str:
         ("`limits`", Limits),
         ("`metrics`", Metrics),
         ("`limits.per_key`, and `keys.NAME.limits`", KeyLimits),
+        ("`limits.per_key.budget`, and `keys.NAME.limits.budget`", Budget),
+        ("`limits.store`", Store),
+        ("`usage`", Usage),
     ]
     lines = [
         "# Server configuration",

@@ -16,6 +16,7 @@ from cc_serve.api.endpoints.playground import page_files, playground
 from cc_serve.api.endpoints.probes import probes
 from cc_serve.api.endpoints.route import explain_endpoint
 from cc_serve.api.endpoints.scale_out import open_render
+from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.errors import http_error
 from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
@@ -26,6 +27,8 @@ from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.telemetry.record import RequestRecord
+from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.tenancy import Tenancy
 from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.routing.router import Router
 
@@ -36,6 +39,7 @@ def add_endpoints_and_middleware(
     drain: Drain,
     log: Callable[[RequestRecord], object] = lambda _record: None,
     raw_prompts: RawPrompts = NO_TOKENIZER,
+    tenancy: Tenancy | None = None,
 ) -> None:
     """Complete vLLM's application.
 
@@ -49,12 +53,15 @@ def add_endpoints_and_middleware(
         drain: the running responses.
         log: receives the records of generation requests that are over.
         raw_prompts: reads the prompts of completions, for routing.
+        tenancy: what keys may use and have used; by default in this process, and not kept.
     """
+    tenancy = tenancy or Tenancy(MemoryLimiter())
     page = page_files() if app.state.args.playground else {}
     fit = load_fit(Path(app.state.args.model))
     for endpoints in (
         probes(drain),
         admin(settings),
+        usage_endpoint(tenancy.ledger),
         explain_endpoint(_caller, raw_prompts),
         languages_endpoint(_router, fit),
         layers_endpoint(_router, fit),
@@ -65,7 +72,7 @@ def add_endpoints_and_middleware(
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(DrainMiddleware, drain=drain),
-        Middleware(LimitsMiddleware, drain=drain),
+        Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger),
         Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
         Middleware(BeginningMiddleware),
     ]

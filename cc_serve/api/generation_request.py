@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cc_core.names import AUTO, OFF
+from cc_core.names import AUTO, OFF, is_strength
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.paths import DETAILED_PATHS
 from cc_serve.api.shapes import refuse_odd_shapes
-from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD
+from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH
 
 #: Set to true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"
@@ -151,6 +151,19 @@ class GenerationRequest:
             raise RefusedError(f"{DETAILS_FIELD} is answered by {' and '.join(sorted(DETAILED_PATHS))}", DETAILS_FIELD)
         return wanted
 
+    def strength(self, allowed: tuple[float, float]) -> float:
+        """What the connection's vector shall be multiplied by; raises `RefusedError` where it is not ``allowed``."""
+        wanted = self.fields.get(STRENGTH)
+        if wanted is None:
+            return 1.0
+        lowest, highest = allowed
+        if not is_strength(wanted) or not lowest <= wanted <= highest:
+            shown = repr(wanted)[:40]
+            raise RefusedError(
+                f"{STRENGTH} is {shown}; this server takes numbers from {lowest:g} to {highest:g}", STRENGTH
+            )
+        return float(wanted)
+
     def check(self, path: str) -> None:
         """Refuse engine arguments that vLLM takes unvalidated, and shapes that it answers with an unclear error.
 
@@ -162,15 +175,16 @@ class GenerationRequest:
             _refuse_engine_state(arguments)
         refuse_odd_shapes(self.fields, path)
 
-    def connect(self, connection: str) -> None:
+    def connect(self, connection: str, strength: float = 1.0) -> None:
         """Put ``connection`` where vLLM hands it to the engine, and take out the fields that are only this server's."""
-        for field in (OVERRIDE_FIELD, DETAILS_FIELD):
+        for field in (OVERRIDE_FIELD, DETAILS_FIELD, STRENGTH):
             if field in self.fields:
                 del self.fields[field]
                 self.changed = True
         arguments = self.fields.get(_ENGINE_ARGUMENTS)
         if connection != OFF and (arguments is None or isinstance(arguments, dict)):
-            self.fields[_ENGINE_ARGUMENTS] = {**(arguments or {}), ENGINE_ARGUMENT: connection}
+            scaled = {} if strength == 1 else {STRENGTH: strength}
+            self.fields[_ENGINE_ARGUMENTS] = {**(arguments or {}), ENGINE_ARGUMENT: connection, **scaled}
             self.changed = True
 
 
@@ -196,11 +210,11 @@ def _content_text(content: object) -> str:
 
 
 def _refuse_engine_state(arguments: Mapping[str, Any]) -> None:
-    if ENGINE_ARGUMENT in arguments:
-        raise RefusedError(
-            f"{ENGINE_ARGUMENT!r} belongs at the top level of the body, not into {_ENGINE_ARGUMENTS!r}",
-            _ENGINE_ARGUMENTS,
-        )
+    for name in (ENGINE_ARGUMENT, STRENGTH):
+        if name in arguments:
+            raise RefusedError(
+                f"{name!r} belongs at the top level of the body, not into {_ENGINE_ARGUMENTS!r}", _ENGINE_ARGUMENTS
+            )
     for name in _ENGINE_STATE:
         if name in arguments:
             raise RefusedError(f"{name!r} cannot be set through {_ENGINE_ARGUMENTS!r}; remove it", _ENGINE_ARGUMENTS)

@@ -73,7 +73,7 @@ class ServedEngine:
                 while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
                     new = tally.add(output)
                     if work is not None:
-                        work.charge(new)
+                        work.answered(new)
                     yield output
         except Exception as error:
             fault = StoppedError() if isinstance(error, EngineDeadError) and self._drain.stopping else error

@@ -26,6 +26,7 @@ from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, parse_or_refuse, refusing
 from cc_serve.api.telemetry.request_log import request_log
+from cc_serve.api.tenants.tenancy import open_tenancy
 from cc_serve.api.tool_calls import keep_malformed_calls
 from cc_serve.api.vllm import (
     build_app,
@@ -91,7 +92,7 @@ def serve(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         uvloop.run(_run(arguments, settings, on_ready))
-    except UnsupportedConfigurationError as error:
+    except (UnsupportedConfigurationError, ConfigurationError) as error:
         raise StartError(str(error)) from error
 
 
@@ -111,7 +112,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
         raise StartError(f"--request-log {arguments.request_log}: {error.strerror}") from error
     try:
         enter_phase(ENGINE)
-        async with _engine(arguments) as engine:
+        async with open_tenancy(settings.current) as tenancy, _engine(arguments) as engine:
             enter_phase(API)
             tasks = await engine.get_supported_tasks()
             with refusing(arguments):
@@ -125,7 +126,7 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             keep_malformed_calls(app.state.anthropic_serving_messages)
             template = load_chat_template(arguments.chat_template)
             raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
-            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts)
+            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused

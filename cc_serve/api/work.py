@@ -22,15 +22,27 @@ class Work:
     Args:
         limits: what the request may ask for.
         started: when it arrived, on the event loop's clock.
-        charge: is told of tokens as they are used.
+        charge: is told of tokens as they are used; `prompts`, `prompt_tokens` and `answer_tokens` add them up.
         field: the request's field that holds the prompt.
+        arguments: what the engine is told beside what the client asks for: whose the request is.
     """
 
-    def __init__(self, limits: Limits, started: float, charge: Callable[[int], None], field: str = "prompt") -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        started: float,
+        charge: Callable[[int], None],
+        field: str = "prompt",
+        arguments: Mapping[str, float] | None = None,
+    ) -> None:
         self.limits = limits
         self.field = field
         self.deadline = None if limits.deadline_seconds is None else started + limits.deadline_seconds
         self.charge = charge
+        self._arguments = arguments or {}
+        self.prompts = 0
+        self.prompt_tokens = 0
+        self.answer_tokens = 0
         self._sequences = 0
 
     def begin(self, prompt: object, parameters: SamplingParams) -> None:
@@ -58,7 +70,16 @@ class Work:
             )
         if limits.output_tokens is not None:
             parameters.max_tokens = min(parameters.max_tokens or limits.output_tokens, limits.output_tokens)
+        if self._arguments:
+            parameters.extra_args = {**(parameters.extra_args or {}), **self._arguments}
+        self.prompts += 1
+        self.prompt_tokens += length
         self.charge(length)
+
+    def answered(self, tokens: int) -> None:
+        """Charge tokens of an answer."""
+        self.answer_tokens += tokens
+        self.charge(tokens)
 
     def end(self, parameters: SamplingParams) -> None:
         """The answers to one prompt are over."""

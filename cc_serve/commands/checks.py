@@ -160,11 +160,13 @@ def check_port(host: str, port: int) -> Check:
 
 
 def check_configuration(path: Path) -> Check:
-    """Whether the file of ``--cc-config`` can be loaded."""
+    """Whether the file of ``--cc-config`` can be loaded, and the store that it names be used."""
+    from cc_serve.api.tenants.check import check_store
     from cc_serve.config.configuration import ConfigurationError, load_configuration
 
     try:
-        load_configuration(path)
+        configuration = load_configuration(path)
+        check_store(configuration.limits.store, (None, *configuration.keys))
     except ConfigurationError as error:
         return Check("configuration", Status.FAILED, str(error), "correct the file; docs/operations.md explains it")
     return Check("configuration", Status.OK, str(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cc_core.terminal.exit_codes import FAILURE, INTERRUPTED
 from cc_serve.commands.command import Commands, refuse
-from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
+from cc_serve.config.configuration import CONFIGURATION_FLAG, ConfigurationError, load_configuration
 from cc_serve.config.keys import take_environment_keys
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.checked import checked_description
@@ -126,6 +126,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         enter_phase(CHECKPOINT)
         checked_description(checkpoint)
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
+        _check_store(settings)
     except ValueError as error:
         progress.finish()
         return refuse(error)
@@ -148,3 +149,16 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         print(f"cc-serve: {error}", file=sys.stderr)
         return FAILURE
     return 0
+
+
+def _check_store(settings: LiveSettings) -> None:
+    """Raise ConfigurationError where the store that the limits name cannot be used."""
+    current = settings.current
+    if (store := current.anonymous.limits.store) is None:
+        return
+    from cc_serve.api.tenants.check import check_store
+
+    try:
+        check_store(store, current.callers)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{settings.path}: {error}") from error

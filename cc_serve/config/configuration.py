@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Final, Self, get_args, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
+from cc_serve.config.section import Seconds, Section
+from cc_serve.config.store import Store
 from cc_serve.routing.policy import RoutingPolicy
 
 #: The server's flag that names the file.
@@ -26,18 +21,24 @@ CONFIGURATION_FLAG: Final = "--cc-config"
 _SHOWN: Final = 5
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
-Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+
+Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
 class ConfigurationError(ValueError):
     """The file cannot be used; the message names the file and the field."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class Budget(Section):
+    """What one key may use in a day and in a month, both of UTC. Unset is unlimited."""
+
+    requests_per_day: PositiveInt | None = Field(default=None, description="Requests from midnight to midnight.")
+    requests_per_month: PositiveInt | None = Field(default=None, description="Requests in a calendar month.")
+    tokens_per_day: PositiveInt | None = Field(default=None, description="Tokens from midnight to midnight.")
+    tokens_per_month: PositiveInt | None = Field(default=None, description="Tokens in a calendar month.")
 
 
-class KeyLimits(_Section):
+class KeyLimits(Section):
     """What one key may use. Unset is unlimited."""
 
     requests_per_minute: PositiveInt | None = Field(default=None, description="Requests; a minute's worth at once.")
@@ -45,12 +46,23 @@ class KeyLimits(_Section):
         default=None, description="Tokens of prompts and answers, counted as the engine computes them."
     )
     concurrent_requests: PositiveInt | None = Field(default=None, description="Requests at the same time.")
+    budget: Budget = Field(default=Budget(), description="For days and months; needs `limits.store` or `usage.file`.")
 
 
-class Limits(_Section):
+class Usage(Section):
+    """Where it is kept what each key has used."""
+
+    file: Path | None = Field(default=None, description="An SQLite file of this server; unset, the store keeps it.")
+    keep_days: PositiveInt = Field(default=400, description="Days that are kept.")
+
+
+class Limits(Section):
     """What the server admits. The defaults bound what vLLM leaves unbounded."""
 
     per_key: KeyLimits = Field(default=KeyLimits(), description="For each key that says nothing else.")
+    store: Store | None = Field(
+        default=None, description="Where several servers count together what keys use; unset, each counts by itself."
+    )
     concurrent_requests: PositiveInt | None = Field(
         default=2048, description="Requests of everybody at the same time, those that wait in the engine included."
     )
@@ -74,7 +86,7 @@ class Limits(_Section):
     )
 
 
-class Metrics(_Section):
+class Metrics(Section):
     """What is measured beside what every request tells."""
 
     answer_languages: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
@@ -83,16 +95,19 @@ class Metrics(_Section):
     )
 
 
-class Key(_Section):
+class Key(Section):
     """An API key, known by its hash only."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     admin: bool = Field(default=False, description="May call /admin.")
+    weight: Weight = Field(
+        default=1.0, description="Turns to one of a key of weight 1, while requests of several keys wait."
+    )
     limits: KeyLimits = Field(default=KeyLimits(), description="What differs from `limits.per_key`.")
     routing: RoutingPolicy = Field(default=RoutingPolicy(), description="What differs from `routing`.")
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
@@ -102,6 +117,7 @@ class Configuration(_Section):
     )
     limits: Limits = Limits()
     metrics: Metrics = Metrics()
+    usage: Usage = Usage()
 
     @model_validator(mode="after")
     def _no_key_twice(self) -> Self:
@@ -112,10 +128,26 @@ class Configuration(_Section):
             names[key.sha256] = name
         return self
 
+    @model_validator(mode="after")
+    def _usage_in_one_place(self) -> Self:
+        if self.limits.store is not None and self.usage.file is not None:
+            raise ValueError("usage.file: `limits.store` keeps the usage of all servers; leave one of them out")
+        if self.limits.store is None and self.usage.file is None:
+            places = {"limits.per_key": self.limits.per_key}
+            places |= {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
+            for place, limits in places.items():
+                if limits.budget != Budget():
+                    raise ValueError(f"{place}.budget: needs `usage.file` or `limits.store`; a restart would forget it")
+        return self
+
     def limits_of(self, name: str | None) -> KeyLimits:
         """What the key called ``name`` may use; None is a request without a key."""
         key = self.keys.get(name) if name is not None else None
-        return self.limits.per_key.model_copy(update=_set_fields(key.limits) if key else {})
+        common = self.limits.per_key
+        changes = _set_fields(key.limits) if key else {}
+        if key is not None and "budget" in changes:
+            changes["budget"] = common.budget.model_copy(update=_set_fields(key.limits.budget))
+        return common.model_copy(update=changes)
 
     def routing_of(self, name: str | None) -> RoutingPolicy:
         """How requests of the key called ``name`` are routed."""
@@ -175,4 +207,6 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     kind: Any = Configuration
     for step in location:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[step].annotation
+        if get_origin(kind) is UnionType:  # a section that may be left out
+            kind = get_args(kind)[0]
     return list(kind.model_fields)

@@ -19,6 +19,7 @@ class Caller:
     Args:
         name: of the key; None without one.
         admin: whether the key may call ``/admin``.
+        weight: its share of turns while requests wait.
         rates: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
@@ -27,6 +28,7 @@ class Caller:
 
     name: str | None
     admin: bool
+    weight: float
     rates: KeyLimits
     limits: Limits
     router: Router
@@ -52,6 +54,7 @@ class Settings:
                 raise ConfigurationError(f"keys.{name}: is also given on the command line or in the environment")
             self.hashes[name] = digest
         self.open_paths = frozenset(configuration.open_paths)
+        self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
         self.callers = {name: _caller(configuration, shared, name) for name in (None, *self.hashes)}
 
@@ -103,11 +106,15 @@ class LiveSettings:
 
         Raises:
             ConfigurationError: the file cannot be used, or has no keys any more. A file that is just being written may
-                look like that, and it would let everybody in.
+                look like that, and it would let everybody in. Or the store is another one.
         """
         settings = self._read()
         if self.current.guarded and not settings.guarded:
             raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to do without them")
+        if self.current.anonymous.limits.store != settings.anonymous.limits.store:
+            raise ConfigurationError(f"{self.path}: limits.store: is another one now; restart the server to use it")
+        if self.current.usage != settings.usage:
+            raise ConfigurationError(f"{self.path}: usage: is another one now; restart the server to use it")
         self.current = settings
 
     def _read(self) -> Settings:
@@ -125,12 +132,13 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
     if key is not None and key.routing.model_fields_set:
         router = _routed(router, configuration.routing_of(name), f"keys.{name}.routing")
     return Caller(
-        name,
-        key is not None and key.admin,
-        configuration.limits_of(name),
-        configuration.limits,
-        router,
-        configuration.metrics.answer_languages,
+        name=name,
+        admin=key is not None and key.admin,
+        weight=key.weight if key is not None else 1.0,
+        rates=configuration.limits_of(name),
+        limits=configuration.limits,
+        router=router,
+        answer_languages=configuration.metrics.answer_languages,
     )
 
 

@@ -14,7 +14,8 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as LogitsProcessorV2
 
-from cc_serve.payloads import ENGINE_ARGUMENT
+from cc_core.names import MAX_STRENGTH, is_strength
+from cc_serve.payloads import ENGINE_ARGUMENT, STRENGTH
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -33,14 +34,22 @@ class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # tw
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        name = (sampling_params.extra_args or {}).get(ENGINE_ARGUMENT)
+        arguments = sampling_params.extra_args or {}
+        name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
         if name is not None and name not in cls.names:
             raise VLLMValidationError(unknown_connection(name, cls.names), parameter=ENGINE_ARGUMENT)
+        if not is_strength(strength):
+            raise VLLMValidationError(wrong_strength(strength), parameter=STRENGTH)
 
 
 def unknown_connection(name: object, names: Sequence[str]) -> str:
     """The message that refuses a connection which is not among ``names``."""
     return f"{ENGINE_ARGUMENT} {repr(name)[:80]} is none of this checkpoint's connections: {', '.join(names)}"
+
+
+def wrong_strength(strength: object) -> str:
+    """The message that refuses a strength."""
+    return f"{STRENGTH} {repr(strength)[:80]} is no number from 0 to {MAX_STRENGTH:g}"
 
 
 def require_admission(vllm_config: VllmConfig, names: Sequence[str]) -> None:

@@ -18,11 +18,13 @@ class CaptureMark:
         offset: the anchor's place in the request's chunk.
         slot: where the activations are stored.
         name: which Transform Matrix.
+        strength: what the vector to add is multiplied by.
     """
 
     offset: int
     slot: int
     name: str
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -134,17 +134,21 @@ class ConnectedModelMixin(nn.Module):
         if not marks.capture:
             return None
         captures = marks.capture.values()
-        layers = self.decide([mark.slot for mark in captures], [mark.name for mark in captures])
+        slots, names, strengths = zip(*((mark.slot, mark.name, mark.strength) for mark in captures), strict=True)
+        layers = self.decide(slots, names, strengths)
         # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
         return LayerChoices(list(marks.capture), layers.to("cpu", non_blocking=True))
 
     @torch.inference_mode()
-    def decide(self, slots: Sequence[int], names: Sequence[str]) -> Tensor:
+    def decide(self, slots: Sequence[int], names: Sequence[str], strengths: Sequence[float] = ()) -> Tensor:
         """Decide on what the last forward pass captured, and keep the vectors to add in the same slots.
+
+        A slot's vector is kept as it will be added, so that the graph is the same for all strengths.
 
         Args:
             slots: B slots.
             names: B names of Transform Matrices.
+            strengths: B strengths; all 1 where there are none.
 
         Returns:
             The chosen layers, ``[B]``. `NOT_FINITE` marks a connection that is infinite or NaN; its vector is zero.
@@ -157,6 +161,8 @@ class ConnectedModelMixin(nn.Module):
         activations = self._multiplier * activations.float()
         embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
         decision = self.connection.decide_each(names, activations, embedding)
+        if any(strength != 1 for strength in strengths):
+            decision = decision.scaled(async_tensor_h2d(list(strengths), device=index.device, dtype=torch.float32))
         adds = not self._ranks_add_up or get_tensor_model_parallel_rank() == 0
         self.cc_vectors[index] = torch.where(decision.finite[:, None] & adds, decision.vector / self._multiplier, 0.0)
         return torch.where(decision.finite, decision.layer, NOT_FINITE)

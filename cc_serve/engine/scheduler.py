@@ -17,18 +17,21 @@ from vllm.logger import init_logger
 from vllm.v1.core.kv_cache_utils import BlockHash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.request_queue import SchedulingPolicy
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
-from cc_serve.engine.admission import unknown_connection
+from cc_core.names import is_strength
+from cc_serve.engine.admission import unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
+from cc_serve.engine.turns import TurnQueue
 from cc_serve.engine.zeroing import ZeroedCacheConfig
-from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT
+from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
 
 logger = init_logger(__name__)
 
@@ -56,6 +59,7 @@ class ConnectedRequest:
     Args:
         name: which Transform Matrix.
         anchor: the anchor's position in the prompt.
+        strength: what the vector to add is multiplied by.
         phase: how far the request has come.
         slot: held from the capture step to the inject step.
         layer: what the Decision Maker chose.
@@ -66,6 +70,7 @@ class ConnectedRequest:
 
     name: str
     anchor: int
+    strength: float = 1.0
     phase: Phase = Phase.PREFILL
     slot: int | None = None
     layer: int | None = None
@@ -75,7 +80,8 @@ class ConnectedRequest:
 
     def report(self) -> dict[str, Any]:
         """What the request's last output tells about its connection."""
-        return {"name": self.name, "layer": self.layer, "captures": self.captures}
+        report = {"name": self.name, "layer": self.layer, "captures": self.captures}
+        return report if self.strength == 1 else {**report, "strength": self.strength}
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def __init__(self, vllm_config: VllmConfig, kv_cache_config: KVCacheConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(vllm_config, ZeroedCacheConfig.of(kv_cache_config), *args, **kwargs)
+        if self.policy is SchedulingPolicy.FCFS:  # an operator's priorities are something else
+            self.waiting = TurnQueue()
         self._settings = EngineConnection.of(self.vllm_config)
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))
@@ -110,11 +118,13 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def add_request(self, request: Request) -> None:
         """Queue a request. If it asks for a connection that it cannot have, it ends with an error, never plain."""
-        name = ((request.sampling_params and request.sampling_params.extra_args) or {}).get(ENGINE_ARGUMENT)
+        arguments = (request.sampling_params and request.sampling_params.extra_args) or {}
+        name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
         session = self.requests.get(request.request_id)
         if name is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
-            connected = ConnectedRequest(name, anchor, stop_strings=bool(request.sampling_params.stop))  # type: ignore[union-attr]
+            stop_strings = bool(request.sampling_params and request.sampling_params.stop)
+            connected = ConnectedRequest(name, anchor, strength, stop_strings=stop_strings)
             if problem := self._problem(request, connected):
                 self._refuse(request, connected, problem)
             else:
@@ -135,6 +145,8 @@ class ConnectionSchedulerMixin(Scheduler):
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
         if connected.name not in self._settings.names:
             return unknown_connection(connected.name, self._settings.names)
+        if not is_strength(connected.strength):
+            return wrong_strength(connected.strength)
         if connected.anchor < 0:
             return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at {self._settings.anchor_offset}"
         if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:
@@ -192,7 +204,9 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected.slot = self._free_slots.pop()
                 connected.phase = Phase.CAPTURED
                 connected.captures += 1
-                marks.capture[request.request_id] = CaptureMark(offset, connected.slot, connected.name)
+                marks.capture[request.request_id] = CaptureMark(
+                    offset, connected.slot, connected.name, connected.strength
+                )
             else:
                 marks.waiting.append(request.request_id)
             marks.rewound[request.request_id] = connected.anchor

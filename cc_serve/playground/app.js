@@ -36,6 +36,7 @@ async function connect() {
     conversation.model = models.data[0].id;
     byId("model").textContent = conversation.model;
     composer.offerConnections(languages);
+    composer.offerStrengths(languages.strengths ?? [0, 2]);
     const served = languages.data.map(({ language }) => language);
     offerExamples(await questions, served, (sample) => composer.pick(sample));
     conversation.layers = (await getJson("v1/layers")).layers;

@@ -24,6 +24,7 @@ export class Composer {
     this.text.addEventListener("input", () => this.#changed(PAUSE));
     this.text.addEventListener("keydown", (event) => this.#key(event));
     byId("connection").addEventListener("change", () => this.#changed(0));
+    byId("strength").addEventListener("input", () => this.#showStrength());
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask();
@@ -59,6 +60,12 @@ export class Composer {
     );
     const global = connections.includes("global") ? [option("global", connectionName("global"))] : [];
     byId("connection").replaceChildren(option("auto", "automatic"), ...global, ...languages);
+  }
+
+  /** What "cc_strength" may be here. */
+  offerStrengths([lowest, highest]) {
+    Object.assign(byId("strength"), { min: lowest, max: highest, disabled: lowest === highest });
+    this.#showStrength();
   }
 
   busy(busy) {
@@ -107,6 +114,10 @@ export class Composer {
     return look === this.#look && this.#show(...shown);
   }
 
+  #showStrength() {
+    byId("strength-value").textContent = byId("strength").valueAsNumber;
+  }
+
   #plan() {
     return this.detector.look(this.conversation.messages(this.text.value), byId("connection").value);
   }
@@ -119,6 +130,7 @@ export class Composer {
     if (this.#busy || !this.text.value.trim()) return;
     const settings = {
       connection: byId("connection").value,
+      strength: byId("strength").valueAsNumber,
       system: byId("system").value.trim(),
       temperature: byId("temperature").valueAsNumber,
       maxTokens: byId("max-tokens").valueAsNumber,

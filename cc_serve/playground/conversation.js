@@ -43,7 +43,7 @@ export class Conversation {
   /**
    * Ask both sides.
    * @param {string} text
-   * @param {object} settings `connection`, `system`, `temperature`, `maxTokens`.
+   * @param {object} settings `connection`, `strength`, `system`, `temperature`, `maxTokens`.
    * @param {object|null} sample that the question is.
    * @param {Promise<object>} plan from the detector.
    */
@@ -57,13 +57,14 @@ export class Conversation {
     return this.#answer(turn, text, settings, SIDES);
   }
 
-  #request(text, { connection, system, temperature, maxTokens }, side) {
+  #request(text, { connection, strength, system, temperature, maxTokens }, side) {
     return {
       model: this.model,
       messages: this.messages(text, system, side),
       temperature,
       max_tokens: maxTokens,
       cc_connection: side === "plain" ? "off" : connection,
+      ...(side === "plain" || strength === 1 ? {} : { cc_strength: strength }),
     };
   }
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from cc_core.language.detector import THRESHOLD
-from cc_core.names import ENGLISH, GLOBAL, OFF
+from cc_core.names import ENGLISH, GLOBAL, MAX_STRENGTH, OFF
 
 # YAML reads a bare ``off`` as false.
 ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is False else value)]
+
+Strength = Annotated[float, Field(ge=0, le=MAX_STRENGTH, allow_inf_nan=False)]
 
 
 class PolicyError(ValueError):
@@ -60,6 +62,18 @@ class RoutingPolicy(BaseModel):
         allow_inf_nan=False,
         description="Share of users, 0 to 1, whose requests are answered plain where routing would connect them.",
     )
+
+    strengths: tuple[Strength, Strength] = Field(
+        default=(0.0, MAX_STRENGTH),
+        description="The lowest and the highest `cc_strength` that requests may ask for. 1 has to be among them.",
+    )
+
+    @field_validator("strengths")
+    @classmethod
+    def _with_one(cls, strengths: tuple[float, float]) -> tuple[float, float]:
+        if not strengths[0] <= 1 <= strengths[1]:
+            raise ValueError("should be a lowest and a highest strength, with 1 among them")
+        return strengths
 
     def replaced(self, **fields: Any) -> Self:
         """This policy with other values for some fields.

@@ -59,7 +59,13 @@ class Reference:
 
     @torch.inference_mode()
     def generate(
-        self, prompt: Sequence[int], name: str | None, max_tokens: int, *, stop: Sequence[int] = ()
+        self,
+        prompt: Sequence[int],
+        name: str | None,
+        max_tokens: int,
+        *,
+        strength: float = 1.0,
+        stop: Sequence[int] = (),
     ) -> Generation:
         """Greedy decoding of one prompt.
 
@@ -67,6 +73,7 @@ class Reference:
             prompt: token ids.
             name: which Transform Matrix, or None for the plain model.
             max_tokens: how many tokens to generate at most.
+            strength: what the connection's vector is multiplied by.
             stop: token ids that end the generation; the one met is the last token returned.
         """
         input_ids = torch.tensor([list(prompt)], device=self.model.device)
@@ -77,6 +84,7 @@ class Reference:
         else:
             capture = self.capture(input_ids, mask)
             decision = self.connection.decide(name, capture.activations, capture.embedding)
+            decision = decision.scaled(torch.tensor([strength], device=self.model.device))
             layer = int(decision.layer)
             positions = anchor_positions(mask, self.connection.anchor_offset)
             with connected_at(self.model, positions, decision.vector):

@@ -18,6 +18,13 @@ def test_a_connection_is_asked_for_beside_what_is_there(connection: Route | str)
     assert (parameters.max_tokens, given.extra_args) == (3, {"other": 1}), "a copy"
 
 
+def test_a_strength_goes_with_the_connection() -> None:
+    half = connected(SamplingParams(), "global", 0.5)
+    assert half.extra_args == {"cc_connection": "global", "cc_strength": 0.5}
+    assert connected(half, "global").extra_args == {"cc_connection": "global"}
+    assert not connected(half, "off", 0.5).extra_args
+
+
 @pytest.mark.parametrize("connection", ["off", Route("en", 0.9, "off")])
 def test_off_is_plain(connection: Route | str) -> None:
     assert not connected(connected(SamplingParams(), "global"), connection).extra_args

@@ -77,6 +77,7 @@ class Languages(BaseModel):
 
     Args:
         held_out_of: what had not seen the pairs of the gains, ``training`` or the ``fit``.
+        strengths: the lowest and the highest that ``cc_strength`` may be.
     """
 
     object: str = "list"
@@ -84,6 +85,7 @@ class Languages(BaseModel):
     fit: Fit | None
     gain: Gain | None = None
     held_out_of: str | None = None
+    strengths: tuple[float, float]
     data: list[Language]
 
 
@@ -124,6 +126,7 @@ def languages_of(router: Router, fit: dict[str, Fit]) -> Languages:
         fit=fit.get(_ALL),
         gain=evidence.overall if evidence is not None else None,
         held_out_of=evidence.held_out_of if evidence is not None else None,
+        strengths=router.policy.strengths,
         data=data,
     )
 

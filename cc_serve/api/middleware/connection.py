@@ -139,7 +139,7 @@ def route_request(
     route = plan(request, router, path, raw_prompts, request_id)
     seconds = time.perf_counter() - start
     overridden = request.overridden
-    request.connect(route.connection)
+    request.connect(route.connection, request.strength(router.policy.strengths))
     return RoutedRequest(route, overridden, seconds, details)
 
 
@@ -171,6 +171,7 @@ def plan(
         RefusedError: the request cannot have the connection that it asks for, or is malformed.
     """
     request.check(path)
+    request.strength(router.policy.strengths)
     route = explain(request, router, raw_prompts)
     obstacle = _obstacle(request, path) if route.connection != OFF else None
     if obstacle and request.overridden:

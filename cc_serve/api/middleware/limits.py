@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,27 +15,21 @@ from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
-from cc_serve.api.middleware.rates import Allowance, Meter
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.shapes import prompt_field
-from cc_serve.api.telemetry.metrics import count_limit
+from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
 from cc_serve.api.telemetry.record import current_record
+from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, now
+from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.usage import Amounts, Ledger
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
+from cc_serve.payloads import TENANT, WEIGHT
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0
 _FAILED: Final = ErrorDetail(message="internal server error", type="InternalServerError", param=None, code=500)
-
-
-@dataclass
-class _Use:
-    """How much a key has used lately, and how many of its requests are running."""
-
-    requests: Meter = field(default_factory=Meter)
-    tokens: Meter = field(default_factory=Meter)
-    running: int = 0
 
 
 class LimitsMiddleware:
@@ -49,65 +40,86 @@ class LimitsMiddleware:
     Args:
         app: the application behind.
         drain: gives up on stalled clients where a stop has waited long enough.
+        limiter: counts what each key uses; this process's own by default.
+        ledger: keeps what each key has used; None keeps nothing.
     """
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(
+        self, app: ASGIApp, drain: Drain, limiter: Limiter | None = None, ledger: Ledger | None = None
+    ) -> None:
         self.app = app
         self._drain = drain
         self.running = 0
-        self._uses: defaultdict[str | None, _Use] = defaultdict(_Use)
+        self._limiter = limiter or MemoryLimiter()
+        self._ledger = ledger
+        self._numbers: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in READING_METHODS:
             await self.app(scope, receive, send)
             return
         caller = caller_of(scope)
-        use = self._uses[caller.name]
+        full = self._full(caller)
+        length = Headers(scope=scope).get("content-length", "")
+        large = length.isdecimal() and int(length) > caller.limits.body_bytes
         patient = PatientSend(send, caller.limits.client_seconds)
-        answer = _Answer(patient, caller, use, self._leave)
+        answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
-        try:
-            refusal = self._refusal(scope, caller, use)
-            if refusal is not None:
-                await refusal(scope, receive, answer.send)
-                return
-            if caller.rates.requests_per_minute is not None:
-                use.requests.add(1, caller.rates.requests_per_minute, _now())
+        if full is None:  # before the limiter is asked, which may take a while
             self.running += 1
-            use.running += 1
-            answer.running = True
-            await self._take_on(scope, receive, answer)
+            answer.running = self._leave
+        try:
+            place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+            answer.place = place
+            if place.refusal is not None:
+                count_limit(place.refusal.limit)
+                await _refused(place.refusal)(scope, receive, answer.send)
+            elif full is not None:
+                count_limit("concurrent_requests")
+                await full(scope, receive, answer.send)
+            elif large:
+                await _too_large(caller.limits.body_bytes)(scope, receive, answer.send)
+            else:
+                await self._take_on(scope, receive, answer)
         finally:
-            answer.over()
+            answer.close()
             self._drain.sending.discard(patient)
             patient.close()
 
     def _leave(self) -> None:
         self.running -= 1
 
-    def _refusal(self, scope: Scope, caller: Caller, use: _Use) -> Response | None:
-        rates, limits = caller.rates, caller.limits
-        for kind, allowance in _allowances(caller, use).items():
-            if allowance.wait > 0:
-                count_limit(f"{kind}_per_minute")
-                return _rate_response(caller, f"{allowance.limit} {kind} a minute", allowance.wait)
-        if rates.concurrent_requests is not None and use.running >= rates.concurrent_requests:
-            count_limit("concurrent_requests_per_key")
-            return _rate_response(caller, f"{rates.concurrent_requests} requests at the same time", 1)
-        if limits.concurrent_requests is not None and self.running >= limits.concurrent_requests:
-            count_limit("concurrent_requests")
-            return error_response(
-                f"the server is busy with {self.running} requests",
-                status=503,
-                type="ServiceUnavailableError",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
-        length = Headers(scope=scope).get("content-length", "")
-        return _too_large(limits.body_bytes) if length.isdecimal() and int(length) > limits.body_bytes else None
+    def _tenant(self, caller: Caller) -> dict[str, float]:
+        """What the engine has to know to let keys take turns: a number, since what it gets may be logged."""
+        if caller.name is None:
+            return {}
+        return {TENANT: self._numbers.setdefault(caller.name, len(self._numbers)), WEIGHT: caller.weight}
+
+    def _note(self, caller: Caller, work: Work) -> None:
+        """Write down what a request has used, of which the engine got a prompt."""
+        if self._ledger is None or not work.prompts:
+            return
+        record = current_record.get()
+        route = record.route if record else None
+        language = (record.language if record else None) or UNROUTED
+        amounts = Amounts(1, work.prompt_tokens, work.answer_tokens)
+        self._ledger.add(caller.name, language, route.connection if route else UNROUTED, amounts)
+
+    def _full(self, caller: Caller) -> Response | None:
+        """The refusal where the server has no place left, whoever asks."""
+        most = caller.limits.concurrent_requests
+        if most is None or self.running < most:
+            return None
+        return error_response(
+            f"the server is busy with {self.running} requests",
+            status=503,
+            type="ServiceUnavailableError",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
 
     async def _take_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         limits = answer.caller.limits
-        started = _now()
+        started = now()
         try:
             async with asyncio.timeout(limits.client_seconds):
                 body = await RequestBody.of(scope, receive, limits.body_bytes)
@@ -121,7 +133,8 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        token = current_work.set(Work(limits, started, answer.charge, prompt_field(scope["path"])))
+        work = Work(limits, started, answer.charge, prompt_field(scope["path"]), self._tenant(answer.caller))
+        token = current_work.set(work)
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
             async with asyncio.timeout_at(cut_off) as timeout:
@@ -148,30 +161,29 @@ class LimitsMiddleware:
                 raise
         finally:
             current_work.reset(token)
+            self._note(answer.caller, work)
 
 
 class _Answer:
     """The response on its way to the client: it tells what the rates leave, and is given up if the client stalls."""
 
-    def __init__(self, send: Send, caller: Caller, use: _Use, leave: Callable[[], None]) -> None:
+    def __init__(self, send: PatientSend, caller: Caller) -> None:
         self.caller = caller
-        self.running = False
+        self.place: Place | None = None
+        self.running: Callable[[], None] | None = None
         self.begun = False
         self.streaming = False
         self._send = send
-        self._use = use
-        self._leave = leave
 
-    def over(self) -> None:
-        """Give the place back, before the last byte goes out: once the client has it, it may ask again."""
-        if self.running:
-            self.running = False
-            self._use.running -= 1
-            self._leave()
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        self._over()
+        if self.place is not None:
+            self.place.abandon()
 
     def charge(self, tokens: int) -> None:
-        if self.caller.rates.tokens_per_minute is not None:
-            self._use.tokens.add(tokens, self.caller.rates.tokens_per_minute, _now())
+        if self.place is not None:
+            self.place.charge(tokens)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -180,39 +192,32 @@ class _Answer:
             self.streaming = headers.get("content-type", "").startswith("text/event-stream")
             if message["status"] == 503:
                 headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-            for kind, allowance in _allowances(self.caller, self._use).items():
+            for kind, allowance in self.place.allowances().items() if self.place else ():
                 headers[f"X-RateLimit-Limit-{kind}"] = str(allowance.limit)
                 headers[f"X-RateLimit-Remaining-{kind}"] = str(allowance.remaining)
                 headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last:
-            self.over()
+            # The place is free before the last byte goes out: once the client has it, it may ask again.
+            self._over()
+            if self.place is not None:
+                await self.place.leave()
         await self._send(message)
         if last:
             self.streaming = False
 
-
-def _allowances(caller: Caller, use: _Use) -> dict[str, Allowance]:
-    """What each of the caller's rates leaves for one more request: by ``requests`` and ``tokens``, where limited."""
-    rates = (
-        ("requests", use.requests, caller.rates.requests_per_minute),
-        ("tokens", use.tokens, caller.rates.tokens_per_minute),
-    )
-    return {kind: meter.allowance(1, limit, _now()) for kind, meter, limit in rates if limit is not None}
+    def _over(self) -> None:
+        if self.running is not None:
+            leave, self.running = self.running, None
+            leave()
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _rate_response(caller: Caller, limit: str, wait: float) -> Response:
-    seconds = math.ceil(wait)
-    who = "all callers together may use" if caller.name is None else "this key may use"
+def _refused(refusal: Refusal) -> Response:
     return error_response(
-        f"{who} {limit}; try again in {seconds} s",
-        status=429,
-        type="RateLimitError",
-        headers={"Retry-After": str(seconds)},
+        refusal.message,
+        status=refusal.status,
+        type="RateLimitError" if refusal.status == 429 else "ServiceUnavailableError",
+        headers={"Retry-After": str(refusal.seconds)},
     )
 
 

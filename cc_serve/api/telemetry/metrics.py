@@ -32,6 +32,11 @@ _OVERRIDES = Counter(
     "cc:overrides", "Generation requests that named their connection or language themselves.", ["connection"]
 )
 _LIMITS = Counter("cc:limits_hit", "Requests that a limit refused or cut short, by limit.", ["limit"])
+_STORE_ERRORS = Counter(
+    "cc:store_errors",
+    "Requests whose key's limits the shared store could not tell, by what became of them: `allow` or `refuse`.",
+    ["action"],
+)
 _DETECTION = Histogram("cc:detection_seconds", "Choosing a request's connection.", buckets=_DETECTION_BUCKETS)
 _END_TO_END = Histogram(
     "cc:request_seconds",
@@ -83,6 +88,11 @@ def _labelled(metric: _Metric, *labels: str) -> _Metric:
 def count_limit(limit: str) -> None:
     """Count a request that ``limit`` refused or cut short; one of a few fixed names, never a key."""
     _labelled(_LIMITS, limit).inc()
+
+
+def count_store_error(action: str) -> None:
+    """Count a request whose key's limits the shared store could not tell; ``action`` is what became of it."""
+    _labelled(_STORE_ERRORS, action).inc()
 
 
 def count_request(record: RequestRecord) -> None:

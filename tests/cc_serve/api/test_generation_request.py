@@ -94,8 +94,33 @@ def test_a_list_of_messages_that_is_null_is_named() -> None:
 
 
 def test_our_own_fields_may_be_null() -> None:
-    request = GenerationRequest({"prompt": "a", "cc_connection": None, "cc_details": None})
+    request = GenerationRequest({"prompt": "a", "cc_connection": None, "cc_details": None, "cc_strength": None})
+    assert request.strength((0, 2)) == 1
     assert not request.overridden
     assert not request.wants_details("/v1/responses")
     request.connect("off")
     assert request.fields == {"prompt": "a"}
+
+
+def test_a_strength_goes_to_the_engine_with_the_connection() -> None:
+    for wanted, sent in ((0, {"cc_strength": 0.0}), (0.5, {"cc_strength": 0.5}), (1, {}), (2.0, {"cc_strength": 2.0})):
+        request = GenerationRequest({"prompt": "a", "cc_strength": wanted})
+        request.connect("de", request.strength((0, 2)))
+        assert request.fields == {"prompt": "a", "vllm_xargs": {"cc_connection": "de", **sent}}
+    request = GenerationRequest({"prompt": "a", "cc_strength": 0.5})
+    request.connect("off", 0.5)
+    assert request.fields == {"prompt": "a"}
+
+
+@pytest.mark.parametrize("wanted", [-0.01, 2.01, 1e300, float("nan"), float("inf"), "1", True, [1], {}, 10**400])
+def test_a_strength_outside_the_bounds_is_refused(wanted: object) -> None:
+    with pytest.raises(RefusedError, match=r"cc_strength is .*; this server takes numbers from 0 to 2") as caught:
+        GenerationRequest({"cc_strength": wanted}).strength((0, 2))
+    assert caught.value.param == "cc_strength"
+
+
+def test_the_operator_bounds_strengths() -> None:
+    assert GenerationRequest({"cc_strength": 1.2}).strength((0.5, 1.2)) == 1.2
+    for wanted in (0.4, 1.3):
+        with pytest.raises(RefusedError, match=r"takes numbers from 0\.5 to 1\.2"):
+            GenerationRequest({"cc_strength": wanted}).strength((0.5, 1.2))

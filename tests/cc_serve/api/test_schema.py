@@ -20,7 +20,15 @@ from tests.support.server import MODEL, Server
 EXAMPLES = 12
 # It would scale the engine of the server under test.
 LEFT_OUT = "/scale_elastic_ep"
-OURS = {"GET /live", "GET /ready", "POST /v1/route", "GET /v1/languages", "GET /v1/layers", "POST /admin/reload"}
+OURS = {
+    "GET /live",
+    "GET /ready",
+    "POST /v1/route",
+    "GET /v1/languages",
+    "GET /v1/layers",
+    "POST /admin/reload",
+    "GET /admin/usage",
+}
 # Which requests vLLM's validators refuse, and what a text that reads as a number is taken for, no schema says.
 UNSAID = {"RejectedPositiveData", "AcceptedNegativeData"}
 VLLMS_OWN = {

@@ -159,3 +159,18 @@ def test_outside_of_a_request_the_engine_is_itself() -> None:
 
     assert asyncio.run(main()) == 1
     assert bound(engine).lengths == [[1]]
+
+
+def test_the_engine_is_told_whose_the_request_is_and_what_it_used_adds_up() -> None:
+    engine = Engine([[2], [5]])
+    work = Work(Limits(), 0, lambda _tokens: None, arguments={"cc_tenant": 7, "cc_weight": 2.0})
+
+    async def main() -> None:
+        current_work.set(work)
+        parameters = SamplingParams(output_kind=RequestOutputKind.DELTA, extra_args={"cc_tenant": 1, "other": 2})
+        async for _ in bound(engine).generate(PROMPT, parameters, "id"):
+            pass
+
+    asyncio.run(main())
+    assert engine.parameters[0].extra_args == {"cc_tenant": 7, "cc_weight": 2.0, "other": 2}
+    assert (work.prompts, work.prompt_tokens, work.answer_tokens) == (1, 3, 7)

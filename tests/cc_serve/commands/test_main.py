@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cc_serve.commands.main import main
+from tests.support.ports import free_port
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 
 
@@ -101,6 +102,17 @@ def make_plain(directory: Path) -> None:
     config = json.loads(path.read_text())
     del config["cc_connection"]
     path.write_text(json.dumps(config))
+
+
+def test_serve_refuses_a_store_that_is_not_there_in_one_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, port = tmp_path / "server.yaml", free_port()
+    file.write_text(f"limits: {{store: {{url: 'redis://:secret@127.0.0.1:{port}', on_error: refuse}}}}")
+    assert main(["serve", str(checkpoint), "--cc-config", str(file)]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cc-serve: {file}: limits.store.url: 127.0.0.1:{port} cannot be reached (")
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ def test_a_key_overrides_what_it_names_and_no_more(load: Load) -> None:
     assert configuration.routing_of("bob") == configuration.routing_of(None) == configuration.routing
 
 
+def test_a_keys_budget_overrides_what_it_names(load: Load) -> None:
+    configuration = load(f"""
+        limits: {{per_key: {{budget: {{tokens_per_day: 5, requests_per_day: 6}}}}}}
+        usage: {{file: usage.sqlite}}
+        keys: {{alice: {{sha256: {A}, limits: {{budget: {{tokens_per_day: 7}}}}}}, bob: {{sha256: {B}}}}}
+    """)
+    budgets = [configuration.limits_of(name).budget for name in ("alice", "bob")]
+    assert [(budget.tokens_per_day, budget.requests_per_day) for budget in budgets] == [(7, 6), (5, 6)]
+
+
 def test_it_never_changes(load: Load) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load("").limits.body_bytes = 3  # type: ignore[misc]
@@ -63,7 +73,7 @@ def test_it_never_changes(load: Load) -> None:
     [
         ("limits: {body_byte: 3}", "limits.body_byte: unknown field; did you mean body_bytes?"),
         ("limit: {}", "limit: unknown field; did you mean limits?"),
-        ("zzz: 1", "zzz: unknown field; there are: routing, keys, open_paths, limits"),
+        ("zzz: 1", "zzz: unknown field; there are: routing, keys, open_paths, limits, usage"),
         (
             "limits: {per_key: {tokens_per_minut: 1}}",
             "limits.per_key.tokens_per_minut: unknown field; did you mean tokens_per_minute?",
@@ -71,8 +81,22 @@ def test_it_never_changes(load: Load) -> None:
         (f"keys: {{alice: {{sha256: {A}, adnim: 1}}}}", "keys.alice.adnim: unknown field; did you mean admin?"),
         (f"keys: {{a: {{sha256: {A}, routing: {{treshold: 1}}}}}}", "keys.a.routing.treshold: unknown field"),
         ("limits: {choices: 0}", "limits.choices: should be greater than 0"),
+        (
+            "limits: {per_key: {budget: {tokens_per_day: -1}}}",
+            "limits.per_key.budget.tokens_per_day: should be greater",
+        ),
+        ("limits: {per_key: {budget: {token_per_day: 1}}}", "unknown field; did you mean tokens_per_day?"),
+        ("limits: {per_key: {budget: {tokens_per_day: 1}}}", "limits.per_key.budget: needs `usage.file` or"),
+        (f"keys: {{a: {{sha256: {A}, limits: {{budget: {{tokens_per_day: 1}}}}}}}}", "keys.a.limits.budget: needs"),
+        ("{limits: {store: redis://localhost}, usage: {file: u}}", "usage.file: `limits.store` keeps"),
+        ("usage: {keep_days: 0}", "usage.keep_days: should be greater than 0"),
         ("limits: {deadline_seconds: .inf}", "limits.deadline_seconds: should be a finite number"),
         ("routing: {threshold: 2}", "routing.threshold: should be less than or equal to 1"),
+        ("routing: {strengths: [0, 3]}", "routing.strengths.1: should be less than or equal to 2"),
+        ("routing: {strengths: [-1, 1]}", "routing.strengths.0: should be greater than or equal to 0"),
+        ("routing: {strengths: [0, 0.5]}", "routing.strengths: should be a lowest and a highest strength, with 1"),
+        (f"keys: {{a: {{sha256: {A}, routing: {{strengths: [1.5, 2]}}}}}}", "keys.a.routing.strengths: should be"),
+        (f"keys: {{a: {{sha256: {A}, weight: 0}}}}", "keys.a.weight: should be greater than or equal to 0.01"),
         ("open_paths: [metrics]", "open_paths.0: String should match pattern"),
         ("keys: {alice: {sha256: secret}}", "keys.alice.sha256: String should match pattern"),
         ("keys: {a b: {}}", "keys.a b.[key]: String should match pattern"),

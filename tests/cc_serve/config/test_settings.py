@@ -117,3 +117,15 @@ def test_given_keys_survive_a_reload(file: Path) -> None:
     live.give({"two": hash_key("2")})
     live.reload()
     assert [caller.name for key in "12" if (caller := live.current.caller(key))] == ["one", "two"]
+
+
+def test_the_store_is_chosen_at_the_start(tmp_path: Path) -> None:
+    file = write(tmp_path / "server.yaml", "limits: {choices: 3, store: redis://localhost}")
+    live = LiveSettings(file, router, {})
+    write(file, "limits: {choices: 4, store: {url: redis://localhost}}")
+    live.reload()
+    assert live.current.anonymous.limits.choices == 4
+    for other in ("limits: {store: redis://elsewhere}", "", "limits: {store: {url: redis://localhost, prefix: a}}"):
+        write(file, other)
+        with pytest.raises(ConfigurationError, match=r"limits\.store: is another one now"):
+            live.reload()

@@ -54,13 +54,16 @@ class Job:
     prompt: tuple[int, ...]
     connection: str | None
     max_tokens: int = 12
+    strength: float = 1.0
 
     def parameters(self, **options: Any) -> SamplingParams:
         """Greedy ones, unless ``options`` say otherwise."""
         from vllm import SamplingParams
 
         greedy = {"temperature": 0, "max_tokens": self.max_tokens, "ignore_eos": True, "detokenize": False}
-        arguments = {"cc_connection": self.connection} if self.connection else None
+        arguments: dict[str, Any] | None = {"cc_connection": self.connection} if self.connection else None
+        if arguments is not None and self.strength != 1:
+            arguments["cc_strength"] = self.strength
         return SamplingParams(**greedy | options, extra_args=arguments)
 
 
@@ -100,7 +103,7 @@ class Engine:
         """What two passes on transformers answer."""
         expected = EXPECTED[self.checkpoint]
         if job not in expected:
-            expected[job] = self.reference.generate(job.prompt, job.connection, job.max_tokens)
+            expected[job] = self.reference.generate(job.prompt, job.connection, job.max_tokens, strength=job.strength)
         return expected[job]
 
     def check(self, job: Job, output: RequestOutput) -> float:
@@ -113,6 +116,7 @@ class Engine:
         )
         report = (output.kv_transfer_params or {}).get("cc_connection")
         assert (report and (report["name"], report["layer"])) == (job.connection and (job.connection, expected.layer))
+        assert not report or report.get("strength", 1.0) == job.strength
         TALLY.count(len(expected.tokens))
         TALLY.worst = max(TALLY.worst, worst)
         return worst

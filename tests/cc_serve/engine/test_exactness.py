@@ -51,6 +51,31 @@ def test_connection_changes_the_answer(engine: Engine) -> None:
     assert len(answers) == len(CONNECTIONS)
 
 
+def test_strengths_in_one_batch(engine: Engine) -> None:
+    """Beside each other and beside plain requests, over chunks and preemptions."""
+    strengths = (0.0, 0.3, 1.0, 1.37, 2.0)
+    for length, max_tokens in ((20, 12), (CHUNK + 1, 60)):
+        text = prompt(450, length)
+        jobs = [Job(text, name, max_tokens, strength) for strength in strengths for name in CONNECTIONS[1:]]
+        plain = Job(text, None, max_tokens)
+        assert engine.compare([plain, *jobs, *jobs[::-1]]) < 1e-3
+        answers = [engine.expect(job).tokens for job in jobs]
+        assert answers[0] == answers[1] == engine.expect(plain).tokens, "0 is no connection"
+        assert len(set(map(tuple, answers[2:]))) > len(strengths)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), "1", True, None])
+def test_a_strength_that_is_none_is_refused(engine: Engine, strength: object) -> None:
+    from vllm.exceptions import VLLMValidationError
+
+    job = Job(prompt(460, 9), "sw")
+    parameters = job.parameters()
+    parameters.extra_args["cc_strength"] = strength
+    with pytest.raises(VLLMValidationError, match=r"cc_strength .* is no number from 0 to 2"):
+        engine.llm.generate([{"prompt_token_ids": list(job.prompt)}], parameters, use_tqdm=False)
+    assert engine.compare([job]) < 1e-3
+
+
 def test_seeded_sampling_draws_nothing_for_discarded_tokens(engine: Engine) -> None:
     """Chunked or not, captured or not, the first draw of a seed belongs to the first token."""
     short, long = Job(prompt(500, 10), "sw"), Job(prompt(501, 3 * CHUNK), "sw")

@@ -192,6 +192,7 @@ def test_each_side_goes_on_from_its_own_answers(playground: Playground) -> None:
     page.get_by_role("button", name="Options").click()
     page.get_by_label("System prompt").fill("Kurz!")
     page.get_by_label("Temperature").fill("0.15")
+    page.get_by_label("Strength of the connection").fill("0.5")
     first = playground.ask(GERMAN, tokens=6)
     said = {side: first.locator(f".answer.{side} .text").text_content() for side in ("connected", "plain")}
     sent: list[dict[str, object]] = []
@@ -211,6 +212,7 @@ def test_each_side_goes_on_from_its_own_answers(playground: Playground) -> None:
             {"role": "user", "content": "Und wann?"},
         ]
         assert (body["temperature"], body["max_tokens"], body["cc_details"]) == (0.15, 6, True)
+        assert body.get("cc_strength") == (0.5 if side == "connected" else None)
     assert len(bodies) == 2
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".turn")).to_have_count(0)

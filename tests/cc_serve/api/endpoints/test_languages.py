@@ -56,7 +56,9 @@ def test_languages_with_their_connections_and_fit(tmp_path: Path) -> None:
 
 def test_connections_are_the_policys(tmp_path: Path) -> None:
     policy = RoutingPolicy(connections={"de": "global", "fr": "off"})
-    data = languages_of(router.with_policy(policy), load_fit(tmp_path)).data
+    answer = languages_of(router.with_policy(policy), load_fit(tmp_path))
+    assert answer.strengths == (0, 2)
+    data = answer.data
     assert {item.language: item.connection for item in data} == {"de": "global", "en": "off", "fr": "off"}
 
 

@@ -160,6 +160,8 @@ def test_other_paths_pass_untouched(path: str) -> None:
         ({"cc_connection": 5}, "cc_connection", "unknown cc_connection 5; this checkpoint has: auto"),
         ({"cc_connection": "\ud800"}, "cc_connection", "half of a surrogate pair"),
         ({"vllm_xargs": {"cc_connection": "de"}}, "vllm_xargs", "'cc_connection' belongs at the top level"),
+        ({"vllm_xargs": {"cc_strength": 1}}, "vllm_xargs", "'cc_strength' belongs at the top level"),
+        ({"cc_strength": 3}, "cc_strength", "cc_strength is 3; this server takes numbers from 0 to 2"),
         ({"cc_connection": "de", "use_beam_search": True}, "cc_connection", "beam search"),
         ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs", "'kv_transfer_params' cannot be set"),
         ({"structured_outputs": []}, "structured_outputs", "'structured_outputs' must be an object"),

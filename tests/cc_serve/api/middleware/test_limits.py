@@ -20,6 +20,7 @@ from starlette.types import Message
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.work import current_work
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
@@ -76,11 +77,12 @@ def serve(tmp_path: Path) -> Callable[[str, Talk], None]:
         async def main() -> None:
             endpoint = Endpoint()
             routes = [Route("/{path:path}", endpoint.answer, methods=["GET", "POST"])]
-            limited = LimitsMiddleware(Starlette(routes=routes), Drain())
+            limiter = MemoryLimiter()
+            limited = LimitsMiddleware(Starlette(routes=routes), Drain(), limiter)
             async with client_of(KeyMiddleware(limited, settings)) as client:
                 await talk(client, endpoint)
             assert limited.running == 0
-            assert all(use.running == 0 for use in limited._uses.values())
+            assert limiter.running == 0
 
         asyncio.run(main())
 

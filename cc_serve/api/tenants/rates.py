@@ -23,6 +23,13 @@ class Allowance:
     reset: float
     wait: float
 
+    @classmethod
+    def of(cls, used: float, amount: int, limit: int) -> Allowance:
+        """What is left for somebody who wants ``amount``, after ``used``."""
+        per_second = limit / _MINUTE
+        excess = max(0.0, used + amount - limit)
+        return cls(limit, max(0, int(limit - used)), used / per_second, excess / per_second)
+
 
 class Meter:
     """A token bucket, kept as the amount used, which drains by a minute's worth a minute.
@@ -31,9 +38,9 @@ class Meter:
     larger than the limit is not forgotten: it has to drain before more is allowed.
     """
 
-    def __init__(self) -> None:
-        self._used = 0.0
-        self._at = 0.0
+    def __init__(self, used: float = 0.0, at: float = 0.0) -> None:
+        self._used = used
+        self._at = at
 
     def add(self, amount: float, limit: int, now: float) -> None:
         """Count use at ``now``, seconds of a clock that never goes back."""
@@ -41,10 +48,7 @@ class Meter:
 
     def allowance(self, amount: int, limit: int, now: float) -> Allowance:
         """What is left at ``now`` for somebody who wants ``amount``."""
-        used = self._level(limit, now)
-        per_second = limit / _MINUTE
-        excess = max(0.0, used + amount - limit)
-        return Allowance(limit, max(0, int(limit - used)), used / per_second, excess / per_second)
+        return Allowance.of(self._level(limit, now), amount, limit)
 
     def _level(self, limit: int, now: float) -> float:
         return max(0.0, self._used - (now - self._at) * limit / _MINUTE)

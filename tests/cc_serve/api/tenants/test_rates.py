@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_serve.api.middleware.rates import Meter
+from cc_serve.api.tenants.rates import Meter
 
 LIMIT = 60  # one a second
 

@@ -1,0 +1,125 @@
+"""What a limiter is: it admits requests of a key while the key's limits allow, and counts what they use."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from cc_serve.api.tenants.periods import BUDGETS, end_of, utc_now
+from cc_serve.api.tenants.rates import Allowance, Meter
+from cc_serve.config.configuration import KeyLimits
+
+#: Names of the limits, as metrics and the store's scripts have them.
+REQUESTS: Final = "requests_per_minute"
+TOKENS: Final = "tokens_per_minute"
+RUNNING: Final = "concurrent_requests_per_key"
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass
+class Use:
+    """How much a key has used lately, and how many of its requests are running."""
+
+    requests: Meter = field(default_factory=Meter)
+    tokens: Meter = field(default_factory=Meter)
+    running: int = 0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not admitted.
+
+    Args:
+        limit: the limit's name.
+        message: what its sender is told.
+        seconds: when to try again.
+        status: of the response.
+    """
+
+    limit: str
+    message: str
+    seconds: int
+    status: int = 429
+
+
+class Place(ABC):
+    """What one request holds of its key's limits, and what it charges to them.
+
+    Args:
+        rates: the key's.
+        use: what the key has used.
+        refusal: why the request is not admitted; None where it is.
+    """
+
+    def __init__(self, rates: KeyLimits, use: Use, refusal: Refusal | None = None) -> None:
+        self.rates = rates
+        self.use = use
+        self.refusal = refusal
+
+    def allowances(self) -> dict[str, Allowance]:
+        """What each of the key's rates leaves for one more request: ``requests`` and ``tokens``, where limited."""
+        return allowances(self.rates, self.use)
+
+    @abstractmethod
+    def charge(self, tokens: int) -> None:
+        """Count tokens as they are used."""
+
+    @abstractmethod
+    async def leave(self) -> None:
+        """The request is over; whoever asks next finds its place free. A second time, it does nothing."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """`leave`, where nobody can wait for it."""
+
+
+class Limiter(Protocol):
+    """Admits requests."""
+
+    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+        """Ask for a place.
+
+        Args:
+            name: the key's; None is everybody without a key.
+            rates: what the key may use.
+            take: whether to count the request where the limits allow it. If not, it is refused for another reason.
+        """
+        ...
+
+
+def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
+    """What ``rates`` leave of a minute's requests and tokens, where they limit them."""
+    limited = (
+        ("requests", use.requests, rates.requests_per_minute),
+        ("tokens", use.tokens, rates.tokens_per_minute),
+    )
+    return {kind: meter.allowance(1, limit, now()) for kind, meter, limit in limited if limit is not None}
+
+
+def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal:
+    """What is told to the key called ``name`` that has come to ``limit``."""
+    who = "all callers together" if name is None else "this key"
+    for budget, kind, period in BUDGETS:
+        if limit == budget:
+            moment = utc_now()
+            end = end_of(period, moment)
+            message = (
+                f"{who} may use {getattr(rates.budget, budget)} {kind} a {period}; the next one begins at {end:{_TIME}}"
+            )
+            return Refusal(limit, message, math.ceil((end - moment).total_seconds()))
+    if limit == RUNNING:
+        what, wait = f"{rates.concurrent_requests} requests at the same time", 1.0
+    else:
+        kind = "requests" if limit == REQUESTS else "tokens"
+        allowance = allowances(rates, use)[kind]
+        what, wait = f"{allowance.limit} {kind} a minute", allowance.wait
+    seconds = max(1, math.ceil(wait))
+    return Refusal(limit, f"{who} may use {what}; try again in {seconds} s", seconds)
+
+
+def now() -> float:
+    """Seconds of the event loop's clock, which never goes back."""
+    return asyncio.get_running_loop().time()

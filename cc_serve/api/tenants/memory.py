@@ -1,0 +1,104 @@
+"""Limits that this process keeps by itself."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from cc_serve.api.tenants.limiter import REQUESTS, RUNNING, TOKENS, Place, Refusal, Use, allowances, now, refusal
+from cc_serve.api.tenants.periods import BUDGETS, periods, utc_now
+from cc_serve.config.configuration import Budget, KeyLimits
+
+
+class MemoryLimiter:
+    """Counts in this process; a restart forgets rates.
+
+    Args:
+        spent: what keys have used of their budgets before, as ``requests`` and ``tokens`` by period and name.
+    """
+
+    def __init__(self, spent: Mapping[tuple[str, str | None], Mapping[str, int]] | None = None) -> None:
+        self._uses: defaultdict[str | None, Use] = defaultdict(Use)
+        # By period and name; a new period leaves the old one's few numbers behind.
+        self._spent: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
+        for place, amounts in (spent or {}).items():
+            self._spent[place].update(amounts)
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a place."""
+        return sum(use.running for use in self._uses.values())
+
+    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+        """See `Limiter`; it never waits."""
+        use = self._uses[name]
+        limit = _exceeded(rates, use) or self._overspent(name, rates.budget)
+        if limit is None and _is_full(rates, use):
+            limit = RUNNING
+        if limit is not None:
+            return _MemoryPlace(self, name, rates, use, refusal(limit, name, rates, use))
+        if take:
+            use.running += 1
+            if rates.requests_per_minute is not None:
+                use.requests.add(1, rates.requests_per_minute, now())
+            self.spend(name, "requests", 1)
+        return _MemoryPlace(self, name, rates, use, held=take)
+
+    def spend(self, name: str | None, kind: str, amount: int) -> None:
+        """Count ``requests`` or ``tokens`` against the budgets of the day and the month."""
+        for period in periods(utc_now()).values():
+            self._spent[period, name][kind] += amount
+
+    def _overspent(self, name: str | None, budget: Budget) -> str | None:
+        """The first bound of ``budget`` that leaves nothing."""
+        if budget == Budget():
+            return None
+        current = periods(utc_now())
+        for limit, kind, period in BUDGETS:
+            bound = getattr(budget, limit)
+            if bound is not None and self._spent[current[period], name][kind] >= bound:
+                return limit
+        return None
+
+
+class _MemoryPlace(Place):
+    def __init__(
+        self,
+        limiter: MemoryLimiter,
+        name: str | None,
+        rates: KeyLimits,
+        use: Use,
+        refusal: Refusal | None = None,
+        *,
+        held: bool = False,
+    ) -> None:
+        super().__init__(rates, use, refusal)
+        self._limiter = limiter
+        self._name = name
+        self._held = held
+
+    def charge(self, tokens: int) -> None:
+        self._limiter.spend(self._name, "tokens", tokens)
+        if self.rates.tokens_per_minute is not None:
+            self.use.tokens.add(tokens, self.rates.tokens_per_minute, now())
+
+    async def leave(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        if self._held:
+            self._held = False
+            self.use.running -= 1
+
+
+def _exceeded(rates: KeyLimits, use: Use) -> str | None:
+    """The first rate that leaves nothing for one more request."""
+    left = allowances(rates, use)
+    for limit, kind in ((REQUESTS, "requests"), (TOKENS, "tokens")):
+        if kind in left and left[kind].wait > 0:
+            return limit
+    return None
+
+
+def _is_full(rates: KeyLimits, use: Use) -> bool:
+    return rates.concurrent_requests is not None and use.running >= rates.concurrent_requests

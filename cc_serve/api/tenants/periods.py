@@ -1,0 +1,40 @@
+"""Days and months of budgets, in UTC, so that all servers agree on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cc_serve.config.configuration import Budget
+
+#: The budget's fields, in the order of the store's script: what they bound, and for which period.
+BUDGETS: Final = (
+    ("requests_per_day", "requests", "day"),
+    ("tokens_per_day", "tokens", "day"),
+    ("requests_per_month", "requests", "month"),
+    ("tokens_per_month", "tokens", "month"),
+)
+
+
+def utc_now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+def periods(moment: datetime) -> dict[str, str]:
+    """The names of the day and the month: ``2026-11-29`` and ``2026-11``."""
+    return {"day": f"{moment:%Y-%m-%d}", "month": f"{moment:%Y-%m}"}
+
+
+def end_of(period: str, moment: datetime) -> datetime:
+    """When the ``day`` or ``month`` is over."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return midnight + timedelta(days=1)
+    return (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def budget_arguments(budget: Budget) -> tuple[int | str, ...]:
+    """The budget for the store's script: each bound, or an empty string."""
+    bounds = [getattr(budget, name) for name, _, _ in BUDGETS]
+    return tuple("" if bound is None else bound for bound in bounds)

@@ -1,0 +1,231 @@
+"""Limits that several servers keep together, in a store."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import Coroutine
+from contextlib import suppress
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from cc_serve.api.telemetry.metrics import count_store_error
+from cc_serve.api.tenants.limiter import Place, Refusal, Use, now, refusal
+from cc_serve.api.tenants.names import keys_of, tag_of
+from cc_serve.api.tenants.periods import budget_arguments, utc_now
+from cc_serve.api.tenants.rates import Meter
+from cc_serve.api.tenants.scripts import ADMIT, FORGET, RENEW, SETTLE
+from cc_serve.api.tenants.store import Argument, LostError, Store, StoreError
+from cc_serve.config.configuration import Budget, KeyLimits
+
+# Tokens are charged together at least this often while an answer is made.
+_CHARGE_SECONDS: Final = 0.05
+_RENEWALS: Final = 3  # in the time of a lease
+_REMEMBERED: Final = 4096
+
+
+class _Lost(NamedTuple):
+    tag: str
+    rates: KeyLimits
+    number: int
+    lease: str
+
+
+class SharedLimiter:
+    """Counts in the store, so that a key's limits hold over all servers that use it.
+
+    Args:
+        store: where that is.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._section = store.section
+        self._refuses = store.section.on_error == "refuse"
+        store.when_back.append(self._return)
+        self._server = secrets.token_hex(8)
+        self._numbers = count(1)
+        self._asking: dict[int, None] = {}  # in order; so the first is the first without an answer
+        # What the store has to forget when it is back. Leases also end by themselves, so it need not be all of them.
+        self._lost: list[_Lost] = []
+        # Of each lease, the key's tag. Those of requests that were let in without the store become known to it later.
+        self._held: dict[str, str] = {}
+        self._uncharged: defaultdict[str, int] = defaultdict(int)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._beat: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> int:
+        """How many of this server's requests hold a lease."""
+        return len(self._held)
+
+    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+        """See `Limiter`. Without the store, requests are let in or refused as the configuration says."""
+        tag = tag_of(name)
+        if rates == KeyLimits():
+            return SharedPlace(self, tag, rates, Use())
+        lease = secrets.token_hex(8) if take and rates.concurrent_requests is not None else ""
+        uncharged = self._uncharged.pop(tag, 0)
+        number = next(self._numbers)
+        self._asking[number] = None
+        lost: _Lost | None = None
+        asked = (uncharged, lease, self._section.lease_seconds, number if take else 0, next(iter(self._asking)))
+        try:
+            limit, requests, tokens = await self._store.run(
+                ADMIT,
+                self._keys(tag),
+                (*_limits(rates), _argument(rates.concurrent_requests), *asked, *budget_arguments(rates.budget)),
+            )
+        except StoreError as error:
+            count_store_error(self._section.on_error)
+            if self._refuses:
+                if isinstance(error, LostError) and take:
+                    lost = _Lost(tag, rates, number, lease)
+                    self._lost.append(lost)
+                return SharedPlace(self, tag, rates, Use(), _unreachable())
+            self._hold(lease, tag)
+            return SharedPlace(self, tag, rates, Use(), lease=lease)
+        except asyncio.CancelledError:  # the client has gone, and the store may let the request in all the same
+            self.settle(tag, rates, lease)
+            raise
+        finally:
+            if lost is None:
+                del self._asking[number]
+        use = Use(Meter(float(requests), now()), Meter(float(tokens), now()))
+        if limit:
+            return SharedPlace(self, tag, rates, use, refusal(limit, name, rates, use))
+        self._hold(lease, tag)
+        return SharedPlace(self, tag, rates, use, lease=lease)
+
+    def charge(self, tag: str, rates: KeyLimits, tokens: int) -> None:
+        """Count tokens; they go to the store soon, or with the key's next request."""
+        if tokens == 0 or (rates.tokens_per_minute is None and rates.budget == Budget()):
+            return
+        if not self._uncharged[tag]:
+            asyncio.get_running_loop().call_later(_CHARGE_SECONDS, self.settle, tag, rates)
+        self._uncharged[tag] += tokens
+
+    def settle(self, tag: str, rates: KeyLimits, lease: str = "") -> asyncio.Task[None] | None:
+        """Charge what is uncharged, and end a lease; None where there is nothing to do."""
+        self._held.pop(lease, None)
+        uncharged = self._uncharged.pop(tag, 0)
+        if not uncharged and not lease:
+            return None
+        return self._spawn(self._settle(tag, rates, uncharged, lease))
+
+    async def close(self) -> None:
+        """End what this server holds."""
+        if self._beat is not None:
+            self._beat.cancel()
+        await asyncio.gather(*self._tasks)
+
+    def _keys(self, tag: str) -> tuple[str, ...]:
+        return keys_of(self._section.prefix, tag, self._server, utc_now())
+
+    def _hold(self, lease: str, tag: str) -> None:
+        if not lease:
+            return
+        self._held[lease] = tag
+        if self._beat is None or self._beat.done():
+            self._beat = asyncio.create_task(self._beat_while_held())
+
+    async def _beat_while_held(self) -> None:
+        while self._held:
+            await asyncio.sleep(self._section.lease_seconds / _RENEWALS)
+            self._renew()
+
+    def _return(self) -> None:
+        """Bring the store up to date: what it let in and nobody learnt of is taken back, what still runs runs."""
+        lost, self._lost = self._lost, []
+        for each in lost:
+            self._spawn(self._forget(each))
+        self._renew()
+
+    async def _forget(self, lost: _Lost) -> None:
+        await self._try(FORGET, self._keys(lost.tag), (*_limits(lost.rates), lost.number, lost.lease))
+        # Only now does it count as answered: the next admission makes the store drop the numbers of those that are.
+        self._asking.pop(lost.number, None)
+
+    def _renew(self) -> None:
+        by_tag: defaultdict[str, list[str]] = defaultdict(list)
+        for lease, tag in self._held.items():
+            by_tag[tag].append(lease)
+        for tag, leases in by_tag.items():
+            self._spawn(self._try(RENEW, self._keys(tag)[1:2], (self._section.lease_seconds, *leases)))
+
+    async def _settle(self, tag: str, rates: KeyLimits, uncharged: int, lease: str) -> None:
+        try:
+            await self._store.run(SETTLE, self._keys(tag), (*_limits(rates), uncharged, lease))
+        except StoreError:
+            if lease and len(self._lost) < _REMEMBERED:
+                self._lost.append(_Lost(tag, rates, 0, lease))
+
+    async def _try(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
+        with suppress(StoreError):  # the store has said so itself, and leases end by themselves
+            await self._store.run(script, keys, arguments)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class SharedPlace(Place):
+    """A place of which the store knows, by its lease where the key's concurrency is limited.
+
+    Args:
+        limiter: what admitted it.
+        tag: the key's, in the store.
+        rates: the key's.
+        use: what the key has used: the store's figures of this moment, and what this request adds to them.
+        refusal: why it is not admitted.
+        lease: its id.
+    """
+
+    def __init__(
+        self,
+        limiter: SharedLimiter,
+        tag: str,
+        rates: KeyLimits,
+        use: Use,
+        refusal: Refusal | None = None,
+        *,
+        lease: str = "",
+    ) -> None:
+        super().__init__(rates, use, refusal)
+        self._limiter = limiter
+        self._tag = tag
+        self._lease = lease
+        self._left = refusal is not None
+
+    def charge(self, tokens: int) -> None:
+        if self.rates.tokens_per_minute is not None:
+            self.use.tokens.add(tokens, self.rates.tokens_per_minute, now())
+        self._limiter.charge(self._tag, self.rates, tokens)
+
+    async def leave(self) -> None:
+        if (settling := self._settle()) is not None:
+            await asyncio.shield(settling)
+
+    def abandon(self) -> None:
+        self._settle()
+
+    def _settle(self) -> asyncio.Task[None] | None:
+        if self._left:
+            return None
+        self._left = True
+        return self._limiter.settle(self._tag, self.rates, self._lease)
+
+
+def _limits(rates: KeyLimits) -> tuple[Argument, ...]:
+    return int(rates.budget != Budget()), _argument(rates.requests_per_minute), _argument(rates.tokens_per_minute)
+
+
+def _argument(limit: int | None) -> Argument:
+    return "" if limit is None else limit
+
+
+def _unreachable() -> Refusal:
+    return Refusal("store", "the limits of keys cannot be looked up at the moment; try again", 5, status=503)

@@ -1,0 +1,59 @@
+"""What a running server has for its tenants, made as the configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cc_serve.api.tenants.limiter import Limiter
+from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.shared import SharedLimiter
+from cc_serve.api.tenants.store import Store
+from cc_serve.api.tenants.usage import Ledger
+from cc_serve.api.tenants.usage_file import UsageFile
+from cc_serve.api.tenants.usage_store import UsageInStore
+from cc_serve.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """Limits and usage of keys.
+
+    Args:
+        limiter: admits requests.
+        ledger: keeps what was used; None where nobody wants to know.
+    """
+
+    limiter: Limiter
+    ledger: Ledger | None = None
+
+
+@asynccontextmanager
+async def open_tenancy(settings: Settings) -> AsyncIterator[Tenancy]:
+    """Tenancy in the store where there is one, else in this process, with a file where one is named.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    section, usage = settings.anonymous.limits.store, settings.usage
+    if section is not None:
+        store = Store(section)
+        limiter = SharedLimiter(store)
+        ledger = Ledger(UsageInStore(store, usage.keep_days))
+        try:
+            yield Tenancy(limiter, ledger)
+        finally:
+            await limiter.close()
+            await ledger.close()
+            await store.close()
+    elif usage.file is not None:
+        file = UsageFile(usage.file, usage.keep_days)
+        ledger = Ledger(file)
+        try:
+            yield Tenancy(MemoryLimiter(file.spent()), ledger)
+        finally:
+            await ledger.close()
+            file.close()
+    else:
+        yield Tenancy(MemoryLimiter())

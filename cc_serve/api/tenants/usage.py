@@ -1,0 +1,137 @@
+"""What keys have used: requests and tokens by key, day, language and connection, kept for reports and bills."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final, NamedTuple, Protocol
+
+from cc_serve.api.tenants.periods import periods, utc_now
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_SECONDS: Final = 1.0
+
+
+class UsageError(Exception):
+    """What was used cannot be written or read at the moment; the message says why."""
+
+
+class Heading(NamedTuple):
+    """What usage is added up by; ``key`` is None for requests without a key."""
+
+    key: str | None
+    day: str
+    language: str
+    connection: str
+
+
+@dataclass
+class Amounts:
+    """What was used.
+
+    Args:
+        requests: those of which the engine got a prompt.
+        prompt_tokens: of their prompts.
+        answer_tokens: of their answers.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+    def add(self, other: Amounts) -> None:
+        self.requests += other.requests
+        self.prompt_tokens += other.prompt_tokens
+        self.answer_tokens += other.answer_tokens
+
+
+Usage = dict[Heading, Amounts]
+
+
+class Archive(Protocol):
+    """Where usage outlives the server."""
+
+    async def add(self, batch: str, usage: Usage) -> None:
+        """Add ``usage``, once for each name of a batch; raises `UsageError`."""
+
+    async def read(self, days: Sequence[str]) -> Usage:
+        """What was used on ``days``; raises `UsageError`."""
+        ...
+
+
+class Ledger:
+    """Collects usage, and hands it to an archive in the background.
+
+    What cannot be handed over stays here until it can.
+
+    Args:
+        archive: where it goes.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._collected: defaultdict[Heading, Amounts] = defaultdict(Amounts)
+        self._pending: tuple[str, Usage] | None = None
+        self._flushing = asyncio.Lock()
+        self._clock: asyncio.Task[None] | None = None
+        self._failed = False
+
+    def add(self, key: str | None, language: str, connection: str, amounts: Amounts) -> None:
+        """Count a request that is over."""
+        self._collected[Heading(key, periods(utc_now())["day"], language, connection)].add(amounts)
+        if self._clock is None or self._clock.done():
+            self._clock = asyncio.create_task(self._flush_until_empty())
+
+    async def flush(self) -> None:
+        """Hand over what was collected; raises `UsageError`."""
+        async with self._flushing:
+            while self._pending or self._collected:
+                if self._pending is None:
+                    # Under the same name where it has to be tried again: the archive may have added it already.
+                    self._pending = secrets.token_hex(8), dict(self._collected)
+                    self._collected.clear()
+                await self._archive.add(*self._pending)
+                self._pending = None
+
+    async def report(self, first: date, last: date) -> Usage:
+        """What was used from the day ``first`` to the day ``last``; raises `UsageError`."""
+        await self.flush()
+        days = [f"{first + timedelta(days=number)}" for number in range((last - first).days + 1)]
+        return await self._archive.read(days)
+
+    async def close(self) -> None:
+        """Hand over the rest."""
+        if self._clock is not None:
+            self._clock.cancel()
+        try:
+            await self.flush()
+        except UsageError as error:
+            logger.error("usage of the last moments is lost (%s)", error)
+
+    async def _flush_until_empty(self) -> None:
+        while self._collected or self._pending:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            try:
+                await self.flush()
+            except UsageError as error:
+                if not self._failed:
+                    logger.error("usage cannot be written (%s); it is kept in memory until it can", error)
+                self._failed = True
+            else:
+                if self._failed:
+                    logger.warning("usage can be written again")
+                self._failed = False
+
+
+def totals(usage: Usage) -> dict[str | None, Amounts]:
+    """The sums by key."""
+    sums: defaultdict[str | None, Amounts] = defaultdict(Amounts)
+    for heading, amounts in usage.items():
+        sums[heading.key].add(amounts)
+    return dict(sums)

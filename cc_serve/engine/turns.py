@@ -1,0 +1,117 @@
+"""The queue of waiting requests: those of different tenants take turns, each tenant's own come in order.
+
+Start-time fair queueing: a clock counts turns, and each tenant has the time of its next one. Whoever has waited longest
+by that clock is next, and a turn moves its own time on by one over its weight. A tenant that comes back after a pause
+gets no more than its share for having asked for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from vllm.v1.core.sched.request_queue import RequestQueue
+from vllm.v1.request import Request
+
+from cc_serve.payloads import TENANT, WEIGHT
+
+
+@dataclass
+class _Line:
+    """One tenant's waiting requests, and the time of its next turn."""
+
+    turn: float
+    requests: deque[Request] = field(default_factory=deque)
+
+
+class TurnQueue(RequestQueue):
+    """vLLM's queue, with turns. Requests without a tenant are one tenant's: alone, they are first come first served.
+
+    What vLLM puts back, after a preemption for example, goes before everybody's.
+    """
+
+    def __init__(self) -> None:
+        self._front: deque[Request] = deque()
+        self._lines: dict[object, _Line] = {}
+        self._now = 0.0
+
+    def add_request(self, request: Request) -> None:
+        """Put it at the end of its tenant's line."""
+        line = self._lines.setdefault(_tenant(request), _Line(self._now))
+        if not line.requests:
+            line.turn = max(line.turn, self._now)
+        line.requests.append(request)
+
+    def pop_request(self) -> Request:
+        """Take the next one, which is a turn of its tenant."""
+        if self._front:
+            return self._front.popleft()
+        line = self._next_line()
+        request = line.requests.popleft()
+        self._now = line.turn
+        line.turn += 1 / _weight(request)
+        self._forget_idle()
+        return request
+
+    def peek_request(self) -> Request:
+        """The one that `pop_request` would take."""
+        return self._front[0] if self._front else self._next_line().requests[0]
+
+    def prepend_request(self, request: Request) -> None:
+        """Put it before all others."""
+        self._front.appendleft(request)
+
+    def prepend_requests(self, requests: Iterable[Request]) -> None:
+        """Put them before all others, the last of them first, as vLLM's own queue does."""
+        self._front.extendleft(requests)
+
+    def remove_request(self, request: Request) -> None:
+        """Take one out, wherever it is."""
+        self.remove_requests([request])
+
+    def remove_requests(self, requests: Iterable[Request]) -> None:
+        """Take these out, wherever they are."""
+        gone = set(requests)
+        for queue in (self._front, *(line.requests for line in self._lines.values())):
+            if any(request in gone for request in queue):
+                kept = [request for request in queue if request not in gone]
+                queue.clear()
+                queue.extend(kept)
+
+    def __bool__(self) -> bool:
+        return bool(self._front) or any(line.requests for line in self._lines.values())
+
+    def __len__(self) -> int:
+        return len(self._front) + sum(len(line.requests) for line in self._lines.values())
+
+    def __iter__(self) -> Iterator[Request]:
+        """All of them, though not in the order of their turns."""
+        return chain(self._front, *(line.requests for line in self._lines.values()))
+
+    def _next_line(self) -> _Line:
+        # Of equals the first: the dictionary has them in the order in which they came.
+        waiting = (line for line in self._lines.values() if line.requests)
+        line = min(waiting, key=lambda line: line.turn, default=None)
+        if line is None:
+            raise IndexError("no request is waiting")
+        return line
+
+    def _forget_idle(self) -> None:
+        """Drop lines that a newcomer's would be equal to."""
+        for tenant in [name for name, line in self._lines.items() if not line.requests and line.turn <= self._now]:
+            del self._lines[tenant]
+
+
+def _arguments(request: Request) -> dict[str, object]:
+    return (request.sampling_params and request.sampling_params.extra_args) or {}
+
+
+def _tenant(request: Request) -> object:
+    return _arguments(request).get(TENANT)
+
+
+def _weight(request: Request) -> float:
+    weight = _arguments(request).get(WEIGHT, 1.0)
+    return weight if isinstance(weight, float) and weight > 0 else 1.0

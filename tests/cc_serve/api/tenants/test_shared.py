@@ -1,0 +1,246 @@
+"""Limits that several limiters keep together in a real store, and what happens without it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from cc_serve.api.tenants.limiter import Place
+from cc_serve.api.tenants.shared import SharedLimiter
+from cc_serve.api.tenants.store import Store
+from cc_serve.config import store as config
+from cc_serve.config.configuration import KeyLimits
+from tests.support.store import StoreServer, running_store
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    with running_store(tmp_path_factory.mktemp("store")) as store:
+        yield store
+
+
+@pytest.fixture
+def store(server: StoreServer) -> StoreServer:
+    """Running, and empty."""
+    if server.process is None:
+        server.start()
+    server.client().flushall()
+    return server
+
+
+def limits(**rates: int) -> KeyLimits:
+    return KeyLimits.model_validate(rates)
+
+
+def run(server: StoreServer, talk: Callable[..., Awaitable[None]], *, limiters: int = 2, **options: Any) -> None:
+    """Let several limiters of one store talk; each is what one server has."""
+
+    async def main() -> None:
+        section = config.Store.model_validate({"url": server.url, **options})
+        stores = [Store(section) for _ in range(limiters)]
+        made = [SharedLimiter(store) for store in stores]
+        try:
+            await talk(*made)
+        finally:
+            for limiter in made:
+                await limiter.close()
+            for store in stores:
+                await store.close()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+def refused(place: Place) -> str | None:
+    return place.refusal and place.refusal.limit
+
+
+def test_a_request_rate_is_of_all_servers_together(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter, other: SharedLimiter) -> None:
+        rates = limits(requests_per_minute=3)
+        places = [await limiter.admit("alice", rates, take=True) for limiter in (one, other, one, other)]
+        assert [refused(place) for place in places] == [None, None, None, "requests_per_minute"]
+        assert [place.allowances()["requests"].remaining for place in places] == [2, 1, 0, 0]
+        refusal = places[-1].refusal
+        assert refusal is not None
+        assert refusal.message == "this key may use 3 requests a minute; try again in 20 s"
+        assert refusal.seconds == 20
+        assert refused(await one.admit("bob", rates, take=True)) is None, "everybody has their own"
+        assert refused(await one.admit(None, rates, take=True)) is None
+        assert refused(await other.admit("carol", rates, take=False)) is None
+        assert (await one.admit("carol", rates, take=True)).allowances()["requests"].remaining == 2, "only asked"
+
+    run(store, talk)
+
+
+def test_a_token_rate_is_of_all_servers_together(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter, other: SharedLimiter) -> None:
+        rates = limits(tokens_per_minute=100)
+        mine = await one.admit("alice", rates, take=True)
+        mine.charge(30)
+        mine.charge(10)
+        assert mine.allowances()["tokens"].remaining == 60
+        same = await one.admit("alice", rates, take=True)
+        assert same.allowances()["tokens"].remaining == 60, "charged with the next request"
+
+        async def known() -> bool:
+            return (await other.admit("alice", rates, take=False)).allowances()["tokens"].remaining <= 40
+
+        same.charge(20)
+        await until(known)  # while the request still runs
+        same.charge(900)
+        await same.leave()
+        place = await other.admit("alice", rates, take=True)
+        assert refused(place) == "tokens_per_minute"
+        assert place.refusal
+        assert 510 <= place.refusal.seconds <= 518, "use beyond the limit has to drain first"
+
+    run(store, talk)
+
+
+def test_requests_at_the_same_time_are_of_all_servers_together(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter, other: SharedLimiter) -> None:
+        rates = limits(concurrent_requests=2)
+        first, second = [await limiter.admit("alice", rates, take=True) for limiter in (one, other)]
+        assert refused(await one.admit("alice", rates, take=True)) == "concurrent_requests_per_key"
+        await second.leave()
+        await second.leave()
+        third = await one.admit("alice", rates, take=True)
+        assert refused(third) is None
+        assert refused(await other.admit("alice", rates, take=True)) == "concurrent_requests_per_key"
+        first.abandon()
+        third.abandon()
+        assert one.running == other.running == 0
+
+        async def gone() -> bool:
+            return store.client().exists("cc-serve:{alice}:running") == 0
+
+        await until(gone)
+
+    run(store, talk)
+
+
+def test_a_client_that_leaves_while_the_store_is_asked_takes_no_place(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        rates = limits(concurrent_requests=1)
+        store.suspend()
+        asking = asyncio.create_task(one.admit("alice", rates, take=True))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        store.resume()
+
+        async def free() -> bool:
+            place = await one.admit("alice", rates, take=True)
+            return place.refusal is None
+
+        await until(free)
+
+    run(store, talk, limiters=1, timeout_seconds=5, lease_seconds=30)
+
+
+def test_a_killed_servers_places_become_free_and_a_living_ones_do_not(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter, other: SharedLimiter) -> None:
+        rates = limits(concurrent_requests=1)
+        await one.admit("alice", rates, take=True)
+        await other.admit("bob", rates, take=True)
+        other._held.clear()  # what a killed server does: it says no more
+        started = time.monotonic()
+
+        async def free() -> bool:
+            return refused(await one.admit("bob", rates, take=True)) is None
+
+        await until(free)
+        assert 0.9 < time.monotonic() - started < 2
+        await asyncio.sleep(1)
+        assert refused(await other.admit("alice", rates, take=True)) == "concurrent_requests_per_key"
+
+    run(store, talk, lease_seconds=1)
+
+
+def test_what_is_not_used_any_more_leaves_the_store(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        await one.admit("alice", limits(requests_per_minute=60, concurrent_requests=3), take=True)
+
+    run(store, talk, limiters=1)
+    client = store.client()
+    found = {key.rsplit(":", 1)[0] if "unanswered" in key else key: client.ttl(key) for key in client.scan_iter()}
+    assert found.keys() == {f"cc-serve:{{alice}}:{name}" for name in ("rates", "running", "unanswered")}
+    assert all(1 <= seconds <= 61 for seconds in found.values())
+
+
+def test_a_key_without_limits_never_asks(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        store.stop()
+        assert refused(await one.admit("alice", limits(), take=True)) is None
+
+    run(store, talk, limiters=1, on_error="refuse")
+
+
+@pytest.mark.parametrize("how", ["stopped", "suspended"])
+@pytest.mark.parametrize("action", ["allow", "refuse"])
+def test_without_the_store_and_back_by_itself(
+    store: StoreServer, action: str, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    rates = limits(requests_per_minute=2, concurrent_requests=2)
+
+    def errors() -> float:
+        return REGISTRY.get_sample_value("cc:store_errors_total", {"action": action}) or 0
+
+    async def talk(one: SharedLimiter) -> None:
+        before = errors()
+        first = await one.admit("alice", rates, take=True)
+        store.stop() if how == "stopped" else store.suspend()
+        started = time.monotonic()
+        places = [await one.admit("alice", rates, take=True) for _ in range(5)]
+        assert time.monotonic() - started < 1, "only the first waits"
+        assert [refused(place) for place in places] == [None if action == "allow" else "store"] * 5
+        assert all(place.refusal is None or place.refusal.status == 503 for place in places)
+        assert errors() == before + 5
+        await places[0].leave()
+        await first.leave()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert ("let in" if action == "allow" else "are refused") in caplog.text
+        store.start() if how == "stopped" else store.resume()
+
+        async def known() -> bool:
+            failed = errors()
+            await one.admit("alice", rates, take=False)
+            return errors() == failed
+
+        await until(known)
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+        await asyncio.sleep(0.1)  # those that were let in without the store still run, and it learns of them
+        assert store.client().zcard("cc-serve:{alice}:running") == one.running == (4 if action == "allow" else 0)
+
+    run(store, talk, limiters=1, on_error=action, timeout_seconds=0.3)
+
+
+def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
+    store: StoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    store.client().set("cc-serve:{alice}:rates", "mine")
+
+    async def talk(one: SharedLimiter) -> None:
+        rates = limits(requests_per_minute=2)
+        for _ in range(3):
+            assert refused(await one.admit("alice", rates, take=True)) == "store"
+        assert [refused(await one.admit("bob", rates, take=True)) for _ in range(3)][1:] == [
+            None,
+            "requests_per_minute",
+        ]
+        assert caplog.text.count("WRONGTYPE") == 1
+
+    run(store, talk, limiters=1, on_error="refuse")

@@ -1,0 +1,123 @@
+"""Waiting requests of several tenants take turns, in the queue by itself and in a real engine."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from vllm import SamplingParams
+from vllm.v1.request import Request
+
+from cc_serve.engine.turns import TurnQueue
+from tests.cc_serve.engine.conftest import Engine, Job, prompt
+
+
+def request(name: str, tenant: int | None = None, weight: float = 1.0) -> Request:
+    arguments = None if tenant is None else {"cc_tenant": tenant, "cc_weight": weight}
+    return Request(name, [1, 2], SamplingParams(max_tokens=1, extra_args=arguments), None)
+
+
+def drained(queue: TurnQueue) -> list[str]:
+    taken = []
+    while queue:
+        expected = queue.peek_request()
+        assert queue.pop_request() is expected
+        taken.append(expected.request_id)
+    return taken
+
+
+def test_one_tenant_is_served_in_order() -> None:
+    for tenant in (None, 1):
+        queue = TurnQueue()
+        for number in range(5):
+            queue.add_request(request(str(number), tenant))
+        assert len(queue) == 5
+        assert [each.request_id for each in queue] == drained(queue) == list("01234")
+        assert (len(queue), bool(queue)) == (0, False)
+        with pytest.raises(IndexError):
+            queue.peek_request()
+
+
+def test_tenants_take_turns_however_many_one_has() -> None:
+    queue = TurnQueue()
+    for number in range(10):
+        queue.add_request(request(f"a{number}", 1))
+    for number in range(3):
+        queue.add_request(request(f"b{number}", 2))
+    assert drained(queue)[:7] == ["a0", "b0", "a1", "b1", "a2", "b2", "a3"]
+
+
+def test_turns_are_weighted() -> None:
+    queue = TurnQueue()
+    for number in range(40):
+        queue.add_request(request(f"a{number}", 1))
+        queue.add_request(request(f"b{number}", 2, 3.0))
+    assert Counter(name[0] for name in drained(queue)[:40]) == {"a": 10, "b": 30}
+
+
+def test_a_pause_earns_nothing() -> None:
+    queue = TurnQueue()
+    for number in range(20):
+        queue.add_request(request(f"a{number}", 1))
+    for _ in range(10):
+        queue.pop_request()
+    for number in range(10):
+        queue.add_request(request(f"b{number}", 2))
+    assert Counter(name[0] for name in drained(queue)[:10]) == {"a": 5, "b": 5}
+
+
+def test_what_is_put_back_comes_first() -> None:
+    queue = TurnQueue()
+    for number in range(3):
+        queue.add_request(request(f"a{number}", 1))
+    queue.prepend_request(request("preempted", 2))
+    queue.prepend_requests([request("y"), request("x")])
+    assert drained(queue) == ["x", "y", "preempted", "a0", "a1", "a2"]
+
+
+def test_against_vllms_own_queue_with_one_tenant() -> None:
+    """Whatever vLLM does with a queue, one tenant's requests stay first come first served."""
+    from vllm.v1.core.sched.request_queue import FCFSRequestQueue
+
+    choose = random.Random(5)
+    ours, theirs = TurnQueue(), FCFSRequestQueue()
+    for number in range(500):
+        made = request(str(number), 1)
+        action = choose.choice(["add", "add", "add", "pop", "back", "remove"])
+        for queue in (ours, theirs):
+            if action == "add" or not queue:
+                queue.add_request(made)
+            elif action == "pop":
+                queue.pop_request()
+            elif action == "back":
+                queue.prepend_request(queue.pop_request())
+        if action == "remove" and theirs:
+            gone = choose.sample(list(theirs), min(2, len(theirs)))
+            for queue in (ours, theirs):
+                queue.remove_requests(gone)
+        assert [each.request_id for each in ours] == [each.request_id for each in theirs]
+        assert len(ours) == len(theirs)
+
+
+def test_in_the_engine_the_few_of_one_do_not_wait_for_the_many_of_another(engine: Engine) -> None:
+    assert type(engine.scheduler.waiting) is TurnQueue
+
+    def job(tenant: int, seed: int) -> tuple[Job, SamplingParams]:
+        made = Job(prompt(seed, 20), "sw" if seed % 2 else None, max_tokens=20)
+        parameters: Any = made.parameters()
+        parameters.extra_args = {**(parameters.extra_args or {}), "cc_tenant": tenant, "cc_weight": 1.0}
+        return made, parameters
+
+    many = [(f"many{seed}", *job(1, seed)) for seed in range(80)]
+    few = [(f"few{seed}", *job(2, seed)) for seed in range(8)]
+    for name, made, parameters in [*many, *few]:
+        engine.llm.llm_engine.add_request(name, {"prompt_token_ids": list(made.prompt)}, parameters)
+    order: list[str] = []
+    while engine.llm.llm_engine.has_unfinished_requests():
+        order += [output.request_id for output in engine.llm.llm_engine.step() if output.finished]
+    assert len(order) == 88
+    last = max(order.index(name) for name, _, _ in few)
+    print(f"of 88 requests, the last of the few is done after {last + 1}")
+    assert last < 16 + 2 * len(few) + 16, "a batch, turns for each, and a batch that is still running"
