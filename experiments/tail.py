@@ -78,9 +78,10 @@ def losses(model: PreTrainedModel, tails: Tails, vector: Tensor | None = None, t
     mask = torch.cat([tails.mask, torch.ones_like(ids)], dim=1)
     anchors = torch.zeros(len(ids), dtype=torch.long)
     real = targets != IGNORED
+    rows, columns = real.nonzero(as_tuple=True)
     with (
         nullcontext() if vector is None else connected_at(model, anchors, vector),
-        head_only_at(model, *real.nonzero(as_tuple=True)),
+        head_only_at(model, rows, columns),
     ):
         output = model(
             input_ids=ids,

@@ -20,10 +20,11 @@ def language_model(model: PreTrainedModel) -> PreTrainedModel:
     if config is model.config:
         return model
     wrapper: Any = model
+    auto: Any = AutoModelForCausalLM
     inner = getattr(wrapper.model, "language_model", None)
     try:
         with torch.device("meta"):
-            alone: Any = AutoModelForCausalLM.from_config(config)
+            alone: Any = auto.from_config(config)
     except ValueError as error:  # no class for this configuration
         raise UnsupportedArchitectureError(type(model).__name__) from error
     if type(alone.model) is not type(inner):

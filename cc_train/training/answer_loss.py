@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from cc_core.architectures import FFN_OUTPUT_MODULE
+from cc_core.architectures import FAMILIES
 from cc_train.model.activations import architecture_of
 from cc_train.model.answer_head import answer_positions, output_embeddings
 
@@ -27,7 +27,7 @@ def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> in
         labels: the batch's, ``[B, N]``.
     """
     weight: Any = output_embeddings(model).weight
-    known = architecture_of(model) in FFN_OUTPUT_MODULE  # others may scale their logits in a way of their own
+    known = architecture_of(model) in FAMILIES  # others may scale their logits in a way of their own
     sharded = hasattr(weight, "ds_id")  # ZeRO-3 has given a weight back when it is to be computed with again
     if tokens == 0 or not known or sharded:
         return None
@@ -46,9 +46,11 @@ def chunked_cross_entropy(
     """The same from the head's input ``[A, H]``. A chunk's logits are computed again for its gradient."""
     head = output_embeddings(model)
     cap = getattr(model.config, "final_logit_softcapping", None)
+    # Cohere multiplies its logits, and Granite divides them.
+    scale = getattr(model.config, "logit_scale", 1.0) / getattr(model.config, "logits_scaling", 1.0)
 
     def part(states: Tensor, targets: Tensor) -> Tensor:
-        logits = head(states)
+        logits = scale * head(states)
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
         return summed_cross_entropy(logits, targets, label_smoothing)

@@ -50,7 +50,7 @@ class Client:
         if self.installer == "pip":
             return [python, "-m", f"tools.clients.programs.{self.name}"]
         name = f"{self.name}.mjs"
-        return ["node", shutil.copy(_HERE / "programs" / name, folder / name)]
+        return ["node", str(shutil.copy(_HERE / "programs" / name, folder / name))]
 
 
 def clients() -> dict[str, Client]:

@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     utils: Any = ModuleType("tests.utils")
     utils.RemoteOpenAIServer = RemoteOpenAIServer
     sys.modules["tests.utils"] = utils
-    repo_utils.hf_api = _Hub
+    repo_utils.hf_api = _Hub  # type: ignore[assignment]
     signal.signal(signal.SIGALRM, _give_up)
 
 

@@ -15,7 +15,7 @@ from cc_train.model.activations import capture_at
 from cc_train.training.alignment import alignment_loss, layer_weights
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.two_pass import TwoPassModel
-from tests.cc_train.training.test_trainer import FAMILIES, batch_of, examples, gradients
+from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples, gradients
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 
 WEIGHTS = torch.arange(1.0, LAYERS + 1)
@@ -42,7 +42,7 @@ def own_activations(model: PreTrainedModel, example: Example, offset: int) -> to
     return capture.activations[0]
 
 
-@FAMILIES
+@EVERY_FAMILY
 @pytest.mark.parametrize("method", ["sft", "cc"])
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_a_padded_mixed_batch_is_aligned_row_by_row(make: Callable, method: str, offset: int) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 from cc_train.model.answer_head import output_embeddings
 from cc_train.training.answer_loss import chunk_size
 from cc_train.training.two_pass import TwoPassModel
-from tests.cc_train.training.test_trainer import batch_of, examples, two_pass
-from tests.support.tiny import softcapped_gemma3, tiny_llama
+from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples, two_pass
+from tests.support.tiny import tiny_llama
 
 
 def gradients(module: TwoPassModel, chunk: int) -> tuple[float, dict[str, torch.Tensor], int]:
@@ -30,9 +30,8 @@ def gradients(module: TwoPassModel, chunk: int) -> tuple[float, dict[str, torch.
     return loss.item(), found, max(seen)
 
 
-@pytest.mark.parametrize("make", [tiny_llama, softcapped_gemma3])
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@EVERY_FAMILY
+@pytest.mark.parametrize(("frozen", "smoothing"), [(False, 0.0), (True, 0.3)])
 def test_chunks_change_nothing_but_memory(make: Callable, frozen: bool, smoothing: float) -> None:
     module = two_pass(make())
     module.label_smoothing = smoothing
@@ -45,7 +44,7 @@ def test_chunks_change_nothing_but_memory(make: Callable, frozen: bool, smoothin
     assert chunked_loss == pytest.approx(loss, rel=1e-5)
     assert whole.keys() == chunked.keys()
     for name, value in whole.items():
-        torch.testing.assert_close(chunked[name], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(chunked[name], value, rtol=1e-4, atol=1e-6 + 1e-5 * float(value.abs().max()))
 
 
 def test_only_a_large_vocabulary_is_chunked_unasked() -> None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.precompute import precompute_english
 from cc_train.training.two_pass import TwoPassModel
-from tests.cc_train.training.test_trainer import FAMILIES, batch_of, examples
+from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 
 
@@ -37,7 +37,7 @@ def outcome(module: TwoPassModel, **inputs: object) -> tuple[torch.Tensor, torch
     return loss.detach(), gradient.clone()
 
 
-@FAMILIES
+@EVERY_FAMILY
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_loss_and_gradient_are_those_of_the_whole_pass(make: Callable, offset: int) -> None:
     whole, frozen = both(make(), offset)

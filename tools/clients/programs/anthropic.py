@@ -43,7 +43,8 @@ def _refused() -> None:
         client.messages.create(**_options(GERMAN), extra_body={"cc_connection": UNKNOWN})
     except BadRequestError as error:
         require_refusal(error)
-        require(error.body["error"]["type"] == "invalid_request_error", f"the body is {error.body}")
+        body: Any = error.body
+        require(body["error"]["type"] == "invalid_request_error", f"the body is {body}")
     else:
         require(False, "no error")
 

@@ -106,7 +106,7 @@ def _refused() -> None:
     try:
         _generate("german", cc_connection=UNKNOWN)
     except HTTPError as error:
-        require_refusal(error.response.text)
+        require_refusal(error.response.text if error.response is not None else error)
     else:
         require(False, "no error")
 

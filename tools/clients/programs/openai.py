@@ -31,8 +31,11 @@ def _ask(question: str, *, connected: bool) -> None:
 
 
 def _stream() -> None:
-    options = {"stream": True, "stream_options": {"include_usage": True}, "extra_body": {"cc_details": True}}
-    chunks = list(client.chat.completions.create(**_options(GERMAN), **options))
+    usage: Any = {"include_usage": True}
+    details = {"cc_details": True}
+    chunks = list(
+        client.chat.completions.create(**_options(GERMAN), stream=True, stream_options=usage, extra_body=details)
+    )
     require(chunks[-1].usage, "no usage in the last event")
     require(chunks[-1].model_extra["cc_connection"]["prompts"], "no cc_details in the last event")
 

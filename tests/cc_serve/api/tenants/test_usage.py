@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.middleware.authentication import KeyMiddleware
+from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.tenants.tenancy import Tenancy, open_tenancy
 from cc_serve.api.tenants.usage import Amounts, Heading
@@ -74,7 +75,7 @@ async def serving(path: Path, text: str) -> AsyncIterator[tuple[httpx.AsyncClien
     async with open_tenancy(settings.current) as tenancy:
         app = FastAPI(routes=[Route("/", answer, methods=["POST"])])
         app.include_router(usage_endpoint(tenancy.ledger))
-        limited = LimitsMiddleware(app, tenancy.limiter, tenancy.ledger)
+        limited = LimitsMiddleware(app, Drain(), tenancy.limiter, tenancy.ledger)
         async with client_of(KeyMiddleware(limited, settings)) as client:
             yield client, tenancy
 
