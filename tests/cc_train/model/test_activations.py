@@ -145,7 +145,19 @@ def test_a_prompt_too_short_to_hold_the_anchor_is_refused(left: bool) -> None:
 
 def test_architectures_are_a_closed_table() -> None:
     assert base_architecture("CCLlamaForCausalLM") == base_architecture("LlamaForCausalLM") == "LlamaForCausalLM"
-    with pytest.raises(
-        UnsupportedArchitectureError, match=r"'GPT2LMHeadModel' cannot be connected; supported: .*Llama"
-    ):
-        base_architecture("GPT2LMHeadModel")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("GPT2LMHeadModel", r"'GPT2LMHeadModel' cannot be connected; supported: .*Llama.*; to add one: docs/how-to/"),
+        ("Exaone5ForCausalLM", "the nearest that can is Exaone4ForCausalLM; supported"),
+        ("CCQwen3NextForCausalLM", "layers keep a recurrent state"),
+        ("GraniteMoeHybridForCausalLM", "layers keep a recurrent state"),
+        ("NemotronHForCausalLM", "layers keep a recurrent state"),
+        ("MambaForCausalLM", "layers keep a recurrent state"),
+    ],
+)
+def test_others_are_refused_with_the_reason_or_the_nearest(architecture: str, told: str) -> None:
+    with pytest.raises(UnsupportedArchitectureError, match=told):
+        base_architecture(architecture)
