@@ -9,8 +9,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import anthropic_error, anthropic_event
+from cc_serve.api.middleware.held_answer import HeldAnswer
 from cc_serve.api.paths import MESSAGES_PATH, route_path
-from cc_serve.api.telemetry.record import current_record
+from cc_serve.api.telemetry.record import RequestRecord, current_record
 
 #: Anthropic's clients read the id of a request here.
 HEADER: Final = "request-id"
@@ -37,31 +38,23 @@ class AnthropicMiddleware:
 def _translated(send: Send) -> Send:
     record = current_record.get()
     request_id = record.request_id if record else ""
-    held: Message | None = None
-    body = b""
+    held: HeldAnswer | None = None
     streamed = told = False
 
     async def translating(message: Message) -> None:
-        nonlocal held, body, streamed, told
+        nonlocal held, streamed, told
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers[HEADER] = request_id
             kind = headers.get("content-type", "")
             streamed = kind.startswith("text/event-stream")
             if message["status"] >= 400 and kind.startswith("application/json"):
-                held = message
+                status = int(message["status"])
+                held = HeldAnswer(message, lambda body: _translated_error(body, status, record, request_id))
             else:
                 await send(message)
         elif held is not None:
-            body += message.get("body", b"")
-            if not message.get("more_body", False):
-                fault = record.error if record is not None and held["status"] >= 500 else None
-                content = _of_anthropics_shape(body, held["status"], request_id)
-                if fault is not None:
-                    content = json.dumps(anthropic_error(fault.model_dump(), request_id)).encode()
-                MutableHeaders(scope=held)["content-length"] = str(len(content))
-                await send(held)
-                await send({**message, "body": content})
+            await held.add(message, send)
         elif streamed and record is not None and record.error is not None:
             # What the endpoint says now is not understood by any client.
             event = b"" if told else anthropic_event(record.error, request_id)
@@ -73,7 +66,9 @@ def _translated(send: Send) -> Send:
     return translating
 
 
-def _of_anthropics_shape(body: bytes, status: int, request_id: str) -> bytes:
+def _translated_error(body: bytes, status: int, record: RequestRecord | None, request_id: str) -> bytes:
+    if record is not None and record.error is not None and status >= 500:
+        return json.dumps(anthropic_error(record.error.model_dump(), request_id)).encode()
     try:
         # vLLM's own errors have the shape already, but neither Anthropic's names nor the id.
         error: Any = {"code": status, "message": json.loads(body)["error"]["message"]}

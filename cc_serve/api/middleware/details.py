@@ -13,6 +13,7 @@ from typing import Any, Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
+from cc_serve.api.middleware.held_answer import HeldAnswer
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.payloads import ANSWER_FIELD
 
@@ -31,28 +32,22 @@ def describe(record: RequestRecord) -> dict[str, Any]:
 
 def with_details(send: Send, record: RequestRecord) -> Send:
     """Add the details to a complete answer, streamed or not; whatever else is sent passes untouched."""
-    held: Message | None = None  # the start of a JSON answer, whose length is about to change
-    body = b""
+    held: HeldAnswer | None = None
     streamed = False
     common: dict[str, Any] | None = None
     told = False
 
     async def detailing(message: Message) -> None:
-        nonlocal held, body, streamed, common, told
+        nonlocal held, streamed, common, told
         if message["type"] == "http.response.start":
             kind = MutableHeaders(scope=message).get("content-type", "")
             streamed = kind.startswith("text/event-stream")
             if message["status"] == 200 and kind.startswith("application/json"):
-                held = message
+                held = HeldAnswer(message, lambda body: _with_field(body, record))
             else:
                 await send(message)
         elif held is not None:
-            body += message.get("body", b"")
-            if not message.get("more_body", False):
-                answer = json.dumps({**json.loads(body), ANSWER_FIELD: describe(record)}).encode()
-                MutableHeaders(scope=held)["content-length"] = str(len(answer))
-                await send(held)
-                await send({"type": "http.response.body", "body": answer})
+            await held.add(message, send)
         elif streamed:
             chunk = message.get("body", b"")
             common = common or _first_event(chunk)
@@ -69,6 +64,10 @@ def with_details(send: Send, record: RequestRecord) -> Send:
             await send(message)
 
     return detailing
+
+
+def _with_field(body: bytes, record: RequestRecord) -> bytes:
+    return json.dumps({**json.loads(body), ANSWER_FIELD: describe(record)}).encode()
 
 
 def _first_event(chunk: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,32 @@
+"""A JSON answer that is held back until it is whole, since its content is about to change, and so its length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Send
+
+
+class HeldAnswer:
+    """One response, from its start on.
+
+    Args:
+        start: the message ``http.response.start``, which waits.
+        change: makes the content that is sent from the one that was to be.
+    """
+
+    def __init__(self, start: Message, change: Callable[[bytes], bytes]) -> None:
+        self._start = start
+        self._change = change
+        self._body = b""
+
+    async def add(self, message: Message, send: Send) -> None:
+        """Take a part of the content; with the last one, send the whole."""
+        self._body += message.get("body", b"")
+        if message.get("more_body", False):
+            return
+        content = self._change(self._body)
+        MutableHeaders(scope=self._start)["content-length"] = str(len(content))
+        await send(self._start)
+        await send({**message, "body": content})
