@@ -51,11 +51,13 @@ _COMMENT = re.compile(
     r"(?:^|\s)(?:#(?!!|include|define)|//|--\s|/\*+|\*\s|<!--|%|;;)\s*(.*?)\s*(?:\*/|-->)?\s*$|\"\"\"(.*?)(?:\"\"\")?$"
 )
 FEWEST_CODE_LINES: Final = 2
+# A longer line is a paragraph, and these patterns would take long to find that out.
+_LONGEST_LINE: Final = 400
 
 
 def is_log(line: str) -> bool:
     """Whether a logger or an interpreter wrote ``line``."""
-    return bool(log_message(line) is not None or _TRACE.match(line))
+    return bool(log_message(line) is not None or (len(line) <= _LONGEST_LINE and _TRACE.match(line)))
 
 
 def log_message(line: str) -> str | None:
@@ -77,7 +79,7 @@ def begins_signature(line: str) -> bool:
 def comments_of_code(text: str) -> str | None:
     """The comments of ``text``, if it is program code, and prose before or after; None where it is none."""
     lines = text.split("\n")
-    code = [bool(line.strip()) and _CODE.match(line) is not None for line in lines]
+    code = [0 < len(line.strip()) <= _LONGEST_LINE and _CODE.match(line) is not None for line in lines]
     if sum(code) < FEWEST_CODE_LINES:
         return None
     kept = []
