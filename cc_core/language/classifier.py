@@ -102,15 +102,15 @@ class Classifier:
                 best = int(scores.argmax())
             elif max(gains.max(), self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
                 return NOTHING
+        # On so few numbers, every call of numpy costs more than its arithmetic.
         shares = np.exp(scores - scores[best])
+        total = float(np.add.reduce(shares))
         order = scores.argsort()[: -candidates - 1 : -1].tolist()
         likeliest = best if best < self.served else int(shares[: self.served].argmax())
-        total = float(shares.sum())
-        probabilities = (shares[[*order, likeliest]] / total).tolist()
         return Ranking(
             self.languages[likeliest],
-            probabilities[-1],
-            tuple((self.languages[i], round(share, 4)) for i, share in zip(order, probabilities[:-1], strict=True)),
+            shares.item(likeliest) / total,
+            tuple([(self.languages[i], round(shares.item(i) / total, 4)) for i in order]),
         )
 
     def _gains_over_english(self, word_scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,10 +137,11 @@ class Classifier:
         word_scores = self._words.lookup(words)
         unlisted = (len(words) - len(word_scores)) * self._words.others
         weight = WORD_WEIGHT + LONE_WORD_WEIGHT / max(len(words), 1)
-        scores = weight * (word_scores.sum(0) + unlisted) + self._priors
+        scores = weight * (np.add.reduce(word_scores) + unlisted) + self._priors
         if len(word_scores) >= SURE_WORDS and 2 * len(word_scores) >= len(words):
-            second, first = np.partition(scores, -2)[-2:]
-            if first - second > SURE_LEAD:
+            first = scores.max()
+            # The best itself is one of them.
+            if np.count_nonzero(scores >= first - SURE_LEAD) == 1:
                 return scores, word_scores
         return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores
 
