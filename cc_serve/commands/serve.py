@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cc_core.hub import local_directory
 from cc_core.terminal.exit_codes import FAILURE, INTERRUPTED
 from cc_serve.commands.command import Commands, refuse
 from cc_serve.config.configuration import CONFIGURATION_FLAG, ConfigurationError, load_configuration
@@ -77,7 +78,9 @@ def add_parser(commands: Commands, vllm_flags: argparse.ArgumentParser | None) -
         epilog=_HELP + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="directory of the checkpoint")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="directory of the checkpoint, or its id on the hub"
+    )
     parser.add_argument("vllm_flags", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -124,6 +127,10 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
             load_configuration(path)
         # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
         enter_phase(CHECKPOINT)
+        directory = local_directory(checkpoint)
+        # The directory of a download is called by a commit; whatever the caller's flags say comes later, and counts.
+        named = [] if directory == checkpoint else ["--served-model-name", str(checkpoint)]
+        checkpoint, vllm_flags = directory, [*named, *vllm_flags]
         checked_description(checkpoint)
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
         _check_store(settings)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cc_core.checkpoint import CheckpointError
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.model.standalone import attach
@@ -21,7 +22,7 @@ def make_parser() -> SuggestingParser:
         "on: a checkpoint to serve.",
         epilog="example: cc-train attach --model models/base --connection outputs/connection --output outputs/mine",
     )
-    parser.add_argument("--model", type=Path, required=True, help="Directory of the base model.")
+    parser.add_argument("--model", type=Path, required=True, help="Directory of the base model, or its id on the hub.")
     parser.add_argument("--connection", type=Path, required=True, help="Directory of the connection.")
     parser.add_argument("--output", type=Path, required=True, help="Directory of the checkpoint; must not hold any.")
     parser.add_argument("--overwrite", action="store_true", help="Replace what --output holds.")
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     """``cc-train attach``."""
     options = make_parser().parse_args(arguments)
     try:
-        output = attach(options.model, options.connection, options.output, overwrite=options.overwrite)
-    except (CheckpointError, OutputError) as error:
+        output = attach(local_directory(options.model), options.connection, options.output, overwrite=options.overwrite)
+    except (CheckpointError, OutputError, UnknownModelError) as error:
         print(f"cc-train attach: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"checkpoint: {output}\nserve it:   cc-serve serve {output}")

@@ -12,7 +12,7 @@ class ModelArguments:
 
     _argument_group_name = "model"
 
-    model: str = field(metadata={"help": "Directory of a Hugging Face causal language model."})
+    model: str = field(metadata={"help": "Directory of a Hugging Face causal language model, or its id on the hub."})
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = field(
         default="auto",
         metadata={

@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 from yaml import YAMLError
 
+from cc_core.hub import local_directory, shown_name
 from cc_train.config.run import RunConfig
 from cc_train.data.sources import of_hub, parse_sources
 
@@ -49,8 +50,8 @@ def run_facts(
     """
     aligned = {} if alignment is None else {"alignment": _alignment(config, alignment)}
     return {
-        "base_model": Path(config.model.model).name,
-        "licence": base_licence(Path(config.model.model)),
+        "base_model": shown_name(config.model.model),
+        "licence": base_licence(local_directory(config.model.model)),
         "data": named_sources(config.data.data),
         "rows": dict(rows),
         "skipped_rows": skipped,

@@ -13,6 +13,7 @@ from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
+from cc_core.hub import UnknownModelError, local_directory, shown_name
 from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.parser import UsageError
@@ -85,7 +86,7 @@ def run(config: RunConfig, say: Say = silent) -> RunResult:
 
 
 def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
-    base, training, method = Path(config.model.model), config.training, config.method
+    base, training, method = _base(config), config.training, config.method
     connects, alone = method.method == "cc", config.tuning.tuning == "connection"
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
@@ -99,7 +100,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         ).make()
     set_seed(training.seed)
     model, tokenizer = load_base(
-        config.model.model,
+        str(base),
         captures=connects or method.align > 0,
         freezes=alone,
         freezes_embeddings=config.model.freeze_embeddings,
@@ -135,7 +136,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             trainer.state.save_to_json(str(directory / STATE_FILE))
             if adapter is not None:
                 merge = config.tuning.lora_merge
-                save_adapted(config.model.model, adapter, weights, directory, config.save_dtype, merge=merge)
+                save_adapted(str(base), adapter, weights, directory, config.save_dtype, merge=merge)
             elif not alone:
                 save_model(model, weights, directory, config.save_dtype)
             if not alone:
@@ -214,7 +215,7 @@ def _fit_and_save(
     Returns:
         The fit's scores.
     """
-    base, training, method = Path(config.model.model), config.training, config.method
+    base, training, method = _base(config), config.training, config.method
     alone = config.tuning.tuning == "connection"
     maker = ExtendedDecisionMaker.from_state(decision)
     if maker.projection is not None:
@@ -237,7 +238,7 @@ def _fit_and_save(
     details = {
         "method": method.method,
         "tuning": config.tuning.tuning,
-        "base_model": base.name,
+        "base_model": shown_name(config.model.model),
         "seed": training.seed,
         **({} if maker.projection is None else {"projected": True}),
         "fit": fitted.details(),
@@ -253,6 +254,14 @@ def _fit_and_save(
         say(sentence)
     scores: dict[str, Any] = fitted.facts["scores"]
     return scores
+
+
+def _base(config: RunConfig) -> Path:
+    """The base model's directory, downloaded if it has to be; raises `UsageError`."""
+    try:
+        return local_directory(config.model.model)
+    except UnknownModelError as error:
+        raise UsageError(f"--model {error}") from error
 
 
 def _fit(

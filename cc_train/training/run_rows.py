@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
+from cc_core.hub import local_directory
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
@@ -70,7 +70,7 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
     if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
     if alone:
-        describe_base(Path(config.model.model))  # fail now if the base cannot be described
+        describe_base(local_directory(config.model.model))  # fail now if the base cannot be described
         examples = _without_english(examples, say)
     aligned: list[Example] = []
     if config.data.align_data:

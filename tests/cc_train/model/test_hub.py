@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,7 @@ import pytest
 from huggingface_hub import constants
 
 from cc_train.commands.main import main
+from tests.support.model_hub import running_hub
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -113,3 +117,21 @@ def test_a_hub_that_cannot_be_reached_stops_the_run_before_it_begins(
 def test_only_what_a_run_finished_is_pushed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["push", str(tmp_path), "someone/mine"]) == 2
     assert "holds no README.md; name the --output of a finished run" in capsys.readouterr().err
+
+
+def test_a_base_model_is_named_by_its_id(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    (base / "LICENSE").write_text("Do good.")
+    rows = write_rows(tmp_path / "rows.jsonl", word_rows(copies=1))
+    with running_hub("someone/tiny", base) as server:
+        environment = {**os.environ, "HF_ENDPOINT": server.address, "HF_HOME": str(tmp_path / "home")}
+        where = ["--model", "someone/tiny", "--data", str(rows), "--output", str(tmp_path / "out")]
+        options = ["--use-cpu", "--disable-tqdm", "true", "--max-steps", "1", "--method", "sft"]
+        code = "import sys; from cc_train.commands.main import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, "run", *where, *options]
+        done = subprocess.run(
+            command, env={**environment, "HF_HUB_OFFLINE": "0"}, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "LICENSE").read_text() == "Do good."
+    assert json.loads((tmp_path / "out" / "cc_run.json").read_text())["base_model"] == "someone/tiny"
