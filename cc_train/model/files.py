@@ -22,6 +22,7 @@ from transformers import (
 
 from cc_core.architectures import base_architecture
 from cc_core.files import json_bytes, replace_file
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from cc_core.terminal.text import one_line
 from cc_train.config.parser import UsageError
@@ -32,6 +33,14 @@ from cc_train.model.language_model import language_model
 from cc_train.model.quantization import four_bits, require_4bit
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
+
+
+def base_directory(name: str) -> Path:
+    """The base model's directory, downloaded if ``name`` is its id on the hub; raises `UsageError`."""
+    try:
+        return local_directory(name)
+    except UnknownModelError as error:
+        raise UsageError(f"--model {error}") from error
 
 
 def load_base(

@@ -13,7 +13,7 @@ from transformers import ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
-from cc_core.hub import UnknownModelError, local_directory, shown_name
+from cc_core.hub import shown_name
 from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.parser import UsageError
@@ -25,7 +25,7 @@ from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import make_adapter
-from cc_train.model.files import copy_notices, load_base, load_model, save_adapted, save_model
+from cc_train.model.files import base_directory, copy_notices, load_base, load_model, save_adapted, save_model
 from cc_train.model.hub import Repository
 from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
@@ -86,7 +86,7 @@ def run(config: RunConfig, say: Say = silent) -> RunResult:
 
 
 def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
-    base, training, method = _base(config), config.training, config.method
+    base, training, method = base_directory(config.model.model), config.training, config.method
     connects, alone = method.method == "cc", config.tuning.tuning == "connection"
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
@@ -215,7 +215,7 @@ def _fit_and_save(
     Returns:
         The fit's scores.
     """
-    base, training, method = _base(config), config.training, config.method
+    base, training, method = base_directory(config.model.model), config.training, config.method
     alone = config.tuning.tuning == "connection"
     maker = ExtendedDecisionMaker.from_state(decision)
     if maker.projection is not None:
@@ -254,14 +254,6 @@ def _fit_and_save(
         say(sentence)
     scores: dict[str, Any] = fitted.facts["scores"]
     return scores
-
-
-def _base(config: RunConfig) -> Path:
-    """The base model's directory, downloaded if it has to be; raises `UsageError`."""
-    try:
-        return local_directory(config.model.model)
-    except UnknownModelError as error:
-        raise UsageError(f"--model {error}") from error
 
 
 def _fit(

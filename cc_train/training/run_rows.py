@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from cc_core.hub import local_directory
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
+from cc_train.model.files import base_directory
 from cc_train.model.standalone import describe_base
 from cc_train.terminal.notes import Say
 
@@ -70,7 +70,7 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
     if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
     if alone:
-        describe_base(local_directory(config.model.model))  # fail now if the base cannot be described
+        describe_base(base_directory(config.model.model))  # fail now if the base cannot be described
         examples = _without_english(examples, say)
     aligned: list[Example] = []
     if config.data.align_data:
