@@ -73,7 +73,7 @@ def test_it_never_changes(load: Load) -> None:
     [
         ("limits: {body_byte: 3}", "limits.body_byte: unknown field; did you mean body_bytes?"),
         ("limit: {}", "limit: unknown field; did you mean limits?"),
-        ("zzz: 1", "zzz: unknown field; there are: routing, keys, open_paths, limits, usage"),
+        ("zzz: 1", "zzz: unknown field; there are: routing, keys, open_paths, limits, metrics, usage"),
         (
             "limits: {per_key: {tokens_per_minut: 1}}",
             "limits.per_key.tokens_per_minut: unknown field; did you mean tokens_per_minute?",
