@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -26,9 +27,11 @@ def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> in
         tokens: as it was asked for; 0 for all, None for what fits `_CHUNK_BYTES`.
         labels: the batch's, ``[B, N]``.
     """
-    weight: Any = output_embeddings(model).weight
+    head = output_embeddings(model)
     known = architecture_of(model) in FAMILIES  # others may scale their logits in a way of their own
-    sharded = hasattr(weight, "ds_id")  # ZeRO-3 has given a weight back when it is to be computed with again
+    # ZeRO-3 has given a weight back when it is to be computed with again. FSDP gathers it for each chunk, of which
+    # processes have different numbers: they would wait for one another for ever.
+    sharded = hasattr(head.weight, "ds_id") or isinstance(head, FSDPModule)
     if tokens == 0 or not known or sharded:
         return None
     chunk = tokens or max(1, _CHUNK_BYTES // (4 * int(model.config.vocab_size)))

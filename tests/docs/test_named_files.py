@@ -60,5 +60,5 @@ def test_a_file_that_moved_is_found() -> None:
 
 
 def test_a_bare_name_that_no_file_has_is_found() -> None:
-    text = "`no_such_fields.py` beside `limits.py`, `test_no_such.py::test_it`, https://example.org/other.py and `rows.pyc`"
+    text = "`no_such_fields.py` beside `limits.py`, `test_no_such.py::test_it`, https://example.org/o.py and `rows.pyc`"
     assert missing(text) == {"no_such_fields.py", "test_no_such.py"}
