@@ -66,6 +66,7 @@ def in_processes(recipe: str, given: list[str], **environment: str) -> subproces
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,  # processes that wait for one another do so for ever
     )
 
 
