@@ -219,7 +219,9 @@ def _make_whole(two_pass: TwoPassModel) -> None:
             two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False)
         return capture.activations
 
-    def answers(ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext) -> tuple[Tensor, Tensor]:
+    def answers(
+        ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext, _kept: None = None
+    ) -> tuple[Tensor, Tensor]:
         rows, columns = answer_positions(labels)
         with hooks():
             logits = two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits

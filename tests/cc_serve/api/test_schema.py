@@ -43,7 +43,7 @@ VLLMS_OWN = {
     "GET /v1/responses/{response_id}": {"UndefinedStatusCode"},
     "POST /v1/responses/{response_id}/cancel": {"UndefinedStatusCode"},
     # It needs a kind of model that this is not, and says so with status 500.
-    "POST /v1/systemone": {"ServerError"},
+    "POST /v1/systemone": UNSAID | {"ServerError"},
 }
 
 

@@ -93,8 +93,8 @@ def decided_for_the_next_slot(patch: pytest.MonkeyPatch) -> None:
     """Each connection is kept in another request's slot."""
     decide = ConnectedModelMixin.decide
 
-    def elsewhere(model: Any, slots: Any, names: Any) -> Any:
-        layers = decide(model, slots, names)
+    def elsewhere(model: Any, *chosen: Any) -> Any:
+        layers = decide(model, *chosen)
         model.cc_vectors.copy_(model.cc_vectors.roll(1, 0))
         return layers
 

@@ -92,11 +92,11 @@ def test_blocks_that_held_nan_are_as_good_as_others(engine: Engine, connection: 
 def test_an_infinite_activation_ends_its_own_request(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     decide = ConnectedModelMixin.decide
 
-    def poisoned(model: Any, slots: Sequence[int], names: Sequence[str]) -> torch.Tensor:
+    def poisoned(model: Any, slots: Sequence[int], names: Sequence[str], *others: Any) -> torch.Tensor:
         for slot, name in zip(slots, names, strict=True):
             if name == "sw":
                 model._ffn_outputs[1].cc_activations[slot, 3] = torch.inf
-        return decide(model, slots, names)
+        return decide(model, slots, names, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(ConnectedModelMixin, "decide", poisoned)
