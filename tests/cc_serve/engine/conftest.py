@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,26 @@ class Engine:
         return next(metric.value for metric in self.llm.get_metrics() if metric.name == name)
 
 
+def _let_vllm_scan_modules() -> None:
+    """Let llvmlite's library say that it has no ``__dict__``; it takes every name for a function's.
+
+    Speculation by n-grams loads it. vLLM scans the attributes of what modules hold (``vllm.triton_utils.dispatcher``),
+    and so an engine that starts later in the same process would trip over it.
+    """
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    if ffi is None or not hasattr(ffi.lib, "__dict__"):
+        return
+    library: Any = type(ffi.lib)
+    function_named = library.__getattr__
+
+    def attribute(self: Any, name: str) -> Any:
+        if name == "__dict__":
+            raise AttributeError(name)
+        return function_named(self, name)
+
+    library.__getattr__ = attribute
+
+
 @contextmanager
 def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
     """Start vLLM on a checkpoint in fp32, and end it."""
@@ -137,6 +158,7 @@ def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
 
+    _let_vllm_scan_modules()
     threads = torch.get_num_threads()
     defaults = {"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False}
     with mock.patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}):

@@ -83,7 +83,7 @@ def test_typing_asks_the_server_only_in_pauses(playground: Playground) -> None:
 
 
 def test_the_connection_can_be_chosen(playground: Playground, server: Server) -> None:
-    menu = playground.page.get_by_label("Connection")
+    menu = playground.page.get_by_label("Connection", exact=True)
     assert menu.locator("option").evaluate_all("options => options.map(option => option.value)") == [
         *("auto", "global", "fr", "de")
     ], "by the name that is shown"

@@ -333,7 +333,11 @@ def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsy
         (tmp_path / "none", rows, "none: no such directory"),
         (base, tmp_path / "none.jsonl", "none.jsonl: cannot be read: No such file"),
         (base, tmp_path / "empty.jsonl", "empty.jsonl can be used"),
-        (unsupported, rows, "'OlmoForCausalLM' cannot be connected; supported:"),
+        (
+            unsupported,
+            rows,
+            "'OlmoForCausalLM' cannot be connected; the nearest that can is OlmoeForCausalLM; supported:",
+        ),
     ):
         assert train(model, data, tmp_path / "out") == 2
         assert message in capsys.readouterr().err
