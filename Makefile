@@ -34,10 +34,6 @@ $(INSTALLED): $(LOCKS) pyproject.toml
 run: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --port $(PORT)
 
-# An engine in the tests' own process. After all the other tests it does not start there: vLLM's scan of loaded modules
-# (triton_utils.dispatcher) trips over one of theirs.
-OFFLINE := tests/e2e/test_offline.py
-
 # All tests. The fast ones come first and print how much of the code they run; coverage would slow the others by half.
 # After `make triton`, the engine's main tests run once more under vLLM's V2 model runner.
 # Some of them: `make test TESTS=tests/cc_train`.
@@ -49,8 +45,7 @@ ifdef TESTS
 else
 	@test -d $(TRITON) || echo "NOTHING RUNS UNDER VLLM'S V2 MODEL RUNNER, since Triton is missing: make triton"
 	$(PYTEST_FAST) --cov --cov-report=
-	$(PYTEST_SLOW) --ignore $(OFFLINE)
-	$(BIN)/pytest $(OFFLINE)
+	$(PYTEST_SLOW)
 	@test ! -d $(TRITON) || $(MAKE) --no-print-directory test-v2 TESTS="$(V2_TESTS)"
 endif
 

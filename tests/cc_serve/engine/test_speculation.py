@@ -1,8 +1,4 @@
-"""N-gram speculation beside the connection: what is proposed is verified under it, and no draft reaches an anchor.
-
-The last engine of a session, by the file's name: vLLM's proposer imports numba, over which the start of another engine
-in the same process stumbles (``vllm.triton_utils.dispatcher``).
-"""
+"""N-gram speculation beside the connection: what is proposed is verified under it, and no draft reaches an anchor."""
 
 from __future__ import annotations
 
