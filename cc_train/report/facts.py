@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 from yaml import YAMLError
 
-from cc_core.hub import local_directory, shown_name
+from cc_core.hub import shown_name
 from cc_train.config.run import RunConfig
 from cc_train.data.sources import of_hub, parse_sources
 
@@ -33,6 +33,7 @@ _LEFT_OUT = {
 
 def run_facts(
     config: RunConfig,
+    base: Path,
     rows: Mapping[str, int],
     skipped: int,
     loss: float,
@@ -42,6 +43,7 @@ def run_facts(
 
     Args:
         config: the run's configuration.
+        base: the base model's directory.
         rows: how many were trained on, by language.
         skipped: how many were not used.
         loss: mean training loss, nats per answer token.
@@ -51,7 +53,7 @@ def run_facts(
     aligned = {} if alignment is None else {"alignment": _alignment(config, alignment)}
     return {
         "base_model": shown_name(config.model.model),
-        "licence": base_licence(local_directory(config.model.model)),
+        "licence": base_licence(base),
         "data": named_sources(config.data.data),
         "rows": dict(rows),
         "skipped_rows": skipped,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,6 @@ from cc_train.training.stopping import StopCallback
 from cc_train.training.trainer import ConnectionTrainer, TrainingError
 from cc_train.training.training_bar import TrainingBar
 from cc_train.workspace import Workspace
-
-SKIPPED_FILE = "cc_skipped_rows.jsonl"
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,13 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     encoder = ChatEncoder(tokenizer, model.generation_config)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
-    rows = load_rows(config, model.config.hidden_size, encoder, say)
+    rows = load_rows(config, base, model.config.hidden_size, encoder, say)
 
     directory = workspace.directory
     if training.should_save:
         workspace.open()
         with workspace.writing():
-            _write_skipped(directory, rows.skipped)
+            rows.write_skipped(directory)
     adapter = None
     if config.tuning.tuning == "lora":
         adapter = make_adapter(model, config.tuning)
@@ -144,10 +141,10 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             copy_notices(base, directory)
             if decision:
                 del trainer, model, adapter, weights  # the fit needs the room
-                scores = _fit_and_save(config, decision, rows, encoder, directory, say)
+                scores = _fit_and_save(config, base, decision, rows, encoder, directory, say)
             if targets is not None:
                 targets.remove()
-            facts = run_facts(config, pair_counts(examples), len(rows.skipped), loss, alignment)
+            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     if repository is not None:
@@ -208,14 +205,20 @@ def _alignment(weight: float, history: list[dict[str, float]], rows: RunRows) ->
 
 
 def _fit_and_save(
-    config: RunConfig, decision: dict[str, Tensor], rows: RunRows, encoder: ChatEncoder, directory: Path, say: Say
+    config: RunConfig,
+    base: Path,
+    decision: dict[str, Tensor],
+    rows: RunRows,
+    encoder: ChatEncoder,
+    directory: Path,
+    say: Say,
 ) -> dict[str, Any]:
     """Fit the Transform Matrices on the saved model, and save the connection in ``directory``.
 
     Returns:
         The fit's scores.
     """
-    base, training, method = base_directory(config.model.model), config.training, config.method
+    training, method = config.training, config.method
     alone = config.tuning.tuning == "connection"
     maker = ExtendedDecisionMaker.from_state(decision)
     if maker.projection is not None:
@@ -291,9 +294,3 @@ def _fit(
         projection=None if matrix is None else matrix.detach().to(device),
         shows_progress=shows_progress,
     )
-
-
-def _write_skipped(directory: Path, skipped: list[SkippedRow]) -> None:
-    if skipped:
-        lines = [json.dumps({"file": s.file, "line": s.line, "reason": s.reason}, ensure_ascii=False) for s in skipped]
-        (directory / SKIPPED_FILE).write_text("\n".join(lines) + "\n", "utf-8")

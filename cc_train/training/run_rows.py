@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +15,10 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
-from cc_train.model.files import base_directory
 from cc_train.model.standalone import describe_base
 from cc_train.terminal.notes import Say
+
+SKIPPED_FILE = "cc_skipped_rows.jsonl"
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,17 @@ class RunRows:
         seen = {(row.english if row.row.connected else row.prompt).tobytes() for row in trained}
         return [e for e in self.evaluation if e.row.connected and e.english.tobytes() not in seen]
 
+    def write_skipped(self, directory: Path) -> None:
+        """List the rows that are not used in a file of ``directory``, where there are any."""
+        if self.skipped:
+            lines = [
+                json.dumps({"file": s.file, "line": s.line, "reason": s.reason}, ensure_ascii=False)
+                for s in self.skipped
+            ]
+            (directory / SKIPPED_FILE).write_text("\n".join(lines) + "\n", "utf-8")
 
-def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Say) -> RunRows:
+
+def load_rows(config: RunConfig, base: Path, hidden_size: int, encoder: ChatEncoder, say: Say) -> RunRows:
     """Read the rows. Fails before the training if the fit would fail after it.
 
     Raises:
@@ -70,7 +82,7 @@ def load_rows(config: RunConfig, hidden_size: int, encoder: ChatEncoder, say: Sa
     if config.fit.fit_rank is not None and config.fit.fit_rank > hidden_size:
         raise UsageError(f"--fit-rank {config.fit.fit_rank} is above the hidden size, {hidden_size}")
     if alone:
-        describe_base(base_directory(config.model.model))  # fail now if the base cannot be described
+        describe_base(base)  # fail now if the base cannot be described
         examples = _without_english(examples, say)
     aligned: list[Example] = []
     if config.data.align_data:

@@ -68,7 +68,7 @@ def facts(tmp_path: Path) -> dict[str, Any]:
     (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Base\n")
     arguments = ["--model", str(model), "--data", f"{tmp_path}/a.jsonl=0.5", f"{tmp_path}/<b>.jsonl", "--output", "o"]
     config = parse_run([*arguments, "--seed", "7", "--gumbel-temperature", "0.5", "--use-cpu"])
-    return run_facts(config, {"de": 44, "sw": 34}, 2, 2.34567)
+    return run_facts(config, Path(config.model.model), {"de": 44, "sw": 34}, 2, 2.34567)
 
 
 def made(directory: Path, facts: dict[str, Any] | None, fitted: dict[str, Any] | None) -> Path:
