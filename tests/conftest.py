@@ -32,6 +32,7 @@ FOLDERS = {
     "tests/cc_serve/api/tenants/test_shared.py": "programs",
     "tests/cc_serve/api/tenants/test_two_servers.py": "programs",
     "tests/cc_serve/api/tenants/test_usage.py": "programs",
+    "tests/cc_serve/api/test_server.py": "server",
     "tests/cc_serve/api/test_stock_vllm.py": "server",
     "tests/cc_serve/engine": "engine",
     "tests/cc_serve/playground": "browser",

@@ -14,6 +14,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from cc_train.model.reference import Reference
+from tests.support.model_hub import running_hub
 from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, Server, started
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
@@ -229,3 +230,18 @@ def test_sigterm_lets_a_stream_finish(checkpoint: Path, tmp_path: Path) -> None:
         assert chunks[-2].choices[0].finish_reason == "length"
         assert chunks[-1].usage.completion_tokens == STREAMED
         assert server.process.wait(60) == 0
+
+
+def test_a_checkpoint_is_named_by_its_id_on_the_hub(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "someone/tiny-model"
+    with running_hub(name, checkpoint) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        with started(Path(name), tmp_path / "server.log") as server:
+            assert [model.id for model in server.client.models.list()] == [name]
+            answer = server.client.completions.with_raw_response.create(model=name, prompt=GERMAN, max_tokens=1)
+            assert answer.headers["X-CC-Connection"] == "de"
+    assert {"config.json", "model.safetensors", "cc_connection.safetensors"} <= set(hub.downloads)
