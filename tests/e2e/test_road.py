@@ -36,7 +36,7 @@ QUESTIONS = {
 }
 ENGLISH = "What is the capital of France?"
 END_OF_ANSWER = (1,)
-STREAMED = 160  # tokens of the answer that is being streamed when the server is told to stop
+STREAMED = 64  # tokens of the answer that is being streamed when the server is told to stop
 
 
 @pytest.fixture(scope="module")
