@@ -9,6 +9,8 @@ from typing import Final
 _DOUBT: Final = 0.3
 # Names and acronyms are no language, although n-grams find one.
 _ACRONYM = re.compile(r"[A-Z]{2,6}s?\d*$")
+# Says that the digits are a task, and no part of a name.
+_ARITHMETIC = re.compile(r"[\d)]\s?[-+*/^=×÷·:−]\s?[\d(]|=")
 _NAME_SHARE: Final = 0.5
 _NAMES_SHARE: Final = 0.75
 _FEW_SHARE: Final = 0.8
@@ -31,7 +33,9 @@ def believed(probability: float, text: str, letters: int, *, script_alone: bool)
     words = [word for word in text.split() if word[0].isalpha()] if letters <= _LONGEST_NAME else []
     if not words or words[0][0] > _LAST_LATIN:  # other scripts have neither capitals nor so many languages
         return probability
-    if all(map(_ACRONYM.match, words)) or (letters < 8 and any(map(str.isdigit, text))):
+    if all(map(_ACRONYM.match, words)) or (
+        letters < 8 and any(map(str.isdigit, text)) and not _ARITHMETIC.search(text)
+    ):
         return probability * _NAME_SHARE
     if letters <= _FEW:
         return probability * _FEW_SHARE

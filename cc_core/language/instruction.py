@@ -22,6 +22,7 @@ from cc_core.language.prose import (
     window,
     without_quotations,
 )
+from cc_core.language.requests import is_request
 from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
@@ -45,7 +46,7 @@ LONGEST_INSTRUCTION: Final = 160
 MIDDLE: Final = 6
 
 # What a text without any of these is: one line without labels, tags and keys.
-_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]|^\W*\d{1,3}[.)]")
+_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]|^\W*(?:\d{1,3}[.)]|[a-z]\))")
 
 
 def read_turn(text: str, read: Read) -> Reading:
@@ -202,6 +203,8 @@ def _around_colon(text: str, read: Read) -> Reading | None:
         headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and _tells_surely(passage)
         if head is not None or not headline:
             return instruction
+    if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and is_request(parts[0]):
+        return instruction
     if head is None or instruction.letters < SHORTEST_FRAME:
         long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
         foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE

@@ -38,7 +38,7 @@ _CLOSING = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r".*[;{}]\s*$|\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
+    r".*(?:[{}]|[^\u0370-\u03ff\u1f00-\u1fff\s]\s*;)\s*$|\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
     r"export|public|private|"
     r"static|void|int|use|using|elif|else|try|except|catch|fi|done|do|then|local|set|cd|mkdir|curl|pip|npm|"
     r"git|apt|SELECT|FROM|WHERE|"
@@ -47,12 +47,29 @@ _CODE = re.compile(
     r"\s*#(?:!|include|define|ifdef|ifndef|endif)|\s*[)}\]]+[;,]?\s*$|\s*(?:fi|done|esac|else|then|end|do|"
     r"pass|break|continue)\s*$|\s*@\w+"
 )
+# A line that can be nothing but code, so that one of them suffices.
+_CERTAINLY_CODE = re.compile(
+    r"\s*(?:SELECT\b.+\bFROM\b|select .+ from .+;$|INSERT INTO\b|UPDATE\b.+\bSET\b|DELETE FROM\b|"
+    r"(?:CREATE|ALTER|DROP) (?:TABLE|INDEX|VIEW)\b|"
+    r"(?:def|fn|func|function)\s\w+\s?\(|class \w+[(:{]|#include\s*[<\"]|import \{|"
+    r"(?:const|let|var)\s\w+\s?=|(?:from [\w.]+ )?import [\w.]+(?: as \w+)?$|"
+    r"(?:\w+\.)+\w+\([^()]*\)\s*[;{]?$|\w+\s?=\s?[\w.]+\(.*\)\s*;?$|\w+\([^()]*\);$|"
+    r"(?:sudo |\$ )?(?:pip3?|npm|apt(?:-get)?|docker|kubectl|git|curl|wget|conda|brew) (?:-\S+|[a-z]+)\s.*[-/=:.@\d])"
+)
 _COMMENT = re.compile(
     r"(?:^|\s)(?:#(?!!|include|define)|//|--\s|/\*+|\*\s|<!--|%|;;)\s*(.*?)\s*(?:\*/|-->)?\s*$|\"\"\"(.*?)(?:\"\"\")?$"
+)
+_FIELD = re.compile(
+    r"[ \t]*[*_]{0,2}[A-Z][A-Za-z -]{1,24}(?:[*_]{0,2}:[*_]{0,2}[ \t]+(?:\S+[ \t]*){1,3}|[ \t]#?\d[\w-]*[ \t]*)$"
 )
 FEWEST_CODE_LINES: Final = 2
 # A longer line is a paragraph, and these patterns would take long to find that out.
 _LONGEST_LINE: Final = 400
+
+
+def is_field(line: str) -> bool:
+    """Whether ``line`` is ``Name: value`` or ``Name #123`` with a short value, as forms and tickets have."""
+    return _FIELD.match(line) is not None
 
 
 def is_log(line: str) -> bool:
@@ -81,7 +98,9 @@ def comments_of_code(text: str) -> str | None:
     lines = text.split("\n")
     code = [0 < len(line.strip()) <= _LONGEST_LINE and _CODE.match(line) is not None for line in lines]
     if sum(code) < FEWEST_CODE_LINES:
-        return None
+        code = [_CERTAINLY_CODE.match(line[:_LONGEST_LINE]) is not None for line in lines]
+        if not any(code):
+            return None
     kept = []
     for line, is_code in zip(lines, code, strict=True):
         comment = _COMMENT.search(line)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from cc_core.language.labels import INLINE, Rank, rank_of
+from cc_core.language.labels import INLINE, ROLES, Rank, rank_of
 from cc_core.language.markup import unmarked
-from cc_core.language.noise import begins_signature, comments_of_code, is_log, is_quoted_mail, log_message
+from cc_core.language.noise import begins_signature, comments_of_code, is_field, is_log, is_quoted_mail, log_message
 
 
 class Part(NamedTuple):
@@ -23,12 +23,14 @@ class Part(NamedTuple):
 
 
 # What a line may begin with: marks of headings, lists and quotations, and numbers of items.
-_BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+)*")
+_BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+|\(?[a-z]\)[ \t]+)*")
 _LABEL = re.compile(
     r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]*(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]*:"
     r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
 )
 _HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40})[*_=\])]{0,3}[ \t=#]*$")
+# As a terminal asks for a turn.
+_PROMPT = re.compile(r"<?([A-Za-z]{2,10})>{1,3}[ \t]+(?=\S)")
 _INLINE_LABEL = re.compile(
     rf"(?<=[ \t.?!。？！؟।…\])>\"'])((?:[A-Z][\w'-]{{0,20}}[ -]){{0,2}}"
     rf"(?:{'|'.join(INLINE)})(?:[ ]?\d{{1,2}})?:)$"
@@ -44,6 +46,7 @@ _OPTION = re.compile(r"\s*(?:\(?[A-Ha-h]\)|[A-H]\.)\s")
 # Lines at the beginning, before a blank line and more text, as the header of a mail in whatever language.
 _HEADER = re.compile(r"\s*((?:[^\W\d_][\w-]{1,15}:[ \t]\S[^\n]{0,100}\n){2,12})[ \t]*\n(?=\s*\S)")
 _QUESTIONS: Final = (Rank.OWN, Rank.PLAIN, Rank.PASSAGE)
+_FEWEST_FIELDS: Final = 2
 MOST_LABEL_WORDS: Final = 5
 MOST_HEADING_WORDS: Final = 3
 
@@ -58,8 +61,10 @@ def parts_of(text: str) -> list[Part]:
         text = text[header:]
     if "\n" in text and (comments := comments_of_code(text)) is not None:
         text = comments
+    fields: frozenset[str] = frozenset()
     if ":" in text:
         text = _with_labels_in_lines(text)
+        fields = _fields(text)
     parts: list[tuple[Rank, list[str]]] = [(Rank.PLAIN, [])]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
@@ -80,6 +85,8 @@ def parts_of(text: str) -> list[Part]:
         if signature:
             this = rank = Rank.NOISE
             waiting = line.rstrip()[-1:] in ",-—_~"  # for the name
+        elif line in fields:
+            this = Rank.NOISE
         elif is_log(line):
             message = log_message(line)
             this, bare = Rank.NOISE, bare if message is None else message
@@ -103,6 +110,12 @@ def _header(text: str) -> int:
     return found.end()
 
 
+def _fields(text: str) -> frozenset[str]:
+    """The lines of a form, whose labels say nothing of who wrote them; none where there are fewer than two."""
+    found = [line for line in text.split("\n") if is_field(line) and rank_of(line.partition(":")[0]) is None]
+    return frozenset(found) if len(found) >= _FEWEST_FIELDS else frozenset()
+
+
 def _with_labels_in_lines(text: str) -> str:
     """``text`` with each label inside of a line at the beginning of one of its own."""
     pieces, done = [], 0
@@ -121,6 +134,8 @@ def _labelled(line: str) -> tuple[Rank | None, str]:
     """The rank that a line's label gives, and what follows it in the line."""
     if (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
         return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_")
+    if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
+        return rank_of(prompt[1]), line[prompt.end() :]
     heading = _HEADING.match(line)
     if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
         return rank_of(heading[1]), ""

@@ -12,7 +12,7 @@ WINDOW: Final = 2_000
 # So many characters at either end of a passage tell its language.
 EXCERPT: Final = 250
 
-_NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|`[^`\n]+`", re.IGNORECASE)
+_NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@\S+|<?(?<!\w)@\w+>?|`[^`\n]+`", re.IGNORECASE)
 _FENCE = re.compile(r"```|~~~")
 _PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
 _LABEL_BEFORE = re.compile(r"([A-Za-z][A-Za-z ]{0,40}):[*_ \t]*\n\s*$")
@@ -46,7 +46,9 @@ def window(text: str) -> str:
 
 
 def _without_fences(text: str) -> str:
-    """``text`` without fenced code. What a label before the fence calls the user's own remains."""
+    """``text`` without fenced code. What a label before the fence calls the user's own remains, and text
+    in fences outside of which nothing is said.
+    """
     pieces = _FENCE.split(text)
     kept = []
     for index, piece in enumerate(pieces):
@@ -54,11 +56,13 @@ def _without_fences(text: str) -> str:
             kept.append(piece)
         elif (plain := _PLAIN_FENCE.match(piece)) and (label := _LABEL_BEFORE.search(pieces[index - 1])):
             kept += [piece[plain.end() :]] if rank_of(label[1]) in (Rank.OWN, Rank.PLAIN) else []
+    if not any(map(_LETTER.search, kept)):
+        kept += [piece[plain.end() :] for piece in pieces[1::2] if (plain := _PLAIN_FENCE.match(piece))]
     return "\n".join(kept)
 
 
 def prose(text: str) -> str:
-    """``text`` without code in a line, URLs, e-mail addresses, formulas and commands of LaTeX."""
+    """``text`` without code in a line, URLs, e-mail addresses, mentions, formulas and commands of LaTeX."""
     if "$" in text:
         text = _FORMULA.sub(" ", text)
     if "\\" in text:

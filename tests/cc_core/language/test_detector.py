@@ -63,7 +63,7 @@ NO_LANGUAGE = {
     "url": "https://example.com/die/schöne/welt?q=hallo www.example.org",
     "e-mail": "maria.gonzalez@example.com",
     "fence": "```python\nfor der in die:\n    print('das ist ein Satz auf Deutsch')\n```",
-    "unclosed fence": "```\nDas ist ein Satz auf Deutsch",
+    "unclosed fence": "```python\nDas ist ein Satz auf Deutsch",
     "inline code": "`das ist ein Satz auf Deutsch`",
     "code": "for (int i = 0; i < n; i++) { sum += a[i]; }",
     "sql": "SELECT * FROM users WHERE id = 1;",

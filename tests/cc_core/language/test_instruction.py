@@ -43,6 +43,15 @@ FRAMES = {
     "messages": '{{"messages": [{{"role": "system", "content": "You are helpful."}}, '
     '{{"role": "user", "content": "{}"}}]}}',
     "Markdown": "# Question\n\n**{}**\n\n- Keep it short",
+    "fence": "```\n{}\n```",
+    "open fence": "```text\n{}",
+    "ticket": "Ticket #12345\nPriority: High\nCategory: Billing\nDescription: {}",
+    "terminal": "user> {}",
+    "item": "(a) {}",
+    "mention": "<@U024BE7LH> {}",
+    "one line of SQL": "{}\n\nSELECT name, price FROM products WHERE price > 10 ORDER BY name;",
+    "one call": "df.groupby('country').mean()\n\n{}",
+    "one command": "{}\n\ndocker run -it --rm ubuntu bash",
     "middle": "You are an expert.\n\n{}\n\nAnswer concisely.",
 }
 
@@ -61,11 +70,25 @@ def test_the_question_decides_in_any_frame(frame: str, language: str) -> None:
         ("Nipe habari kuhusu: Barack Obama", "sw"),
         ('Was ergibt: {"a": 1}', "de"),
         ("Compute the result: 2+2", "en"),
+        ("Übersetze: The quick brown fox jumps over the lazy dog.", "de"),
+        ("Jibu: The quick brown fox jumps over the lazy dog.", "sw"),
+        ("Özetle: The quick brown fox jumps over the lazy dog.", "tr"),
+        ("翻译：The quick brown fox jumps over the lazy dog.", "zh"),
+        ("Translate: Der schnelle braune Fuchs springt.", "en"),
+        ("Frage: Who wrote the book about the whale?", "en"),
+        ("Hamburg: The city lies on the Elbe and is large.", "en"),
+        ("Compare: the two cities of London and Paris", "en"),
+        ("Löse 15*23", "de"),
+        ("Hesapla 3x + 2 = 11", "tr"),
+        ("解方程", "zh"),
+        ("Explique-me", "pt"),
+        ("404 error", None),
+        ("Ποιος έγραψε το βιβλίο;\n\ndef add(a, b):\n    return a + b", "el"),
         ("Fasse diesen Text bitte zusammen: The line is closed today, and trains do not run.", "de"),
         ("Quick question: wo liegt die Hauptstadt von Kenia?", "de"),
     ],
 )
-def test_an_instruction_before_a_short_tail_decides(text: str, language: str) -> None:
+def test_an_instruction_before_a_short_tail_decides(text: str, language: str | None) -> None:
     assert detector.detect(text).language == language
 
 

@@ -15,7 +15,9 @@ from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sen
         ("An maria@example.com schreiben", "An   schreiben"),
         ("Wozu dient `git rebase`?", "Wozu dient  ?"),
         ("  nur Text \n", "nur Text"),
-        ("```\nnever closed", ""),
+        ("Wozu?\n```\nnever closed", "Wozu?"),
+        ("```\nnur Text\n```", "nur Text"),
+        ("```python\nprint(1)\n```", ""),
     ],
 )
 def test_code_urls_and_addresses_are_left_out(text: str, left: str) -> None:
