@@ -15,6 +15,8 @@ ENGINE_ARGUMENT: Final = "cc_connection"
 #: The engine's arguments that say whose a request is, by a number, and how many turns its tenant gets to others' one.
 TENANT: Final = "cc_tenant"
 WEIGHT: Final = "cc_weight"
+LEAST_WEIGHT: Final = 0.01
+MOST_WEIGHT: Final = 100.0
 #: Of an engine output's ``kv_transfer_params``: ``name``, ``layer`` and ``captures`` of a prompt that was connected.
 ENGINE_REPORT: Final = "cc_connection"
 #: An answer's field, for requests with ``cc_details``: language, connection, and the engine's reports.

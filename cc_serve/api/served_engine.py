@@ -56,17 +56,20 @@ class ServedEngine:
         if work is not None:
             work.begin(prompt, sampling_params)
         outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
-        return self._followed(outputs, sampling_params, work, current_record.get())
+        return self._followed(outputs, prompt, sampling_params, work, current_record.get())
 
     async def _followed(
         self,
         outputs: AsyncGenerator[RequestOutput],
+        prompt: object,
         parameters: SamplingParams,
         work: Work | None,
         record: RequestRecord | None,
     ) -> AsyncGenerator[RequestOutput]:
         name = (parameters.extra_args or {}).get(ENGINE_ARGUMENT, OFF)
         tally = Tally(parameters.output_kind, name if name in self._connections else OFF, record)
+        if work is not None:
+            work.start(prompt)  # not before: vLLM makes the calls for all prompts of a request, and one may be refused
         try:
             # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
             async with aclosing(outputs):

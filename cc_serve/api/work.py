@@ -46,13 +46,13 @@ class Work:
         self._sequences = 0
 
     def begin(self, prompt: object, parameters: SamplingParams) -> None:
-        """Check and count one more prompt, and bound the length of its answers.
+        """Check one more prompt, and bound the length of its answers.
 
         Raises:
             VLLMValidationError: the prompt is too long, or the request wants too many answers.
         """
         limits = self.limits
-        # All prompts of a request pass here before any of them runs. Beam search begins and ends its own step by step.
+        # All prompts of a request pass here before any of them starts. Beam search begins and ends its own in steps.
         self._sequences += parameters.n
         if self._sequences > limits.sequences:
             count_limit("sequences")
@@ -72,7 +72,11 @@ class Work:
             parameters.max_tokens = min(parameters.max_tokens or limits.output_tokens, limits.output_tokens)
         if self._arguments:
             parameters.extra_args = {**(parameters.extra_args or {}), **self._arguments}
+
+    def start(self, prompt: object) -> None:
+        """Charge the tokens of a prompt that the engine gets now."""
         self.prompts += 1
+        length = _prompt_length(prompt)
         self.prompt_tokens += length
         self.charge(length)
 

@@ -14,6 +14,7 @@ from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
 from cc_serve.config.store import Store
+from cc_serve.payloads import LEAST_WEIGHT, MOST_WEIGHT
 from cc_serve.routing.policy import RoutingPolicy
 
 #: The server's flag that names the file.
@@ -22,7 +23,7 @@ _SHOWN: Final = 5
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
 
-Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT, allow_inf_nan=False)]
 
 
 class ConfigurationError(ValueError):

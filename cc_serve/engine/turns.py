@@ -15,7 +15,7 @@ from itertools import chain
 from vllm.v1.core.sched.request_queue import RequestQueue
 from vllm.v1.request import Request
 
-from cc_serve.payloads import TENANT, WEIGHT
+from cc_serve.payloads import LEAST_WEIGHT, MOST_WEIGHT, TENANT, WEIGHT
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TurnQueue(RequestQueue):
 
     def __init__(self) -> None:
         self._front: deque[Request] = deque()
-        self._lines: dict[object, _Line] = {}
+        self._lines: dict[int | None, _Line] = {}
         self._now = 0.0
 
     def add_request(self, request: Request) -> None:
@@ -108,10 +108,12 @@ def _arguments(request: Request) -> dict[str, object]:
     return (request.sampling_params and request.sampling_params.extra_args) or {}
 
 
-def _tenant(request: Request) -> object:
-    return _arguments(request).get(TENANT)
+# Without our server in front, as under `vllm serve`, clients can set these arguments to anything.
+def _tenant(request: Request) -> int | None:
+    tenant = _arguments(request).get(TENANT)
+    return tenant if type(tenant) is int else None
 
 
 def _weight(request: Request) -> float:
-    weight = _arguments(request).get(WEIGHT, 1.0)
-    return weight if isinstance(weight, float) and weight > 0 else 1.0
+    weight = _arguments(request).get(WEIGHT)
+    return weight if isinstance(weight, float) and LEAST_WEIGHT <= weight <= MOST_WEIGHT else 1.0

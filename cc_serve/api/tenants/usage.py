@@ -89,15 +89,19 @@ class Ledger:
             self._clock = asyncio.create_task(self._flush_until_empty())
 
     async def flush(self) -> None:
-        """Hand over what was collected; raises `UsageError`."""
+        """Hand over what is collected by now; raises `UsageError`."""
         async with self._flushing:
-            while self._pending or self._collected:
-                if self._pending is None:
-                    # Under the same name where it has to be tried again: the archive may have added it already.
-                    self._pending = secrets.token_hex(8), dict(self._collected)
-                    self._collected.clear()
-                await self._archive.add(*self._pending)
-                self._pending = None
+            await self._hand_over()  # what could not be handed over before
+            if self._collected:
+                # Under the same name where it has to be tried again: the archive may have added it already.
+                self._pending = secrets.token_hex(8), dict(self._collected)
+                self._collected.clear()
+                await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        if self._pending is not None:
+            await self._archive.add(*self._pending)
+            self._pending = None
 
     async def report(self, first: date, last: date) -> Usage:
         """What was used from the day ``first`` to the day ``last``; raises `UsageError`."""
@@ -107,8 +111,9 @@ class Ledger:
 
     async def close(self) -> None:
         """Hand over the rest."""
-        if self._clock is not None:
-            self._clock.cancel()
+        async with self._flushing:  # a write that is cancelled goes on in its thread, and would be repeated
+            if self._clock is not None:
+                self._clock.cancel()
         try:
             await self.flush()
         except UsageError as error:

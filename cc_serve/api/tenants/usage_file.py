@@ -34,7 +34,7 @@ class UsageFile:
 
     Args:
         path: of the file, which is made where there is none.
-        keep_days: how long a day is kept.
+        keep_days: how long a day is kept, those of this month at least until it ends.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -54,12 +54,14 @@ class UsageFile:
     async def add(self, batch: str, usage: Usage) -> None:
         """See `Archive`."""
         rows = [(h.key or "", *h[1:], a.requests, a.prompt_tokens, a.answer_tokens) for h, a in usage.items()]
-        oldest = periods(utc_now() - timedelta(days=self._keep_days))["day"]
+        last_month = periods(utc_now().replace(day=1) - timedelta(days=1))["day"]
+        # A restart reads from here what is spent of a month's budgets.
+        gone = min(periods(utc_now() - timedelta(days=self._keep_days))["day"], last_month)
 
         def write() -> None:
             with self._lock, self._database:
                 self._database.executemany(_ADD, rows)
-                self._database.execute("DELETE FROM usage WHERE day <= ?", [oldest])
+                self._database.execute("DELETE FROM usage WHERE day <= ?", [gone])
 
         try:
             await asyncio.to_thread(write)

@@ -123,6 +123,7 @@ def test_odd_numbers(server: Server, field: str, number: str) -> None:
         {"kv_transfer_params": "x"},
         {"kv_transfer_params": {"do_remote_prefill": True}},
         {"ec_transfer_params": ["x"]},
+        {"cc_tenant": [1], "cc_weight": 1e-320},
         {"session_id": "x" * 10_000},
         {"a": 2**70},
         {"a": [1e999]},

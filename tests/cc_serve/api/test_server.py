@@ -196,7 +196,9 @@ def test_the_engine_knows_a_request_by_the_clients_id(server: Server) -> None:
     assert response.json()["id"].startswith("cmpl-trace-1")
 
 
-@pytest.mark.parametrize("name", ["kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode"])
+@pytest.mark.parametrize(
+    "name", ["kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", "cc_tenant", "cc_weight"]
+)
 def test_engine_state_cannot_be_smuggled(server: Server, name: str) -> None:
     with pytest.raises(openai.BadRequestError, match=f"'{name}' cannot be set"):
         server.chat(GERMAN, vllm_xargs={name: "full"})

@@ -131,6 +131,21 @@ def test_a_long_prompt_is_refused() -> None:
     assert caught.value.parameter == "prompt"
 
 
+def test_prompts_beside_one_that_is_refused_are_not_charged() -> None:
+    charges: list[int] = []
+
+    async def main() -> Work:
+        current_work.set(work := Work(Limits(prompt_tokens=10), 0, charges.append))
+        bounded = bound(Engine([[1]]))
+        bounded.generate(PROMPT, SamplingParams(), "a")
+        with pytest.raises(VLLMValidationError):
+            bounded.generate({"prompt_token_ids": [1] * 11}, SamplingParams(), "b")
+        return work
+
+    work = asyncio.run(main())
+    assert (charges, work.prompts, work.prompt_tokens) == ([], 0, 0)
+
+
 def test_prompts_and_answers_together_are_bounded() -> None:
     engine = Engine([])
     charged(engine, Limits(sequences=6), SamplingParams(n=2), prompts=3)

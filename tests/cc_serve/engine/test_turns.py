@@ -57,6 +57,17 @@ def test_turns_are_weighted() -> None:
     assert Counter(name[0] for name in drained(queue)[:40]) == {"a": 10, "b": 30}
 
 
+@pytest.mark.parametrize("tenant", [[1], {}, "a", 1.5, True, float("nan")])
+@pytest.mark.parametrize("weight", [1e-320, float("inf"), float("nan"), -1.0, [1]])
+def test_arguments_that_are_not_the_servers_make_no_tenant(tenant: Any, weight: Any) -> None:
+    queue = TurnQueue()
+    queue.add_request(request("a0"))
+    for number in range(3):
+        queue.add_request(request(f"b{number}", tenant, weight))
+    queue.add_request(request("c0", 1))
+    assert drained(queue) == ["a0", "c0", "b0", "b1", "b2"]
+
+
 def test_a_pause_earns_nothing() -> None:
     queue = TurnQueue()
     for number in range(20):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
@@ -22,8 +23,10 @@ from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
+from cc_serve.api.tenants import usage_file
 from cc_serve.api.tenants.tenancy import Tenancy, open_tenancy
-from cc_serve.api.tenants.usage import Amounts, Heading
+from cc_serve.api.tenants.usage import Amounts, Heading, Ledger, Usage
+from cc_serve.api.tenants.usage_file import UsageFile
 from cc_serve.api.vllm import SamplingParams
 from cc_serve.api.work import current_work
 from cc_serve.config.configuration import ConfigurationError
@@ -61,7 +64,9 @@ async def answer(request: Request) -> Response:
     work, tokens = current_work.get(), int(await request.body())
     assert work
     if tokens:
-        work.begin({"prompt_token_ids": [1] * tokens}, SamplingParams())
+        prompt = {"prompt_token_ids": [1] * tokens}
+        work.begin(prompt, SamplingParams())
+        work.start(prompt)
         work.answered(tokens)
         work.answered(tokens)
     return JSONResponse({})
@@ -222,6 +227,70 @@ def test_what_cannot_be_written_waits_and_is_counted_once(tmp_path: Path) -> Non
                 }
 
         run(talk)
+
+
+class SlowArchive:
+    """Takes its time for each batch, in a thread as `UsageFile` does."""
+
+    def __init__(self) -> None:
+        self.requests: list[int] = []
+
+    async def add(self, _: str, usage: Usage) -> None:
+        def write() -> None:
+            sleep(0.2)
+            self.requests.append(sum(amounts.requests for amounts in usage.values()))
+
+        await asyncio.to_thread(write)
+
+    async def read(self, _: Sequence[str]) -> Usage:
+        return {}
+
+
+def test_a_report_waits_for_no_more_than_two_writes() -> None:
+    async def talk() -> None:
+        ledger = Ledger(archive := SlowArchive())
+
+        async def keep_adding() -> None:
+            while True:
+                ledger.add("alice", "de", "off", Amounts(1))
+                await asyncio.sleep(0.01)
+
+        adding = asyncio.create_task(keep_adding())
+        await asyncio.sleep(0.05)
+        await ledger.report(date.today(), date.today())
+        assert len(archive.requests) <= 2
+        adding.cancel()
+        await ledger.close()
+
+    run(talk)
+
+
+def test_a_write_that_runs_at_the_end_is_counted_once() -> None:
+    async def talk() -> None:
+        ledger = Ledger(archive := SlowArchive())
+        ledger.add("alice", "de", "off", Amounts(1))
+        await asyncio.sleep(1.1)  # the clock has begun to write
+        await ledger.close()
+        assert archive.requests == [1]
+
+    run(talk)
+
+
+def test_days_of_this_month_are_kept_for_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def now(day: int) -> datetime:
+        return datetime(2026, 3, day, 12, tzinfo=UTC)
+
+    async def talk() -> None:
+        archive = UsageFile(tmp_path / "usage.sqlite", keep_days=1)
+        for day, kept in ((1, 1), (20, 2)):
+            monkeypatch.setattr(usage_file, "utc_now", lambda day=day: now(day))
+            await archive.add("", {Heading("alice", f"2026-03-{day:02}", "de", "off"): Amounts(1, 1, 1)})
+            assert archive.spent()["2026-03", "alice"]["requests"] == kept
+        monkeypatch.setattr(usage_file, "utc_now", lambda: datetime(2026, 4, 2, tzinfo=UTC))
+        await archive.add("", {})
+        assert not await archive.read(["2026-03-01", "2026-03-31"])
+
+    run(talk)
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, however long it may be" * 30, None])
