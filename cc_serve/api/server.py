@@ -24,7 +24,7 @@ from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.served_engine import ServedEngine
-from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, parse_or_refuse, refusing
+from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, listen, naming, parse_or_refuse, refusing
 from cc_serve.api.telemetry.request_log import request_log
 from cc_serve.api.tenants.tenancy import open_tenancy
 from cc_serve.api.tool_calls import keep_malformed_calls
@@ -79,6 +79,11 @@ def serve(
         StartError: the flags contradict each other, or the connection or this machine cannot follow them.
         EngineFailedError: the engine died; a supervisor should start the server again.
     """
+    with naming(flags):
+        _serve(checkpoint, settings, flags, verbose=verbose, on_ready=on_ready)
+
+
+def _serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str], *, verbose: bool, on_ready: OnReady) -> None:
     arguments = parse_or_refuse([str(checkpoint), *flags], verbose=verbose)
     try:
         settings.give(take_keys(arguments))

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from cc_core.terminal.text import one_line
 from cc_core.terminal.usage import suggestion
 from cc_serve.api.arguments import parse_arguments
+from cc_serve.api.named import MissingError, look_up_for_engine, look_up_for_front_end
 from cc_serve.api.vllm import (
     AsyncEngineArgs,
     EngineDeadError,
@@ -51,7 +52,9 @@ class CheckedEngineArgs(AsyncEngineArgs):
     def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
         """vLLM's own, which reads the model's files, and where our plugin looks at the connection."""
         with refusing(Namespace(**vars(self))):  # as they were: vLLM fills in what they leave open
-            return super().create_engine_config(*args, **options)
+            config = super().create_engine_config(*args, **options)
+            look_up_for_engine(config)
+            return config
 
 
 @contextmanager
@@ -65,8 +68,22 @@ def refusing(arguments: Namespace) -> Iterator[None]:
         yield
     except (StartError, UnsupportedConfigurationError, EngineDeadError):
         raise
+    except MissingError as error:
+        raise StartError(str(error)) from error
     except Exception as error:
         raise StartError(explain(error, arguments)) from error
+
+
+@contextmanager
+def naming(flags: Sequence[str]) -> Iterator[None]:
+    """Name all ``flags``, as typed, where a `StartError` names none: one of them is meant."""
+    try:
+        yield
+    except StartError as error:
+        given = [flag.partition("=")[0] for flag in flags if flag.startswith("-")]
+        if given and "--" not in str(error):
+            raise StartError(f"{error} (of the flags {' '.join(given)})") from error
+        raise
 
 
 def explain(error: Exception, arguments: Namespace) -> str:
@@ -148,6 +165,14 @@ def check_front_end(arguments: Namespace) -> None:
     options = arguments.default_chat_template_kwargs
     if options is not None and not isinstance(options, dict):
         raise StartError(f"--default-chat-template-kwargs {str(options)[:80]}: must be a JSON object")
+    for field in ("revision", "tokenizer_revision", "code_revision"):
+        if getattr(arguments, field):
+            raise StartError(
+                f"{_flag(field)} {getattr(arguments, field)} has no effect on a directory; name a revision of the hub "
+                "as OWNER/NAME@REVISION, in place of CHECKPOINT"
+            )
+    with refusing(arguments):
+        look_up_for_front_end(arguments)
     tokenizer = arguments.tokenizer or ""
     if tokenizer.startswith(("/", ".")) and not Path(tokenizer).exists():
         raise StartError(f"--tokenizer {tokenizer}: there is no such directory")

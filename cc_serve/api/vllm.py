@@ -5,6 +5,7 @@ Importing this module loads most of vLLM, which takes seconds.
 """
 
 from vllm import envs as envs
+from vllm.config import ModelConfig as ModelConfig
 from vllm.config import VllmConfig as VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs as AsyncEngineArgs
 from vllm.entrypoints.cli.serve import ServeSubcommand as ServeSubcommand
@@ -24,14 +25,17 @@ from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
 from vllm.exceptions import VLLMClientError as VLLMClientError
 from vllm.exceptions import VLLMValidationError as VLLMValidationError
 from vllm.logger import configure_logging_from_args as configure_logging_from_args
+from vllm.model_executor.model_loader import get_model_loader as get_model_loader
 from vllm.outputs import RequestOutput as RequestOutput
 from vllm.platforms import current_platform as current_platform
 from vllm.reasoning import ReasoningParserManager as ReasoningParserManager
 from vllm.renderers.chat_utils import load_chat_template as load_chat_template
 from vllm.sampling_params import RequestOutputKind as RequestOutputKind
 from vllm.sampling_params import SamplingParams as SamplingParams
+from vllm.tokenizers.registry import cached_tokenizer_from_config as cached_tokenizer_from_config
 from vllm.tool_parsers import ToolParserManager as ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
+from vllm.utils.import_utils import resolve_obj_by_qualname as resolve_obj_by_qualname
 from vllm.utils.system_utils import decorate_logs as decorate_logs
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
 

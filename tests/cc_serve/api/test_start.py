@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, explain, listen, parse_or_refuse
+from cc_serve.api.start import CheckedEngineArgs, StartError, check_front_end, explain, listen, naming, parse_or_refuse
 from tests.support.ports import free_port
 from tests.support.server import save_served_checkpoint
 
@@ -31,14 +31,16 @@ def environment() -> Iterator[None]:
 def start(directory: Path, *flags: str) -> str:
     """Go the way of a start until the engine's process would begin; the error's message."""
 
+    given = ["--enforce-eager", "--dtype", "float32", *flags]
+
     def prepare() -> None:
-        arguments = parse_or_refuse([str(directory), "--enforce-eager", "--dtype", "float32", *flags], verbose=False)
+        arguments = parse_or_refuse([str(directory), *given], verbose=False)
         check_front_end(arguments)
         _, sock = listen(arguments)
         sock.close()
         CheckedEngineArgs.from_cli_args(arguments).create_engine_config()
 
-    with pytest.raises(StartError) as caught:
+    with pytest.raises(StartError) as caught, naming(given):
         prepare()
     message = str(caught.value)
     assert "\n" not in message
@@ -70,11 +72,40 @@ def start(directory: Path, *flags: str) -> str:
         ("--max-num-batched-tokens -3", "--max-num-batched-tokens -3: "),
         ("--quantization fp99", "--quantization fp99: "),
         ("--tokenizer /nope", "--tokenizer /nope: there is no such directory"),
+        ("--tokenizer nope/nope", "--tokenizer nope/nope: "),
+        ("--tokenizer-mode xx", "--tokenizer-mode xx: "),
+        ("--tokenizer-revision xx", "--tokenizer-revision xx has no effect on a directory"),
+        ("--revision xx", "--revision xx has no effect on a directory"),
+        ("--load-format xx", "--load-format xx: "),
+        ("--model-impl transformers", "--model-impl transformers: a CC-Tuned checkpoint needs vLLM's own models"),
+        ("--generation-config /nope", "--generation-config /nope: there is no generation_config.json"),
+        ('--override-generation-config {"temperature":-1}', "--override-generation-config {'temperature': -1}: "),
+        ("--middleware nope.nope", "--middleware nope.nope: No module named 'nope'"),
+        ("--middleware os.nope", "--middleware os.nope: module 'os' has no attribute 'nope'"),
+        ("--middleware os.path", "--middleware os.path: neither a class nor a coroutine function"),
+        ("--logits-processors nope:Nope", "--logits-processors nope:Nope: No module named 'nope'"),
+        ("--worker-extension-cls nope.Nope", "--worker-extension-cls nope.Nope: No module named 'nope'"),
+        ("--attention-backend xx", "Unknown attention backend: 'XX'. (of the flags --enforce-eager --dtype --port"),
+        ("--speculative-config {}", "(of the flags --enforce-eager --dtype --port --speculative-config)"),
     ],
 )
 def test_a_wrong_flag_is_named(directory: Path, flags: str, message: str) -> None:
     port = () if "--port" in flags else ("--port", str(free_port()))
     assert message in start(directory, *port, *flags.split())
+
+
+def test_a_template_that_cannot_be_compiled(directory: Path, tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% for message in messages %}{{ message.content }}")
+    message = start(directory, "--chat-template", str(template))
+    assert message.startswith(f"--chat-template {template}: Unexpected end of template")
+
+
+@pytest.mark.parametrize("content", ["no JSON", '{"version": 7}'])
+def test_a_log_configuration_that_is_none(directory: Path, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "log.json"
+    file.write_text(content)
+    assert "--log-config-file" in start(directory, "--log-config-file", str(file))
 
 
 def test_a_port_in_use(directory: Path) -> None:

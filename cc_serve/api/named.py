@@ -1,0 +1,86 @@
+"""What flags only name: a tokenizer, a template, classes, a format. Looked up before the engine's process starts.
+
+vLLM looks some of them up in that process, where a wrong name is a traceback, and others once the engine is ready.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils.chat_template_utils import _compile_jinja_template
+
+from cc_core.terminal.text import one_line
+from cc_serve.api.vllm import (
+    ModelConfig,
+    SamplingParams,
+    VllmConfig,
+    cached_tokenizer_from_config,
+    get_model_loader,
+    load_chat_template,
+    resolve_obj_by_qualname,
+)
+
+
+class MissingError(ValueError):
+    """What a flag names is not there, or cannot be used."""
+
+
+def look_up_for_front_end(arguments: Namespace) -> None:
+    """Look up what the front end is told by name. Raises `MissingError`."""
+    for name in arguments.middleware:
+        with _of("--middleware", name):
+            module, _, attribute = name.rpartition(".")
+            found = getattr(importlib.import_module(module), attribute)
+            if not inspect.isclass(found) and not inspect.iscoroutinefunction(found):
+                raise TypeError("neither a class nor a coroutine function")
+    if arguments.chat_template:
+        with _of("--chat-template", arguments.chat_template):
+            _compile_jinja_template(load_chat_template(arguments.chat_template))
+    if arguments.model_impl not in ("auto", "vllm"):
+        raise MissingError(f"--model-impl {arguments.model_impl}: a CC-Tuned checkpoint needs vLLM's own models")
+
+
+def look_up_for_engine(config: VllmConfig) -> None:
+    """Look up what the engine is told by name. Raises `MissingError`."""
+    model = config.model_config
+    with _of("--load-format", config.load_config.load_format):
+        get_model_loader(config.load_config)
+    for flag, names in (
+        ("--worker-extension-cls", [config.parallel_config.worker_extension_cls]),
+        ("--logits-processors", model.logits_processors or []),
+    ):
+        for name in names:
+            if isinstance(name, str) and name:
+                with _of(flag, name):
+                    resolve_obj_by_qualname(name.replace(":", "."))
+    if model.tokenizer != model.model or model.tokenizer_mode != "auto":
+        flag, value = (
+            ("--tokenizer", model.tokenizer)
+            if model.tokenizer != model.model
+            else ("--tokenizer-mode", model.tokenizer_mode)
+        )
+        with _of(flag, value):
+            cached_tokenizer_from_config(model)
+    _check_sampling_defaults(model)
+
+
+def _check_sampling_defaults(model: ModelConfig) -> None:
+    source = model.generation_config
+    if source not in ("auto", "vllm") and not (Path(source) / "generation_config.json").is_file():
+        raise MissingError(f"--generation-config {source}: there is no generation_config.json")
+    with _of("--override-generation-config", model.override_generation_config):
+        SamplingParams(**model.get_diff_sampling_param())
+
+
+@contextmanager
+def _of(flag: str, value: object) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        reason = one_line(error) or type(error).__name__
+        raise MissingError(f"{flag} {str(value)[:80]}: {reason[:200]}") from error
