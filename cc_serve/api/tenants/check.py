@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
 from cc_core.terminal.text import one_line
-from cc_serve.api.tenants.names import is_ours, kinds
+from cc_serve.api.tenants.names import is_ours, kinds, probe_key
 from cc_serve.api.tenants.scripts import PROBE
 from cc_serve.api.tenants.store import make_client
 from cc_serve.config.configuration import ConfigurationError
@@ -77,8 +77,7 @@ async def _ask(store: Store, names: list[str | None]) -> None:
         async with asyncio.timeout(_PATIENCE * store.timeout_seconds):
             await client.ping()
             await _check_keys(client, store, names)
-            # A key that no server uses: it shows that scripts run, and may write.
-            await client.eval(PROBE, 1, f"{store.prefix}:{{-}}:probe")
+            await client.eval(PROBE, 1, probe_key(store.prefix))
     finally:
         await client.aclose()
 

@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from cc_core.terminal.text import one_line
+from cc_serve.api.tenants.names import probe_key
+from cc_serve.api.tenants.scripts import PROBE
 from cc_serve.config import store as section
 
 logger = logging.getLogger(__name__)
@@ -155,7 +157,7 @@ class Store:
         """The answers to ``commands``, of which some may be a ResponseError.
 
         Raises:
-            RedisError, OSError: there is no connection any more; the next call makes one.
+            RedisError, OSError: there is no connection any more, or it leads to a replica; the next call makes one.
         """
         connection = self._connection
         try:
@@ -174,6 +176,8 @@ class Store:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
+            if isinstance(error, ReadOnlyError | MasterDownError) or "READONLY" in str(error):  # Redis 6 has it within a script's error
+                raise  # it is a replica now, and the next connection may lead to who took its place
             return error
 
     def _answer(self, call: _Call, result: Any) -> None:
@@ -205,7 +209,7 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
             try:
-                await self._execute([("PING",)])
+                await self._execute([("EVAL", PROBE, 1, probe_key(self.section.prefix))])
             except (RedisError, OSError):
                 continue
             self._down = None

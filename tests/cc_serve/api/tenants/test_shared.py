@@ -13,9 +13,10 @@ from prometheus_client import REGISTRY
 
 from cc_serve.api.tenants.limiter import Place
 from cc_serve.api.tenants.shared import SharedLimiter
-from cc_serve.api.tenants.store import Store
+from cc_serve.api.tenants.store import LostError, Store, StoreError
 from cc_serve.config import store as config
 from cc_serve.config.configuration import KeyLimits
+from tests.support.ports import free_port
 from tests.support.store import StoreServer, running_store
 
 
@@ -225,6 +226,49 @@ def test_without_the_store_and_back_by_itself(
         assert store.client().zcard("cc-serve:{alice}:running") == one.running == (4 if action == "allow" else 0)
 
     run(store, talk, limiters=1, on_error=action, timeout_seconds=0.3)
+
+
+@pytest.mark.parametrize("action", ["allow", "refuse"])
+def test_a_store_that_becomes_a_replica_is_lost_until_it_is_none(
+    store: StoreServer, action: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    rates = limits(requests_per_minute=100)
+
+    async def talk(one: SharedLimiter) -> None:
+        await one.admit("alice", rates, take=True)
+        client = store.client()
+        (ours,) = [each["id"] for each in client.client_list() if each["name"] == "cc-serve"]
+        client.replicaof("127.0.0.1", str(free_port()))
+        try:
+            for _ in range(8):
+                place = await one.admit("alice", rates, take=True)
+                assert refused(place) == (None if action == "allow" else "store")
+                await asyncio.sleep(0.1)  # it is looked for meanwhile
+            assert [record.levelname for record in caplog.records] == ["ERROR"], "it does not come and go"
+            assert ours not in [each["id"] for each in client.client_list()], "a new connection may lead elsewhere"
+        finally:
+            client.replicaof("NO", "ONE")
+
+        async def limited() -> bool:
+            return "requests" in (await one.admit("alice", rates, take=False)).allowances() and not one._store._down
+
+        await until(limited)
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+    run(store, talk, limiters=1, on_error=action)
+
+
+def test_a_script_that_finds_a_replica_on_redis_6_loses_it(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        script = "return redis.error_reply('ERR Error running script: -READONLY You can not write against a replica')"
+        with pytest.raises(LostError, match="READONLY"):
+            await one._store.run(script, [], [])
+        with pytest.raises(StoreError, match="boom"):
+            await asyncio.sleep(0.3)
+            await one._store.run("return redis.error_reply('ERR boom')", [], [])
+
+    run(store, talk, limiters=1)
 
 
 def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
