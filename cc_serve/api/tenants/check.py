@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +42,10 @@ def check_store(store: Store | None, names: Iterable[str | None]) -> None:
     """
     if store is None:
         return
-    for field in ("password_file", "ca_file", "cert_file", "key_file"):
-        _check_file(field, getattr(store, field))
+    _check_file("password_file", store.password_file, store.password)
+    for field in ("ca_file", "cert_file", "key_file"):
+        path: Path | None = getattr(store, field)
+        _check_file(field, path, path.read_bytes if path else None)
     try:
         asyncio.run(_ask(store, list(names)))
     except (RedisError, OSError) as error:  # TimeoutError is one
@@ -100,10 +102,10 @@ async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> N
         )
 
 
-def _check_file(field: str, path: Path | None) -> None:
+def _check_file(field: str, path: Path | None, read: Callable[[], object] | None) -> None:
     try:
-        if path is not None:
-            path.read_bytes()
+        if path is not None and read is not None:
+            read()
     except OSError as error:
         raise ConfigurationError(f"limits.store.{field}: {path} cannot be read ({error.strerror})") from error
 

@@ -81,6 +81,7 @@ def make_client(store: section.Store) -> Redis:
         db=store.database,
         credential_provider=Credentials(store) if secret else None,
         decode_responses=True,
+        encoding_errors="backslashreplace",  # names of keys that are not ours may be any bytes
         socket_timeout=None,  # whoever uses the client bounds all that it does together
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
@@ -147,7 +148,7 @@ class Store:
                 commands = [("EVAL", call.script, len(call.keys), *call.keys, *call.arguments) for call in calls]
                 try:
                     results = await self._execute(commands)
-                except (RedisError, OSError) as error:
+                except Exception as error:  # of whatever kind: those who wait have to be told
                     self._lose(error)
                     results = [LostError(self._down) for _ in calls]
             for call, result in zip(calls, results, strict=True):
@@ -176,8 +177,9 @@ class Store:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
-            if isinstance(error, ReadOnlyError | MasterDownError) or "READONLY" in str(error):  # Redis 6 has it within a script's error
-                raise  # it is a replica now, and the next connection may lead to who took its place
+            # A replica's; Redis 6 has READONLY within a script's error. The next connection may lead to the primary.
+            if isinstance(error, ReadOnlyError | MasterDownError) or "READONLY" in str(error):
+                raise
             return error
 
     def _answer(self, call: _Call, result: Any) -> None:
@@ -210,7 +212,7 @@ class Store:
             pause = min(2 * pause, longest)
             try:
                 await self._execute([("EVAL", PROBE, 1, probe_key(self.section.prefix))])
-            except (RedisError, OSError):
+            except Exception:
                 continue
             self._down = None
         self._told.clear()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -264,11 +265,57 @@ def test_a_script_that_finds_a_replica_on_redis_6_loses_it(store: StoreServer) -
         script = "return redis.error_reply('ERR Error running script: -READONLY You can not write against a replica')"
         with pytest.raises(LostError, match="READONLY"):
             await one._store.run(script, [], [])
+        await asyncio.sleep(0.3)  # it is looked for meanwhile
         with pytest.raises(StoreError, match="boom"):
-            await asyncio.sleep(0.3)
             await one._store.run("return redis.error_reply('ERR boom')", [], [])
 
     run(store, talk, limiters=1)
+
+
+def test_a_password_that_cannot_be_read_leaves_nobody_waiting(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    rates = limits(requests_per_minute=100)
+
+    with running_store(tmp_path, "--requirepass", "secret") as guarded:
+
+        async def talk(one: SharedLimiter) -> None:
+            assert refused(await one.admit("alice", rates, take=True)) is None
+            file.write_bytes(b"\xff\xfe")
+            guarded.client(password="secret").client_kill_filter(skipme=True)
+            async with asyncio.timeout(5):
+                while refused(await one.admit("alice", rates, take=True)) is None:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)  # it is looked for meanwhile
+            file.write_text("secret")
+
+            async def back() -> bool:
+                return refused(await one.admit("alice", rates, take=True)) is None
+
+            await until(back)
+
+        run(guarded, talk, limiters=1, on_error="refuse", password_file=file)
+
+
+def test_a_fault_of_any_kind_leaves_nobody_waiting(store: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        connection = one._store._connection
+
+        def pack(_commands: object) -> list[bytes]:
+            raise ValueError("of a library")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "pack_commands", pack)
+            async with asyncio.timeout(5):
+                assert refused(await one.admit("alice", limits(requests_per_minute=9), take=True)) == "store"
+                await asyncio.sleep(0.3)  # it is looked for meanwhile
+
+        async def back() -> bool:
+            return refused(await one.admit("alice", limits(requests_per_minute=9), take=True)) is None
+
+        await until(back)
+
+    run(store, talk, limiters=1, on_error="refuse")
 
 
 def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
