@@ -170,6 +170,27 @@ def test_a_killed_servers_places_become_free_and_a_living_ones_do_not(store: Sto
     run(store, talk, lease_seconds=1)
 
 
+def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
+    """Two servers whose files differ share a key."""
+
+    async def talk(long: SharedLimiter) -> None:
+        rates = limits(concurrent_requests=3)
+        await long.admit("alice", rates, take=True)
+
+        async def again(short: SharedLimiter) -> None:
+            await short.admit("alice", rates, take=True)
+            short._renew()
+            await asyncio.sleep(0.05)
+            assert store.client().ttl("cc-serve:{alice}:running") > 50
+
+        section = config.Store.model_validate({"url": store.url, "lease_seconds": 1})
+        await again(short := SharedLimiter(Store(section)))
+        await short.close()
+        await short._store.close()
+
+    run(store, talk, limiters=1, lease_seconds=60)
+
+
 def test_what_is_not_used_any_more_leaves_the_store(store: StoreServer) -> None:
     async def talk(one: SharedLimiter) -> None:
         await one.admit("alice", limits(requests_per_minute=60, concurrent_requests=3), take=True)
