@@ -86,8 +86,11 @@ async def _ask(store: Store, names: list[str | None]) -> None:
 
 async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> None:
     expected = {key: kind for name in names for key, kind in kinds(store.prefix, name).items()}
-    found = {key: await client.type(key) for key in expected}
-    strange = [key for key, kind in found.items() if kind not in ("none", expected[key])]
+    async with client.pipeline(transaction=False) as asking:  # at once: there may be thousands, and a long way there
+        for key in expected:
+            asking.type(key)
+        found = zip(expected, await asking.execute(), strict=True)
+    strange = [key for key, kind in found if kind not in ("none", expected[key])]
     cursor, seen = 0, 0
     while not strange and seen < _LOOKED_AT:
         cursor, keys = await client.scan(cursor, match=f"{store.prefix}:*", count=1000)

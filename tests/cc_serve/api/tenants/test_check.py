@@ -129,6 +129,18 @@ def test_keys_of_somebody_else(server: StoreServer, key: str, kind: str) -> None
     assert client.dbsize() == 0, "the check leaves nothing behind"
 
 
+def test_the_names_of_many_keys_are_looked_at_at_once(server: StoreServer) -> None:
+    client = server.client(password="secret")
+    client.flushall()
+    names = [f"key{number}" for number in range(3000)]
+    before = client.info("stats")["total_reads_processed"]
+    check(url_of(server), *names)
+    assert client.info("stats")["total_reads_processed"] - before < 600, "reads of many commands each"
+    client.rpush("cc-serve:{key2999}:rates", "x")
+    assert "'cc-serve:{key2999}:rates' is not this server's" in complaint(url_of(server), *names)
+    client.flushall()
+
+
 def test_a_key_of_somebody_else_that_is_no_text(server: StoreServer) -> None:
     client = server.client(password="secret")
     client.flushall()
