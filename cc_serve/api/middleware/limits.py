@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event
-from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
+from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
@@ -145,7 +145,7 @@ class LimitsMiddleware:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            fault = DeadlineError(limits.deadline_seconds or 0) if timeout.expired() else expected(error)
+            fault = work.overrun() if timeout.expired() else expected(error)
             told = describe(fault) if fault is not None else _FAILED
             if (observed := current_record.get()) is not None:
                 if fault is not None:

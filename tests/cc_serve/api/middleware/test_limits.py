@@ -234,8 +234,10 @@ def test_what_ignores_its_deadline_is_cut_off(
     monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
 
     async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        before = hits("deadline")
         response = await client.post("/", json={"wait": True})
         assert (response.status_code, response.json()["error"]["type"]) == (504, "Gateway Timeout")
+        assert hits("deadline") == before + 1
         assert "deadline of 0.05 s" in response.json()["error"]["message"]
         assert endpoint.waiting == 0
         stream = await client.post("/", json={"stream": True})
