@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.errors import ErrorDetail, error_response, openai_event
+from cc_serve.api.errors import ErrorDetail, busy, error_response, openai_event
 from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of
@@ -110,12 +110,7 @@ class LimitsMiddleware:
         most = caller.limits.concurrent_requests
         if most is None or self.running < most:
             return None
-        return error_response(
-            f"the server is busy with {self.running} requests",
-            status=503,
-            type="ServiceUnavailableError",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
+        return busy(f"the server is busy with {self.running} requests", RETRY_AFTER_SECONDS)
 
     async def _take_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         limits = answer.caller.limits
@@ -213,12 +208,10 @@ class _Answer:
 
 
 def _refused(refusal: Refusal) -> Response:
-    return error_response(
-        refusal.message,
-        status=refusal.status,
-        type="RateLimitError" if refusal.status == 429 else "ServiceUnavailableError",
-        headers={"Retry-After": str(refusal.seconds)},
-    )
+    if refusal.status == 503:
+        return busy(refusal.message, refusal.seconds)
+    headers = {"Retry-After": str(refusal.seconds)}
+    return error_response(refusal.message, status=refusal.status, type="RateLimitError", headers=headers)
 
 
 def _too_large(limit: int) -> Response:
