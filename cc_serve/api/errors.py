@@ -60,6 +60,11 @@ def error_response(
     return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
+def busy(message: str, seconds: int) -> JSONResponse:
+    """The refusal of what the server cannot take on now, and may in ``seconds``."""
+    return error_response(message, status=503, type="ServiceUnavailableError", headers={"Retry-After": str(seconds)})
+
+
 async def http_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors that Starlette's routing (404, 405) and FastAPI raise.
 

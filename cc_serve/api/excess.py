@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from cc_serve.api.json_parts import objects_in
 from cc_serve.config.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
@@ -74,24 +74,9 @@ def _integer(value: object) -> int | None:
 
 def _patterns(form: object) -> Iterator[str]:
     """The regular expressions, grammars and choices anywhere in ``form``."""
-    pending = [form]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, list):
-            pending += part
-        elif isinstance(part, dict):
-            for name, value in part.items():
-                if name in _PATTERNS and isinstance(value, str | list):
-                    yield from (
-                        item for item in ([value] if isinstance(value, str) else value) if isinstance(item, str)
-                    )
-                if name == _PATTERN_NAMES and isinstance(value, dict):
-                    yield from value
-                pending.append(_parsed(value) if name in _SCHEMAS and isinstance(value, str) else value)
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    for part in objects_in(form, _SCHEMAS):
+        for name in _PATTERNS:
+            value = part.get(name)
+            yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str))
+        if isinstance(names := part.get(_PATTERN_NAMES), dict):
+            yield from names

@@ -8,6 +8,8 @@ from typing import Any, Final
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from cc_serve.api.telemetry.metrics import count_limit
+
 #: How long a client may take for the headers of a request that it has begun, or a new connection for its first.
 HEADER_SECONDS: Final = 30.0
 _ABORT: Final = "cc_serve.abort"
@@ -71,6 +73,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self._most_bytes is not None and self._header_bytes > self._most_bytes
 
     def _refuse_headers(self) -> None:
+        count_limit("headers")
         message = b"the request's headers are larger or more than this server takes"
         head = [
             STATUS_LINE[431],

@@ -17,13 +17,8 @@ BATCH_PATH: Final = "/v1/chat/completions/batch"
 PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scoring", "/v1/systemone"})
 #: The endpoints whose answers can tell what the connection did.
 DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
-#: The endpoints that turn text into tokens or back, and generate nothing.
-RENDERING_PATHS: Final = frozenset(
-    {
-        *("/tokenize", "/detokenize", "/v1/messages/count_tokens"),
-        *(f"/v1/{kind}/{way}" for kind in ("chat/completions", "completions") for way in ("render", "derender")),
-    }
-)
+#: vLLM's endpoints that count and show tokens.
+TOKENIZING_PATHS: Final = frozenset({"/tokenize", "/detokenize", "/v1/messages/count_tokens"})
 _GENERATING: Final = CONNECTED_PATHS | PLAIN_PATHS
 
 
@@ -38,15 +33,11 @@ def route_path(scope: Scope) -> str:
 
 def generating_path(scope: Scope) -> str | None:
     """The path of a generation request, without the root path; None where a request generates nothing."""
-    return _posted(scope, _GENERATING)
+    return posted_path(scope, _GENERATING)
 
 
-def rendering_path(scope: Scope) -> str | None:
-    """As `generating_path`, of `RENDERING_PATHS`."""
-    return _posted(scope, RENDERING_PATHS)
-
-
-def _posted(scope: Scope, paths: frozenset[str]) -> str | None:
+def posted_path(scope: Scope, paths: frozenset[str]) -> str | None:
+    """The path of a POST to one of ``paths``, without the root path; None of all other requests."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     path = route_path(scope)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
+from cc_serve.api.json_parts import objects_in, parsed
 from cc_serve.api.vllm import SamplingParams, VLLMValidationError
 
 _FIELD: Final = "structured_outputs"
@@ -26,7 +26,7 @@ def refuse_misread_patterns(parameters: SamplingParams) -> None:
     wanted = parameters.structured_outputs
     if wanted is None:
         return
-    for pattern in _patterns([{"regex": wanted.regex}, _parsed(wanted.json), _parsed(wanted.structural_tag)]):
+    for pattern in _patterns([{"regex": wanted.regex}, parsed(wanted.json), parsed(wanted.structural_tag)]):
         if misread := misread_part(pattern):
             raise VLLMValidationError(
                 f"{misread} in a character class of the pattern {pattern[:80]!r} is not supported; "
@@ -48,20 +48,8 @@ def misread_part(pattern: str) -> str | None:
     return None
 
 
-def _patterns(pending: list[Any]) -> Iterator[str]:
+def _patterns(whole: object) -> Iterator[str]:
     """The regular expressions in JSON schemas and structural tags."""
-    while pending:
-        part = pending.pop()
-        if isinstance(part, list):
-            pending += part
-        elif isinstance(part, dict):
-            pending += part.values()
-            yield from (part[name] for name in ("regex", "pattern") if isinstance(part.get(name), str))
-            yield from part[_NAMES] if isinstance(part.get(_NAMES), dict) else ()
-
-
-def _parsed(schema: Any) -> Any:
-    try:
-        return json.loads(schema) if isinstance(schema, str) else schema
-    except (ValueError, RecursionError):
-        return None  # vLLM refuses it
+    for part in objects_in(whole):
+        yield from (part[name] for name in ("regex", "pattern") if isinstance(part.get(name), str))
+        yield from part[_NAMES] if isinstance(part.get(_NAMES), dict) else ()

@@ -44,6 +44,7 @@ class Work:
         self.prompt_tokens = 0
         self.answer_tokens = 0
         self._sequences = 0
+        self._overran = False
 
     def begin(self, prompt: object, parameters: SamplingParams) -> None:
         """Check one more prompt, and bound the length of its answers.
@@ -103,8 +104,14 @@ class Work:
         except TimeoutError as error:
             if not timeout.expired():
                 raise
+            raise self.overrun() from error
+
+    def overrun(self) -> DeadlineError:
+        """What to say after the deadline; it is counted once, however many prompts run into it."""
+        if not self._overran:
+            self._overran = True
             count_limit("deadline")
-            raise DeadlineError(self.limits.deadline_seconds or 0) from error
+        return DeadlineError(self.limits.deadline_seconds or 0)
 
 
 #: The work for the request that this task answers; None outside of a request.

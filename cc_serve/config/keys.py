@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Final
 
 #: Plain keys, ``NAME=KEY`` separated by commas.
@@ -31,15 +30,6 @@ def new_key() -> str:
 def hash_key(key: str) -> str:
     """The SHA-256 of a key, in hexadecimal digits."""
     return hashlib.sha256(key.encode("utf-8", errors="surrogateescape")).hexdigest()
-
-
-def find_key(hashes: Mapping[str, str], key: str) -> str | None:
-    """The name of ``key`` in ``hashes``, which are by name, or None. It always takes the same time."""
-    wanted, found = hash_key(key), None
-    for name, known in hashes.items():
-        if hmac.compare_digest(wanted, known):
-            found = name
-    return found
 
 
 def take_environment_keys(environment: MutableMapping[str, str]) -> dict[str, str]:

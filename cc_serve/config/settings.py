@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
-from cc_serve.config.keys import find_key
+from cc_serve.config.keys import hash_key
 from cc_serve.routing.policy import PolicyError, RoutingPolicy
 from cc_serve.routing.router import Router
 
@@ -48,24 +48,25 @@ class Settings:
     """
 
     def __init__(self, configuration: Configuration, router: Router, given: Mapping[str, str]) -> None:
-        self.hashes = {name: key.sha256 for name, key in configuration.keys.items()}
+        # By digest: looking one up takes no longer with more keys, and its time tells nothing of a key.
+        self._names = {key.sha256: name for name, key in configuration.keys.items()}
         for name, digest in given.items():
-            if name in self.hashes or digest in self.hashes.values():
+            if name in configuration.keys or digest in self._names:
                 raise ConfigurationError(f"keys.{name}: is also given on the command line or in the environment")
-            self.hashes[name] = digest
+            self._names[digest] = name
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
-        self.callers = {name: _caller(configuration, shared, name) for name in (None, *self.hashes)}
+        self.callers = {name: _caller(configuration, shared, name) for name in (None, *self._names.values())}
 
     @property
     def guarded(self) -> bool:
         """Whether requests need a key."""
-        return bool(self.hashes)
+        return bool(self._names)
 
     def caller(self, key: str | None) -> Caller | None:
         """The key's owner, or None; without keys, the anonymous caller."""
-        name = find_key(self.hashes, key) if key is not None else None
+        name = self._names.get(hash_key(key)) if key is not None else None
         return self.callers[name] if name is not None or not self.guarded else None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -108,10 +109,13 @@ class Store(Section):
         """The password of the moment.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or is not UTF-8.
         """
         if self.password_file is not None:
-            return self.password_file.read_text("utf-8").strip()
+            try:
+                return self.password_file.read_text("utf-8").strip()
+            except UnicodeDecodeError:  # whose message has some of the password
+                raise OSError(errno.EILSEQ, "it is not UTF-8", str(self.password_file)) from None
         return unquote(self._parts.password) if self._parts.password else None
 
 

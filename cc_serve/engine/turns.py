@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from vllm.v1.core.sched.request_queue import RequestQueue
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 
 from cc_serve.payloads import LEAST_WEIGHT, MOST_WEIGHT, TENANT, WEIGHT
 
@@ -29,7 +29,8 @@ class _Line:
 class TurnQueue(RequestQueue):
     """vLLM's queue, with turns. Requests without a tenant are one tenant's: alone, they are first come first served.
 
-    What vLLM puts back, after a preemption for example, goes before everybody's.
+    What had run before a preemption goes before everybody's. What vLLM puts back without having run it, as while its
+    grammar is compiled, goes before its tenant's.
     """
 
     def __init__(self) -> None:
@@ -60,12 +61,19 @@ class TurnQueue(RequestQueue):
         return self._front[0] if self._front else self._next_line().requests[0]
 
     def prepend_request(self, request: Request) -> None:
-        """Put it before all others."""
-        self._front.appendleft(request)
+        """Put it back, and take its turn back where it has not run."""
+        if request.status == RequestStatus.PREEMPTED:
+            self._front.appendleft(request)
+            return
+        line = self._lines.setdefault(_tenant(request), _Line(self._now))
+        # Not before the clock: a tenant whose requests cannot run yet saves no turns up.
+        line.turn = max(line.turn - 1 / _weight(request), self._now)
+        line.requests.appendleft(request)
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:
-        """Put them before all others, the last of them first, as vLLM's own queue does."""
-        self._front.extendleft(requests)
+        """Put them back, the last of them first, as vLLM's own queue does."""
+        for request in requests:
+            self.prepend_request(request)
 
     def remove_request(self, request: Request) -> None:
         """Take one out, wherever it is."""

@@ -12,6 +12,8 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from transformers import TrainingArguments
 
+from cc_serve.api.tenants.limiter import RUNNING
+from cc_serve.config.configuration import Budget, KeyLimits
 from cc_train.commands.main import COMMANDS
 from cc_train.config.run import make_parser
 from tests.support.paths import ROOT
@@ -60,6 +62,16 @@ def test_every_option_of_transformers_is_in_its_table() -> None:
     assert [
         f.name for f in fields(TrainingArguments) if f"| `--{f.name.replace('_', '-')}` |" not in page if f.init
     ] == []
+
+
+def test_the_page_of_the_metrics_names_each_limit() -> None:
+    row = re.search(r"^\| `limit` \|.*$", (ROOT / "docs" / "metrics.md").read_text("utf-8"), re.MULTILINE)
+    assert row
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "cc_serve" / "api").rglob("*.py"))
+    counted = re.findall(r'(?:count_limit|Excess|Refusal)\(\s*"(\w+)"', code)
+    assert {"headers", "deadline", "sequences", "store"} < {*counted}
+    names = {*counted, *(KeyLimits.model_fields.keys() - {"budget"}), *Budget.model_fields, RUNNING}
+    assert {name for name in names | {"choices", "output_tokens"} if f"`{name}`" not in row[0]} == set()
 
 
 def test_the_page_of_the_metrics_names_each() -> None:

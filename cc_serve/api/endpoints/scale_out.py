@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from cc_serve.api.errors import error_response
+from cc_serve.api.paths import TOKENIZING_PATHS
 from cc_serve.api.vllm import RENDER_ROUTERS, TOKEN_ROUTER
 
+
+def _paths(*routers: APIRouter) -> frozenset[str]:
+    return frozenset(route.path for router in routers for route in router.routes if isinstance(route, APIRoute))
+
+
+#: The endpoints that turn text into tokens or back, and generate nothing; Cohere's is there where its API is.
+RENDERING_PATHS: Final = TOKENIZING_PATHS | _paths(*RENDER_ROUTERS) | {"/cohere/v2/chat/render"}
 #: Why requests of token ids are refused.
 REASON = "token ids have no language that could be detected; send text to /v1/completions"
 
@@ -18,15 +28,11 @@ def open_render(app: FastAPI) -> None:
 
     vLLM registers all of them as closed, and names that flag, which would open them all.
     """
-    paths = [
-        {route.path for route in router.routes if isinstance(route, APIRoute)}
-        for router in (*RENDER_ROUTERS, TOKEN_ROUTER)
-    ]
-    closed = set().union(*paths)
+    closed = _paths(*RENDER_ROUTERS, TOKEN_ROUTER)
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) not in closed]
     for router in RENDER_ROUTERS:
         app.include_router(router, include_in_schema=False)
-    for path in sorted(paths[-1]):
+    for path in sorted(_paths(TOKEN_ROUTER)):
         app.add_api_route(path, _refuse, methods=["POST"], include_in_schema=False)
 
 

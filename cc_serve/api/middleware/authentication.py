@@ -38,6 +38,12 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
+def operates(scope: Scope) -> bool:
+    """Whether an operator calls, as `KeyMiddleware` lets only an admin do where there are keys."""
+    path = route_path(scope)
+    return path in OPERATOR_PATHS or (path.startswith("/admin/") and caller_of(scope).admin)
+
+
 class KeyMiddleware:
     """Lets nobody past without a key. Default-deny, so that no spelling of a path gets around it.
 

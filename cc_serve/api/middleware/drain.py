@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cc_serve.api.errors import error_response
+from cc_serve.api.errors import busy
 from cc_serve.api.middleware.stall import PatientSend
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -71,10 +71,5 @@ class DrainMiddleware:
             finally:
                 self.drain.leave()
         else:
-            response = error_response(
-                "the server is shutting down; send the request to another one",
-                status=503,
-                type="ServiceUnavailableError",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
-            await response(scope, receive, send)
+            message = "the server is shutting down; send the request to another one"
+            await busy(message, RETRY_AFTER_SECONDS)(scope, receive, send)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.errors import ErrorDetail, error_response, openai_event
-from cc_serve.api.faults import DeadlineError, describe, expected, note_fault
+from cc_serve.api.errors import ErrorDetail, busy, error_response, openai_event
+from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
-from cc_serve.api.middleware.authentication import caller_of
+from cc_serve.api.middleware.authentication import caller_of, operates
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
@@ -35,7 +36,8 @@ _FAILED: Final = ErrorDetail(message="internal server error", type="InternalServ
 class LimitsMiddleware:
     """Admits as many requests as each caller's limits allow, and bounds those that it admits.
 
-    Requests that only read, such as those for metrics, pass without limits.
+    Requests that only read, such as those for metrics, pass without limits. Operators' calls have those of the body
+    alone.
 
     Args:
         app: the application behind.
@@ -58,22 +60,26 @@ class LimitsMiddleware:
         if scope["type"] != "http" or scope["method"] in READING_METHODS:
             await self.app(scope, receive, send)
             return
-        caller = caller_of(scope)
-        full = self._full(caller)
+        caller, operating = caller_of(scope), operates(scope)
+        if operating:  # some of these take long, and when the server is full they are what helps
+            caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
+        full = None if operating else self._full(caller)
         length = Headers(scope=scope).get("content-length", "")
         large = length.isdecimal() and int(length) > caller.limits.body_bytes
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
-        if full is None:  # before the limiter is asked, which may take a while
+        if full is None and not operating:  # before the limiter is asked, which may take a while
             self.running += 1
             answer.running = self._leave
         try:
-            place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
-            answer.place = place
-            if place.refusal is not None:
-                count_limit(place.refusal.limit)
-                await _refused(place.refusal)(scope, receive, answer.send)
+            refusal = None
+            if not operating:
+                answer.place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+                refusal = answer.place.refusal
+            if refusal is not None:
+                count_limit(refusal.limit)
+                await _refused(refusal)(scope, receive, answer.send)
             elif full is not None:
                 count_limit("concurrent_requests")
                 await full(scope, receive, answer.send)
@@ -110,12 +116,7 @@ class LimitsMiddleware:
         most = caller.limits.concurrent_requests
         if most is None or self.running < most:
             return None
-        return error_response(
-            f"the server is busy with {self.running} requests",
-            status=503,
-            type="ServiceUnavailableError",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
+        return busy(f"the server is busy with {self.running} requests", RETRY_AFTER_SECONDS)
 
     async def _take_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         limits = answer.caller.limits
@@ -145,7 +146,7 @@ class LimitsMiddleware:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            fault = DeadlineError(limits.deadline_seconds or 0) if timeout.expired() else expected(error)
+            fault = work.overrun() if timeout.expired() else expected(error)
             told = describe(fault) if fault is not None else _FAILED
             if (observed := current_record.get()) is not None:
                 if fault is not None:
@@ -213,12 +214,10 @@ class _Answer:
 
 
 def _refused(refusal: Refusal) -> Response:
-    return error_response(
-        refusal.message,
-        status=refusal.status,
-        type="RateLimitError" if refusal.status == 429 else "ServiceUnavailableError",
-        headers={"Retry-After": str(refusal.seconds)},
-    )
+    if refusal.status == 503:
+        return busy(refusal.message, refusal.seconds)
+    headers = {"Retry-After": str(refusal.seconds)}
+    return error_response(refusal.message, status=refusal.status, type="RateLimitError", headers=headers)
 
 
 def _too_large(limit: int) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
 from cc_core.terminal.text import one_line
-from cc_serve.api.tenants.names import is_ours, kinds
+from cc_serve.api.tenants.names import is_ours, kinds, probe_key
 from cc_serve.api.tenants.scripts import PROBE
 from cc_serve.api.tenants.store import make_client
 from cc_serve.config.configuration import ConfigurationError
@@ -42,8 +42,10 @@ def check_store(store: Store | None, names: Iterable[str | None]) -> None:
     """
     if store is None:
         return
-    for field in ("password_file", "ca_file", "cert_file", "key_file"):
-        _check_file(field, getattr(store, field))
+    _check_file("password_file", store.password_file, store.password)
+    for field in ("ca_file", "cert_file", "key_file"):
+        path: Path | None = getattr(store, field)
+        _check_file(field, path, path.read_bytes if path else None)
     try:
         asyncio.run(_ask(store, list(names)))
     except (RedisError, OSError) as error:  # TimeoutError is one
@@ -77,16 +79,18 @@ async def _ask(store: Store, names: list[str | None]) -> None:
         async with asyncio.timeout(_PATIENCE * store.timeout_seconds):
             await client.ping()
             await _check_keys(client, store, names)
-            # A key that no server uses: it shows that scripts run, and may write.
-            await client.eval(PROBE, 1, f"{store.prefix}:{{-}}:probe")
+            await client.eval(PROBE, 1, probe_key(store.prefix))
     finally:
         await client.aclose()
 
 
 async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> None:
     expected = {key: kind for name in names for key, kind in kinds(store.prefix, name).items()}
-    found = {key: await client.type(key) for key in expected}
-    strange = [key for key, kind in found.items() if kind not in ("none", expected[key])]
+    async with client.pipeline(transaction=False) as asking:  # at once: there may be thousands, and a long way there
+        for key in expected:
+            asking.type(key)
+        found = zip(expected, await asking.execute(), strict=True)
+    strange = [key for key, kind in found if kind not in ("none", expected[key])]
     cursor, seen = 0, 0
     while not strange and seen < _LOOKED_AT:
         cursor, keys = await client.scan(cursor, match=f"{store.prefix}:*", count=1000)
@@ -101,10 +105,10 @@ async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> N
         )
 
 
-def _check_file(field: str, path: Path | None) -> None:
+def _check_file(field: str, path: Path | None, read: Callable[[], object] | None) -> None:
     try:
-        if path is not None:
-            path.read_bytes()
+        if path is not None and read is not None:
+            read()
     except OSError as error:
         raise ConfigurationError(f"limits.store.{field}: {path} cannot be read ({error.strerror})") from error
 

@@ -39,6 +39,11 @@ def batch_key(prefix: str, batch: str) -> str:
     return f"{prefix}:{{{_USAGE}}}:batch:{batch}"
 
 
+def probe_key(prefix: str) -> str:
+    """A key that nobody uses: it shows that scripts run, and may write."""
+    return f"{prefix}:{{{ANONYMOUS}}}:probe"
+
+
 def kinds(prefix: str, name: str | None) -> dict[str, str]:
     """What is kept for a key: the store's types by their names."""
     return {f"{prefix}:{{{tag_of(name)}}}:{suffix}": kind for suffix, kind in _KINDS.items()}

@@ -5,6 +5,7 @@ was restarted knows none.
 
 ``rates`` is a hash: the requests and tokens used, as two buckets that drain, and ``at``, when they were last looked at.
 ``running`` is a sorted set: running requests, by the moment at which each counts as dead if its server says no more.
+It outlives the longest lease in it, as servers may have leases of different lengths.
 ``day`` and ``month`` are hashes: the requests and tokens of budgets.
 ``unanswered`` is a sorted set of one server: the numbers of requests that it may not know to have been let in.
 """
@@ -85,7 +86,7 @@ if refused == '' and ARGV[8] ~= '0' then
   end
   if ARGV[4] ~= '' then
     redis.call('ZADD', KEYS[2], now + ARGV[7], ARGV[6])
-    redis.call('EXPIRE', KEYS[2], math.ceil(ARGV[7]) + 1)
+    redis.call('EXPIRE', KEYS[2], math.max(math.ceil(ARGV[7]) + 1, redis.call('TTL', KEYS[2])))
   end
 end
 keep(KEYS[1], requests, ARGV[2], tokens, ARGV[3])
@@ -133,7 +134,7 @@ RENEW: Final = """
 local time = redis.call('TIME')
 local expires = time[1] + time[2] / 1e6 + ARGV[1]
 for index = 2, #ARGV do redis.call('ZADD', KEYS[1], expires, ARGV[index]) end
-redis.call('EXPIRE', KEYS[1], math.ceil(ARGV[1]) + 1)
+redis.call('EXPIRE', KEYS[1], math.max(math.ceil(ARGV[1]) + 1, redis.call('TTL', KEYS[1])))
 """
 
 #: Do what the other scripts do, where nothing depends on it.

@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from cc_core.terminal.text import one_line
+from cc_serve.api.tenants.names import probe_key
+from cc_serve.api.tenants.scripts import PROBE
 from cc_serve.config import store as section
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ def make_client(store: section.Store) -> Redis:
         db=store.database,
         credential_provider=Credentials(store) if secret else None,
         decode_responses=True,
+        encoding_errors="backslashreplace",  # names of keys that are not ours may be any bytes
         socket_timeout=None,  # whoever uses the client bounds all that it does together
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
@@ -145,7 +148,7 @@ class Store:
                 commands = [("EVAL", call.script, len(call.keys), *call.keys, *call.arguments) for call in calls]
                 try:
                     results = await self._execute(commands)
-                except (RedisError, OSError) as error:
+                except Exception as error:  # of whatever kind: those who wait have to be told
                     self._lose(error)
                     results = [LostError(self._down) for _ in calls]
             for call, result in zip(calls, results, strict=True):
@@ -155,7 +158,7 @@ class Store:
         """The answers to ``commands``, of which some may be a ResponseError.
 
         Raises:
-            RedisError, OSError: there is no connection any more; the next call makes one.
+            RedisError, OSError: there is no connection any more, or it leads to a replica; the next call makes one.
         """
         connection = self._connection
         try:
@@ -174,6 +177,9 @@ class Store:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
+            # A replica's; Redis 6 has READONLY within a script's error. The next connection may lead to the primary.
+            if isinstance(error, ReadOnlyError | MasterDownError) or "READONLY" in str(error):
+                raise
             return error
 
     def _answer(self, call: _Call, result: Any) -> None:
@@ -205,8 +211,8 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
             try:
-                await self._execute([("PING",)])
-            except (RedisError, OSError):
+                await self._execute([("EVAL", PROBE, 1, probe_key(self.section.prefix))])
+            except Exception:
                 continue
             self._down = None
         self._told.clear()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
 from cc_serve.api import http_protocol
@@ -101,7 +102,12 @@ def test_ordinary_requests_share_a_connection(server: uvicorn.Server) -> None:
     ],
 )
 def test_too_many_or_too_large_headers_are_refused(server: uvicorn.Server, headers: bytes) -> None:
+    def hits() -> float:
+        return REGISTRY.get_sample_value("cc:limits_hit_total", {"limit": "headers"}) or 0
+
+    before = hits()
     received = talk(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + headers)
+    assert hits() == before + 1
     assert received.startswith(b"HTTP/1.1 431 ")
     assert b"Connection: close" in received or b"connection: close" in received
 

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, Router
 from starlette.types import Message
 
-from cc_serve.api.paths import route_path
+from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS, route_path
+from tests.support.paths import ROOT
 
 
 async def _told(request: Request) -> JSONResponse:
@@ -36,3 +37,9 @@ def test_it_is_the_routers(root: str, path: str) -> None:
         assert not route_path(scope).startswith("/"), "only these match no route"
     else:
         assert f"/{json.loads(sent[1]['body'])}" == route_path(scope)
+
+
+@pytest.mark.parametrize("page", ["api.md", "routing.md"])
+def test_the_pages_name_each_path_that_generates(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    assert [path for path in CONNECTED_PATHS | PLAIN_PATHS if f"`{path}`" not in text] == []

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from vllm.exceptions import VLLMValidationError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
@@ -99,6 +100,22 @@ def test_the_deadline_stops_the_engine() -> None:
         charged(engine, Limits(deadline_seconds=0.05), SamplingParams(output_kind=RequestOutputKind.DELTA))
     assert caught.value.http_status == 504
     assert engine.stopped
+
+
+def test_the_deadline_of_several_prompts_counts_once() -> None:
+    def hits() -> float:
+        return REGISTRY.get_sample_value("cc:limits_hit_total", {"limit": "deadline"}) or 0
+
+    async def main() -> None:
+        current_work.set(Work(Limits(deadline_seconds=0.05), asyncio.get_running_loop().time(), lambda _: None))
+        bounded = bound(Engine([[1]], pause=5))
+        answers = [anext(bounded.generate(PROMPT, SamplingParams(), name)) for name in "abc"]
+        found = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(each) for each in found] == [DeadlineError] * 3
+
+    before = hits()
+    asyncio.run(main())
+    assert hits() == before + 1
 
 
 def test_the_engines_own_timeout_is_no_deadline() -> None:

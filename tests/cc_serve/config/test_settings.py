@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from cc_serve.config.configuration import ConfigurationError
+from cc_serve.config.configuration import Configuration, ConfigurationError
 from cc_serve.config.keys import hash_key
-from cc_serve.config.settings import LiveSettings
+from cc_serve.config.settings import LiveSettings, Settings
 from cc_serve.routing.router import Router
 
 GERMAN = "Wo ist der nächste Bahnhof, bitte?"
@@ -44,7 +45,18 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
     assert [caller.rates.requests_per_minute for caller in (alice, bob, given)] == [5, 60, 60]
     assert [caller.router.route([GERMAN]).connection for caller in (alice, bob, given)] == ["de", "global", "de"]
     assert {caller.limits.choices for caller in (alice, bob, given)} == {4}
-    assert settings.caller("c") is settings.caller(None) is None
+    unknown = ("c", "", "A", hash_key("a"), "a\udcff", None)
+    assert {settings.caller(key) for key in unknown} == {None}
+
+
+def test_many_keys_take_no_longer_than_few() -> None:
+    settings = Settings(Configuration(), router, {f"key{number}": hash_key(f"{number}") for number in range(5000)})
+    started = time.perf_counter()
+    for number in range(4000, 5000):
+        caller = settings.caller(str(number))
+        assert caller is not None
+        assert caller.name == f"key{number}"
+    assert time.perf_counter() - started < 0.2, "a comparison with each would take a second"
 
 
 def test_without_keys_everybody_is_let_in() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 import pytest
 from vllm import SamplingParams
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 
 from cc_serve.engine.turns import TurnQueue
 from tests.cc_serve.engine.conftest import Engine, Job, prompt
@@ -79,13 +79,49 @@ def test_a_pause_earns_nothing() -> None:
     assert Counter(name[0] for name in drained(queue)[:10]) == {"a": 5, "b": 5}
 
 
-def test_what_is_put_back_comes_first() -> None:
+def test_what_was_preempted_comes_first() -> None:
     queue = TurnQueue()
     for number in range(3):
         queue.add_request(request(f"a{number}", 1))
-    queue.prepend_request(request("preempted", 2))
-    queue.prepend_requests([request("y"), request("x")])
+    preempted = [request("preempted", 2), request("y"), request("x")]
+    for each in preempted:
+        each.status = RequestStatus.PREEMPTED
+    queue.prepend_request(preempted[0])
+    queue.prepend_requests(preempted[1:])
     assert drained(queue) == ["x", "y", "preempted", "a0", "a1", "a2"]
+
+
+def skipped(queue: TurnQueue, tenant: int, free: int) -> list[str]:
+    """One of vLLM's steps, with room for ``free`` requests, in which those of ``tenant`` cannot run yet."""
+    back: deque[Request] = deque()
+    taken: list[str] = []
+    while queue and len(taken) < free:
+        popped = queue.pop_request()
+        if popped.request_id.startswith(f"g{tenant}"):
+            back.appendleft(popped)
+        else:
+            taken.append(popped.request_id)
+    queue.prepend_requests(back)
+    return taken
+
+
+@pytest.mark.parametrize(("weight", "share"), [(1.0, 4), (0.25, 2)])
+def test_what_cannot_run_yet_keeps_its_place_and_gets_no_other(weight: float, share: int) -> None:
+    queue = TurnQueue()
+    for number in range(20):
+        queue.add_request(request(f"g1-{number}", 1, weight))
+    for number in range(12):
+        queue.add_request(request(f"b{number}", 2))
+    assert skipped(queue, 1, 2) == ["b0", "b1"], "others do not wait for it"
+    assert skipped(queue, 1, 20) == [f"b{number}" for number in range(2, 12)]
+    for number in range(12, 18):
+        queue.add_request(request(f"b{number}", 2))
+        queue.add_request(request(f"c{number}", 3))
+    order = drained(queue)
+    assert [name for name in order if name[0] == "g"] == [f"g1-{number}" for number in range(20)], "in order"
+    first = Counter(name[0] for name in order[:12])
+    assert first["g"] <= share, "it gets round nobody, nor saves turns up"
+    assert abs(first["b"] - first["c"]) <= 1, "and no newcomer is ahead of who was served meanwhile"
 
 
 def test_against_vllms_own_queue_with_one_tenant() -> None:

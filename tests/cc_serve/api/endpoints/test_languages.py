@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
 
 import cc_train.fit.fitting
 from cc_core.names import FIT_FILE
-from cc_serve.api.endpoints.languages import describe_models, languages_of, load_fit
+from cc_serve.api.endpoints.languages import Language, Languages, describe_models, languages_of, load_fit
 from cc_serve.routing.policy import RoutingPolicy
 from cc_serve.routing.router import Router
+from tests.support.paths import ROOT
 
 FIGURES: dict[str, Any] = {
     "pairs": 3,
@@ -79,3 +81,13 @@ def test_every_card_says_that_the_model_is_connected() -> None:
     expected = {"connections": ["global", "de"], "languages": ["de", "fr"], "sha256": "0f"}
     assert [card.pop("cc_connection") for card in cards] == [expected, expected]
     assert [set(card) for card in cards] == [set(card) for card in plain], "nothing else changes"
+
+
+def test_the_documented_answer_has_every_field() -> None:
+    (example,) = re.findall(
+        r'^\{"object": "list", "connections".*$', (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE
+    )
+    answer = json.loads(example)
+    assert answer.keys() == Languages.model_fields.keys()
+    assert answer["data"][0].keys() == Language.model_fields.keys()
+    Languages.model_validate(answer)

@@ -234,8 +234,10 @@ def test_what_ignores_its_deadline_is_cut_off(
     monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
 
     async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        before = hits("deadline")
         response = await client.post("/", json={"wait": True})
         assert (response.status_code, response.json()["error"]["type"]) == (504, "Gateway Timeout")
+        assert hits("deadline") == before + 1
         assert "deadline of 0.05 s" in response.json()["error"]["message"]
         assert endpoint.waiting == 0
         stream = await client.post("/", json={"stream": True})
@@ -243,6 +245,35 @@ def test_what_ignores_its_deadline_is_cut_off(
         assert error_of(stream)["code"] == 504
 
     serve("limits: {deadline_seconds: 0.05}", talk)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_operators_calls_wait_for_no_place_and_have_no_deadline(
+    serve: Callable[[str, Talk], None], monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
+    ops, user = ({"x-api-key": "ops"}, ALICE) if guarded else ({}, {})
+    paths = ("/sleep", "/resume", *(("/admin/reload",) if guarded else ()))
+
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        calls = [asyncio.create_task(client.post(path, headers=ops, json={"wait": True})) for path in paths]
+        await until(lambda: endpoint.waiting == len(paths))
+        running = asyncio.create_task(client.post("/", headers=user, json={"wait": True}))
+        await until(lambda: endpoint.waiting == len(paths) + 1)  # they take no place of others
+        assert (await client.post("/", headers=user)).status_code == 503
+        assert [(await client.post(path, headers=ops)).status_code for path in paths] == [200] * len(paths)
+        assert (await client.post(paths[0], headers=ops, content=b"x" * 101)).status_code == 413
+        if guarded:
+            assert (await client.post("/sleep", headers=user)).status_code == 403
+            assert (await client.post("/admin/reload", headers=user)).status_code == 503
+            assert (await client.post("/", headers=ops)).status_code == 503
+        assert (await running).status_code == 504
+        endpoint.go.set()
+        assert [response.status_code for response in await asyncio.gather(*calls)] == [200] * len(paths)
+
+    keys = KEYS.replace("keys: {", f"keys: {{ops: {{sha256: {hash_key('ops')}, admin: true}}, ") if guarded else ""
+    limits = "concurrent_requests: 1, body_bytes: 100, deadline_seconds: 1, per_key: {requests_per_minute: 5}"
+    serve(keys + f"limits: {{{limits}}}", talk)
 
 
 def test_a_client_that_does_not_take_its_answer_is_given_up(tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def test_wrong_credentials_are_always_refused(server: StoreServer, tmp_path: Pat
     assert message.startswith("limits.store.password_file: ")
     file.write_text("secret\n")
     check(server.url, password_file=file, on_error=action)
+    file.write_bytes(b"inc0rrect\xff")
+    message = complaint(server.url, password_file=file, on_error=action)
+    assert message == f"limits.store.password_file: {file} cannot be read (it is not UTF-8)"
     file.unlink()
     message = complaint(server.url, password_file=file, on_error=action)
     assert message == f"limits.store.password_file: {file} cannot be read (No such file or directory)"
@@ -124,6 +127,28 @@ def test_keys_of_somebody_else(server: StoreServer, key: str, kind: str) -> None
     client.flushall()
     check(url_of(server), "alice", None)
     assert client.dbsize() == 0, "the check leaves nothing behind"
+
+
+def test_the_names_of_many_keys_are_looked_at_at_once(server: StoreServer) -> None:
+    client = server.client(password="secret")
+    client.flushall()
+    names = [f"key{number}" for number in range(3000)]
+    before = client.info("stats")["total_reads_processed"]
+    check(url_of(server), *names)
+    assert client.info("stats")["total_reads_processed"] - before < 600, "reads of many commands each"
+    client.rpush("cc-serve:{key2999}:rates", "x")
+    assert "'cc-serve:{key2999}:rates' is not this server's" in complaint(url_of(server), *names)
+    client.flushall()
+
+
+def test_a_key_of_somebody_else_that_is_no_text(server: StoreServer) -> None:
+    client = server.client(password="secret")
+    client.flushall()
+    client.set(b"cc-serve:\xff", "x")
+    try:
+        assert r"'cc-serve:\\xff' is not this server's" in complaint(url_of(server))
+    finally:
+        client.flushall()
 
 
 def test_a_store_that_does_not_let_us_work(server: StoreServer) -> None:

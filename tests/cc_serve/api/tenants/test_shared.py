@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from prometheus_client import REGISTRY
 
 from cc_serve.api.tenants.limiter import Place
 from cc_serve.api.tenants.shared import SharedLimiter
-from cc_serve.api.tenants.store import Store
+from cc_serve.api.tenants.store import LostError, Store, StoreError
 from cc_serve.config import store as config
 from cc_serve.config.configuration import KeyLimits
+from tests.support.ports import free_port
 from tests.support.store import StoreServer, running_store
 
 
@@ -168,6 +170,27 @@ def test_a_killed_servers_places_become_free_and_a_living_ones_do_not(store: Sto
     run(store, talk, lease_seconds=1)
 
 
+def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
+    """Two servers whose files differ share a key."""
+
+    async def talk(long: SharedLimiter) -> None:
+        rates = limits(concurrent_requests=3)
+        await long.admit("alice", rates, take=True)
+
+        async def again(short: SharedLimiter) -> None:
+            await short.admit("alice", rates, take=True)
+            short._renew()
+            await asyncio.sleep(0.05)
+            assert store.client().ttl("cc-serve:{alice}:running") > 50
+
+        section = config.Store.model_validate({"url": store.url, "lease_seconds": 1})
+        await again(short := SharedLimiter(Store(section)))
+        await short.close()
+        await short._store.close()
+
+    run(store, talk, limiters=1, lease_seconds=60)
+
+
 def test_what_is_not_used_any_more_leaves_the_store(store: StoreServer) -> None:
     async def talk(one: SharedLimiter) -> None:
         await one.admit("alice", limits(requests_per_minute=60, concurrent_requests=3), take=True)
@@ -225,6 +248,95 @@ def test_without_the_store_and_back_by_itself(
         assert store.client().zcard("cc-serve:{alice}:running") == one.running == (4 if action == "allow" else 0)
 
     run(store, talk, limiters=1, on_error=action, timeout_seconds=0.3)
+
+
+@pytest.mark.parametrize("action", ["allow", "refuse"])
+def test_a_store_that_becomes_a_replica_is_lost_until_it_is_none(
+    store: StoreServer, action: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    rates = limits(requests_per_minute=100)
+
+    async def talk(one: SharedLimiter) -> None:
+        await one.admit("alice", rates, take=True)
+        client = store.client()
+        (ours,) = [each["id"] for each in client.client_list() if each["name"] == "cc-serve"]
+        client.replicaof("127.0.0.1", str(free_port()))
+        try:
+            for _ in range(8):
+                place = await one.admit("alice", rates, take=True)
+                assert refused(place) == (None if action == "allow" else "store")
+                await asyncio.sleep(0.1)  # it is looked for meanwhile
+            assert [record.levelname for record in caplog.records] == ["ERROR"], "it does not come and go"
+            assert ours not in [each["id"] for each in client.client_list()], "a new connection may lead elsewhere"
+        finally:
+            client.replicaof("NO", "ONE")
+
+        async def limited() -> bool:
+            return "requests" in (await one.admit("alice", rates, take=False)).allowances() and not one._store._down
+
+        await until(limited)
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+    run(store, talk, limiters=1, on_error=action)
+
+
+def test_a_script_that_finds_a_replica_on_redis_6_loses_it(store: StoreServer) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        script = "return redis.error_reply('ERR Error running script: -READONLY You can not write against a replica')"
+        with pytest.raises(LostError, match="READONLY"):
+            await one._store.run(script, [], [])
+        await asyncio.sleep(0.3)  # it is looked for meanwhile
+        with pytest.raises(StoreError, match="boom"):
+            await one._store.run("return redis.error_reply('ERR boom')", [], [])
+
+    run(store, talk, limiters=1)
+
+
+def test_a_password_that_cannot_be_read_leaves_nobody_waiting(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    rates = limits(requests_per_minute=100)
+
+    with running_store(tmp_path, "--requirepass", "secret") as guarded:
+
+        async def talk(one: SharedLimiter) -> None:
+            assert refused(await one.admit("alice", rates, take=True)) is None
+            file.write_bytes(b"\xff\xfe")
+            guarded.client(password="secret").client_kill_filter(skipme=True)
+            async with asyncio.timeout(5):
+                while refused(await one.admit("alice", rates, take=True)) is None:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)  # it is looked for meanwhile
+            file.write_text("secret")
+
+            async def back() -> bool:
+                return refused(await one.admit("alice", rates, take=True)) is None
+
+            await until(back)
+
+        run(guarded, talk, limiters=1, on_error="refuse", password_file=file)
+
+
+def test_a_fault_of_any_kind_leaves_nobody_waiting(store: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(one: SharedLimiter) -> None:
+        connection = one._store._connection
+
+        def pack(_commands: object) -> list[bytes]:
+            raise ValueError("of a library")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "pack_commands", pack)
+            async with asyncio.timeout(5):
+                assert refused(await one.admit("alice", limits(requests_per_minute=9), take=True)) == "store"
+                await asyncio.sleep(0.3)  # it is looked for meanwhile
+
+        async def back() -> bool:
+            return refused(await one.admit("alice", limits(requests_per_minute=9), take=True)) is None
+
+        await until(back)
+
+    run(store, talk, limiters=1, on_error="refuse")
 
 
 def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(

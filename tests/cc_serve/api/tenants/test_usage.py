@@ -24,6 +24,7 @@ from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.tenants import usage_file
+from cc_serve.api.tenants.shared import SharedLimiter
 from cc_serve.api.tenants.tenancy import Tenancy, open_tenancy
 from cc_serve.api.tenants.usage import Amounts, Heading, Ledger, Usage
 from cc_serve.api.tenants.usage_file import UsageFile
@@ -197,6 +198,32 @@ def test_two_servers_share_a_budget(tmp_path: Path, server: StoreServer) -> None
             await one.get("/admin/usage", headers=OPS)
             report = (await other.get("/admin/usage", headers=OPS)).json()
             assert report["usage"] == [row("alice", 3, 3)]
+
+    run(talk)
+
+
+def test_a_long_report_is_read_in_parts_beside_the_requests(tmp_path: Path, server: StoreServer) -> None:
+    store = server.client()
+    store.flushall()
+    many = 20_000
+    store.hset(f"cc-serve:{{-usage}}:{today()}", mapping={f"key{number}|de|off|requests": 1 for number in range(many)})
+    store.config_resetstat()
+
+    async def talk() -> None:
+        text = KEYS % "requests_per_day: 100" + f"limits: {{store: '{server.url}'}}"
+        async with serving(tmp_path / "server.yaml", text) as (client, tenancy):
+            await client.post("/", headers=ALICE, content="0")
+            assert isinstance(tenancy.limiter, SharedLimiter)
+            ours = tenancy.limiter._store._connection
+            sent: list[Any] = []
+            pack = ours.pack_commands
+            ours.pack_commands = lambda commands: sent.extend(commands) or pack(commands)
+            found = await client.get("/admin/usage?format=csv", headers=OPS)
+            assert (found.status_code, len(found.text.splitlines())) == (200, many + 1)
+            assert not sent, "requests wait behind nothing of it"
+            commands = store.info("commandstats")
+            assert "cmdstat_hgetall" not in commands
+            assert commands["cmdstat_hscan"]["calls"] >= 10
 
     run(talk)
 

@@ -1,0 +1,32 @@
+"""The objects anywhere in JSON that clients send, however deep: no recursion that a client could exhaust."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+
+def objects_in(whole: object, encoded: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """Each object in ``whole``.
+
+    Args:
+        whole: parsed JSON.
+        encoded: names of fields whose strings are JSON themselves.
+    """
+    pending = [whole]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending += part
+        elif isinstance(part, dict):
+            yield part
+            pending += (parsed(value) if name in encoded else value for name, value in part.items())
+
+
+def parsed(value: object) -> object:
+    """A string's JSON, or None where it has none; anything else as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
