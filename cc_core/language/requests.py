@@ -21,7 +21,8 @@ def is_request(text: str) -> bool:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    spaced, unspaced = set(), set()
+    spaced: set[str] = set()
+    unspaced: set[str] = set()
     for line in REQUESTS_FILE.read_text("utf-8").splitlines():
         language, _, words = line.partition(": ")
         if line[:1] != "#":

@@ -37,6 +37,14 @@ _FILES: Final = (
     *("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "log_config_file"),
     *("tool_parser_plugin", "reasoning_parser_plugin"),
 )
+# Numbers that nothing else checks before the engine, or uvicorn, fails over them.
+_BOUNDS: Final = (
+    ("seed", 0, (1 << 32) - 1),
+    ("renderer_num_workers", 1, 1 << 16),
+    ("h11_max_header_count", 1, 1 << 31),
+    ("h11_max_incomplete_event_size", 1, 1 << 31),
+    ("ssl_cert_reqs", 0, 2),
+)
 # The checkpoint's path stands in many messages that are about something else.
 _CHECKPOINT: Final = ("model", "model_tag", "tokenizer", "served_model_name")
 _SENTENCE: Final = re.compile(r"(?<=[.!]) (?=[A-Z])")
@@ -149,6 +157,10 @@ def check_front_end(arguments: Namespace) -> None:
     """Check what vLLM would look at only once the engine runs: port, parsers, files. Raises `StartError`."""
     if arguments.uds is None and not 0 < arguments.port < 1 << 16:
         raise StartError(f"--port {arguments.port}: ports are from 1 to 65535")
+    for field, lowest, highest in _BOUNDS:
+        value = getattr(arguments, field)
+        if value is not None and not lowest <= value <= highest:
+            raise StartError(f"{_flag(field)} {value}: must be a number from {lowest} to {highest}")
     parsers = (
         ("tool_call_parser", arguments.tool_parser_plugin, ToolParserManager.list_registered),
         ("reasoning_parser", arguments.reasoning_parser_plugin, ReasoningParserManager.list_registered),

@@ -151,6 +151,3 @@ if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', 86400) then return end
 for index = 2, #ARGV, 3 do redis.call('HINCRBY', KEYS[tonumber(ARGV[index])], ARGV[index + 1], ARGV[index + 2]) end
 for index = 2, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[1]) end
 """
-
-#: All fields of a hash, and their values.
-READ: Final = "return redis.call('HGETALL', KEYS[1])"
