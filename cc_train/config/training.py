@@ -75,7 +75,7 @@ class RunArguments(TrainingArguments):
             if not self.load_best_model_at_end:
                 self.load_best_model_at_end = True
                 self.save_strategy = self.eval_strategy
-                self.save_steps = self.save_steps if self.eval_steps is None else self.eval_steps
+                self.save_steps = self.logging_steps if self.eval_steps is None else self.eval_steps
         super().__post_init__()  # type: ignore[no-untyped-call]
 
     def get_warmup_steps(self, num_training_steps: int) -> int:

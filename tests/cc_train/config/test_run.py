@@ -91,6 +91,15 @@ def test_defaults_are_near_the_papers() -> None:
     assert (training.save_strategy.value, training.report_to) == ("no", [])
 
 
+@pytest.mark.parametrize("strategy", [["steps"], ["epoch"], ["steps", "--eval-steps", "7"]])
+@pytest.mark.parametrize("logging", [[], ["--logging-steps", "3"]])
+def test_early_stopping_saves_what_it_evaluates(strategy: list[str], logging: list[str]) -> None:
+    options = ["--early-stopping-patience", "2", "--eval-data", "e", "--eval-strategy", *strategy, *logging]
+    training = parse_run(["--model", "m", "--data", "d", "--output", "o", *options]).training
+    assert training.save_strategy.value == training.eval_strategy.value
+    assert training.eval_strategy.value == "epoch" or training.save_steps == training.eval_steps
+
+
 def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out
