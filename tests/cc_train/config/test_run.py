@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from cc_train.commands.main import main
 from cc_train.config.parser import UsageError
 from cc_train.config.run import parse_run
+from cc_train.config.training import RunArguments
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,16 @@ def test_early_stopping_saves_what_it_evaluates(strategy: list[str], logging: li
     training = parse_run(["--model", "m", "--data", "d", "--output", "o", *options]).training
     assert training.save_strategy.value == training.eval_strategy.value
     assert training.eval_strategy.value == "epoch" or training.save_steps == training.eval_steps
+
+
+def test_one_process_uses_one_gpu_of_several(tmp_path: Path) -> None:
+    class FourGpus(RunArguments):
+        @property
+        def _setup_devices(self) -> torch.device:
+            self._n_gpu = 4
+            return torch.device("cpu")
+
+    assert FourGpus(output_dir=str(tmp_path), use_cpu=True, learning_rate=1.0).n_gpu == 1
 
 
 def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:
