@@ -77,7 +77,7 @@ class RunArguments(TrainingArguments):
                 self.save_strategy = self.eval_strategy
                 self.save_steps = self.logging_steps if self.eval_steps is None else self.eval_steps
         super().__post_init__()  # type: ignore[no-untyped-call]
-        # DataParallel's replicas would share the hooks that read and add activations; the launcher runs a process a GPU.
+        # DataParallel's replicas would share the hooks that read and add activations; launchers start a process a GPU.
         if self.n_gpu > 1:
             self._n_gpu = 1
 

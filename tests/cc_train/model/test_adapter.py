@@ -22,7 +22,9 @@ def test_a_head_of_its_own_gets_one() -> None:
 
 @pytest.mark.parametrize("target", [["gate"], ["q_proj", "gate"], ["q_proj", "proj"]])
 def test_every_name_is_that_of_a_layer_and_the_head_is_not_offered(target: list[str]) -> None:
-    with pytest.raises(UsageError, match=f"--lora-target {target[-1]}: no layer has this name; linear layers: ") as told:
+    with pytest.raises(
+        UsageError, match=f"--lora-target {target[-1]}: no layer has this name; linear layers: "
+    ) as told:
         Adapter(tiny_llama(), rank=2, target=target)
     assert "q_proj" in str(told.value)
     assert "lm_head" not in str(told.value)
