@@ -15,6 +15,8 @@ _FILES: Final = (
     *("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "*.md"),
     *("*[Ll][Ii][Cc][Ee][Nn]*", "*[Nn][Oo][Tt][Ii][Cc][Ee]*", "*TERMS*", "*USE_POLICY*"),
 )
+# Mistral's weights again, in a format of its own.
+_SECOND: Final = "consolidated*"
 
 
 class UnknownModelError(ValueError):
@@ -37,7 +39,11 @@ def local_directory(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(found["id"], revision=found["revision"], allow_patterns=list(_FILES)))
+        return Path(
+            snapshot_download(
+                found["id"], revision=found["revision"], allow_patterns=list(_FILES), ignore_patterns=[_SECOND]
+            )
+        )
     except Exception as error:  # whatever the client, the connection and the hub raise
         raise UnknownModelError(
             f"{name}: no such directory, and not to be had from the hub ({one_line(error)[:300]}); "

@@ -71,9 +71,12 @@ class Workspace:
             raise OutputError(f"--output {output}: the current directory is in it; name a directory of its own")
         if output.exists() and not output.is_dir():
             raise OutputError(f"--output {output}: is a file")
+        if self._place.is_mount():
+            raise OutputError(f"--output {output}: is a mount point; name a directory in it")
         if output.is_dir() and any(output.iterdir()) and not overwrite:
             raise OutputError(f"--output {output}: already holds something; pass --overwrite to replace it")
         self.directory = partial_directory(output)
+        self._finished = False
         self._resuming = keep is not None and Path(keep).resolve().is_relative_to(self.directory)
         saved = unfinished_checkpoints(output)
         if saved and not self._resuming and not overwrite:
@@ -96,11 +99,16 @@ class Workspace:
     def writing(self) -> Iterator[None]:
         """A context in which an error of writing becomes an `OutputError` that says where to go on from.
 
-        Without a checkpoint to go on from, what was written is removed: it only fills the disk.
+        Without a checkpoint to go on from, what was written is removed: it only fills the disk. What is finished stays.
         """
         try:
             yield
         except (OSError, SafetensorError) as error:
+            if self._finished:
+                raise OutputError(
+                    f"--output {self.output}: the finished directory cannot be moved there ({one_line(error)}); "
+                    f"it is whole in {self.directory}; move it from there"
+                ) from error
             free = shutil.disk_usage(self.directory).free / 1e6
             saved = unfinished_checkpoints(self.output)
             if not saved:
@@ -113,6 +121,7 @@ class Workspace:
 
     def publish(self) -> Path:
         """Move the finished directory to its place, without Trainer's own checkpoints, which hold pickles."""
+        self._finished = True
         for path in unfinished_checkpoints(self.output):
             shutil.rmtree(path)
         usual = self.directory.stat().st_mode & 0o666

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("cc-train headroom: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (EvaluationError, CheckpointError, FitError, OSError) as error:
+    except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         print(f"cc-train headroom: {error}", file=sys.stderr)
         return BAD_INPUT
     _print(found)

@@ -75,8 +75,11 @@ class RunArguments(TrainingArguments):
             if not self.load_best_model_at_end:
                 self.load_best_model_at_end = True
                 self.save_strategy = self.eval_strategy
-                self.save_steps = self.save_steps if self.eval_steps is None else self.eval_steps
+                self.save_steps = self.logging_steps if self.eval_steps is None else self.eval_steps
         super().__post_init__()  # type: ignore[no-untyped-call]
+        # DataParallel's replicas would share the hooks that read and add activations; launchers start a process a GPU.
+        if self.n_gpu > 1:
+            self._n_gpu = 1
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """transformers' own; but a run never is all warm-up, whose first step has a learning rate of 0."""

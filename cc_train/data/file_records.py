@@ -110,7 +110,9 @@ def _is_array_of_objects(text: str) -> bool:
 
 
 def _wrapped(value: Any) -> list[Any] | None:
-    """The objects of ``{"data": [...]}``, whatever its key."""
+    """The objects of ``{"data": [...]}``, whatever its key; None of a row, which may have a list of its own."""
+    if isinstance(value, dict) and value.keys() & {"lang", "instruction", "messages"}:
+        return None
     lists = [v for v in value.values() if isinstance(v, list)] if isinstance(value, dict) else []
     single = len(lists) == 1 and bool(lists[0]) and all(isinstance(v, dict) for v in lists[0])
     return lists[0] if single and not any("role" in v or "from" in v for v in lists[0]) else None
@@ -132,6 +134,8 @@ def _table(path: Path, found: FileFormat) -> Iterator[Record]:
     with io.TextIOWrapper(found.open(path), found.encoding, newline="") as text:
         reader = csv.reader(text, delimiter=found.delimiter, strict=True)
         header = [name.strip() for name in next(reader, [])]
+        if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+            raise DataError(f"{path}: its first line names the column {twice[0]!r} twice; rename one of them")
         line = reader.line_num
         for cells in reader:
             line, start = reader.line_num, line + 1

@@ -130,6 +130,8 @@ def _dataset(name: str) -> Iterable[Mapping[str, Any]]:
         what = "a saved dataset that" if Path(place).is_dir() else "no such file, and a dataset of this id"
         raise DataError(f"{place}: {what} cannot be loaded: {one_line(error)}") from error
     if not isinstance(found, dict):
+        if split:
+            raise DataError(f"{name}: is one dataset without splits; name it as {place}")
         return cast(Iterable[Mapping[str, Any]], found)
     wanted = split or ("train" if "train" in found else next(iter(found)) if len(found) == 1 else "")
     if wanted not in found:

@@ -72,7 +72,8 @@ def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed:
         tasks[task] = {}
         for name, languages in scopes(ours).items():
             before = item_values(ours, (s.value for s in ours), languages)
-            after = item_values(theirs, (s.value for s in theirs), languages)
+            # In the first's items: an English parallel may have changed since.
+            after = item_values(ours, (s.value for s in theirs), languages)
             means = resampled_means(after - before, seed=seed)
             tasks[task][name] = _difference(before, after, means)
             if name == ALL:

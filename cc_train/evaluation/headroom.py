@@ -24,6 +24,7 @@ from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
 from cc_train.fit.pairs import capture_pairs
+from cc_train.model.activations import family_in
 from cc_train.training.two_pass import TwoPassModel
 
 
@@ -103,8 +104,10 @@ def measure_headroom(
 
     Raises:
         EvaluationError: the rows are in one language, or none of a language fits the model's context.
+        UnsupportedArchitectureError: the model's activations cannot be read.
     """
     check_languages(rows)
+    family_in(model.model)  # fail now if its activations cannot be read after all answers
     alone = [row for row in rows if row.lang != ENGLISH and row.english]
     beside = [replace(row, key=f"{row.key}/beside", prompt=f"{row.english}\n{row.prompt}") for row in alone]
     asked = {(row.task, row.english) for row in alone}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import Connection
@@ -24,7 +24,7 @@ from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
-from cc_train.model.adapter import with_adapter
+from cc_train.model.files import load_model
 
 TRUE_ENGLISH = "english"
 
@@ -66,10 +66,8 @@ class LocalCheckpoint:
         self._connection, self._config = _load_connection(directory)
         self._check(connection)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
         try:
-            base = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
-            model: Any = with_adapter(base, directory)
+            model: Any = load_model(directory, dtype, "eager")
             tokenizer = AutoTokenizer.from_pretrained(directory)
             self.encoder = ChatEncoder(tokenizer, model.generation_config)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -58,7 +58,9 @@ def split_pairs(
         FitError: there is no pair.
     """
     generator = torch.Generator().manual_seed(seed)
-    distinct = list({(e.row.file, e.row.line, e.row.lang): e for e in examples if e.row.connected}.values())
+    # A conversation's turns are rows of one line.
+    rows = {(e.row.file, e.row.line, e.row.lang, e.prompt.tobytes()): e for e in examples if e.row.connected}
+    distinct = list(rows.values())
     if not distinct:
         raise FitError("no row is in another language than English, so there is nothing to fit a Transform Matrix on")
     by_language: dict[str, list[Example]] = {}

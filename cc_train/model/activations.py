@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cc_core.architectures import Family, family_of, ffn_outputs
+from cc_core.architectures import CC_PREFIX, Family, family_of, ffn_outputs
 from cc_core.connection import connect
 
 
@@ -34,7 +34,7 @@ class Capture:
 
 def architecture_of(model: PreTrainedModel) -> str:
     """The model's base architecture name, read from its configuration or its class."""
-    return str((getattr(model.config, "architectures", None) or [type(model).__name__])[0])
+    return str((getattr(model.config, "architectures", None) or [type(model).__name__])[0]).removeprefix(CC_PREFIX)
 
 
 def family_in(model: PreTrainedModel) -> Family:

@@ -46,6 +46,7 @@ class Adapter:
     ) -> None:
         from peft import LoraConfig, get_peft_model
 
+        _check_target(model, target or [])
         self._config = LoraConfig(
             task_type="CAUSAL_LM",
             r=rank,
@@ -58,11 +59,8 @@ class Adapter:
         try:
             self._model = get_peft_model(model, self._config)
         except ValueError as error:
-            linear = {
-                name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)
-            }
             raise UsageError(
-                f"--lora-target {' '.join(target or [])}: {one_line(error)}; linear layers: {', '.join(sorted(linear))}"
+                f"--lora-target {' '.join(target or [])}: {one_line(error)}; {_linear_layers(model)}"
             ) from error
 
     def save(self, weights: dict[str, Tensor], directory: Path) -> None:
@@ -80,6 +78,32 @@ class Adapter:
         self._config.inference_mode = True
         self._config.save_pretrained(str(directory))
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, directory / _ADAPTER_WEIGHTS)
+
+
+def _check_target(model: PreTrainedModel, target: list[str]) -> None:
+    """Raise `UsageError` for a name that no layer has, as PEFT does only where none has any of them."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = [embeddings, head] if head is not None and head.weight is embeddings.weight else []
+    for name in target:
+        found = [module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")]
+        if not found:
+            raise UsageError(f"--lora-target {name}: no layer has this name; {_linear_layers(model)}")
+        if any(module is one for module in found for one in tied):
+            # What is merged into one of them would be in the other, too, without having been so in training.
+            raise UsageError(
+                f"--lora-target {name}: this model's input embeddings and LM head are one weight, which no adapter can "
+                f"be merged into; {_linear_layers(model)}"
+            )
+
+
+def _linear_layers(model: PreTrainedModel) -> str:
+    head = model.get_output_embeddings()
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }
+    return f"linear layers: {', '.join(sorted(linear))}"
 
 
 def make_adapter(model: PreTrainedModel, tuning: TuningArguments) -> Adapter:

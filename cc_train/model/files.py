@@ -82,9 +82,6 @@ def load_base(
         raise UsageError(f"--model {name}: {where}cannot be loaded: {one_line(error)}") from error
     if captures:
         base_architecture(architecture_of(model))
-    if hasattr(model.config, CONNECTION_KEY):
-        # A tuned checkpoint's own connection will not fit the new weights.
-        delattr(model.config, CONNECTION_KEY)
     if freezes:
         model.requires_grad_(False)
     elif freezes_embeddings:
@@ -111,7 +108,11 @@ def load_model(
     options: dict[str, Any] = {"quantization_config": four_bits(torch.bfloat16)} if quantized else {}
     auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
     model = auto.from_pretrained(path, dtype=dtype, attn_implementation=chosen, **options)
-    return with_adapter(language_model(model), path)
+    language = with_adapter(language_model(model), path)
+    if hasattr(language.config, CONNECTION_KEY):
+        # A tuned checkpoint's own connection will not fit the new weights.
+        delattr(language.config, CONNECTION_KEY)
+    return language
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
+from transformers.trainer_pt_utils import AcceleratorConfig
 from yaml import YAMLError
 
 from cc_core.hub import shown_name
@@ -17,8 +18,15 @@ from cc_train.config.run import RunConfig
 from cc_train.data.sources import of_hub, parse_sources
 
 RUN_FILE = "cc_run.json"
-# These are among the other facts, or are about the machine.
+# These are among the other facts, are about the machine, or are nobody's business: the hub's token is a secret.
 _LEFT_OUT = {
+    "push_to_hub",
+    "hub_token",
+    "hub_model_id",
+    "hub_strategy",
+    "hub_private_repo",
+    "hub_always_push",
+    "hub_revision",
     "model",
     "data",
     "eval_data",
@@ -28,6 +36,16 @@ _LEFT_OUT = {
     "resume_from_checkpoint",
     "overwrite",
     "use_cpu",
+    "dataloader_pin_memory",
+    "disable_tqdm",
+}
+# What transformers, or `RunArguments`, makes of a default.
+_MADE_OF_DEFAULTS: dict[str, Any] = {
+    "accelerator_config": AcceleratorConfig(),
+    "debug": [],
+    "report_to": [],
+    "prediction_loss_only": True,
+    "remove_unused_columns": False,
 }
 
 
@@ -100,6 +118,7 @@ def _options(config: RunConfig) -> dict[str, Any]:
         for option in fields(arguments):
             value = getattr(arguments, option.name)
             default = option.default if option.default_factory is MISSING else option.default_factory()
+            default = _MADE_OF_DEFAULTS.get(option.name, default)
             said = option.name in ("method", "tuning", "learning_rate", "num_train_epochs", "seed")
             if option.init and option.name not in _LEFT_OUT and (said or value != default):
                 found[option.name] = (

@@ -87,6 +87,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     connects, alone = method.method == "cc", config.tuning.tuning == "connection"
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
+    if training.device.type == "cuda" and training.world_size == 1 and (gpus := torch.cuda.device_count()) > 1:
+        say(f"1 of {gpus} GPUs is used: accelerate launch --num_processes {gpus} --module cc_train.commands.main run.")
     repository = None
     if training.push_to_hub and training.should_save:  # fail now if the hub does not let us
         repository = Repository(

@@ -92,7 +92,7 @@ def load_rows(config: RunConfig, base: Path, hidden_size: int, encoder: ChatEnco
         skipped += unusable
     evaluation: list[Example] = []
     if config.data.eval_data:
-        evaluation, unusable = load(config.data.eval_data, max_rows=config.data.max_rows)
+        evaluation, unusable = load(config.data.eval_data)
         skipped += unusable
     return RunRows(examples, aligned, evaluation, skipped)
 

@@ -26,7 +26,7 @@ def test_a_model_is_downloaded_once_with_its_licence(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     wanted = ["LICENSE", "README.md", "chat_template.jinja", "config.json", "model.safetensors", "tokenizer.model"]
-    for name in (*wanted, "pytorch_model.bin", "picture.png", "model.gguf"):
+    for name in (*wanted, "pytorch_model.bin", "picture.png", "model.gguf", "consolidated.safetensors"):
         (model / name).write_text(f"this is {name}")
     with running_hub(NAME, model) as hub:
         for _ in range(2):

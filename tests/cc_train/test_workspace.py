@@ -78,3 +78,21 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         Workspace(tmp_path / "file")
     with pytest.raises(OutputError, match=r"file/out: cannot be written \(Not a directory\)"):
         Workspace(tmp_path / "file" / "out").open()
+
+
+def test_a_mount_point_is_no_output() -> None:
+    """Nothing can be renamed to one, which would come out after the training."""
+    with pytest.raises(OutputError, match="--output /proc: is a mount point; name a directory in it"):
+        Workspace(Path("/proc"), overwrite=True)
+
+
+def test_what_is_finished_outlives_a_place_that_it_cannot_be_moved_to(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out")
+    (workspace.open() / "model").write_text("trained")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "note").write_text("of somebody who came first")
+    (tmp_path / ".out.cc-train-replaced").write_text("")  # a file: what is there cannot be moved aside
+    with pytest.raises(OutputError) as told, workspace.writing():
+        workspace.publish()
+    assert f"it is whole in {workspace.directory}" in str(told.value)
+    assert (workspace.directory / "model").read_text() == "trained"

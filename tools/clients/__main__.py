@@ -48,7 +48,7 @@ def served_model(address: str) -> str:
     try:
         languages = _get(f"{address}/v1/languages")["data"]
         model: str = _get(f"{address}/v1/models")["data"][0]["id"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise ServerError(f"{address} does not answer as cc-serve does: {error}") from error
     if all(entry["connection"] == "off" for entry in languages if entry["language"] == "de"):
         raise ServerError(f"{address} serves no connection for German, in which the clients ask")

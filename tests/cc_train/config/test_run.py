@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from cc_train.commands.main import main
 from cc_train.config.parser import UsageError
 from cc_train.config.run import parse_run
+from cc_train.config.training import RunArguments
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,25 @@ def test_defaults_are_near_the_papers() -> None:
     assert (training.learning_rate, training.lr_scheduler_type.value, training.warmup_steps) == (1e-5, "cosine", 0.1)
     assert (training.num_train_epochs, config.data.max_length, config.fit.fit_max_pairs) == (3, 1024, 3000)
     assert (training.save_strategy.value, training.report_to) == ("no", [])
+
+
+@pytest.mark.parametrize("strategy", [["steps"], ["epoch"], ["steps", "--eval-steps", "7"]])
+@pytest.mark.parametrize("logging", [[], ["--logging-steps", "3"]])
+def test_early_stopping_saves_what_it_evaluates(strategy: list[str], logging: list[str]) -> None:
+    options = ["--early-stopping-patience", "2", "--eval-data", "e", "--eval-strategy", *strategy, *logging]
+    training = parse_run(["--model", "m", "--data", "d", "--output", "o", *options]).training
+    assert training.save_strategy.value == training.eval_strategy.value
+    assert training.eval_strategy.value == "epoch" or training.save_steps == training.eval_steps
+
+
+def test_one_process_uses_one_gpu_of_several(tmp_path: Path) -> None:
+    class FourGpus(RunArguments):
+        @property
+        def _setup_devices(self) -> torch.device:
+            self._n_gpu = 4
+            return torch.device("cpu")
+
+    assert FourGpus(output_dir=str(tmp_path), use_cpu=True, learning_rate=1.0).n_gpu == 1
 
 
 def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture) -> None:

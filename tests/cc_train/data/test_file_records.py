@@ -57,6 +57,22 @@ def test_every_format_in_every_encoding(name: str, encoding: str, tmp_path: Path
         ]
 
 
+def test_a_column_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("lang,output,output\nde,a,b\n")
+    with pytest.raises(DataError, match="names the column 'output' twice; rename one of them"):
+        list(file_records(path))
+    path.write_text("lang,output,,\nde,a,,\n")
+    assert [record.fields for record in file_records(path)] == [{"lang": "de", "output": "a", "": ""}]
+
+
+@pytest.mark.parametrize("name", ["lang", "instruction", "messages"])
+def test_one_row_with_a_list_of_objects_is_a_row(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({name: "x", "meta": [{"k": 1}]}))
+    assert [record.fields for record in file_records(path)] == [{name: "x", "meta": [{"k": 1}]}]
+
+
 def test_a_table_names_the_line_of_a_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("lang,instruction,instruction_en,output\nde,Wort?,Word?,beta\nde,W,W,b,c\nde,Wort?\n")

@@ -49,6 +49,8 @@ def test_a_dataset_saved_on_disk(tmp_path: Path) -> None:
     dataset = datasets.Dataset.from_list(ROWS)
     dataset.save_to_disk(tmp_path / "one")
     assert texts(tmp_path / "one") == EXPECTED
+    with pytest.raises(DataError, match=r"one#test: is one dataset without splits; name it as .*one"):
+        read_rows([f"{tmp_path / 'one'}#test"])
     parts = datasets.DatasetDict({"train": dataset.select(range(3)), "test": dataset.select([4])})
     parts.save_to_disk(tmp_path / "parts")
     assert texts(tmp_path / "parts") == EXPECTED[:3], "train, where nothing else is asked for"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,15 @@ def test_the_overall_gain_is_the_mean_of_the_tasks() -> None:
     assert (overall.wins, overall.ties, overall.losses) == (8, 4, 0)
 
     assert overall.p is None, "too few items"
+
+
+def test_rows_are_paired_by_key_though_their_english_changed() -> None:
+    """The items of an evaluation are its English parallels, which may be edited; the prompts are the same."""
+    first = scores(np.array([[0, 0], [1, 0], [0, 0], [0, 0]]))
+    edited = {key: replace(score, item="new") if key == "xnli/de/1" else score for key, score in first.items()}
+    found = compare(first, edited).tasks["xnli"]
+    assert (found["de"].rows, found["de"].wins, found["de"].ties) == (4, 0, 4)
+    assert (found["all"].rows, found["all"].wins, found["all"].ties) == (8, 0, 8)
 
 
 def test_only_common_rows_count() -> None:

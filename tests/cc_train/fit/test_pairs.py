@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,6 +85,11 @@ def test_nothing_is_held_out_where_every_pair_has_one_english_prompt() -> None:
 def test_a_pair_that_comes_twice_counts_once() -> None:
     fitted, held = split_pairs([pair("de", 1), pair("de", 1), pair("de", 2)], 9, 0.0, 0)
     assert ([p.row.line for p in sorted(fitted, key=lambda p: p.row.line)], held) == ([1, 2], [])
+
+
+def test_every_turn_of_a_conversation_is_a_pair() -> None:
+    turns = [replace(pair("de", turn), row=pair("de", 1).row) for turn in range(3)]
+    assert len(split_pairs(turns, 9, 0.0, 0)[0]) == 3
 
 
 def test_only_english_is_refused() -> None:

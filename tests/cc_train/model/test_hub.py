@@ -91,9 +91,10 @@ def run(tmp_path: Path, *options: str) -> int:
 
 
 def test_a_run_pushes_what_it_finished(hub: Hub, tmp_path: Path) -> None:
-    assert run(tmp_path, "--push-to-hub", "true", "--hub-model-id", "someone/mine", "--hub-token", "hf_x") == 0
+    assert run(tmp_path, "--push-to-hub", "true", "--hub-model-id", "someone/mine", "--hub-token", "hf_secret") == 0
     local = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert set(hub.files) == local
+    assert not any(b"hf_secret" in content for content in hub.files.values())
     assert {"README.md", "config.json", "model.safetensors"} <= local
     assert not any("checkpoint-" in name or name.endswith(".pt") for name in hub.files)
     assert hub.files["model.safetensors"] == (tmp_path / "out" / "model.safetensors").read_bytes()

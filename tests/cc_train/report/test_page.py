@@ -92,6 +92,13 @@ def test_the_facts_name_what_was_chosen_and_no_path(facts: dict[str, Any], tmp_p
     assert str(tmp_path) not in json.dumps(facts)
 
 
+def test_the_facts_hold_no_secret_and_nothing_that_nobody_chose() -> None:
+    given = ["--push-to-hub", "true", "--hub-model-id", "someone/mine", "--hub-token", "hf_secret", "--use-cpu"]
+    config = parse_run(["--model", "m", "--data", "d", "--output", "o", *given])
+    options = run_facts(config, Path("m"), {"de": 1}, 0, 1.0)["options"]
+    assert set(options) == {"method", "tuning", "learning_rate", "num_train_epochs", "seed", "data_seed"}
+
+
 def test_a_dataset_of_the_hub_keeps_its_organisation(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     given = ["someone/pairs:en-sw#train", "someone/pairs=0.5", f"{tmp_path}/saved#test", "data/none.jsonl"]
