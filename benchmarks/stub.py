@@ -17,6 +17,7 @@ from vllm.v1.metrics.stats import RequestStateStats
 
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.connections import Connections, Served
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.tenants.memory import MemoryLimiter
@@ -84,7 +85,7 @@ def stub_app(*, ours: bool, configuration: Path | None = None) -> FastAPI:
     engine: Any = StubEngine()
     router, drain = default_router(), Drain()
     if ours:
-        engine = ServedEngine(engine, router.connections, drain)
+        engine = ServedEngine(engine, Connections(Served(router)), drain)
     app.state.openai_serving_chat = StubChat(engine)
     app.state.engine_client = engine
     app.state.log_stats = False

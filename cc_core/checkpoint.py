@@ -27,6 +27,7 @@ from cc_core.description import architecture_named, check_layout, describe, pars
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import json_bytes, read_json, replace_file, replacing
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
+from cc_core.standalone import ENTRY_FILE, Base, is_alone, read_alone
 
 INDEX_FILE = "model.safetensors.index.json"
 
@@ -104,6 +105,18 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
     config = read_json(directory / CONFIG_FILE)
     entry = parse_config(directory, config)
     return read_connection(directory, entry, config, f"{CONFIG_FILE} field '{CONNECTION_KEY}.sha256'"), entry
+
+
+def load_alone(directory: Path) -> tuple[Connection, ConnectionConfig, Base]:
+    """Read and check a connection on its own; raises `CheckpointError`."""
+    entry = read_alone(directory)
+    connection = read_connection(directory, entry, entry.base.model_dump(), f"{ENTRY_FILE} field 'sha256'")
+    return connection, entry, entry.base
+
+
+def load_either(directory: Path) -> tuple[Connection, ConnectionConfig]:
+    """Read and check a checkpoint's connection, or one on its own; raises `CheckpointError`."""
+    return load_alone(directory)[:2] if is_alone(directory) else load_connection(directory)
 
 
 def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, Any], source: str) -> Connection:

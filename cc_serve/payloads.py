@@ -12,6 +12,9 @@ OVERRIDE_FIELD: Final = "cc_connection"
 STRENGTH: Final = "cc_strength"
 #: Of vLLM's ``vllm_xargs`` and ``extra_args``: the name of the Transform Matrix that the engine shall apply.
 ENGINE_ARGUMENT: Final = "cc_connection"
+#: The engine's argument that says which connection a request began with: the SHA-256 of its file. Without it, the one
+#: that the engine started with.
+DIGEST: Final = "cc_digest"
 #: The engine's arguments that say whose a request is, by a number, and how many turns its tenant gets to others' one.
 TENANT: Final = "cc_tenant"
 WEIGHT: Final = "cc_weight"

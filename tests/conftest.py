@@ -27,6 +27,7 @@ SLOW = {
 }
 FOLDERS = {
     "tests/benchmarks": "training",
+    "tests/cc_serve/api/test_another_connection.py": "server",
     "tests/cc_serve/api/test_operations.py": "server",
     "tests/cc_serve/api/tenants/test_check.py": "programs",
     "tests/cc_serve/api/tenants/test_shared.py": "programs",

@@ -3,7 +3,8 @@
 1. uvicorn reads its headers, within bounds.                                            `http_protocol`
 2. It gets an id and a record, from which metrics and the log line are made at the end.  `middleware.observe`
 3. vLLM's own middleware runs, such as CORS.                                             vLLM
-4. Its key tells the caller: rates, limits, router.                                      `middleware.authentication`
+4. Its key tells the caller: rates, limits, router.                                      `middleware.authentication`,
+   The router's connection is held until the request is over.                            `middleware.holding`
 5. It is counted as running, or sent away where the server is stopping.                  `middleware.drain`
 6. Rates and limits admit it; its body is read; its `Work` begins.                       `middleware.limits`, `work`
 7. The body is parsed, and gives the user's texts, the language, the connection.         `request_body`,

@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from cc_serve.api.connections import Connections, Served
 from cc_serve.api.endpoints.admin import admin
-from cc_serve.api.endpoints.languages import languages_endpoint, load_fit
+from cc_serve.api.endpoints.connections import connections_endpoint
+from cc_serve.api.endpoints.languages import languages_endpoint
 from cc_serve.api.endpoints.layers import layers_endpoint
 from cc_serve.api.endpoints.playground import page_files, playground
 from cc_serve.api.endpoints.probes import probes
@@ -18,11 +20,13 @@ from cc_serve.api.endpoints.route import explain_endpoint
 from cc_serve.api.endpoints.scale_out import open_render
 from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.errors import http_error
+from cc_serve.api.exchange import Exchange
 from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
 from cc_serve.api.middleware.begin import BeginningMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
 from cc_serve.api.middleware.drain import Drain, DrainMiddleware
+from cc_serve.api.middleware.holding import HoldingMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
@@ -40,6 +44,7 @@ def add_endpoints_and_middleware(
     log: Callable[[RequestRecord], object] = lambda _record: None,
     raw_prompts: RawPrompts = NO_TOKENIZER,
     tenancy: Tenancy | None = None,
+    exchange: Exchange | None = None,
 ) -> None:
     """Complete vLLM's application.
 
@@ -54,23 +59,29 @@ def add_endpoints_and_middleware(
         log: receives the records of generation requests that are over.
         raw_prompts: reads the prompts of completions, for routing.
         tenancy: what keys may use and have used; by default in this process, and not kept.
+        exchange: changes the connection; by default, nothing does.
     """
     tenancy = tenancy or Tenancy(MemoryLimiter())
     page = page_files() if app.state.args.playground else {}
-    fit = load_fit(Path(app.state.args.model))
+    if exchange is None:
+        served = Served.at(Path(app.state.args.model), settings.current.anonymous.router)
+        exchange = Exchange(None, Connections(served), settings, None)
+    connections = exchange.connections
     for endpoints in (
         probes(drain),
         admin(settings),
+        connections_endpoint(exchange),
         usage_endpoint(tenancy.ledger),
         explain_endpoint(_caller, raw_prompts),
-        languages_endpoint(_router, fit),
-        layers_endpoint(_router, fit),
+        languages_endpoint(_router, lambda: connections.served.fit),
+        layers_endpoint(_router, lambda: connections.served.fit),
         playground(page),
     ):
         app.include_router(endpoints)
     open_render(app)
     app.user_middleware += [
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
+        Middleware(HoldingMiddleware, connections=connections),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger),
         Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),

@@ -6,19 +6,20 @@ Each of these is a small object of its own: `Work` bounds and charges, `Tally` c
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from cc_core.names import OFF
+from cc_serve.api.connections import Connections
 from cc_serve.api.faults import StoppedError
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.patterns import refuse_misread_patterns
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.token_times import Tally
-from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams
+from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams, VLLMValidationError
 from cc_serve.api.work import Work, current_work
-from cc_serve.payloads import ENGINE_ARGUMENT
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD
 
 
 class ServedEngine:
@@ -26,14 +27,14 @@ class ServedEngine:
 
     Args:
         engine: vLLM's client.
-        connections: names of the checkpoint's Transform Matrices, which may become labels of metrics.
+        connections: which connections requests begin with; their names may become labels of metrics.
         drain: the running responses.
         xgrammar: whether it is xgrammar that makes answers follow patterns.
     """
 
-    def __init__(self, engine: Any, connections: Collection[str], drain: Drain, *, xgrammar: bool = True) -> None:
+    def __init__(self, engine: Any, connections: Connections, drain: Drain, *, xgrammar: bool = True) -> None:
         self._engine = engine
-        self._connections = tuple(connections)
+        self._connections = connections
         self._drain = drain
         self._xgrammar = xgrammar
 
@@ -48,15 +49,31 @@ class ServedEngine:
         It refuses at once, and not with an event in a stream that has begun.
 
         Raises:
-            VLLMValidationError: see `Work.begin` and `refuse_misread_patterns`.
+            VLLMValidationError: see `Work.begin` and `refuse_misread_patterns`; or the request's connection is not
+                held any more.
         """
         if self._xgrammar:
             refuse_misread_patterns(sampling_params)
         work = current_work.get()
         if work is not None:
             work.begin(prompt, sampling_params)
+        sha256 = self._connect(sampling_params, work)
         outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
-        return self._followed(outputs, prompt, sampling_params, work, current_record.get())
+        return self._followed(outputs, prompt, sampling_params, work, current_record.get(), sha256)
+
+    def _connect(self, parameters: SamplingParams, work: Work | None) -> str:
+        """Tell the engine with which connection a connected request began; the digest, also of plain ones."""
+        sha256 = (work.sha256 if work is not None else None) or self._connections.served.sha256
+        arguments = parameters.extra_args or {}
+        name = arguments.get(ENGINE_ARGUMENT)
+        if name is not None and sha256:
+            if not self._connections.has(sha256, name):
+                raise VLLMValidationError(
+                    f"connection {repr(name)[:80]} is not served any more; send the request again",
+                    parameter=OVERRIDE_FIELD,
+                )
+            parameters.extra_args = {**arguments, DIGEST: sha256}
+        return sha256
 
     async def _followed(
         self,
@@ -65,19 +82,22 @@ class ServedEngine:
         parameters: SamplingParams,
         work: Work | None,
         record: RequestRecord | None,
+        sha256: str,
     ) -> AsyncGenerator[RequestOutput]:
         name = (parameters.extra_args or {}).get(ENGINE_ARGUMENT, OFF)
-        tally = Tally(parameters.output_kind, name if name in self._connections else OFF, record)
+        tally = Tally(parameters.output_kind, name if self._connections.has(sha256, name) else OFF, record)
         if work is not None:
             work.start(prompt)  # not before: vLLM makes the calls for all prompts of a request, and one may be refused
         try:
-            # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
-            async with aclosing(outputs):
-                while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
-                    new = tally.add(output)
-                    if work is not None:
-                        work.answered(new)
-                    yield output
+            # Closed at once when the caller goes: that is how vLLM learns that it shall stop. A background response
+            # outlives its HTTP request, so the connection is held here, too.
+            with self._connections.begun_with(sha256):
+                async with aclosing(outputs):
+                    while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
+                        new = tally.add(output)
+                        if work is not None:
+                            work.answered(new)
+                        yield output
         except Exception as error:
             fault = StoppedError() if isinstance(error, EngineDeadError) and self._drain.stopping else error
             tally.fail(fault)

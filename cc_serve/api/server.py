@@ -17,8 +17,10 @@ import uvloop
 
 from cc_serve.api.arguments import take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.connections import Connections, Served
 from cc_serve.api.endpoints.admin import reload_or_keep
 from cc_serve.api.endpoints.languages import describe_models
+from cc_serve.api.exchange import Exchange
 from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
@@ -40,7 +42,8 @@ from cc_serve.api.vllm import (
 )
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
-from cc_serve.engine.config import EngineConnection, UnsupportedConfigurationError
+from cc_serve.engine.config import UnsupportedConfigurationError
+from cc_serve.process.base import ServedBase
 from cc_serve.process.phases import API, ENGINE, enter_phase
 from cc_serve.routing.router import Router
 
@@ -111,6 +114,8 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
     listen_address, sock = listen(arguments)
     router = settings.current.anonymous.router
     drain = Drain()
+    checkpoint = Path(arguments.model)
+    connections, base = Connections(Served.at(checkpoint, router)), ServedBase(checkpoint)
     try:
         log = request_log(arguments.request_log)
     except OSError as error:
@@ -123,15 +128,15 @@ async def _run(arguments: Namespace, settings: LiveSettings, on_ready: OnReady) 
             with refusing(arguments):
                 app = build_app(arguments, tasks, engine.model_config)
                 xgrammar = arguments.structured_outputs_config.backend == "xgrammar"
-                served: Any = ServedEngine(engine, router.connections, drain, xgrammar=xgrammar)
+                served: Any = ServedEngine(engine, connections, drain, xgrammar=xgrammar)
                 # All endpoints, and the shutdown of `serve_http`, get the engine from here.
                 await init_app_state(served, app.state, arguments, tasks)
-            connection = EngineConnection.of(engine.vllm_config)
-            describe_models(app.state.openai_serving_models, router, connection.sha256)
+            describe_models(app.state.openai_serving_models, lambda: settings.current.anonymous.router)
             keep_malformed_calls(app.state.anthropic_serving_messages)
             template = load_chat_template(arguments.chat_template)
             raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
-            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy)
+            exchange = Exchange(engine, connections, settings, base)
+            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy, exchange)
             if settings.path is not None:
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_or_keep, settings)
             sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused

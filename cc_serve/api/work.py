@@ -25,6 +25,7 @@ class Work:
         charge: is told of tokens as they are used; `prompts`, `prompt_tokens` and `answer_tokens` add them up.
         field: the request's field that holds the prompt.
         arguments: what the engine is told beside what the client asks for: whose the request is.
+        sha256: of the connection that the request began with.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Work:
         charge: Callable[[int], None],
         field: str = "prompt",
         arguments: Mapping[str, float] | None = None,
+        sha256: str | None = None,
     ) -> None:
         self.limits = limits
         self.field = field
         self.deadline = None if limits.deadline_seconds is None else started + limits.deadline_seconds
         self.charge = charge
+        self.sha256 = sha256
         self._arguments = arguments or {}
         self.prompts = 0
         self.prompt_tokens = 0

@@ -48,6 +48,7 @@ class Settings:
     """
 
     def __init__(self, configuration: Configuration, router: Router, given: Mapping[str, str]) -> None:
+        self.configuration = configuration
         # By digest: looking one up takes no longer with more keys, and its time tells nothing of a key.
         self._names = {key.sha256: name for name, key in configuration.keys.items()}
         for name, digest in given.items():
@@ -117,6 +118,15 @@ class LiveSettings:
         if self.current.usage != settings.usage:
             raise ConfigurationError(f"{self.path}: usage: is another one now; restart the server to use it")
         self.current = settings
+
+    def check_router(self, router: Router) -> Settings:
+        """The settings with another connection's router; raises ConfigurationError where it cannot follow them."""
+        return Settings(self.current.configuration, router, self._given)
+
+    def change_router(self, router: Router) -> None:
+        """Put another connection's router in force, as `check_router` makes it. The file is not read again."""
+        self.current = self.check_router(router)
+        self._router = router
 
     def _read(self) -> Settings:
         if self.path is None:

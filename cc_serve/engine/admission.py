@@ -15,7 +15,7 @@ from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as LogitsProcessorV2
 
 from cc_core.names import MAX_STRENGTH, is_strength
-from cc_serve.payloads import ENGINE_ARGUMENT, STRENGTH
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, STRENGTH
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -36,7 +36,10 @@ class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # tw
     def validate_params(cls, sampling_params: SamplingParams) -> None:
         arguments = sampling_params.extra_args or {}
         name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
-        if name is not None and name not in cls.names:
+        if not isinstance(arguments.get(DIGEST, ""), str):
+            raise VLLMValidationError(f"{DIGEST} is no digest", parameter=DIGEST)
+        # Where a request names its connection's file, our front end has checked the matrix's name.
+        if name is not None and name not in cls.names and DIGEST not in arguments:
             raise VLLMValidationError(unknown_connection(name, cls.names), parameter=ENGINE_ARGUMENT)
         if not is_strength(strength):
             raise VLLMValidationError(wrong_strength(strength), parameter=STRENGTH)

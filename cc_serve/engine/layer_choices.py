@@ -11,6 +11,8 @@ from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 
 #: Stands for the chosen layer where the connection came out infinite or NaN.
 NOT_FINITE: Final = -1
+#: Stands for it where the worker does not hold the connection that the request names.
+NOT_HELD: Final = -2
 
 _ATTRIBUTE: Final = "connection_layers"
 

@@ -18,12 +18,14 @@ class CaptureMark:
         offset: the anchor's place in the request's chunk.
         slot: where the activations are stored.
         name: which Transform Matrix.
+        sha256: of which connection.
         strength: what the vector to add is multiplied by.
     """
 
     offset: int
     slot: int
     name: str
+    sha256: str
     strength: float = 1.0
 
 

@@ -24,7 +24,8 @@ from cc_core.checkpoint import DECISION, TRANSFORM, CheckpointError
 from cc_core.connection import Connection
 from cc_core.names import CONNECTION_FILE
 from cc_serve.engine.config import EngineConnection
-from cc_serve.engine.layer_choices import NOT_FINITE, LayerChoices
+from cc_serve.engine.connections import HeldConnections
+from cc_serve.engine.layer_choices import NOT_FINITE, NOT_HELD, LayerChoices
 from cc_serve.engine.marks import ConnectionMarks
 from cc_serve.engine.rows import ConnectionRows, Row, capture_rows, inject_rows
 
@@ -55,7 +56,7 @@ class ConnectedModelMixin(nn.Module):
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        self.connection: Connection | None = None
+        self.connections: HeldConnections | None = None
         self._settings = EngineConnection.of(vllm_config)
         self._directory = Path(vllm_config.model_config.model)
         num_slots, hidden_size = self._settings.num_slots, vllm_config.model_config.hf_config.hidden_size
@@ -101,12 +102,13 @@ class ConnectedModelMixin(nn.Module):
             raise CheckpointError(
                 self._directory / CONNECTION_FILE, f"tensors {missing} did not reach the model; use --load-format auto"
             )
-        self.connection = Connection(
+        connection = Connection(
             tensors[DECISION],
             {name: tensors[TRANSFORM + name] for name in self._settings.names},
             anchor_offset=self._settings.anchor_offset,
-        ).to(self.cc_vectors.device)
-        return loaded | {f"connection.{name}" for name, _ in self.connection.named_parameters()}
+        )
+        self.connections = HeldConnections(self._settings.sha256, connection, self.cc_vectors.device)
+        return loaded
 
     @staticmethod
     def get_model_state_cls() -> type[ModelState]:
@@ -133,14 +135,23 @@ class ConnectedModelMixin(nn.Module):
         """Decide on what the step's forward pass captured, if anything; the layers are copied to the host."""
         if not marks.capture:
             return None
-        captures = marks.capture.values()
-        slots, names, strengths = zip(*((mark.slot, mark.name, mark.strength) for mark in captures), strict=True)
-        layers = self.decide(slots, names, strengths)
+        assert self.connections is not None  # see check_loaded
+        holds = self.connections.holds
+        captures = {name: mark for name, mark in marks.capture.items() if holds(mark.sha256, mark.name)}
+        others = [name for name in marks.capture if name not in captures]
+        layers = torch.full((len(others),), NOT_HELD, device=self.cc_vectors.device)
+        if captures:
+            rows = ((mark.slot, mark.name, mark.sha256, mark.strength) for mark in captures.values())
+            slots, names, digests, strengths = zip(*rows, strict=True)
+            decided = self.decide(slots, names, digests, strengths)
+            layers = torch.cat([decided, layers]) if others else decided
         # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
-        return LayerChoices(list(marks.capture), layers.to("cpu", non_blocking=True))
+        return LayerChoices([*captures, *others], layers.to("cpu", non_blocking=True))
 
     @torch.inference_mode()
-    def decide(self, slots: Sequence[int], names: Sequence[str], strengths: Sequence[float] = ()) -> Tensor:
+    def decide(
+        self, slots: Sequence[int], names: Sequence[str], digests: Sequence[str], strengths: Sequence[float] = ()
+    ) -> Tensor:
         """Decide on what the last forward pass captured, and keep the vectors to add in the same slots.
 
         A slot's vector is kept as it will be added, so that the graph is the same for all strengths.
@@ -148,19 +159,20 @@ class ConnectedModelMixin(nn.Module):
         Args:
             slots: B slots.
             names: B names of Transform Matrices.
+            digests: of the B connections that have them.
             strengths: B strengths; all 1 where there are none.
 
         Returns:
             The chosen layers, ``[B]``. `NOT_FINITE` marks a connection that is infinite or NaN; its vector is zero.
         """
-        assert self.connection is not None  # see check_loaded
+        assert self.connections is not None
         index = async_tensor_h2d(list(slots), device=self.cc_vectors.device)
         activations = torch.stack([cast(Tensor, m.cc_activations)[index] for m in self._ffn_outputs], dim=1)
         if self._ranks_add_up:
             activations = tensor_model_parallel_all_reduce(activations)
         activations = self._multiplier * activations.float()
         embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
-        decision = self.connection.decide_each(names, activations, embedding)
+        decision = self.connections.decide_each(digests, names, activations, embedding)
         if any(strength != 1 for strength in strengths):
             decision = decision.scaled(async_tensor_h2d(list(strengths), device=index.device, dtype=torch.float32))
         adds = not self._ranks_add_up or get_tensor_model_parallel_rank() == 0
@@ -169,11 +181,11 @@ class ConnectedModelMixin(nn.Module):
 
     def warm_up(self) -> None:
         """Decide once on empty slots: the first products take tens of milliseconds, and no request should wait."""
-        self.decide([0], self._settings.names[:1])
+        self.decide([0], self._settings.names[:1], [self._settings.sha256])
 
     def check_loaded(self) -> None:
         """Raise `CheckpointError` if the weights were loaded without the connection."""
-        if self.connection is None:
+        if self.connections is None:
             raise CheckpointError(
                 self._directory / CONNECTION_FILE, "did not reach the model; load it with --load-format auto"
             )
@@ -181,8 +193,8 @@ class ConnectedModelMixin(nn.Module):
     def connection_bytes(self) -> int:
         """Bytes that the connection takes on this device: slots, Decision Maker and matrices."""
         mine = [buffer for name, buffer in self.named_buffers() if ".cc_" in f".{name}"]
-        parameters = list(self.connection.parameters()) if self.connection else []
-        return sum(tensor.numel() * tensor.element_size() for tensor in [*mine, *parameters])
+        matrices = self.connections.served_bytes() if self.connections else 0
+        return matrices + sum(tensor.numel() * tensor.element_size() for tensor in mine)
 
 
 def __getattr__(name: str) -> type[nn.Module]:

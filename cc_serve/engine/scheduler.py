@@ -27,11 +27,11 @@ from vllm.v1.request import Request
 from cc_core.names import is_strength
 from cc_serve.engine.admission import unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
-from cc_serve.engine.layer_choices import NOT_FINITE, chosen_layers
+from cc_serve.engine.layer_choices import NOT_FINITE, NOT_HELD, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
 from cc_serve.engine.turns import TurnQueue
 from cc_serve.engine.zeroing import ZeroedCacheConfig
-from cc_serve.payloads import ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
 
 logger = init_logger(__name__)
 
@@ -41,6 +41,7 @@ NOT_FINITE_REFUSAL = (
     "connection '{}' came out infinite or NaN for this prompt; turn it off for this request, or serve with "
     "--dtype float32"
 )
+NOT_HELD_REFUSAL = "connection '{}' of {} is not held any more; send the request again"
 
 
 class Phase(enum.Enum):
@@ -59,6 +60,7 @@ class ConnectedRequest:
     Args:
         name: which Transform Matrix.
         anchor: the anchor's position in the prompt.
+        sha256: of the connection that has the matrix.
         strength: what the vector to add is multiplied by.
         phase: how far the request has come.
         slot: held from the capture step to the inject step.
@@ -70,6 +72,7 @@ class ConnectedRequest:
 
     name: str
     anchor: int
+    sha256: str
     strength: float = 1.0
     phase: Phase = Phase.PREFILL
     slot: int | None = None
@@ -120,18 +123,19 @@ class ConnectionSchedulerMixin(Scheduler):
         """Queue a request. If it asks for a connection that it cannot have, it ends with an error, never plain."""
         arguments = (request.sampling_params and request.sampling_params.extra_args) or {}
         name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
+        sha256 = arguments.get(DIGEST, self._settings.sha256)
         session = self.requests.get(request.request_id)
         if name is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
             stop_strings = bool(request.sampling_params and request.sampling_params.stop)
-            connected = ConnectedRequest(name, anchor, strength, stop_strings=stop_strings)
+            connected = ConnectedRequest(name, anchor, sha256, strength, stop_strings=stop_strings)
             if problem := self._problem(request, connected):
                 self._refuse(request, connected, problem)
             else:
                 self._make_tail_private(request, connected)
             self._connected[request.request_id] = connected
         elif name is not None and session is not None and request.resumable:  # the session may have begun plain
-            connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, anchor=0))
+            connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, 0, sha256))
             self._refuse(session, connected, SESSION_REFUSAL)
         super().add_request(request)
 
@@ -143,7 +147,10 @@ class ConnectionSchedulerMixin(Scheduler):
         self.grammar_compile_error_reqs.add(request.request_id)
 
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
-        if connected.name not in self._settings.names:
+        if not isinstance(connected.sha256, str):
+            return f"{DIGEST} is no digest"
+        # What other connections have, the front end knows, and the worker.
+        if connected.sha256 == self._settings.sha256 and connected.name not in self._settings.names:
             return unknown_connection(connected.name, self._settings.names)
         if not is_strength(connected.strength):
             return wrong_strength(connected.strength)
@@ -205,7 +212,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected.phase = Phase.CAPTURED
                 connected.captures += 1
                 marks.capture[request.request_id] = CaptureMark(
-                    offset, connected.slot, connected.name, connected.strength
+                    offset, connected.slot, connected.name, connected.sha256, connected.strength
                 )
             else:
                 marks.waiting.append(request.request_id)
@@ -223,6 +230,9 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected.layer = layer
                 if layer == NOT_FINITE:
                     self._refuse(self.requests[request_id], connected, NOT_FINITE_REFUSAL.format(connected.name))
+                elif layer == NOT_HELD:
+                    problem = NOT_HELD_REFUSAL.format(connected.name, connected.sha256)
+                    self._refuse(self.requests[request_id], connected, problem)
         self._hold_prompt_scores(marks_of(scheduler_output), model_runner_output)
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         if self._connected or self._problems:

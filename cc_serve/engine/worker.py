@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 from vllm.config import CompilationMode
@@ -14,6 +15,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
 from cc_serve.engine.admission import drop_admission
+from cc_serve.engine.connections import HeldConnections
 from cc_serve.engine.layer_choices import AsyncOutputWithLayers, LayerChoices
 from cc_serve.engine.marks import marks_of
 from cc_serve.engine.model import ConnectedModelMixin
@@ -44,6 +46,27 @@ class ConnectedWorkerMixin(Worker):
         super().load_model(*args, **kwargs)
         self._connected_model().check_loaded()
         self._connected_model().warm_up()
+
+    def load_connection(self, directory: str, sha256: str) -> None:
+        """Begin to load another connection, beside the running steps. The front end calls these four between steps."""
+        self._held().begin_loading(Path(directory), sha256)
+
+    def connection_problem(self, sha256: str) -> str | None:
+        """What is wrong with the connection that was to be loaded, as `HeldConnections.problem` says it."""
+        return self._held().problem(sha256)
+
+    def serve_connection(self, sha256: str) -> None:
+        """Have a connection that was loaded on the device, in place of the one that is there."""
+        self._held().serve(sha256)
+
+    def drop_connection(self, sha256: str) -> None:
+        """Forget a connection that no request needs any more."""
+        self._held().drop(sha256)
+
+    def _held(self) -> HeldConnections:
+        held = self._connected_model().connections
+        assert held is not None  # see load_model
+        return held
 
     def determine_available_memory(self) -> int:
         """Profile the model, which compiles it."""

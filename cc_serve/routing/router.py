@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from cc_core.description import read_description
+from cc_core.description import ConnectionDescription, read_description
 from cc_core.evidence import Evidence
 from cc_core.language.detection import Rule
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
@@ -60,6 +60,7 @@ class Router:
         languages: the languages the checkpoint was trained for.
         policy: by default, each language of the checkpoint gets its own matrix, or else the global one.
         evidence: what the connection was worth on held-out pairs, where the checkpoint says so.
+        sha256: of the connection's file; None without a checkpoint.
 
     Raises:
         PolicyError: the policy names what the checkpoint does not have.
@@ -71,11 +72,13 @@ class Router:
         languages: Iterable[str],
         policy: RoutingPolicy | None = None,
         evidence: Evidence | None = None,
+        sha256: str | None = None,
     ) -> None:
         self.connections: Final = frozenset(connections)
         self.languages: Final = frozenset(languages)
         self.policy: Final = policy or RoutingPolicy()
         self.evidence: Final = evidence
+        self.sha256: Final = sha256
         self.policy.check(self.connections, self.languages)
         self.detector: Final = LanguageDetector(threshold=self.policy.threshold)
         self._by_language: Final = self._connections_by_language()
@@ -93,8 +96,13 @@ class Router:
             CheckpointError: the checkpoint does not describe a connection.
             PolicyError: as for a new router.
         """
-        description = read_description(Path(checkpoint))
-        return cls(description.names, description.config.languages, policy, description.config.evidence)
+        return cls.described(read_description(Path(checkpoint)), policy)
+
+    @classmethod
+    def described(cls, description: ConnectionDescription, policy: RoutingPolicy | None = None) -> Self:
+        """The router of a checkpoint whose description has been read; raises `PolicyError`."""
+        entry = description.config
+        return cls(description.names, entry.languages, policy, entry.evidence, entry.sha256)
 
     def with_policy(self, policy: RoutingPolicy) -> Self:
         """A router for the same checkpoint with another policy.
@@ -102,7 +110,7 @@ class Router:
         Raises:
             PolicyError: as for a new router.
         """
-        return type(self)(self.connections, self.languages, policy, self.evidence)
+        return type(self)(self.connections, self.languages, policy, self.evidence, self.sha256)
 
     def route(self, texts: Sequence[str], override: object = AUTO) -> Route:
         """Choose the connection of a request: as `explain`, for callers that need no reasons.

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from cc_core.checkpoint import CheckpointError, ConnectionConfig, load_connection, save_connection
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, FIT_FILE
+from cc_core.standalone import ENTRY_FILE
 from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.refit import RefitArguments
@@ -23,7 +24,6 @@ from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.model.files import load_model
 from cc_train.model.projection import PROJECTION_FILE, load_projection
-from cc_train.model.standalone import ENTRY_FILE
 from cc_train.report.facts import RUN_FILE, named_sources
 from cc_train.report.model_card import CARD_FILE
 from cc_train.report.page import PICTURES, REPORT_FILE, write_record

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cc_core.standalone import describe_base
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
-from cc_train.model.standalone import describe_base
 from cc_train.terminal.notes import Say
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"

@@ -136,36 +136,37 @@ def connections_of(router: Router) -> list[str]:
     return sorted(router.connections, key=lambda name: (name != GLOBAL, name))
 
 
-def languages_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit]) -> APIRouter:
+def languages_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[[], dict[str, Fit]]) -> APIRouter:
     """The endpoint.
 
     Args:
         router_of: gives the router for the caller's requests.
-        fit: from `load_fit`.
+        fit_of: gives what `load_fit` read of the served connection.
     """
     endpoint = APIRouter()
 
     @endpoint.get("/v1/languages")
     async def languages(request: Request) -> Languages:
         """The checkpoint's languages: the connection that each gets, how well it was fitted, and what it is worth."""
-        return languages_of(router_of(request), fit)
+        return languages_of(router_of(request), fit_of())
 
     return endpoint
 
 
-def describe_models(models: Any, router: Router, sha256: str) -> None:
+def describe_models(models: Any, router_of: Callable[[], Router]) -> None:
     """Let each card of ``/v1/models`` say that the model is connected.
 
     Args:
         models: vLLM's `OpenAIServingModels`.
-        router: the checkpoint's router.
-        sha256: the hash of the connection's file. Clients compare it to see whether the connection has changed.
+        router_of: gives the router of the served connection. Clients compare the hash of its file to see whether the
+            connection has changed.
     """
     show = models.show_available_models
-    connected = {"connections": connections_of(router), "languages": sorted(router.languages), "sha256": sha256}
 
     async def shown() -> Any:
-        cards = await show()
+        cards, router = await show(), router_of()
+        languages = sorted(router.languages)
+        connected = {"connections": connections_of(router), "languages": languages, "sha256": router.sha256}
         for card in cards.data:
             setattr(card, CARD_FIELD, connected)
         return cards

@@ -35,12 +35,12 @@ class Layers(BaseModel):
     data: list[LanguageLayers]
 
 
-def layers_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit]) -> APIRouter:
+def layers_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[[], dict[str, Fit]]) -> APIRouter:
     """The endpoint.
 
     Args:
         router_of: gives the router for the caller's requests.
-        fit: from `cc_serve.api.endpoints.languages.load_fit`.
+        fit_of: gives what `cc_serve.api.endpoints.languages.load_fit` read of the served connection.
     """
     endpoint = APIRouter()
 
@@ -48,7 +48,7 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit: dict[str, Fit])
     async def layers(request: Request) -> Layers:
         """The model's layers by language: how well the connection fits each, and which were chosen so far."""
         count = request.app.state.vllm_config.model_config.get_total_num_hidden_layers()
-        return layers_of(router_of(request), fit, count)
+        return layers_of(router_of(request), fit_of(), count)
 
     return endpoint
 

@@ -14,9 +14,10 @@ from cc_serve.api.paths import route_path
 from cc_serve.config.settings import Caller, LiveSettings
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
-#: vLLM's calls that change the engine for everybody, where flags or development mode switch them on.
+#: The calls that change the engine for everybody: ours, and vLLM's where flags or development mode switch them on.
 OPERATOR_PATHS: Final = frozenset(
     {
+        "/admin/connections",
         *("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/scale_elastic_ep", "/fault_tolerance/apply"),
         *("/start_profile", "/stop_profile", "/sleep", "/wake_up", "/pause", "/resume", "/collective_rpc"),
         *("/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/release_kv_cache_memory"),

@@ -134,7 +134,8 @@ class LimitsMiddleware:
             return
         if body is None:
             return
-        work = Work(limits, started, answer.charge, prompt_field(scope["path"]), self._tenant(answer.caller))
+        caller, field = answer.caller, prompt_field(scope["path"])
+        work = Work(limits, started, answer.charge, field, self._tenant(caller), caller.router.sha256)
         token = current_work.set(work)
         cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:

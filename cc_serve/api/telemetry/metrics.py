@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.routing.holdout import Side
@@ -62,6 +62,11 @@ _LAYERS = Counter(
     "cc:connection_layer",
     "Connected prompts whose answer is over, by the layer that was chosen.",
     ["language", "connection", "layer"],
+)
+_CONNECTION = Gauge(
+    "cc:connection_info",
+    "1 for the connection that new requests begin with, by the SHA-256 of its file; 0 for one that was served before.",
+    ["sha256"],
 )
 _CAPTURES = Counter(
     "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
@@ -128,6 +133,13 @@ def count_tokens(connection: str, side: Side | None, prompt: int, generated: int
     """Count the tokens of an engine request that is over."""
     _labelled(_PROMPT_TOKENS, connection).inc(prompt)
     _labelled(_GENERATED_TOKENS, connection, side or UNROUTED).inc(generated)
+
+
+def show_connection(sha256: str, before: str | None = None) -> None:
+    """Tell the connection that new requests begin with, in place of the one ``before``; both by digest."""
+    if before is not None:
+        _CONNECTION.labels(before).set(0)
+    _CONNECTION.labels(sha256).set(1)
 
 
 def count_connection(language: str | None, report: Mapping[str, Any]) -> None:

@@ -50,7 +50,7 @@ def test_who_is_not_let_in_learns_nothing(client: TestClient) -> None:
 def test_the_timeline_tells_the_middleware_in_their_order(app: FastAPI) -> None:
     modules = [middleware.cls.__module__ for middleware in app.user_middleware]  # type: ignore[attr-defined]
     ours = [module.removeprefix("cc_serve.api.") for module in modules if module.startswith("cc_serve.")]
-    assert len(ours) == 5
+    assert len(ours) == 6
     places = [str(cc_serve.api.__doc__).index(f"`{module}`") for module in ["middleware.observe", *ours]]
     assert places == sorted(places)
 

@@ -19,6 +19,7 @@ from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.configuration import Limits
+from tests.support.connecting import connections
 
 PROMPT = {"prompt_token_ids": [1, 2, 3]}
 
@@ -49,7 +50,7 @@ def generate(engine: Engine, limits: Limits, kind: RequestOutputKind) -> tuple[R
     async def answer() -> None:
         current_record.set(record)
         current_work.set(Work(limits, asyncio.get_running_loop().time(), charges.append))
-        served: Any = ServedEngine(engine, [], Drain())
+        served: Any = ServedEngine(engine, connections(), Drain())
         async for _ in served.generate(PROMPT, SamplingParams(n=2, output_kind=kind), "r"):
             pass
 
@@ -88,7 +89,7 @@ def test_what_a_stop_cuts_off_is_told_so() -> None:
 
     async def ask(drain: Drain, record: RequestRecord) -> None:
         current_record.set(record)
-        served: Any = ServedEngine(Dead(), [], drain)
+        served: Any = ServedEngine(Dead(), connections(), drain)
         async for _ in served.generate(PROMPT, SamplingParams(), "r"):
             pass
 
@@ -107,7 +108,7 @@ def test_a_refusal_comes_before_any_output_is_asked_for() -> None:
 
     async def ask() -> None:
         current_work.set(Work(Limits(prompt_tokens=2), 0, lambda _: None))
-        served: Any = ServedEngine(engine, [], Drain())
+        served: Any = ServedEngine(engine, connections(), Drain())
         with pytest.raises(VLLMValidationError):
             served.generate(PROMPT, SamplingParams(), "r")  # not awaited: a stream would have begun by then
 

@@ -17,6 +17,7 @@ from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.configuration import Limits
+from tests.support.connecting import connections
 
 PROMPT = {"type": "token", "prompt_token_ids": [1, 2, 3]}
 
@@ -45,7 +46,7 @@ class Engine:
 
 
 def bound(engine: Engine) -> ServedEngine:
-    return ServedEngine(engine, [], Drain())
+    return ServedEngine(engine, connections(), Drain())
 
 
 def charged(engine: Engine, limits: Limits, parameters: SamplingParams, prompts: int = 1) -> list[int]:

@@ -14,7 +14,7 @@ from cc_serve.engine.runner_v2 import ConnectedModelState
 # Three requests of 4, 1 and 3 tokens; vLLM keeps them in its places 5, 0 and 2.
 STARTS, PLACES, LENGTHS = (0, 4, 5, 8), (5, 0, 2), (4, 9, 30)
 MARKS = ConnectionMarks(
-    capture={"first": CaptureMark(3, 0, "sw")}, inject={"second": InjectMark(0, 1)}, rewound={"first": 3}
+    capture={"first": CaptureMark(3, 0, "sw", "0f")}, inject={"second": InjectMark(0, 1)}, rewound={"first": 3}
 )
 
 

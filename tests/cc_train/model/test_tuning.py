@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cc_core.checkpoint import load_connection
+from cc_core.checkpoint import load_alone, load_connection
+from cc_core.standalone import weights_digest
 from cc_train.commands.main import main
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.model.adapter import merged
 from cc_train.model.projection import load_projection
-from cc_train.model.standalone import load_alone, weights_digest
 from tests.cc_train.commands.test_main import losses, train
 from tests.support.disk import files_of_at_most
 from tests.support.tiny import tiny_gemma3, tiny_llama

@@ -76,7 +76,7 @@ def test_every_card_says_that_the_model_is_connected() -> None:
 
     models = Models()
     plain = asyncio.run(models.show_available_models()).model_dump()["data"]
-    describe_models(models, router, "0f")
+    describe_models(models, lambda: Router(["global", "de"], ["de", "fr"], sha256="0f"))
     cards = asyncio.run(models.show_available_models()).model_dump()["data"]
     expected = {"connections": ["global", "de"], "languages": ["de", "fr"], "sha256": "0f"}
     assert [card.pop("cc_connection") for card in cards] == [expected, expected]

@@ -14,6 +14,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from cc_serve.api.middleware.drain import Drain, DrainMiddleware
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.served_engine import ServedEngine
+from tests.support.connecting import connections
 from tests.support.echo import client_of, echo_app
 
 
@@ -55,7 +56,7 @@ def test_the_engine_stops_last_with_the_time_that_is_left() -> None:
     drain, engine = Drain(), Engine()
     drain.enter()
     threading.Timer(0.2, drain.leave).start()
-    ServedEngine(engine, [], drain).shutdown(timeout=10)
+    ServedEngine(engine, connections(), drain).shutdown(timeout=10)
     (left,) = engine.timeouts
     assert left is not None
     assert 5 < left < 10
@@ -65,7 +66,7 @@ def test_a_response_that_does_not_end_is_given_up() -> None:
     drain, engine = Drain(), Engine()
     drain.enter()
     start = time.monotonic()
-    ServedEngine(engine, [], drain).shutdown(timeout=0.1)
+    ServedEngine(engine, connections(), drain).shutdown(timeout=0.1)
     assert time.monotonic() - start < 1
     assert engine.timeouts == [0.0]
 
@@ -76,7 +77,7 @@ def test_who_still_waits_learns_that_the_engine_is_gone_and_nobody_else(running:
         engine, drain = Engine(asyncio.create_task(asyncio.sleep(60))), Drain()
         for _ in range(running):
             drain.enter()
-        await asyncio.to_thread(ServedEngine(engine, [], drain).shutdown, 0.05)
+        await asyncio.to_thread(ServedEngine(engine, connections(), drain).shutdown, 0.05)
         await asyncio.sleep(0.05)
         return engine
 
@@ -98,7 +99,7 @@ def test_who_does_not_take_the_news_is_cut_off(monkeypatch: pytest.MonkeyPatch) 
         stalled = asyncio.create_task(send({"type": "http.response.body", "body": b"word"}))
         await asyncio.sleep(0)
         engine = Engine(asyncio.create_task(asyncio.sleep(60)))
-        await asyncio.to_thread(ServedEngine(engine, [], drain).shutdown, 0.01)
+        await asyncio.to_thread(ServedEngine(engine, connections(), drain).shutdown, 0.01)
         with pytest.raises(StalledClientError):
             await asyncio.wait_for(stalled, 5)
 
@@ -117,7 +118,7 @@ def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
 
     async def stop() -> None:
         engine = Stopping(asyncio.create_task(asyncio.sleep(60)))
-        await asyncio.to_thread(ServedEngine(engine, [], Drain()).shutdown, 5)
+        await asyncio.to_thread(ServedEngine(engine, connections(), Drain()).shutdown, 5)
 
     asyncio.run(stop())
     assert cancelled == [True]
@@ -125,12 +126,12 @@ def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
 
 def test_without_a_limit_the_engine_has_none_either() -> None:
     engine = Engine()
-    ServedEngine(engine, [], Drain()).shutdown()
+    ServedEngine(engine, connections(), Drain()).shutdown()
     assert engine.timeouts == [None]
 
 
 def test_all_else_is_the_engines() -> None:
-    engine = ServedEngine(Engine(), [], Drain())
+    engine = ServedEngine(Engine(), connections(), Drain())
     assert engine.model == "tiny"
     with pytest.raises(AttributeError):
         _ = engine.missing

@@ -17,6 +17,7 @@ from vllm.v1.metrics.stats import RequestStateStats
 from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.record import RequestRecord, current_record
+from tests.support.connecting import connections
 
 PROMPT = [1, 2, 3]
 
@@ -65,7 +66,7 @@ def generate(
 ) -> tuple[RequestRecord, list[RequestOutput]]:
     """The record of a request that takes ``take`` outputs of the observed engine, and these outputs."""
     record = record or RequestRecord("r", "/v1/completions")
-    served = ServedEngine(engine, ["de", "global"], Drain())
+    served = ServedEngine(engine, connections("de", "global"), Drain())
     parameters = SamplingParams(output_kind=kind, extra_args={"cc_connection": connection} if connection else None)
     taken: list[RequestOutput] = []
 
@@ -156,7 +157,7 @@ def test_without_vllms_statistics_tokens_are_counted_and_times_are_not() -> None
 
 def test_work_outside_of_a_request_is_counted_as_well() -> None:
     before = sample("cc:generation_tokens_total")
-    engine = ServedEngine(Engine([output(4, finished=True)]), ["de"], Drain())
+    engine = ServedEngine(Engine([output(4, finished=True)]), connections("de"), Drain())
 
     async def work() -> None:
         async for _ in engine.generate("p", SamplingParams(extra_args={"cc_connection": "de"}), "r"):

@@ -1,0 +1,96 @@
+"""Which connection new requests begin with, and which the running ones began with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cc_serve.api.endpoints.languages import Fit, load_fit
+from cc_serve.api.telemetry.metrics import show_connection
+from cc_serve.routing.router import Router
+
+
+@dataclass(frozen=True)
+class Served:
+    """A connection.
+
+    Args:
+        router: its own, with any policy.
+        directory: where it was loaded from.
+        fit: how well it was fitted, by language.
+    """
+
+    router: Router
+    directory: Path | None = None
+    fit: dict[str, Fit] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, directory: Path, router: Router) -> Served:
+        """The connection in ``directory``, whose router has been made."""
+        return cls(router, directory, load_fit(directory))
+
+    @property
+    def sha256(self) -> str:
+        """Of its file; empty where there is no checkpoint."""
+        return self.router.sha256 or ""
+
+
+class Connections:
+    """Counts requests by the connection that they began with. Of the event loop's thread.
+
+    A request keeps its connection from its first header to its last byte, so route, headers and matrices always belong
+    together. An earlier connection is needed until the last of its requests has ended.
+
+    Args:
+        served: what new requests begin with.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self._known = {served.sha256: served}
+        self._running: Counter[str] = Counter()
+        #: Called with the digest of an earlier connection when the last of its requests has ended.
+        self.on_idle: Callable[[str], object] = lambda _sha256: None
+        if served.sha256:
+            show_connection(served.sha256)
+
+    @contextmanager
+    def begun_with(self, sha256: str) -> Iterator[None]:
+        """Count one request while it runs."""
+        self._running[sha256] += 1
+        try:
+            yield
+        finally:
+            self._running[sha256] -= 1
+            if not self._running[sha256]:
+                del self._running[sha256]
+                if sha256 != self.served.sha256:
+                    self.on_idle(sha256)
+
+    def running(self, sha256: str) -> int:
+        """How many requests run that began with it."""
+        return self._running[sha256]
+
+    def has(self, sha256: str, name: object) -> bool:
+        """Whether it is held, and has a Transform Matrix called ``name``."""
+        return isinstance(name, str) and sha256 in self._known and name in self._known[sha256].router.connections
+
+    @property
+    def earlier(self) -> list[Served]:
+        """Those that are held for requests that began with them."""
+        return [one for one in self._known.values() if one is not self.served]
+
+    def serve(self, other: Served) -> None:
+        """Let new requests begin with another one."""
+        before, self.served = self.served, other
+        self._known[other.sha256] = other
+        if other.sha256 != before.sha256:
+            show_connection(other.sha256, before.sha256)
+
+    def forget(self, sha256: str) -> None:
+        """An earlier one is held no more."""
+        if sha256 != self.served.sha256:
+            self._known.pop(sha256, None)

@@ -1,0 +1,153 @@
+"""The connections that a worker decides with, by the SHA-256 of their files.
+
+One is served, and its matrices are on the device. The host's memory has the one that is being loaded, and those that
+were served before, as long as requests run that began with them. Each request names the one that it began with, so
+what is served may change between any two steps. Decisions are made outside the graph: no captured address matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import groupby
+from pathlib import Path
+from threading import Thread
+
+import torch
+from torch import Tensor
+
+from cc_core.checkpoint import load_either
+from cc_core.connection import Connection, Decision
+from cc_core.files import CheckpointError
+
+_HOST = torch.device("cpu")
+
+
+class HeldConnections:
+    """What one worker holds.
+
+    Args:
+        sha256: of the connection that is served from the start.
+        connection: that connection.
+        device: where decisions are made.
+    """
+
+    def __init__(self, sha256: str, connection: Connection, device: torch.device) -> None:
+        self._device = device
+        # A copy: what vLLM has read may be the file itself, mapped into memory, which somebody may overwrite.
+        self._held = {sha256: _copied(connection, device, copy=True)}
+        self._loading: dict[str, _Loading] = {}
+        self.served = sha256
+
+    def __getitem__(self, sha256: str) -> Connection:
+        return self._held[sha256]
+
+    def holds(self, sha256: str, name: str) -> bool:
+        """Whether a request can be decided with this connection's Transform Matrix called ``name``."""
+        return sha256 in self._held and name in self._held[sha256].names
+
+    def begin_loading(self, directory: Path, sha256: str) -> None:
+        """Read a connection in a thread, since that takes seconds in which steps go on."""
+        if sha256 not in self._held:
+            self._loading[sha256] = _Loading(directory, sha256)
+
+    def problem(self, sha256: str) -> str | None:
+        """What is wrong with a connection that was to be loaded, empty if nothing is; None while it is being read."""
+        loading = self._loading.get(sha256)
+        if loading is not None and loading.is_alive():
+            return None
+        return "" if sha256 in self._held else self._finish(sha256)
+
+    def serve(self, sha256: str) -> None:
+        """Move a connection to the device, and the one that was served to the host.
+
+        Raises:
+            ValueError: it could not be loaded; nothing has changed.
+            torch.OutOfMemoryError: the device has no memory for it; nothing has changed.
+        """
+        if sha256 == self.served:
+            return
+        if sha256 not in self._held and (problem := self._finish(sha256)):
+            raise ValueError(f"connection {sha256}: {problem}")
+        before = self._held[self.served] = _copied(self._held[self.served], _HOST)
+        try:
+            self._held[sha256] = _copied(self._held[sha256], self._device)
+        except RuntimeError:
+            self._held[self.served] = _copied(before, self._device)
+            raise
+        self.served = sha256
+
+    def drop(self, sha256: str) -> None:
+        """Forget a connection that is not served."""
+        self._loading.pop(sha256, None)
+        if sha256 != self.served:
+            self._held.pop(sha256, None)
+
+    def decide_each(
+        self, digests: Sequence[str], names: Sequence[str], activations: Tensor, embedding: Tensor
+    ) -> Decision:
+        """`Connection.decide_each` for rows that each name a connection, too."""
+        decisions: list[Decision] = []
+        start = 0
+        for sha256, group in groupby(digests):
+            rows = slice(start, start + len(list(group)))
+            connection = self._on_device(sha256, names[rows])
+            decisions.append(connection.decide_each(names[rows], activations[rows], embedding[rows]))
+            start = rows.stop
+        if len(decisions) == 1:
+            return decisions[0]
+        layers, vectors, logits = zip(*((d.layer, d.vector, d.logits) for d in decisions), strict=True)
+        return Decision(torch.cat(layers), torch.cat(vectors), torch.cat(logits))
+
+    def served_bytes(self) -> int:
+        """Bytes on the device."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._held[self.served].parameters())
+
+    def _on_device(self, sha256: str, names: Collection[str]) -> Connection:
+        connection = self._held[sha256]
+        return connection if sha256 == self.served else _copied(connection, self._device, names)
+
+    def _finish(self, sha256: str) -> str:
+        loading = self._loading.pop(sha256, None)
+        if loading is None:
+            return "is not loaded"
+        loading.join()
+        if loading.connection is None:
+            return loading.problem
+        self._held[sha256] = loading.connection
+        return ""
+
+
+class _Loading(Thread):
+    """Reads and checks a connection; then either ``connection`` is there or ``problem`` says why not."""
+
+    def __init__(self, directory: Path, sha256: str) -> None:
+        super().__init__(daemon=True)
+        self._directory = directory
+        self._sha256 = sha256
+        self.connection: Connection | None = None
+        self.problem = ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            connection, entry = load_either(self._directory)
+            if entry.sha256 != self._sha256:
+                raise CheckpointError(self._directory, "was changed while it was being read; try again")
+            self.connection = _copied(connection, _HOST, copy=True)
+        except Exception as error:  # the thread's owner tells whoever asked
+            self.problem = str(error) or type(error).__name__
+
+
+def _copied(
+    connection: Connection, device: torch.device, names: Collection[str] | None = None, *, copy: bool = False
+) -> Connection:
+    """The connection on ``device``, or some of its matrices; shared with ``connection`` where that is there already."""
+    return Connection(
+        connection.decision.to(device, copy=copy),
+        {
+            name: matrix.to(device, copy=copy)
+            for name, matrix in connection.transforms.items()
+            if names is None or name in names
+        },
+        anchor_offset=connection.anchor_offset,
+    )

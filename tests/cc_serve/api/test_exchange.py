@@ -1,0 +1,100 @@
+"""Changing the connection: refused whole or done whole, and the earlier one is held until its requests have ended.
+
+The engine is a worker's `HeldConnections` without steps; tests/cc_serve/engine/test_connections.py has a real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cc_core.checkpoint import load_connection
+from cc_serve.api.connections import Connections, Served
+from cc_serve.api.errors import RefusedError
+from cc_serve.api.exchange import ConflictError, Exchange
+from cc_serve.config.settings import LiveSettings
+from cc_serve.engine.connections import HeldConnections
+from cc_serve.process.base import ServedBase
+from cc_serve.routing.router import Router
+from tests.support.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
+
+
+class Engine:
+    def __init__(self, checkpoint: Path) -> None:
+        connection, entry = load_connection(checkpoint)
+        self.held = HeldConnections(entry.sha256, connection, torch.device("cpu"))
+
+    async def is_sleeping(self) -> bool:
+        return False
+
+    async def collective_rpc(self, method: str, args: tuple[str, ...]) -> list[Any]:
+        if method == "load_connection":
+            self.held.begin_loading(Path(args[0]), args[1])
+            return [None]
+        return [getattr(self.held, {"connection_problem": "problem"}.get(method, method.split("_")[0]))(*args)]
+
+
+def checkpoint(folder: Path, seed: int, *names: str, model: Any = tiny_llama, offset: int = -1) -> Path:
+    return save_checkpoint(folder, model(), random_connection(list(names), seed, anchor_offset=offset), ["de", "fr"])
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    return checkpoint(tmp_path / "served", 0, "global")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return checkpoint(tmp_path / "other", 1, "global", "de")
+
+
+def start(served: Path) -> tuple[Exchange, Engine, LiveSettings]:
+    router, engine = Router.of(served), Engine(served)
+    settings = LiveSettings(None, router, {})
+    return Exchange(engine, Connections(Served.at(served, router)), settings, ServedBase(served)), engine, settings
+
+
+def test_requests_keep_theirs_and_new_ones_get_the_new_one(served: Path, other: Path, tmp_path: Path) -> None:
+    exchange, engine, settings = start(served)
+    connections, old, new = exchange.connections, Router.of(served).sha256, Router.of(other).sha256
+    assert old
+    assert new
+
+    async def play() -> None:
+        with connections.begun_with(old):
+            await exchange.change(other)
+            assert settings.current.anonymous.router.sha256 == new == connections.served.sha256 == engine.held.served
+            assert settings.current.anonymous.router.connection_for("de") == "de"
+            assert connections.has(old, "global")
+            assert engine.held.holds(old, "global")
+            with pytest.raises(ConflictError, match="1 requests still run"):
+                await exchange.change(checkpoint(tmp_path / "third", 2, "global"))
+        await asyncio.sleep(0.05)
+        assert not engine.held.holds(old, "global"), "its last request has ended"
+        assert not connections.earlier
+        await exchange.change(served)
+        assert settings.current.anonymous.router.connection_for("de") == "global"
+        await asyncio.sleep(0.05)
+        assert (engine.held.served, engine.held.holds(new, "global")) == (old, False)
+
+    asyncio.run(play())
+
+
+def test_what_does_not_fit_is_refused_by_its_field_and_changes_nothing(served: Path, tmp_path: Path) -> None:
+    cases = {
+        "there is no such directory": tmp_path / "none",
+        "its architecture is": checkpoint(tmp_path / "gemma", 1, "global", model=tiny_gemma3),
+        "its weights' SHA-256 is": checkpoint(tmp_path / "weights", 1, "global", model=lambda: tiny_llama(5)),
+        "field 'cc_connection.anchor_offset' is -2": checkpoint(tmp_path / "anchor", 1, "global", offset=-2),
+    }
+    exchange, engine, settings = start(served)
+    before = settings.current
+    for message, directory in cases.items():
+        with pytest.raises(RefusedError, match=message):
+            asyncio.run(exchange.change(directory))
+    assert settings.current is before
+    assert exchange.connections.served.sha256 == engine.held.served == Router.of(served).sha256
