@@ -31,13 +31,15 @@ from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.alignment_log import ALIGNMENT
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer
+from cc_train.training.course import require_course
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.learning import require_batches, require_learning
+from cc_train.training.logged import logged_alignment, mean_loss
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
-from cc_train.training.trainer import ConnectionTrainer, TrainingError
+from cc_train.training.trained_weights import TrainingError
+from cc_train.training.trainer import ConnectionTrainer
 from cc_train.training.training_bar import TrainingBar
 from cc_train.workspace import Workspace
 
@@ -126,7 +128,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
     weights, decision = trainer.final_state()
     targets = trainer.targets
-    alignment = _alignment(method.align, trainer.state.log_history, rows)
+    alignment = logged_alignment(method.align, trainer.state.log_history, pair_counts(rows.aligned))
     scores: dict[str, Any] = {}
     if training.should_save:
         with workspace.writing():
@@ -165,6 +167,8 @@ def _train(
 ) -> float:
     """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
     require_batches(trainer)
+    if resume_from:
+        require_course(trainer, Path(resume_from))
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
@@ -182,26 +186,7 @@ def _train(
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    return _mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
-
-
-def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
-    """The mean over the logged steps, also over those before the run was resumed."""
-    total, steps = 0.0, 0
-    for entry in history:
-        if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - steps)
-            steps = int(entry["step"])
-    return total / steps if steps else otherwise
-
-
-def _alignment(weight: float, history: list[dict[str, float]], rows: RunRows) -> dict[str, Any] | None:
-    """The alignment's weight, its value as it was logged last, and the rows that only it was trained on."""
-    if not weight:
-        return None
-    logged = [entry[name] for name in (f"train_{ALIGNMENT}", ALIGNMENT) for entry in history if name in entry]
-    value = round(logged[-1], 4) if logged else None
-    return {"weight": weight, "value": value, "rows": pair_counts(rows.aligned)}
+    return mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
 
 
 def _fit_and_save(

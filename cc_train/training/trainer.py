@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -20,18 +19,15 @@ from cc_core.terminal.text import one_line
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.training.alignment_log import AlignmentLog
 from cc_train.training.alignment_targets import AlignmentTargets
+from cc_train.training.course import course_of, saved_course
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
+from cc_train.training.trained_weights import TrainingError, load_trained, save_trained
 from cc_train.training.two_pass import TwoPassModel
 from cc_train.workspace import flush, place
 
-TRAINED_FILE = "cc_training.safetensors"  # the trained weights in Trainer's own checkpoints, to resume from
 _ASIDE = ".saving"  # holds a checkpoint until it is complete
 _SHOWN_ROWS = 5
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and the rows."""
 
 
 class ConnectionTrainer(Trainer):
@@ -139,7 +135,7 @@ class ConnectionTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         return EpochLengthSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            course_of(self).rows_per_step,
             [cost(example) for example in dataset.examples],
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
         )
@@ -199,8 +195,7 @@ class ConnectionTrainer(Trainer):
         """Write the trained weights in full precision. `_load_from_checkpoint` reads them."""
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict() if state_dict is None else state_dict
-        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / TRAINED_FILE)
+        save_trained(directory, self.model.state_dict() if state_dict is None else state_dict, self._trained_names())
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Trainer's own, written aside and then renamed, so that every checkpoint is complete."""
@@ -215,6 +210,7 @@ class ConnectionTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self._name_best(directory, aside / name)
+                course_of(self).save(aside / name)
                 flush(aside / name)
                 place(aside / name, directory / name)
                 aside.rmdir()
@@ -245,16 +241,16 @@ class ConnectionTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         target: Any = self.model if model is None else model
-        path = Path(resume_from_checkpoint) / TRAINED_FILE
-        try:
-            saved = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(f"{path}: cannot be read ({error}), so nothing can be resumed from it") from error
-        trained = self._trained_names()
-        if saved.keys() != trained:
-            some = sorted(saved.keys() ^ trained)[0]
-            raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
+        saved = load_trained(Path(resume_from_checkpoint), self._trained_names())
         target.load_state_dict(saved, strict=False)  # frozen weights are not in the file
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Trainer's own; on another number of processes, noise that no step has had."""
+        untyped: Any = super()
+        untyped._load_rng_state(checkpoint)
+        saved = saved_course(Path(checkpoint)) if checkpoint else None
+        if saved is not None and saved.processes != self.args.world_size:
+            set_seed(self.args.seed + 1 + self.args.process_index + self.args.world_size * self.state.global_step)
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
