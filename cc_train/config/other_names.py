@@ -36,6 +36,8 @@ _MEANINGS: Final = {
     "--bf16, and --save-dtype": "torch_dtype dtype precision mixed_precision pure_bf16",
     "--warmup-steps, a share if below 1": "warmup_ratio warmup_proportion",
     "--eval-strategy": "evaluation_strategy do_eval eval_interval",
+    "--eval-generate N": "predict_with_generate eval_on_generate do_generate log_completions",
+    "--eval-max-tokens": "generation_max_length generation_max_new_tokens max_new_tokens",
     "--learning-rate": "lr learning_rate_init",
     "--num-train-epochs": "epochs num_epochs n_epochs train_epochs num_epoch",
     "--max-steps": "steps max_iters num_steps total_steps max_train_steps",

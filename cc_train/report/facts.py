@@ -96,7 +96,8 @@ def write_run_facts(directory: Path, facts: dict[str, Any]) -> None:
 def _options(config: RunConfig) -> dict[str, Any]:
     """The options that differ from their defaults; method, tuning, learning rate, epochs and seed always."""
     found: dict[str, Any] = {}
-    for arguments in (config.model, config.tuning, config.data, config.method, config.fit, config.training):
+    groups = (config.model, config.tuning, config.data, config.method, config.fit, config.evaluation, config.training)
+    for arguments in groups:
         for option in fields(arguments):
             value = getattr(arguments, option.name)
             default = option.default if option.default_factory is MISSING else option.default_factory()

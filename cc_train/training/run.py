@@ -31,7 +31,7 @@ from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.assembly import keep_english, keep_targets, make_trainer
+from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
 from cc_train.training.course import require_course
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.learning import require_batches, require_learning
@@ -121,6 +121,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         adapter = make_adapter(model, config.tuning)
     examples, trained = rows.examples, rows.examples + rows.aligned
     trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
+    score_answers(trainer, rows.evaluation, encoder, config.evaluation)
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
     with workspace.writing():
         keep_targets(trainer, trained, directory, encoder.pad_id, shows_progress=shows_progress)

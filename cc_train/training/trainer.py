@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments, set_seed
@@ -19,6 +20,7 @@ from cc_core.terminal.text import one_line
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.training.alignment_log import AlignmentLog
 from cc_train.training.alignment_targets import AlignmentTargets
+from cc_train.training.answer_scores import SCORES, AnswerScores
 from cc_train.training.course import course_of, saved_course
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
@@ -68,6 +70,8 @@ class ConnectionTrainer(Trainer):
         self.english = english
         self.targets: AlignmentTargets | None = None
         """Those of the training rows, for a model that is aligned."""
+        self.answers: AnswerScores | None = None
+        """What an evaluation scores beside the loss."""
         self._alignment = AlignmentLog(
             model.align, lambda value: self.accelerator.reduce(value, "mean"), self.args.device
         )
@@ -166,6 +170,17 @@ class ConnectionTrainer(Trainer):
         super().log(logs, start_time)
         if "loss" in logs and self._layer_counts:  # for the report only: logging services take no tables
             self.state.log_history[-1][LAYERS] = self._layer_counts.take()  # type: ignore[assignment]
+        if "eval_loss" in logs and self.answers is not None:
+            self.state.log_history[-1][SCORES] = self.answers.by_task  # type: ignore[assignment]
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, and the scores of generated answers, if any are asked for."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if self.answers is not None and output.metrics is not None:
+            part = self.args.process_index, self.args.world_size
+            with self.compute_loss_context_manager():
+                output.metrics.update(self.answers.measure(part, gather_object))
+        return output
 
     def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The trained weights by name: the language model's, and the Decision Maker's.
