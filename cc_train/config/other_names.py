@@ -58,6 +58,7 @@ _MEANINGS: Final = {
     "the tokenizer's chat template is used; without one, a plain one is, and is saved with the checkpoint": (
         "template chat_template chat_template_path default_system eos_token"
     ),
+    """--chat-template-kwargs '{"enable_thinking": false}'""": "enable_thinking thinking reasoning reasoning_effort",
     "--early-stopping-patience": "early_stopping early_stopping_rounds patience early_stopping_steps",
     "report.html in --output has the plots": "plot_loss plot",
     "rows are read into memory; --max-rows uses a sample": "streaming buffer_size",

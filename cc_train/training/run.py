@@ -20,6 +20,7 @@ from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
+from cc_train.data.template_options import TemplateOptionError
 from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
@@ -106,7 +107,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         attention=config.model.attention,
         quantized=config.tuning.quantize_base == "4bit",
     )
-    encoder = ChatEncoder(tokenizer, model.generation_config)
+    encoder = _encoder(tokenizer, model.generation_config, config.data.template_options)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
     rows = load_rows(config, base, model.config.hidden_size, encoder, say)
@@ -161,6 +162,13 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         scores,
         rows.skipped,
     )
+
+
+def _encoder(tokenizer: Any, generation_config: Any, options: dict[str, Any]) -> ChatEncoder:
+    try:
+        return ChatEncoder(tokenizer, generation_config, options)
+    except TemplateOptionError as error:
+        raise UsageError(f"--chat-template-kwargs: {error}") from error
 
 
 def _train(
