@@ -80,7 +80,10 @@ def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
     """Why ``now`` cannot go on where ``saved`` stopped, and what to do; None if it can."""
     again = f"resume on {_processes(saved.processes)} with the same launcher"
     if saved.shards != now.shards:
-        return f"was saved with {_SHARDS[saved.shards]}, and this run has {_SHARDS[now.shards]}; {again}"
+        return (
+            f"was saved with {_SHARDS[saved.shards]}, and this run has {_SHARDS[now.shards]}; "
+            "resume with the launcher's configuration that it began with"
+        )
     if saved.shards == "zero" and saved.processes != now.processes:
         return f"DeepSpeed reads its shards only on as many processes as wrote them; {again}, not on {now.processes}"
     if saved.rows != now.rows:
