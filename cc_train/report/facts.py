@@ -38,6 +38,7 @@ def run_facts(
     skipped: int,
     loss: float,
     alignment: Mapping[str, Any] | None = None,
+    languages: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What was trained, on what: local files by name, hub datasets by full id.
 
@@ -49,6 +50,7 @@ def run_facts(
         loss: mean training loss, nats per answer token.
         alignment: ``weight``, the ``value`` that was logged last, and ``rows`` by language that only it was trained
             on; None without.
+        languages: from `cc_train.report.languages.language_facts`.
     """
     aligned = {} if alignment is None else {"alignment": _alignment(config, alignment)}
     return {
@@ -57,6 +59,7 @@ def run_facts(
         "data": named_sources(config.data.data),
         "rows": dict(rows),
         "skipped_rows": skipped,
+        **({} if languages is None else {"languages": dict(languages)}),
         "training_loss": round(loss, 4),
         **aligned,
         "options": _options(config),

@@ -30,6 +30,7 @@ from cc_train.model.hub import Repository
 from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
+from cc_train.report.languages import language_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
@@ -148,7 +149,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
                 scores = _fit_and_save(config, base, decision, rows, encoder, directory, say)
             if targets is not None:
                 targets.remove()
-            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment)
+            languages = language_facts(examples)
+            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment, languages)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     if repository is not None:
