@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -51,7 +52,9 @@ def forward(model: PreTrainedModel, ids: Tensor, mask: Tensor, **keywords: Any) 
     return model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **keywords)
 
 
-def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def pad_left(
+    sequences: Sequence[Sequence[int] | np.ndarray], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Token ids and attention mask ``[B, N]``, int64, of sequences of any length."""
     longest = max(map(len, sequences))
     ids = torch.full((len(sequences), longest), pad_id, dtype=torch.long)
