@@ -24,7 +24,7 @@ from cc_train.terminal.notes import note, silent
 from cc_train.terminal.tables import score_table
 from cc_train.training.run import run
 from cc_train.training.stopping import Stopped
-from cc_train.training.trainer import TrainingError
+from cc_train.training.trained_weights import TrainingError
 from cc_train.workspace import OutputError, unfinished_checkpoints
 
 RESUME = "--resume-from-checkpoint"

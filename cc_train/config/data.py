@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from cc_train.config.parser import check
 
@@ -47,12 +48,35 @@ class DataArguments:
             "with the turns before it, connected as in serving; messages_en needs the same turns."
         },
     )
+    chat_template_kwargs: str | None = field(
+        default=None,
+        metadata={
+            "help": 'Options of the chat template as JSON, such as {"enable_thinking": false}. The saved template has '
+            "them as its defaults, so that prompts are served as they were trained."
+        },
+    )
     max_rows: int | None = field(default=None, metadata={"help": "Train on a random sample of this many rows."})
 
     def __post_init__(self) -> None:
         check(
             (
+                (
+                    "--chat-template-kwargs",
+                    self.chat_template_kwargs is not None and not isinstance(self._template_options(), dict),
+                    'must be a JSON object, such as {"enable_thinking": false}',
+                ),
                 ("--max-length", self.max_length < 8, "must be at least 8"),
                 ("--max-rows", self.max_rows is not None and self.max_rows < 1, "must be at least 1"),
             )
         )
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        """The options of the chat template, by name."""
+        return self._template_options() or {}
+
+    def _template_options(self) -> Any:
+        try:
+            return json.loads(self.chat_template_kwargs or "{}")
+        except ValueError:
+            return None

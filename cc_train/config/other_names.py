@@ -36,6 +36,8 @@ _MEANINGS: Final = {
     "--bf16, and --save-dtype": "torch_dtype dtype precision mixed_precision pure_bf16",
     "--warmup-steps, a share if below 1": "warmup_ratio warmup_proportion",
     "--eval-strategy": "evaluation_strategy do_eval eval_interval",
+    "--eval-generate N": "predict_with_generate eval_on_generate do_generate log_completions",
+    "--eval-max-tokens": "generation_max_length generation_max_new_tokens max_new_tokens",
     "--learning-rate": "lr learning_rate_init",
     "--num-train-epochs": "epochs num_epochs n_epochs train_epochs num_epoch",
     "--max-steps": "steps max_iters num_steps total_steps max_train_steps",
@@ -56,6 +58,7 @@ _MEANINGS: Final = {
     "the tokenizer's chat template is used; without one, a plain one is, and is saved with the checkpoint": (
         "template chat_template chat_template_path default_system eos_token"
     ),
+    """--chat-template-kwargs '{"enable_thinking": false}'""": "enable_thinking thinking reasoning reasoning_effort",
     "--early-stopping-patience": "early_stopping early_stopping_rounds patience early_stopping_steps",
     "report.html in --output has the plots": "plot_loss plot",
     "rows are read into memory; --max-rows uses a sample": "streaming buffer_size",

@@ -14,6 +14,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from cc_core.terminal.usage import unknown_option
 from cc_train.config.data import DataArguments
+from cc_train.config.evaluation import EvaluationArguments
 from cc_train.config.fit import FitArguments
 from cc_train.config.method import MethodArguments
 from cc_train.config.model import ModelArguments
@@ -33,7 +34,7 @@ class RunConfig:
     """Everything that ``cc-train run`` was told.
 
     Args:
-        model, tuning, data, method, fit: the options, by what they are about.
+        model, tuning, data, method, fit, evaluation: the options, by what they are about.
         training: Trainer's options. Its ``output_dir`` is where the run is built, beside ``output``; ``learning_rate``
             and ``data_seed`` have values even if none was given.
         output: where the finished run goes.
@@ -44,6 +45,7 @@ class RunConfig:
     data: DataArguments
     method: MethodArguments
     fit: FitArguments
+    evaluation: EvaluationArguments
     training: RunArguments
     output: Path
 
@@ -56,7 +58,15 @@ class RunConfig:
 def make_parser() -> OptionParser:
     """The parser of ``cc-train run``."""
     parser = OptionParser(
-        [ModelArguments, TuningArguments, DataArguments, MethodArguments, FitArguments, RunArguments],
+        [
+            ModelArguments,
+            TuningArguments,
+            DataArguments,
+            MethodArguments,
+            FitArguments,
+            EvaluationArguments,
+            RunArguments,
+        ],
         "cc-train run",
         usage="%(prog)s --model DIR --data FILE.jsonl[.gz] --output DIR [options]\n"
         "       %(prog)s --config RECIPE.yaml [options]",
@@ -121,6 +131,7 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
         fill(DataArguments, values),
         fill(MethodArguments, values),
         fill(FitArguments, values),
+        fill(EvaluationArguments, values),
         fill(RunArguments, values),
         output,
     )
@@ -165,10 +176,16 @@ def _check(config: RunConfig) -> None:
             ("--early-stopping-patience", patience is not None and patience < 1, "must be at least 1"),
             ("--early-stopping-patience", patience is not None and not evaluates, "goes with --eval-data"),
             ("--load-best-model-at-end", training.load_best_model_at_end and not evaluates, "goes with --eval-data"),
+            ("--eval-generate", config.evaluation.eval_generate is not None and not evaluates, "goes with --eval-data"),
             (
                 "--metric-for-best-model",
-                training.metric_for_best_model not in (None, "", "loss", "eval_loss"),
-                "is loss: no other is measured during training",
+                training.metric_for_best_model not in (None, "", "loss", "eval_loss", "score", "eval_score"),
+                "is loss, or score with --eval-generate: no other is measured during training",
+            ),
+            (
+                "--metric-for-best-model score",
+                str(training.metric_for_best_model).endswith("score") and config.evaluation.eval_generate is None,
+                "goes with --eval-generate",
             ),
             ("--fp16", training.fp16 and training.use_cpu, "needs an accelerator; a CPU has --bf16"),
             *_optimizer_rules(training),

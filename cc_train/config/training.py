@@ -55,11 +55,12 @@ class RunArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None,
         metadata={
-            "help": "Stop after so many evaluations without a better loss, and keep the best; goes with --eval-data."
+            "help": "Stop after so many evaluations without a better loss, or --metric-for-best-model, and keep the "
+            "best; goes with --eval-data."
         },
     )
     early_stopping_threshold: float = field(
-        default=0.0, metadata={"help": "By how much an evaluation's loss has to be lower to count as better."}
+        default=0.0, metadata={"help": "By how much an evaluation has to be better than the best one to count."}
     )
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}

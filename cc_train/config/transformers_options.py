@@ -137,7 +137,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "hub_strategy": _refused("only the finished checkpoint is pushed; what a run saves to resume from holds pickles"),
     "hub_always_push": _refused("only the finished checkpoint is pushed"),
     "load_best_model_at_end": Option("elsewhere", note=_STOPPING),
-    "metric_for_best_model": Option("elsewhere", note=f"loss is the only one; {_STOPPING}"),
+    "metric_for_best_model": Option("elsewhere", note=f"loss, or score with --eval-generate; {_STOPPING}"),
     "greater_is_better": _result("true", *_EVAL, "--save-strategy", "best", "--metric-for-best-model", "loss"),
     "ignore_data_skip": _refused("a resumed run would read rows again that it was trained on"),
     "restore_callback_states_from_checkpoint": Option("fixed", note="true where there is a patience to resume"),

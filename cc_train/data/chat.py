@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from cc_train.data.template_options import with_options
 
 PLAIN_TEMPLATE = "plain_chat.jinja"
 
@@ -32,16 +34,25 @@ class ChatEncoder:
         tokenizer: without a template it gets the packaged ``templates/plain_chat.jinja``; saving the tokenizer then
             saves the template that was trained.
         generation_config: its ``eos_token_id`` says which tokens end a turn.
+        options: of the template, which become its defaults, so that they too are saved with the tokenizer.
 
     Raises:
         ChatError: the template cannot render one user turn, or no token can end an answer.
+        TemplateOptionError: the template has no such option.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        generation_config: GenerationConfig | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.packaged_template = not tokenizer.chat_template
         if self.packaged_template:
             tokenizer.chat_template = files("cc_train").joinpath("templates", PLAIN_TEMPLATE).read_text("utf-8")
+        if options:
+            tokenizer.chat_template = _with_options(tokenizer.chat_template, options)
         self.end = self._end_of_turn(stop_ids(tokenizer, generation_config))
         pad = tokenizer.pad_token_id
         self.pad_id: int = self.end[-1] if pad is None else pad
@@ -122,6 +133,13 @@ class ChatEncoder:
         if self.tokenizer.eos_token_id is None:
             raise ChatError("the tokenizer has no eos token, so no answer could ever end; set eos_token")
         return [self.tokenizer.eos_token_id]
+
+
+def _with_options(template: Any, options: Mapping[str, Any]) -> Any:
+    """A tokenizer's template, or its templates by name, with options as their defaults."""
+    if isinstance(template, dict):
+        return {name: with_options(text, options) for name, text in template.items()}
+    return with_options(template, options)
 
 
 def _turns(prompt: str | Conversation) -> Conversation:

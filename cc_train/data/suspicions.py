@@ -54,6 +54,14 @@ def answer_language(row: Row) -> str | None:
     return sure_language(row.output)
 
 
+def other_answer_language(row: Row) -> str | None:
+    """The language that a row's answer is surely in, if it is another than the row's."""
+    answer = answer_language(row)
+    if answer in (None, row.lang) or any({row.lang, answer} <= group for group in ALIKE):
+        return None
+    return answer if row.lang in KNOWN or answer == ENGLISH else None
+
+
 def _damages(row: Row) -> list[str]:
     fields = ("instruction", "instruction_en", "output")
     own_parallel = row.instruction == row.instruction_en
@@ -76,10 +84,8 @@ def _languages(row: Row, english: dict[str, str | None]) -> list[str]:
         english[row.instruction_en] = sure_language(row.instruction_en)
     if row.instruction_en != row.instruction and english[row.instruction_en] not in (None, ENGLISH):
         found.append(f"instruction_en looks like {english[row.instruction_en]}")
-    answer = answer_language(row)
+    answer = other_answer_language(row)
     # With a wrong code, an answer in the instruction's language is no second finding.
-    if answer not in (None, row.lang) and not (problem and sure_language(row.instruction) == answer):
-        alike = any({row.lang, answer} <= group for group in ALIKE)
-        if (row.lang in KNOWN or answer == ENGLISH) and not alike:
-            found.append(f"lang is {row.lang}, and output looks like {answer}")
+    if answer and not (problem and sure_language(row.instruction) == answer):
+        found.append(f"lang is {row.lang}, and output looks like {answer}")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.data.chat import ChatEncoder, stop_ids
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
+from cc_train.evaluation.generation import answer_text, forward, greedy, pad_left
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
 from cc_train.model.files import load_model
@@ -121,10 +121,7 @@ class LocalCheckpoint:
         for start in range(0, len(prompts), self.batch_size):
             batch = prompts[start : start + self.batch_size]
             for prompt, generated in zip(batch, self._generate(batch), strict=True):
-                ended = generated[-1] in self.stops
-                kept = generated[:-1] if ended else generated
-                text = str(self.encoder.tokenizer.decode(kept, skip_special_tokens=True))
-                finish = "stop" if ended else "length"
+                text, finish = answer_text(self.encoder.tokenizer, generated, self.stops)
                 row = prompt.row
                 on_answer(Answer(row.key, row.digest, text, finish, len(prompt.ids), len(generated), prompt.connection))
 
@@ -166,26 +163,12 @@ class LocalCheckpoint:
         ids, mask = self._pad([prompt.ids for prompt in batch])
         names = [prompt.connection for prompt in batch]
         connected = [index for index, name in enumerate(names) if name != OFF]
-        with ExitStack() as stack:
-            if self._connection is not None and connected:
-                vector = torch.zeros(len(batch), self._connection.hidden_size, device=ids.device)
-                vector[connected] = self._vectors([batch[i] for i in connected], ids[connected], mask[connected])
-                anchors = anchor_positions(mask, self._connection.anchor_offset)
-                stack.enter_context(connected_at(self.model, anchors, vector))
-            output = self._forward(ids, mask, use_cache=True)
-        generated: list[list[int]] = [[] for _ in batch]
-        unfinished = set(range(len(batch)))
-        while True:
-            tokens = output.logits[:, -1].float().argmax(dim=-1)
-            for index, token in enumerate(tokens.tolist()):
-                if index in unfinished:
-                    generated[index].append(token)
-                    if token in self.stops or len(generated[index]) == self.max_tokens:
-                        unfinished.discard(index)
-            if not unfinished:
-                return generated
-            mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
-            output = self._forward(tokens[:, None], mask, past_key_values=output.past_key_values, use_cache=True)
+        first = None
+        if self._connection is not None and connected:
+            vector = torch.zeros(len(batch), self._connection.hidden_size, device=ids.device)
+            vector[connected] = self._vectors([batch[i] for i in connected], ids[connected], mask[connected])
+            first = connected_at(self.model, anchor_positions(mask, self._connection.anchor_offset), vector)
+        return greedy(self.model, ids, mask, self.stops, self.max_tokens, first)
 
     def _vectors(self, batch: Sequence[_Prompt], ids: Tensor, mask: Tensor) -> Tensor:
         """What the connection adds for each prompt, ``[B, H]``."""
@@ -203,21 +186,11 @@ class LocalCheckpoint:
     def _capture(self, ids: Tensor, mask: Tensor) -> Capture:
         assert self._connection is not None
         with capture_at(self.model, anchor_positions(mask, self._connection.anchor_offset)) as capture:
-            self._forward(ids, mask, use_cache=False)
+            forward(self.model, ids, mask, use_cache=False)
         return capture
 
-    def _forward(self, ids: Tensor, mask: Tensor, **keywords: Any) -> Any:
-        positions = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        return self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **keywords)
-
     def _pad(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        longest = max(map(len, sequences))
-        ids = torch.full((len(sequences), longest), self.encoder.pad_id, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for index, sequence in enumerate(sequences):
-            ids[index, longest - len(sequence) :] = torch.tensor(sequence)
-            mask[index, longest - len(sequence) :] = 1
-        return ids.to(self.model.device), mask.to(self.model.device)
+        return pad_left(sequences, self.encoder.pad_id, self.model.device)
 
 
 def _load_connection(directory: Path) -> tuple[Connection | None, ConnectionConfig | None]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cc_train.training.alignment_log import ALIGNMENT
+from cc_train.training.answer_scores import SCORES
 from cc_train.training.layer_counts import LAYERS
 
 _LOSSES = {
@@ -37,6 +38,9 @@ def run_charts(history: Sequence[Mapping[str, Any]], scores: Mapping[str, Any]) 
     alignment = {ALIGNMENT: _series(history, ALIGNMENT)}
     if alignment[ALIGNMENT][0]:
         charts[ALIGNMENT] = _lines(alignment, "1: the English prompts' mean", {})
+    scores_by_task = _task_scores(history)
+    if scores_by_task:
+        charts[SCORES] = _lines(scores_by_task, "score", {name: name for name in scores_by_task})
     rates = {"learning_rate": _series(history, "learning_rate")}
     if rates["learning_rate"][0]:
         charts["learning_rate"] = _lines(rates, "learning rate", {})
@@ -54,6 +58,18 @@ def run_charts(history: Sequence[Mapping[str, Any]], scores: Mapping[str, Any]) 
 def _series(history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
     entries = [entry for entry in history if name in entry]
     return [entry["step"] for entry in entries], [entry[name] for entry in entries]
+
+
+def _task_scores(history: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:
+    """The scores of generated answers over the steps, for each task and language."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for entry in history:
+        for task, by_language in entry.get(SCORES, {}).items():
+            for language, score in by_language.items():
+                steps, values = series.setdefault(f"{task}, {language}", ([], []))
+                steps.append(entry["step"])
+                values.append(score)
+    return series
 
 
 def _lines(series: Mapping[str, tuple[list[int], list[float]]], label: str, legend: Mapping[str, str]) -> Figure:

@@ -56,6 +56,7 @@ def run_facts(
     skipped: int,
     loss: float,
     alignment: Mapping[str, Any] | None = None,
+    languages: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What was trained, on what: local files by name, hub datasets by full id.
 
@@ -67,6 +68,7 @@ def run_facts(
         loss: mean training loss, nats per answer token.
         alignment: ``weight``, the ``value`` that was logged last, and ``rows`` by language that only it was trained
             on; None without.
+        languages: from `cc_train.report.languages.language_facts`.
     """
     aligned = {} if alignment is None else {"alignment": _alignment(config, alignment)}
     return {
@@ -75,6 +77,7 @@ def run_facts(
         "data": named_sources(config.data.data),
         "rows": dict(rows),
         "skipped_rows": skipped,
+        **({} if languages is None else {"languages": dict(languages)}),
         "training_loss": round(loss, 4),
         **aligned,
         "options": _options(config),
@@ -114,7 +117,8 @@ def write_run_facts(directory: Path, facts: dict[str, Any]) -> None:
 def _options(config: RunConfig) -> dict[str, Any]:
     """The options that differ from their defaults; method, tuning, learning rate, epochs and seed always."""
     found: dict[str, Any] = {}
-    for arguments in (config.model, config.tuning, config.data, config.method, config.fit, config.training):
+    groups = (config.model, config.tuning, config.data, config.method, config.fit, config.evaluation, config.training)
+    for arguments in groups:
         for option in fields(arguments):
             value = getattr(arguments, option.name)
             default = option.default if option.default_factory is MISSING else option.default_factory()

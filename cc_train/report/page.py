@@ -17,6 +17,7 @@ from cc_train.report.model_card import write_card
 from cc_train.report.rendering import render
 from cc_train.terminal.notes import Say
 from cc_train.training.alignment_log import ALIGNMENT
+from cc_train.training.answer_scores import SCORES
 
 REPORT_FILE = "report.html"
 PICTURES = "report"
@@ -25,6 +26,7 @@ _TEMPLATE = "report.html.jinja"
 _TITLES = {
     "loss": "Loss",
     ALIGNMENT: "Alignment (ours, not the paper's)",
+    SCORES: "Score of generated answers, by task and language",
     "learning_rate": "Learning rate",
     "layers": "Layers chosen, by language",
     "fit": "Fit of the Transform Matrices, on held-out pairs",

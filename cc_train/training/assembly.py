@@ -11,15 +11,18 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 
 from cc_core.terminal.text import one_line
+from cc_train.config.evaluation import EvaluationArguments
 from cc_train.config.method import MethodArguments
 from cc_train.config.parser import UsageError
 from cc_train.config.training import RunArguments
 from cc_train.data.batches import PairCollator, PairDataset
+from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.records import DataError
 from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
+from cc_train.training.answer_scores import AnswerScores
 from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
 from cc_train.training.trainer import ConnectionTrainer
@@ -89,6 +92,26 @@ def make_trainer(
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:  # options that transformers checks only now
         raise UsageError(one_line(error)) from error
+
+
+def score_answers(
+    trainer: ConnectionTrainer, examples: list[Example], encoder: ChatEncoder, options: EvaluationArguments
+) -> None:
+    """Let each evaluation of ``trainer`` score generated answers, if ``options`` ask for them.
+
+    Raises:
+        UsageError: no row can be scored, or no process has the whole model.
+    """
+    if options.eval_generate is None:
+        return
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise UsageError(
+            "--eval-generate needs the whole model in each process, which FSDP and DeepSpeed spread; "
+            "use recipes/parallel/ddp.yaml, or cc-train eval after the run"
+        )
+    arguments = trainer.args
+    batch, seed = arguments.per_device_eval_batch_size, arguments.seed
+    trainer.answers = AnswerScores(trainer.model, examples, encoder, options, batch, seed)
 
 
 def keep_english(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cc_train.training.trainer import ConnectionTrainer, TrainingError
+from cc_train.training.trained_weights import TrainingError
+from cc_train.training.trainer import ConnectionTrainer
 
 
 def require_learning(trainer: ConnectionTrainer) -> None:

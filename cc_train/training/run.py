@@ -20,6 +20,7 @@ from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
+from cc_train.data.template_options import TemplateOptionError
 from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
@@ -29,15 +30,18 @@ from cc_train.model.hub import Repository
 from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
+from cc_train.report.languages import language_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.alignment_log import ALIGNMENT
-from cc_train.training.assembly import keep_english, keep_targets, make_trainer
+from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
+from cc_train.training.course import require_course
 from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.learning import require_batches, require_learning
+from cc_train.training.logged import logged_alignment, mean_loss
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
-from cc_train.training.trainer import ConnectionTrainer, TrainingError
+from cc_train.training.trained_weights import TrainingError
+from cc_train.training.trainer import ConnectionTrainer
 from cc_train.training.training_bar import TrainingBar
 from cc_train.workspace import Workspace
 
@@ -106,7 +110,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         attention=config.model.attention,
         quantized=config.tuning.quantize_base == "4bit",
     )
-    encoder = ChatEncoder(tokenizer, model.generation_config)
+    encoder = _encoder(tokenizer, model.generation_config, config.data.template_options)
     if encoder.packaged_template:
         say("The tokenizer has no chat template: the packaged plain one is used, and saved with the checkpoint.")
     rows = load_rows(config, base, model.config.hidden_size, encoder, say)
@@ -121,6 +125,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         adapter = make_adapter(model, config.tuning)
     examples, trained = rows.examples, rows.examples + rows.aligned
     trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
+    score_answers(trainer, rows.evaluation, encoder, config.evaluation)
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
     with workspace.writing():
         keep_targets(trainer, trained, directory, encoder.pad_id, shows_progress=shows_progress)
@@ -128,7 +133,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
     weights, decision = trainer.final_state()
     targets = trainer.targets
-    alignment = _alignment(method.align, trainer.state.log_history, rows)
+    alignment = logged_alignment(method.align, trainer.state.log_history, pair_counts(rows.aligned))
     scores: dict[str, Any] = {}
     if training.should_save:
         with workspace.writing():
@@ -146,7 +151,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
                 scores = _fit_and_save(config, base, decision, rows, encoder, directory, say)
             if targets is not None:
                 targets.remove()
-            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment)
+            languages = language_facts(examples)
+            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment, languages)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     if repository is not None:
@@ -162,11 +168,20 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     )
 
 
+def _encoder(tokenizer: Any, generation_config: Any, options: dict[str, Any]) -> ChatEncoder:
+    try:
+        return ChatEncoder(tokenizer, generation_config, options)
+    except TemplateOptionError as error:
+        raise UsageError(f"--chat-template-kwargs: {error}") from error
+
+
 def _train(
     trainer: ConnectionTrainer, stop: StopCallback, say: Say, resume_from: str | None, *, shows_progress: bool
 ) -> float:
     """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
     require_batches(trainer)
+    if resume_from:
+        require_course(trainer, Path(resume_from))
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
@@ -184,26 +199,7 @@ def _train(
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    return _mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
-
-
-def _mean_loss(history: list[dict[str, float]], otherwise: float) -> float:
-    """The mean over the logged steps, also over those before the run was resumed."""
-    total, steps = 0.0, 0
-    for entry in history:
-        if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - steps)
-            steps = int(entry["step"])
-    return total / steps if steps else otherwise
-
-
-def _alignment(weight: float, history: list[dict[str, float]], rows: RunRows) -> dict[str, Any] | None:
-    """The alignment's weight, its value as it was logged last, and the rows that only it was trained on."""
-    if not weight:
-        return None
-    logged = [entry[name] for name in (f"train_{ALIGNMENT}", ALIGNMENT) for entry in history if name in entry]
-    value = round(logged[-1], 4) if logged else None
-    return {"weight": weight, "value": value, "rows": pair_counts(rows.aligned)}
+    return mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
 
 
 def _fit_and_save(

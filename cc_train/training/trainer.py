@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -20,18 +20,16 @@ from cc_core.terminal.text import one_line
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.training.alignment_log import AlignmentLog
 from cc_train.training.alignment_targets import AlignmentTargets
+from cc_train.training.answer_scores import SCORES, AnswerScores
+from cc_train.training.course import course_of, saved_course
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
+from cc_train.training.trained_weights import TrainingError, load_trained, save_trained
 from cc_train.training.two_pass import TwoPassModel
 from cc_train.workspace import flush, place
 
-TRAINED_FILE = "cc_training.safetensors"  # the trained weights in Trainer's own checkpoints, to resume from
 _ASIDE = ".saving"  # holds a checkpoint until it is complete
 _SHOWN_ROWS = 5
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and the rows."""
 
 
 class ConnectionTrainer(Trainer):
@@ -72,6 +70,8 @@ class ConnectionTrainer(Trainer):
         self.english = english
         self.targets: AlignmentTargets | None = None
         """Those of the training rows, for a model that is aligned."""
+        self.answers: AnswerScores | None = None
+        """What an evaluation scores beside the loss."""
         self._alignment = AlignmentLog(
             model.align, lambda value: self.accelerator.reduce(value, "mean"), self.args.device
         )
@@ -139,7 +139,7 @@ class ConnectionTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         return EpochLengthSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            course_of(self).rows_per_step,
             [cost(example) for example in dataset.examples],
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
         )
@@ -170,6 +170,17 @@ class ConnectionTrainer(Trainer):
         super().log(logs, start_time)
         if "loss" in logs and self._layer_counts:  # for the report only: logging services take no tables
             self.state.log_history[-1][LAYERS] = self._layer_counts.take()  # type: ignore[assignment]
+        if "eval_loss" in logs and self.answers is not None:
+            self.state.log_history[-1][SCORES] = self.answers.by_task  # type: ignore[assignment]
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, and the scores of generated answers, if any are asked for."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if self.answers is not None and output.metrics is not None:
+            part = self.args.process_index, self.args.world_size
+            with self.compute_loss_context_manager():
+                output.metrics.update(self.answers.measure(part, gather_object))
+        return output
 
     def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The trained weights by name: the language model's, and the Decision Maker's.
@@ -199,8 +210,7 @@ class ConnectionTrainer(Trainer):
         """Write the trained weights in full precision. `_load_from_checkpoint` reads them."""
         directory = Path(output_dir or str(self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict() if state_dict is None else state_dict
-        save_file({name: state[name].contiguous() for name in sorted(self._trained_names())}, directory / TRAINED_FILE)
+        save_trained(directory, self.model.state_dict() if state_dict is None else state_dict, self._trained_names())
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Trainer's own, written aside and then renamed, so that every checkpoint is complete."""
@@ -215,6 +225,7 @@ class ConnectionTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self._name_best(directory, aside / name)
+                course_of(self).save(aside / name)
                 flush(aside / name)
                 place(aside / name, directory / name)
                 aside.rmdir()
@@ -245,16 +256,16 @@ class ConnectionTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         target: Any = self.model if model is None else model
-        path = Path(resume_from_checkpoint) / TRAINED_FILE
-        try:
-            saved = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(f"{path}: cannot be read ({error}), so nothing can be resumed from it") from error
-        trained = self._trained_names()
-        if saved.keys() != trained:
-            some = sorted(saved.keys() ^ trained)[0]
-            raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
+        saved = load_trained(Path(resume_from_checkpoint), self._trained_names())
         target.load_state_dict(saved, strict=False)  # frozen weights are not in the file
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Trainer's own; on another number of processes, noise that no step has had."""
+        untyped: Any = super()
+        untyped._load_rng_state(checkpoint)
+        saved = saved_course(Path(checkpoint)) if checkpoint else None
+        if saved is not None and saved.processes != self.args.world_size:
+            set_seed(self.args.seed + 1 + self.args.process_index + self.args.world_size * self.state.global_step)
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}

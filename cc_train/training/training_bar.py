@@ -11,6 +11,7 @@ from cc_train.terminal.progress import progress_bar
 _LOGGED = {
     "loss": ("loss", ".4f"),
     "eval_loss": ("evaluation loss", ".4f"),
+    "eval_score": ("task score", ".3f"),
     "alignment": ("alignment", ".3f"),
     "grad_norm": ("gradient norm", ".2f"),
     "learning_rate": ("learning rate", ".2e"),

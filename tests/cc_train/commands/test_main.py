@@ -20,7 +20,7 @@ from cc_core.description import read_description
 from cc_train.commands.main import main
 from cc_train.training.stopping import Stopped
 from tests.support.tiny import tiny_llama
-from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
+from tests.support.tiny_tokenizer import TEMPLATE, save_base, word_rows, write_rows
 
 WEIGHTS = ("model.safetensors", "cc_connection.safetensors", "config.json")
 
@@ -75,6 +75,30 @@ def test_only_the_connection_can_learn_what_only_the_english_prompt_says(
     plain = json.loads((tmp_path / "sft" / "config.json").read_text())
     assert plain["architectures"] == ["LlamaForCausalLM"]
     assert "cc_connection" not in plain
+
+
+@pytest.mark.parametrize("tuning", ["full", "connection"])
+def test_an_option_of_the_template_is_saved_as_its_default(
+    tuning: str, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    template = TEMPLATE.replace(
+        "<model>{% endif %}", "<model>{% if not (thinks | default(true)) %}~{% endif %}{% endif %}"
+    )
+    base = save_base(tmp_path / "base", tiny_llama(), template=template)
+    options = ("--max-steps", "1", "--tuning", tuning, "--chat-template-kwargs")
+    assert train(base, rows, tmp_path / "out", *options, '{"thinks": false}') == 0
+    assert json.loads((tmp_path / "out" / "cc_run.json").read_text())["options"]["chat_template_kwargs"]
+    served = tmp_path / "out"
+    if tuning == "connection":
+        served = tmp_path / "attached"
+        attach = ["--model", str(base), "--connection", str(tmp_path / "out"), "--output", str(served)]
+        assert main(["attach", *attach]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(served)
+    ask = [{"role": "user", "content": "a"}]
+    assert tokenizer.apply_chat_template(ask, tokenize=False, add_generation_prompt=True).endswith("<model>~")
+    for given, message in (('{"think": false}', "reads no option 'think'; it reads: thinks"), ("no", "must be a JSON")):
+        assert train(base, rows, tmp_path / "other", *options, given) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_output_is_what_a_server_loads(base: Path, rows: Path, tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What each language of the training data costs in tokens, and whether its answers are in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from cc_train.data.encoding import Example
+from cc_train.data.suspicions import other_answer_language
+from cc_train.data.token_counts import tokens_by_language
+
+CHECKED_ANSWERS = 200
+"""How many answers of a language are looked at, spread evenly over its rows; a detector takes a while for millions."""
+
+
+def language_facts(examples: Iterable[Example]) -> dict[str, dict[str, Any]]:
+    """`tokens_by_language`, and how many answers were ``checked`` and are surely ``elsewhere``, in another language."""
+    by_language: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        by_language[example.row.lang].append(example)
+    facts: dict[str, dict[str, Any]] = {}
+    for lang, counts in tokens_by_language(e for some in by_language.values() for e in some).items():
+        rows = by_language[lang]
+        checked = rows[:: -(-len(rows) // CHECKED_ANSWERS)]
+        elsewhere = sum(other_answer_language(example.row) is not None for example in checked)
+        facts[lang] = {**counts, "checked": len(checked), "elsewhere": elsewhere}
+    return facts

@@ -1,0 +1,125 @@
+"""What a checkpoint needs to be resumed rightly: the same rows in each step, and shards that can be read.
+
+The order of rows depends on their number, the seed, the strategy and the rows of a step. It does not depend on how a
+step's rows are divided among processes and micro-batches, so a run may go on with other numbers of both.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from transformers import Trainer
+
+from cc_train.config.parser import UsageError
+
+_FILE = "cc_course.json"
+_SHARDS = {"none": "the whole model in each process", "fsdp": "the model spread by FSDP", "zero": "DeepSpeed"}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the order of rows and the kind of a checkpoint depend on.
+
+    Args:
+        rows: to train on.
+        rows_per_step: of all processes and micro-batches.
+        steps_per_epoch: fewer where incomplete batches are dropped.
+        seed, strategy: of the order.
+        processes: how many trained.
+        shards: ``none`` if each process holds the whole model, ``fsdp`` or ``zero``.
+    """
+
+    rows: int
+    rows_per_step: int
+    steps_per_epoch: int
+    seed: int | None
+    strategy: str
+    processes: int
+    shards: str
+
+    def save(self, checkpoint: Path) -> None:
+        """Write it into Trainer's own checkpoint."""
+        (checkpoint / _FILE).write_text(json.dumps(asdict(self)) + "\n", "utf-8")
+
+
+def course_of(trainer: Trainer) -> Course:
+    """The course of ``trainer``'s run."""
+    arguments = trainer.args
+    rows, each, processes = len(trainer.train_dataset), arguments.train_batch_size, arguments.world_size  # type: ignore[arg-type]
+    divide = _floor if arguments.dataloader_drop_last else _ceiling
+    batches = divide(divide(rows, each), processes)
+    return Course(
+        rows,
+        each * processes * arguments.gradient_accumulation_steps,
+        max(1, _ceiling(batches, arguments.gradient_accumulation_steps)),
+        arguments.data_seed,
+        str(arguments.train_sampling_strategy),
+        processes,
+        "fsdp" if trainer.is_fsdp_enabled else "zero" if trainer.is_deepspeed_enabled else "none",
+    )
+
+
+def saved_course(checkpoint: Path) -> Course | None:
+    """The course that `Course.save` wrote into ``checkpoint``; None if there is none."""
+    try:
+        return Course(**json.loads((checkpoint / _FILE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def require_course(trainer: Trainer, checkpoint: Path) -> None:
+    """Raise `UsageError` if ``trainer`` would go on from ``checkpoint`` with other rows, or cannot read its shards."""
+    saved, now = saved_course(checkpoint), course_of(trainer)
+    if saved is not None and (problem := _difference(saved, now, trainer)):
+        raise UsageError(f"--resume-from-checkpoint {checkpoint}: {problem}")
+
+
+def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
+    """Why ``now`` cannot go on where ``saved`` stopped, and what to do; None if it can."""
+    again = f"resume on {_processes(saved.processes)} with the same launcher"
+    if saved.shards != now.shards:
+        return (
+            f"was saved with {_SHARDS[saved.shards]}, and this run has {_SHARDS[now.shards]}; "
+            "resume with the launcher's configuration that it began with"
+        )
+    if saved.shards == "zero" and saved.processes != now.processes:
+        return f"DeepSpeed reads its shards only on as many processes as wrote them; {again}, not on {now.processes}"
+    if saved.rows != now.rows:
+        return f"{saved.rows} rows were trained on, and this run has {now.rows}; resume with the same --data"
+    if saved.rows_per_step != now.rows_per_step:
+        return (
+            f"a step had {saved.rows_per_step} rows, and has {now.rows_per_step} now; {_same_step(saved, now, trainer)}"
+        )
+    if saved.steps_per_epoch != now.steps_per_epoch:
+        return f"an epoch had {saved.steps_per_epoch} steps, and has {now.steps_per_epoch} now; {again}"
+    if (saved.seed, saved.strategy) != (now.seed, now.strategy):
+        return (
+            f"the order of rows is another; resume with --data-seed {saved.seed} "
+            f"--train-sampling-strategy {saved.strategy}"
+        )
+    return None
+
+
+def _same_step(saved: Course, now: Course, trainer: Trainer) -> str:
+    """The options that make a step of as many rows as before."""
+    at_once = now.rows_per_step // trainer.args.gradient_accumulation_steps
+    if saved.rows_per_step % at_once == 0:
+        return f"pass --gradient-accumulation-steps {saved.rows_per_step // at_once}"
+    if saved.rows_per_step % now.processes == 0:
+        each = saved.rows_per_step // now.processes
+        return f"pass --per-device-train-batch-size {each} --gradient-accumulation-steps 1"
+    return f"on {_processes(now.processes)} no step has so many: resume on {_processes(saved.processes)}"
+
+
+def _processes(number: int) -> str:
+    return "1 process" if number == 1 else f"{number} processes"
+
+
+def _floor(number: int, parts: int) -> int:
+    return number // parts
+
+
+def _ceiling(number: int, parts: int) -> int:
+    return -(-number // parts)

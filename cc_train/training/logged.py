@@ -1,0 +1,29 @@
+"""What Trainer's log history says of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cc_train.training.alignment_log import ALIGNMENT
+
+
+def mean_loss(history: Sequence[Mapping[str, float]], otherwise: float) -> float:
+    """The mean over the logged steps, also over those before the run was resumed."""
+    total, steps = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - steps)
+            steps = int(entry["step"])
+    return total / steps if steps else otherwise
+
+
+def logged_alignment(
+    weight: float, history: Sequence[Mapping[str, float]], rows: Mapping[str, int]
+) -> dict[str, Any] | None:
+    """The alignment's weight, its value as it was logged last, and the rows that only it was trained on."""
+    if not weight:
+        return None
+    logged = [entry[name] for name in (f"train_{ALIGNMENT}", ALIGNMENT) for entry in history if name in entry]
+    value = round(logged[-1], 4) if logged else None
+    return {"weight": weight, "value": value, "rows": dict(rows)}
