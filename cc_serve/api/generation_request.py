@@ -13,14 +13,14 @@ from cc_core.names import AUTO, OFF, is_strength
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.paths import DETAILED_PATHS
 from cc_serve.api.shapes import refuse_odd_shapes
-from cc_serve.payloads import ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
 
 #: Set to true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"
 TEMPLATE_OPTIONS: Final = "chat_template_kwargs"
 _ENGINE_ARGUMENTS: Final = "vllm_xargs"
 # What vLLM's scheduler reads from the engine's arguments.
-_ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", TENANT, WEIGHT)
+_ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", TENANT, WEIGHT, DIGEST)
 # The kinds of content part that carry text, in chat and in responses.
 _TEXT_PARTS: Final = ("text", "input_text")
 

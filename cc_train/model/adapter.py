@@ -82,7 +82,7 @@ class Adapter:
 
 def _check_target(model: PreTrainedModel, target: list[str]) -> None:
     """Raise `UsageError` for a name that no layer has, as PEFT does only where none has any of them."""
-    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[no-untyped-call]
     tied = [embeddings, head] if head is not None and head.weight is embeddings.weight else []
     for name in target:
         found = [module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")]
@@ -97,7 +97,7 @@ def _check_target(model: PreTrainedModel, target: list[str]) -> None:
 
 
 def _linear_layers(model: PreTrainedModel) -> str:
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     linear = {
         name.rpartition(".")[2]
         for name, module in model.named_modules()

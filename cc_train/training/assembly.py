@@ -25,6 +25,7 @@ from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
 from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
+from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
 from cc_train.training.two_pass import TwoPassModel
 
@@ -88,7 +89,7 @@ def make_trainer(
             PairCollator(pad_id, method.anchor_offset),
             eval_dataset=PairDataset(evaluation) if evaluation else None,
             decision_learning_rate=method.decision_learning_rate,
-            callbacks=stopping,
+            callbacks=[EpochCallback(), *stopping],
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:  # options that transformers checks only now
         raise UsageError(one_line(error)) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from cc_train.data.encoding import Example
@@ -14,6 +15,10 @@ from cc_train.data.encoding import Example
 def cost(example: Example) -> int:
     """Tokens that a step computes for a row, its English prompt included."""
     return len(example.prompt) + len(example.answer) + len(example.english)
+
+
+# Trainer counts epochs in fractions, of which the sum of a whole epoch's may fall short of it.
+_ROUNDING: Final = 1e-6
 
 
 class EpochLengthSampler(LengthGroupedSampler):
@@ -37,3 +42,21 @@ class EpochLengthSampler(LengthGroupedSampler):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order: Any = get_length_grouped_indices  # which has no types
         return iter(order(self.lengths, self.batch_size, generator=generator))
+
+
+class EpochCallback(TrainerCallback):
+    """Tells the order of rows its epoch, also where a run on several processes is resumed.
+
+    Trainer wraps the loader to skip what was seen, and then reaches no sampler below the processes' shards
+    (``Trainer._run_epoch``): the rest of an epoch would be that of the first one's order.
+    """
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        sampler = kwargs["train_dataloader"].batch_sampler
+        while (inner := getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)) is not None:
+            sampler = inner
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(int((state.epoch or 0) + _ROUNDING))
+        return control

@@ -141,9 +141,6 @@ def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
     check_same(tmp_path / "out", one)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="resumed on two processes in the middle of a later epoch, rows by length are in another order"
-)
 def test_copies_go_on_in_one_process_and_in_two(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
