@@ -83,4 +83,4 @@ def _of(flag: str, value: object) -> Iterator[None]:
         yield
     except Exception as error:
         reason = one_line(error) or type(error).__name__
-        raise MissingError(f"{flag} {str(value)[:80]}: {reason[:200]}") from error
+        raise MissingError(f"{flag} {str(value)[:160]}: {reason[:200]}") from error
