@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cc_core.checkpoint import CheckpointError
 from cc_core.hub import UnknownModelError, local_directory
+from cc_core.names import FIT_FILE
 from cc_core.terminal.exit_codes import BAD_INPUT
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.model.standalone import attach
+from cc_train.report.facts import RUN_FILE
+from cc_train.report.page import STATE_FILE, write_record
 from cc_train.workspace import OutputError
 
 
@@ -37,5 +41,17 @@ def main(arguments: Sequence[str]) -> int:
     except (CheckpointError, OutputError, UnknownModelError) as error:
         print(f"cc-train attach: {error}", file=sys.stderr)
         return BAD_INPUT
+    _write_record(options.connection, output)
     print(f"checkpoint: {output}\nserve it:   cc-serve serve {output}")
     return 0
+
+
+def _write_record(connection: Path, output: Path) -> None:
+    """Let ``output`` tell of the run that made the connection. What it has so far is the base's own record."""
+    if not (connection / RUN_FILE).is_file():
+        return
+    for name in (RUN_FILE, FIT_FILE, STATE_FILE):
+        (output / name).unlink(missing_ok=True)
+        if (connection / name).is_file():
+            shutil.copyfile(connection / name, output / name)
+    write_record(output, None, output.name, lambda text: print(text, file=sys.stderr))

@@ -175,6 +175,12 @@ def _check(config: RunConfig) -> None:
             ),
             ("--early-stopping-patience", patience is not None and patience < 1, "must be at least 1"),
             ("--early-stopping-patience", patience is not None and not evaluates, "goes with --eval-data"),
+            (
+                "--early-stopping-threshold",
+                training.early_stopping_threshold > 0 and patience is None,
+                "goes with --early-stopping-patience",
+            ),
+            ("--hub-model-id", bool(training.hub_model_id) and not training.push_to_hub, "goes with --push-to-hub"),
             ("--load-best-model-at-end", training.load_best_model_at_end and not evaluates, "goes with --eval-data"),
             ("--eval-generate", config.evaluation.eval_generate is not None and not evaluates, "goes with --eval-data"),
             (

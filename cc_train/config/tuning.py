@@ -71,6 +71,10 @@ class TuningArguments:
                         ("--lora-target", self.lora_target is not None),
                         ("--lora-rslora", self.lora_rslora),
                         ("--lora-dora", self.lora_dora),
+                        ("--lora-rank", self.lora_rank != type(self).lora_rank),
+                        ("--lora-alpha", self.lora_alpha != type(self).lora_alpha),
+                        ("--lora-dropout", self.lora_dropout != type(self).lora_dropout),
+                        ("--lora-merge", self.lora_merge != type(self).lora_merge),
                     )
                 ),
                 ("--lora-dropout", not 0 <= self.lora_dropout < 1, "must be at least 0 and below 1"),

@@ -46,7 +46,7 @@ class Fields:
     def prompt(self, field: str) -> str:
         """An instruction, with its ``input`` on the next line, as other trainers join them."""
         given = field.replace("instruction", "input")
-        return f"{self.text(field)}\n{self.text(given)}" if self.has(given) else self.text(field)
+        return with_input(self.text(field), self.text(given) if self.has(given) else None)
 
     def conversation(self, field: str) -> Turns:
         """The turns of a conversation."""
@@ -78,3 +78,8 @@ class Fields:
 def _is_sentence(value: Any) -> bool:
     """Whether the field ``id`` holds Indonesian, rather than the record's identifier."""
     return isinstance(value, str) and len(value.split()) > 1
+
+
+def with_input(instruction: str, given: object) -> str:
+    """An instruction, with the ``input`` that a record gives it on the next line; anything but a text is none."""
+    return f"{instruction}\n{given}" if isinstance(given, str) and given else instruction

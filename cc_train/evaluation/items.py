@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cc_train.data.fields import with_input
 from cc_train.data.language_codes import code_problem
 from cc_train.evaluation.tasks import TASKS
 
@@ -61,8 +62,8 @@ def digest(text: str) -> str:
 def read_rows(paths: Sequence[Path], task: str | None = None) -> list[EvaluationRow]:
     """Read the rows of benchmarks, or of training, from JSONL files, plain or gzipped.
 
-    A row has ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id`` and ``instruction_en``
-    are optional.
+    A row has ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id``, ``instruction_en``
+    and ``input`` are optional.
 
     Args:
         paths: the files.
@@ -161,8 +162,11 @@ def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
     prompt = content.get("instruction")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError("field 'instruction' is missing or empty")
-    name = str(content.get("id") or digest(prompt))
     english = content.get("instruction_en")
+    if content.get("input"):
+        prompt = with_input(prompt, content["input"])
+        english = with_input(english, content["input_en"]) if english and content.get("input_en") else None
+    name = str(content.get("id") or digest(prompt))
     return EvaluationRow(
         f"{task}/{language}/{name}",
         task,

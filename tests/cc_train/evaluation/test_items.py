@@ -41,6 +41,22 @@ def test_benchmark_rows_and_training_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "prompt", "english"),
+    [
+        ({"input": "A oder B"}, "Wer?\nA oder B", ""),
+        ({"input": "A oder B", "input_en": "A or B"}, "Wer?\nA oder B", "Who?\nA or B"),
+        ({"input": "", "input_en": ""}, "Wer?", "Who?"),
+        ({"input": None}, "Wer?", "Who?"),
+    ],
+)
+def test_an_input_joins_its_instruction_as_in_training(
+    tmp_path: Path, fields: dict[str, Any], prompt: str, english: str
+) -> None:
+    (found,) = read_rows([write_rows(tmp_path / "rows.jsonl", [row(**fields)])])
+    assert (found.prompt, found.english) == (prompt, english)
+
+
+@pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ({"task": None}, "unknown task None; there are: xnli"),

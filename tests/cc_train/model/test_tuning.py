@@ -71,6 +71,9 @@ def test_attached_it_is_the_base_with_the_connection(base: Path, alone: Path, tm
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").generation_config.eos_token_id == [2, 6]
     assert (evidence := load_alone(alone)[1].evidence) is not None
     assert load_connection(tmp_path / "out")[1].evidence == evidence
+    assert "cc-train attach" not in (card := (tmp_path / "out" / "README.md").read_text())
+    assert "# out" in card
+    assert (tmp_path / "out" / "report.html").is_file()
     assert attach(base, alone, tmp_path / "out") == 2, "it is not replaced unasked"
     assert attach(tmp_path / "out", alone, tmp_path / "again") == 0, "a connected model's weights are the base's"
 
@@ -247,6 +250,12 @@ def test_an_adapter_kept_beside_the_base_makes_the_merged_model(base: Path, rows
         (["--tuning", "connection", "--method", "sft"], "--tuning connection trains what --method sft does without"),
         (["--tuning", "connection", "--gradient-checkpointing"], "--gradient-checkpointing saves nothing with"),
         (["--tuning", "lora", "--lora-rank", "0"], "--lora-rank must be at least 1"),
+        (["--lora-rank", "8"], "--lora-rank goes with --tuning lora"),
+        (["--lora-alpha", "8"], "--lora-alpha goes with --tuning lora"),
+        (["--lora-dropout", "0.1"], "--lora-dropout goes with --tuning lora"),
+        (["--lora-merge", "false"], "--lora-merge goes with --tuning lora"),
+        (["--early-stopping-threshold", "0.1"], "--early-stopping-threshold goes with --early-stopping-patience"),
+        (["--hub-model-id", "a/b"], "--hub-model-id goes with --push-to-hub"),
     ],
 )
 def test_options_that_do_not_go_together(
