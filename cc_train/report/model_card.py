@@ -26,12 +26,14 @@ def write_card(directory: Path, name: str | None = None) -> Path:
         name: of the model, if it is not the directory's name.
     """
     run, fit = _read(directory / RUN_FILE), _read(directory / FIT_FILE)
+    base = str(run.get("base_model") or "")
     notices = sorted(path.name for path in directory.iterdir() if path.is_file() and NOTICES.search(path.name))
     licence = run.get("licence")
     # The hub wants a link to the text of a licence that it has no name for.
     unnamed = not licence and bool(notices)
     data = ModelCardData(
-        base_model=run.get("base_model"),
+        # The hub knows ids alone: no revision, and no directory of this machine.
+        base_model=base.partition("@")[0] if "/" in base else None,
         language=sorted(run.get("rows", {})) or sorted(fit.get("fitted_pairs", {})),
         library_name="transformers",
         license="other" if unnamed else licence,
@@ -42,7 +44,7 @@ def write_card(directory: Path, name: str | None = None) -> Path:
     text = render(
         _TEMPLATE,
         name=name or directory.name,
-        base=run.get("base_model", "a base model"),
+        base=base or "a base model",
         run=run,
         fit=fit,
         licence=licence,

@@ -158,7 +158,6 @@ def test_the_card_has_metadata_figures_and_the_bases_licence(facts: dict[str, An
     (directory / "GEMMA_TERMS.html").write_text("terms")
     card = ModelCard.load(write_card(directory))
     assert card.data.to_dict() == {
-        "base_model": "base",
         "language": ["de", "sw"],
         "library_name": "transformers",
         "license": "apache-2.0",
@@ -172,6 +171,17 @@ def test_the_card_has_metadata_figures_and_the_bases_licence(facts: dict[str, An
         assert f"{line}\n" in card.text
     assert "[GEMMA_TERMS.html](GEMMA_TERMS.html)" in card.text
     assert "\n\n\n" not in card.text
+
+
+@pytest.mark.parametrize(
+    ("base", "named"), [("base", None), ("google/gemma-3-4b-it", "google/gemma-3-4b-it"), ("a/b@v2", "a/b")]
+)
+def test_the_cards_base_is_an_id_of_the_hub_or_none(
+    base: str, named: str | None, facts: dict[str, Any], tmp_path: Path
+) -> None:
+    card = ModelCard.load(write_card(made(tmp_path / "out", facts | {"base_model": base}, fit())))
+    assert card.data.to_dict().get("base_model") == named
+    assert base in card.text, "a reader is told all"
 
 
 def test_the_card_of_a_base_without_a_licence_says_so(facts: dict[str, Any], tmp_path: Path) -> None:
