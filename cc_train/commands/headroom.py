@@ -16,7 +16,7 @@ from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
-from cc_train.evaluation.headroom import Headroom, check_languages, measure_headroom, parallel_rows
+from cc_train.evaluation.headroom import Headroom, check_languages, comparable, measure_headroom, parallel_rows
 from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.tasks import TASKS
@@ -59,21 +59,32 @@ def main(arguments: Sequence[str]) -> int:
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
         languages = sorted({*options.languages, ENGLISH}) if options.languages else []
         read = parallel_rows(read_rows(options.data, options.task_of_rows))
-        rows = choose_rows(read, (), languages, options.limit, options.seed)
+        check_languages(read)
+        without = sum(row.lang != ENGLISH and not row.english for row in read)
+        if without:
+            _say(f"{without} rows have no 'instruction_en' and are left out")
+        rows = choose_rows(comparable(read), (), languages, options.limit, options.seed)
         check_languages(rows)
         model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size)
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
+        asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
+        if measured < asked:
+            _say(f"{asked - measured} rows do not fit the model's context and are left out")
         if options.json:
             options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
     except KeyboardInterrupt:
         print("cc-train headroom: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
-        print(f"cc-train headroom: {error}", file=sys.stderr)
+        _say(str(error))
         return BAD_INPUT
     _print(found)
     return 0
+
+
+def _say(text: str) -> None:
+    print(f"cc-train headroom: {text}", file=sys.stderr)
 
 
 def _print(found: dict[str, Headroom]) -> None:
@@ -81,15 +92,14 @@ def _print(found: dict[str, Headroom]) -> None:
         "headroom: the prompt alone against ...", ["", "rows", "measure", "alone", "so", "gain"], ("", "measure")
     )
     for language, one in found.items():
-        compared: list[tuple[str, float, float | None, Interval | None]] = [
+        compared = [
             ("loss, English beside it", one.loss, one.loss_beside, one.loss_gain),
             ("score, English beside it", one.score, one.score_beside, one.score_gain),
-            ("score, in English", one.score, one.english, one.english_lead),
         ]
+        if one.english is not None and one.english_lead is not None:  # of the rows alone that have an English one
+            compared.append(("score, in English", one.english - one.english_lead.mean, one.english, one.english_lead))
         for measure, alone, other, gain in compared:
-            if other is not None and gain is not None:
-                cells = (measure, f"{alone:.3f}", f"{other:.3f}", _gain(gain))
-                table.add_row(language, str(one.rows), *cells)
+            table.add_row(language, str(one.rows), measure, f"{alone:.3f}", f"{other:.3f}", _gain(gain))
     console = Console()
     console.print(table)
     for language, one in found.items():

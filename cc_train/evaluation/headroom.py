@@ -92,6 +92,12 @@ def check_languages(rows: Sequence[EvaluationRow]) -> None:
         raise EvaluationError("no row in another language than English has 'instruction_en', its English parallel")
 
 
+def comparable(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
+    """Those of ``rows`` that have an English parallel, and the English ones that are the parallel of one."""
+    asked = {(row.task, row.english) for row in rows if row.lang != ENGLISH}
+    return [row for row in rows if (row.english if row.lang != ENGLISH else (row.task, row.prompt) in asked)]
+
+
 def measure_headroom(
     model: LocalCheckpoint, rows: Sequence[EvaluationRow], on_row: Callable[[], object] = lambda: None
 ) -> dict[str, Headroom]:

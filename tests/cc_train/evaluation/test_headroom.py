@@ -71,6 +71,16 @@ def test_items_are_chosen_with_their_english(base: Path, tmp_path: Path) -> None
     assert found["english_lead"]["low"] is not None, "each of the twelve has its English question"
 
 
+def test_rows_without_their_english_take_no_place(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    some = rows("unseen")
+    for each in some[:ASKED:2]:  # of every second pair the row in X
+        del each["instruction_en"]
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", some), "--limit", "12") == 0
+    told = capsys.readouterr()
+    assert "20 rows have no 'instruction_en' and are left out" in told.err
+    assert " 12 " in told.out
+
+
 @pytest.mark.parametrize(
     ("languages", "drop", "words"),
     [
