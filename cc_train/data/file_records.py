@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cc_core.terminal.text import one_line
 from cc_train.data.file_format import FileFormat, Format, format_of
@@ -128,11 +128,23 @@ def _json_object(payload: bytes, line: int) -> Mapping[str, Any] | UnreadableErr
     return content if isinstance(content, dict) else UnreadableError("not a JSON object")
 
 
+def _quoting(path: Path, found: FileFormat) -> Literal[0, 3]:
+    """How the cells of a table are quoted. One with tabs needs no quotation marks: they may be the text's own."""
+    if found.delimiter == "\t":
+        with io.TextIOWrapper(found.open(path), found.encoding, newline="") as text:
+            try:
+                for _ in csv.reader(text, delimiter=found.delimiter, strict=True):
+                    pass
+            except csv.Error:
+                return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL
+
+
 def _table(path: Path, found: FileFormat) -> Iterator[Record]:
     """The rows of a table under the names of its first line. Every cell is text."""
     csv.field_size_limit(_LONGEST_CELL)
     with io.TextIOWrapper(found.open(path), found.encoding, newline="") as text:
-        reader = csv.reader(text, delimiter=found.delimiter, strict=True)
+        reader = csv.reader(text, delimiter=found.delimiter, strict=True, quoting=_quoting(path, found))
         header = [name.strip() for name in next(reader, [])]
         if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
             raise DataError(f"{path}: its first line names the column {twice[0]!r} twice; rename one of them")

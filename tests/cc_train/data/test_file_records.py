@@ -57,6 +57,15 @@ def test_every_format_in_every_encoding(name: str, encoding: str, tmp_path: Path
         ]
 
 
+@pytest.mark.parametrize("question", ['"Habari" ni nini?', 'Nini "habari', '"Nani', "Nani?"])
+def test_quotation_marks_of_the_text_in_a_table_with_tabs(question: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    row = f"sw\t{question}\tWho?\tRay"
+    path.write_text("\n".join(["lang\tinstruction\tinstruction_en\toutput", row, row, "sw\tNani?\tWho?\tRay"]) + "\n")
+    rows, skipped = read_rows([path])
+    assert ([row.instruction for row in rows], skipped) == ([question, question, "Nani?"], [])
+
+
 def test_a_column_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("lang,output,output\nde,a,b\n")
