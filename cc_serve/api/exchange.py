@@ -76,6 +76,7 @@ class Exchange:
                     self._settings.change_router(other.router)
                 except ConfigurationError as error:  # the configuration was reloaded meanwhile
                     await self._move(before.sha256, other.sha256)
+                    await self._drop_unless_running(other.sha256)
                     raise RefusedError(str(error), FIELD) from error
                 self.connections.serve(other)
         except RefusedError as error:
@@ -125,7 +126,7 @@ class Exchange:
             await self._call("serve_connection", sha256)
         except Exception as error:  # a worker's, which vLLM's client wraps
             await self._call("serve_connection", before)
-            await self._call("drop_connection", sha256)
+            await self._drop_unless_running(sha256)
             raise RefusedError(f"the engine could not take it: {error}", FIELD) from error
 
     def _release_soon(self, sha256: str) -> None:
@@ -133,9 +134,13 @@ class Exchange:
 
     async def _release(self, sha256: str) -> None:
         async with self._lock:
-            idle = not self.connections.running(sha256)
-            if idle and sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
-                await self._drop(sha256)
+            if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
+                await self._drop_unless_running(sha256)
+
+    async def _drop_unless_running(self, sha256: str) -> None:
+        """Let go of a connection that is not served after all; going back may have met requests of its own."""
+        if not self.connections.running(sha256):
+            await self._drop(sha256)
 
     async def _drop(self, sha256: str) -> None:
         self.connections.forget(sha256)

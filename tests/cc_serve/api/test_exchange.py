@@ -27,6 +27,7 @@ class Engine:
     def __init__(self, checkpoint: Path) -> None:
         connection, entry = load_connection(checkpoint)
         self.held = HeldConnections(entry.sha256, connection, torch.device("cpu"))
+        self.refused = ""
 
     async def is_sleeping(self) -> bool:
         return False
@@ -35,6 +36,8 @@ class Engine:
         if method == "load_connection":
             self.held.begin_loading(Path(args[0]), args[1])
             return [None]
+        if method == "serve_connection" and args[0] == self.refused:
+            raise RuntimeError("no room")
         return [getattr(self.held, {"connection_problem": "problem"}.get(method, method.split("_")[0]))(*args)]
 
 
@@ -80,6 +83,30 @@ def test_requests_keep_theirs_and_new_ones_get_the_new_one(served: Path, other: 
         assert settings.current.anonymous.router.connection_for("de") == "global"
         await asyncio.sleep(0.05)
         assert (engine.held.served, engine.held.holds(new, "global")) == (old, False)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_device_without_room_keeps_what_it_had(served: Path, other: Path, back: bool) -> None:
+    """Also the requests of a connection that was to be gone back to."""
+    exchange, engine, settings = start(served)
+    connections, old, new = exchange.connections, Router.of(served).sha256, Router.of(other).sha256
+    assert old
+    assert new
+
+    async def play() -> None:
+        with connections.begun_with(old):
+            if back:
+                await exchange.change(other)
+            before, wanted = (new, served) if back else (old, other)
+            engine.refused = old if back else new
+            with pytest.raises(RefusedError, match="the engine could not take it: no room"):
+                await exchange.change(wanted)
+            assert settings.current.anonymous.router.sha256 == before == connections.served.sha256 == engine.held.served
+            assert connections.has(old, "global")
+            assert engine.held.holds(old, "global"), "its request runs"
+            assert engine.held.holds(new, "global") == back
 
     asyncio.run(play())
 
