@@ -256,6 +256,8 @@ def test_an_adapter_kept_beside_the_base_makes_the_merged_model(base: Path, rows
         (["--lora-merge", "false"], "--lora-merge goes with --tuning lora"),
         (["--early-stopping-threshold", "0.1"], "--early-stopping-threshold goes with --early-stopping-patience"),
         (["--hub-model-id", "a/b"], "--hub-model-id goes with --push-to-hub"),
+        (["--eval-task", "mkqa"], "--eval-task goes with --eval-generate"),
+        (["--eval-max-tokens", "3"], "--eval-max-tokens goes with --eval-generate"),
     ],
 )
 def test_options_that_do_not_go_together(
