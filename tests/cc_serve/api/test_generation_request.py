@@ -124,3 +124,9 @@ def test_the_operator_bounds_strengths() -> None:
     for wanted in (0.4, 1.3):
         with pytest.raises(RefusedError, match=r"takes numbers from 0\.5 to 1\.2"):
             GenerationRequest({"cc_strength": wanted}).strength((0.5, 1.2))
+
+
+@pytest.mark.parametrize("name", ["kv_transfer_params", "cc_tenant", "cc_weight", "cc_digest"])
+def test_what_only_this_server_tells_the_engine_is_refused(name: str) -> None:
+    with pytest.raises(RefusedError, match=f"'{name}' cannot be set through 'vllm_xargs'; remove it"):
+        GenerationRequest({"messages": [user("a")], "vllm_xargs": {name: [1]}}).check("/v1/chat/completions")
