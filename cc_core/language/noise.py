@@ -38,7 +38,9 @@ _CLOSING = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r".*(?:[{}]|[^\u0370-\u03ff\u1f00-\u1fff\s]\s*;)\s*$|\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
+    # A Greek question ends with the semicolon.
+    r".*(?:[{}]|[^\u0370-\u03ff\u1f00-\u1fff\s]\s*;)\s*$|"
+    r"\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
     r"export|public|private|"
     r"static|void|int|use|using|elif|else|try|except|catch|fi|done|do|then|local|set|cd|mkdir|curl|pip|npm|"
     r"git|apt|SELECT|FROM|WHERE|"

@@ -58,14 +58,13 @@ def look_up_for_engine(config: VllmConfig) -> None:
             if isinstance(name, str) and name:
                 with _of(flag, name):
                     resolve_obj_by_qualname(name.replace(":", "."))
-    if model.tokenizer != model.model or model.tokenizer_mode != "auto":
-        flag, value = (
-            ("--tokenizer", model.tokenizer)
-            if model.tokenizer != model.model
-            else ("--tokenizer-mode", model.tokenizer_mode)
-        )
-        with _of(flag, value):
-            cached_tokenizer_from_config(model)
+    for flag, value, usual in (
+        ("--tokenizer", model.tokenizer, model.model),
+        ("--tokenizer-mode", model.tokenizer_mode, "auto"),
+    ):
+        if value != usual:
+            with _of(flag, value):
+                cached_tokenizer_from_config(model)
     _check_sampling_defaults(model)
 
 

@@ -114,10 +114,10 @@ def measure_headroom(
     """
     check_languages(rows)
     family_in(model.model)  # fail now if its activations cannot be read after all answers
-    alone = [row for row in rows if row.lang != ENGLISH and row.english]
+    rows = comparable(rows)
+    alone = [row for row in rows if row.lang != ENGLISH]
     beside = [replace(row, key=f"{row.key}/beside", prompt=f"{row.english}\n{row.prompt}") for row in alone]
-    asked = {(row.task, row.english) for row in alone}
-    english = [row for row in rows if row.lang == ENGLISH and (row.task, row.prompt) in asked]
+    english = [row for row in rows if row.lang == ENGLISH]
     answers: dict[str, Answer] = {}
     refused: set[str] = set()
 
