@@ -196,7 +196,7 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     folder.close()
 
 
-def _targets(two_pass: TwoPassModel, examples: list[Example], pad_id: int, directory: Path) -> AlignmentTargets:
+def _targets(two_pass: TwoPassModel, examples: Sequence[Example], pad_id: int, directory: Path) -> AlignmentTargets:
     from cc_train.training.alignment_targets import AlignmentTargets
     from cc_train.training.precompute import english_batches
 

@@ -23,6 +23,11 @@ def partial_directory(output: Path) -> Path:
     return place.with_name(f".{place.name}.cc-train-partial")
 
 
+def existing_parent(output: Path) -> Path:
+    """The nearest directory above ``output`` that is there, and so the disk on which ``output`` will be."""
+    return next(place for place in output.resolve().parents if place.is_dir())
+
+
 def unfinished_checkpoints(output: Path) -> list[Path]:
     """Trainer's own checkpoints of an unfinished run to ``output``, the latest last."""
     steps = {path: path.name.removeprefix("checkpoint-") for path in partial_directory(output).glob("checkpoint-*")}

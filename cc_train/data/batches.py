@@ -20,7 +20,7 @@ IGNORED = -100  # the label that cross-entropy skips
 class PairDataset(Dataset[dict[str, Any]]):
     """Examples as Trainer reads them; ``row`` is an example's index, so that an error can name it."""
 
-    def __init__(self, examples: list[Example]) -> None:
+    def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
 
     def __len__(self) -> int:

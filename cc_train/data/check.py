@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cc_train.data.chat import ChatEncoder
-from cc_train.data.encoding import encode_rows
+from cc_train.data.chat import ChatEncoder, ChatError
+from cc_train.data.checks import UnusableError
+from cc_train.data.disk_sequence import DiskSequence
+from cc_train.data.encoding import Example, encode_row, encode_rows
 from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.suspicions import answer_language, suspicions
 from cc_train.data.token_counts import tokens_by_language
@@ -103,17 +105,24 @@ def check_rows(
 
 def _check_tokens(
     rows: Sequence[Row], encoder: ChatEncoder, max_length: int, findings: Findings, dropped: dict[str, list[str]]
-) -> list[Row]:
+) -> Sequence[Row]:
     """Find lengths in tokens, truncated prompts and dropped rows; returns the rows that are used."""
     whole, unusable = encode_rows(rows, encoder, sys.maxsize)
-    by_row = {id(example.row): example for example in whole}
-    used, too_long = encode_rows([example.row for example in whole], encoder, max_length)
-    for row in [*unusable, *too_long]:
+    for row in unusable:
         dropped[row.reason].append(f"{row.file}:{row.line}")
-    for example in used:
-        before = by_row[id(example.row)]
-        if len(example.prompt) < len(before.prompt) or len(example.english) < len(before.english):
-            findings.truncated.append(example.row.name)
+
+    def shortened() -> Iterator[Example]:
+        for before in whole:
+            try:
+                example = encode_row(before.row, encoder, max_length)
+            except (UnusableError, ChatError) as error:
+                dropped[str(error)].append(f"{before.row.file}:{before.row.line}")
+                continue
+            if len(example.prompt) < len(before.prompt) or len(example.english) < len(before.english):
+                findings.truncated.append(example.row.name)
+            yield example
+
+    used = DiskSequence(shortened())
     lengths = {
         "instruction": [len(example.prompt) for example in whole],
         "instruction_en": [len(example.english) for example in whole if len(example.english)],
@@ -121,7 +130,7 @@ def _check_tokens(
     }
     findings.lengths = {name: _percentiles(values) for name, values in lengths.items()}
     findings.tokens = tokens_by_language(used)
-    return [example.row for example in used]
+    return DiskSequence(example.row for example in used)
 
 
 def _percentiles(lengths: list[int]) -> dict[str, int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from cc_core.connection import ANCHOR_OFFSET
 from cc_train.data.chat import ChatEncoder
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.reading import read_rows, sample_rows
 from cc_train.data.records import DataError
@@ -32,7 +34,8 @@ def load_examples(
     all_turns: bool = False,
     say: Say = silent,
     shows_progress: bool = True,
-) -> tuple[list[Example], list[SkippedRow]]:
+    directory: Path | None = None,
+) -> tuple[DiskSequence[Example], list[SkippedRow]]:
     """Read, sample and encode rows.
 
     Args:
@@ -48,6 +51,7 @@ def load_examples(
         all_turns: whether every answer of a conversation is trained on, rather than the last.
         say: receives the unusable rows and the counts.
         shows_progress: whether a bar is drawn.
+        directory: on whose disk the rows are kept.
 
     Raises:
         DataError: a source cannot be read, or no row can be used.
@@ -63,10 +67,11 @@ def load_examples(
         all_turns=all_turns,
         seed=seed,
         unused=unused,
+        directory=directory,
     )
     rows = sample_rows(rows, max_rows, seed)
     with progress("encoding", len(rows), shown=shows_progress) as advance:
-        examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset)
+        examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset, directory)
     skipped += unusable
     for row in skipped[:_SHOWN]:
         say(f"skipped {row}")

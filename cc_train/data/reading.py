@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.fields import FIELDS, Fields, MissingFieldError, UnusableError
 from cc_train.data.records import DataError
 from cc_train.data.rows import Row, SkippedRow, rows_of
@@ -24,7 +25,8 @@ def read_rows(
     all_turns: bool = False,
     seed: int = 0,
     unused: Counter[str] | None = None,
-) -> tuple[list[Row], list[SkippedRow]]:
+    directory: Path | None = None,
+) -> tuple[DiskSequence[Row], list[SkippedRow]]:
     """Read and check every row; each comes as often as its source's weight says.
 
     Args:
@@ -35,6 +37,7 @@ def read_rows(
         all_turns: whether every answer of a conversation gets a row, rather than the last.
         unused: receives the columns that no field is read from, and how many records have something in them.
         seed: of the sample that a weight's fraction draws.
+        directory: on whose disk the rows are kept.
 
     Raises:
         DataError: a source cannot be read to its end, or no row of it has the columns.
@@ -44,46 +47,49 @@ def read_rows(
         close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
         hint = f"; did you mean {close[0]}?" if close else f"; fields: {', '.join(FIELDS)}"
         raise DataError(f"--columns: {unknown[0]!r} is no field of a row{hint}")
-    rows: list[Row] = []
+    rows: DiskSequence[Row] = DiskSequence()
     skipped: list[SkippedRow] = []
     for source in sources:
         weighted = source if isinstance(source, Source) else Source(str(source))
         make = partial(rows_of, columns=columns or {}, answers=answers, parallels=parallels, all_turns=all_turns)
-        found, unusable = _read_source(weighted.name, columns or {}, make, Counter() if unused is None else unused)
-        rows += _weighted(found, weighted, seed)
-        skipped += unusable
+        found = _source_rows(weighted.name, columns or {}, make, Counter() if unused is None else unused, skipped)
+        rows += _weighted(DiskSequence(found, directory), weighted, seed)
     return rows, skipped
 
 
-def sample_rows(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+def sample_rows(rows: DiskSequence[Row], limit: int | None, seed: int) -> DiskSequence[Row]:
     """A seeded sample of at most ``limit`` rows in their order; files are often sorted by language."""
     if limit is None or limit >= len(rows):
         return rows
-    return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
+    return rows.choose(sorted(random.Random(seed).sample(range(len(rows)), limit)))
 
 
-def _read_source(
-    name: str, columns: Mapping[str, str], make: Callable[..., list[Row]], unused: Counter[str]
-) -> tuple[list[Row], list[SkippedRow]]:
-    rows: list[Row] = []
-    skipped: list[SkippedRow] = []
-    missing = ""
+def _source_rows(
+    name: str,
+    columns: Mapping[str, str],
+    make: Callable[..., list[Row]],
+    unused: Counter[str],
+    skipped: list[SkippedRow],
+) -> Iterator[Row]:
+    missing, usable = "", False
     for file, record in read_records(name):
         try:
-            rows += make(record, file=file)
+            rows = make(record, file=file)
+            yield from rows
+            usable = usable or bool(rows)
             if isinstance(record.fields, Mapping):
                 unused.update(Fields(record.fields, columns).unused())
         except UnusableError as error:
             skipped.append(SkippedRow(file, record.number, str(error)))
             if isinstance(error, MissingFieldError) and isinstance(record.fields, Mapping):
                 missing = missing or f"{error} in a row of {', '.join(map(repr, record.fields))}"
-    if missing and not rows:
+    if missing and not usable:
         raise DataError(f"{name}: no row can be used: {missing}; name columns with --columns FIELD=COLUMN,...")
-    return rows, skipped
 
 
-def _weighted(rows: list[Row], source: Source, seed: int) -> list[Row]:
+def _weighted(rows: DiskSequence[Row], source: Source, seed: int) -> DiskSequence[Row]:
     """Every row as often as the weight says; its fraction draws a sample that depends on seed and source."""
     whole, part = divmod(source.weight, 1)
     seed = random.Random(f"{seed} {source.name}").getrandbits(32)
-    return rows * int(whole) + (sample_rows(rows, round(part * len(rows)), seed) if part else [])
+    several = rows.choose([*range(len(rows))] * int(whole))
+    return several + sample_rows(rows, round(part * len(rows)), seed) if part else several

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from cc_train.data.encoding import Example
@@ -12,20 +12,14 @@ RATIO = "per English token"
 
 def tokens_by_language(examples: Iterable[Example]) -> dict[str, dict[str, float]]:
     """By language: ``rows``, tokens in ``prompts`` and ``answers``, and `RATIO` where rows have an English parallel."""
-    by_language: dict[str, list[Example]] = defaultdict(list)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for example in examples:
-        by_language[example.row.lang].append(example)
-    return {lang: _counts(by_language[lang]) for lang in sorted(by_language)}
+        own, english = len(example.prompt), len(example.english)
+        of_row = {"rows": 1, "prompts": own, "answers": len(example.answer)}
+        counts[example.row.lang].update(of_row | ({"paired": own, "english": english} if english else {}))
+    return {lang: _facts(counts[lang]) for lang in sorted(counts)}
 
 
-def _counts(examples: list[Example]) -> dict[str, float]:
-    counts: dict[str, float] = {
-        "rows": len(examples),
-        "prompts": sum(len(example.prompt) for example in examples),
-        "answers": sum(len(example.answer) for example in examples),
-    }
-    paired = [example for example in examples if len(example.english)]
-    if paired:
-        own, english = (sum(len(getattr(e, name)) for e in paired) for name in ("prompt", "english"))
-        counts[RATIO] = round(own / english, 2)
-    return counts
+def _facts(counts: Counter[str]) -> dict[str, float]:
+    facts: dict[str, float] = {name: counts[name] for name in ("rows", "prompts", "answers")}
+    return facts | ({RATIO: round(counts["paired"] / counts["english"], 2)} if counts["english"] else {})

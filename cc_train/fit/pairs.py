@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET
 from cc_train.data.batches import pad_right
-from cc_train.data.encoding import Example
+from cc_train.data.encoding import Example, digest
 from cc_train.fit.least_squares import FitError
 from cc_train.model.activations import anchor_positions, capture_at
 
@@ -58,19 +58,18 @@ def split_pairs(
         FitError: there is no pair.
     """
     generator = torch.Generator().manual_seed(seed)
-    # A conversation's turns are rows of one line.
-    rows = {(e.row.file, e.row.line, e.row.lang, e.prompt.tobytes()): e for e in examples if e.row.connected}
-    distinct = list(rows.values())
+    distinct = _distinct(examples)
     if not distinct:
         raise FitError("no row is in another language than English, so there is nothing to fit a Transform Matrix on")
-    by_language: dict[str, list[Example]] = {}
+    by_language: dict[str, list[int]] = {}
     for i in torch.randperm(len(distinct), generator=generator).tolist():
-        by_language.setdefault(distinct[i].row.lang, []).append(distinct[i])
+        lang, index = distinct[i]
+        by_language.setdefault(lang, []).append(index)
     quotas = _even_shares({lang: len(found) for lang, found in by_language.items()}, max_pairs)
-    chosen = [pair for lang in sorted(by_language) for pair in by_language[lang][: quotas[lang]]]
+    chosen = [examples[i] for lang in sorted(by_language) for i in by_language[lang][: quotas[lang]]]
     by_english: dict[bytes, list[Example]] = {}
     for i in torch.randperm(len(chosen), generator=generator).tolist():
-        by_english.setdefault(chosen[i].english.tobytes(), []).append(chosen[i])
+        by_english.setdefault(chosen[i].english_digest, []).append(chosen[i])
     left = Counter(pair.row.lang for pair in chosen)
     held: set[int] = set()
     for group in by_english.values():
@@ -81,6 +80,17 @@ def split_pairs(
             left -= taken
             held.update(map(id, group))
     return [p for p in chosen if id(p) not in held], [p for p in chosen if id(p) in held]
+
+
+def _distinct(examples: Sequence[Example]) -> list[tuple[str, int]]:
+    """Language and index of every connected row, once each; a conversation's turns are rows of one line."""
+    found: dict[bytes, tuple[str, int]] = {}
+    for i, example in enumerate(examples):
+        row = example.row
+        if row.connected:
+            name = f"{row.file}\0{row.line}\0{row.lang}\0".encode("utf-8", "surrogateescape")
+            found[digest(np.frombuffer(name + example.prompt.tobytes(), np.uint8))] = (row.lang, i)
+    return list(found.values())
 
 
 def capture_pairs(

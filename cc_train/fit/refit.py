@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cc_core.terminal.text import one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.refit import RefitArguments
 from cc_train.data.chat import ChatEncoder
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples
 from cc_train.data.records import DataError
@@ -28,7 +30,7 @@ from cc_train.report.facts import RUN_FILE, named_sources
 from cc_train.report.model_card import CARD_FILE
 from cc_train.report.page import PICTURES, REPORT_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.workspace import Workspace
+from cc_train.workspace import Workspace, existing_parent
 
 _WRITTEN = {CONNECTION_FILE, FIT_FILE, REPORT_FILE}
 
@@ -71,7 +73,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
         raise CheckpointError(checkpoint, f"cannot be loaded: {one_line(error)}") from error
     model.eval().to(device)
 
-    def load(given: list[str]) -> Any:
+    def load(given: list[str]) -> DiskSequence[Example]:
         return load_examples(
             given,
             encoder,
@@ -82,6 +84,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             answers=False,
             say=say,
             shows_progress=not options.disable_tqdm,
+            directory=existing_parent(output),
         )[0]
 
     examples = load(options.data)
@@ -127,10 +130,10 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
         return fitted, workspace.publish()
 
 
-def _unseen(examples: list[Example], scored: list[Example], say: Say) -> list[Example]:
+def _unseen(examples: DiskSequence[Example], scored: Sequence[Example], say: Say) -> DiskSequence[Example]:
     """``examples`` without the English prompts that are scored: a matrix should not be scored on what it has seen."""
-    prompts = {example.english.tobytes() for example in scored if example.row.connected}
-    left = [example for example in examples if example.english.tobytes() not in prompts]
+    prompts = {example.english_digest for example in scored if example.row.connected}
+    left = examples.where(lambda example: example.english_digest not in prompts)
     if not any(example.row.connected for example in left):
         raise DataError("--eval-data: has every English prompt of --data, so that nothing is left to fit on")
     if len(left) < len(examples):

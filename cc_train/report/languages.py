@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from cc_train.data.encoding import Example
@@ -14,15 +14,15 @@ CHECKED_ANSWERS = 200
 """How many answers of a language are looked at, spread evenly over its rows; a detector takes a while for millions."""
 
 
-def language_facts(examples: Iterable[Example]) -> dict[str, dict[str, Any]]:
+def language_facts(examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
     """`tokens_by_language`, and how many answers were ``checked`` and are surely ``elsewhere``, in another language."""
-    by_language: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        by_language[example.row.lang].append(example)
+    by_language: dict[str, list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        by_language[example.row.lang].append(i)
     facts: dict[str, dict[str, Any]] = {}
-    for lang, counts in tokens_by_language(e for some in by_language.values() for e in some).items():
+    for lang, counts in tokens_by_language(examples).items():
         rows = by_language[lang]
         checked = rows[:: -(-len(rows) // CHECKED_ANSWERS)]
-        elsewhere = sum(other_answer_language(example.row) is not None for example in checked)
+        elsewhere = sum(other_answer_language(examples[i].row) is not None for i in checked)
         facts[lang] = {**counts, "checked": len(checked), "elsewhere": elsewhere}
     return facts

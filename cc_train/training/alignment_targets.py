@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.records import DataError
 from cc_train.training.alignment import layer_weights
@@ -39,18 +40,18 @@ class AlignmentTargets:
         self, examples: Sequence[Example], directory: Path, layers: int, hidden_size: int, anchor_offset: int
     ) -> None:
         places: dict[bytes, int] = {}
+        first: list[int] = []
         digest = hashlib.sha256(f"{anchor_offset} {layers} {hidden_size}".encode())
-        self.prompts: list[Example] = []
-        """A row for each different English prompt, in the order of the file."""
-        self._places: list[int] = []
-        for example in examples:
-            prompt = example.english if example.row.connected else example.prompt
-            key = prompt.tobytes()
+        self._places = np.zeros(len(examples), np.int64)
+        for i, example in enumerate(examples):
+            key = example.english_digest
             if key not in places:
                 places[key] = len(places)
-                self.prompts.append(replace(example, english=prompt))
-                digest.update(len(key).to_bytes(8, "big") + key)
-            self._places.append(places[key])
+                first.append(i)
+                digest.update(key)
+            self._places[i] = places[key]
+        self.prompts: Sequence[Example] = DiskSequence((_with_english(examples[i]) for i in first), directory)
+        """A row for each different English prompt, in the order of the file."""
         if len(self.prompts) < 2:
             raise DataError("--align: all rows have the same English prompt; add rows with others")
         self.path = directory / _NAME.format(digest.hexdigest()[:16])
@@ -129,3 +130,8 @@ class AlignmentTargets:
         step = max(1, _CHUNK // (4 * self._shape[1] * self._shape[2]))
         for start in range(0, len(values), step):
             yield torch.from_numpy(np.array(values[start : start + step])).double()
+
+
+def _with_english(example: Example) -> Example:
+    """``example`` with its English prompt, which an English row's own prompt is."""
+    return example if example.row.connected else replace(example, english=example.prompt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -35,8 +35,8 @@ def make_trainer(
     model: PreTrainedModel,
     method: MethodArguments,
     training: RunArguments,
-    examples: list[Example],
-    evaluation: list[Example],
+    examples: Sequence[Example],
+    evaluation: Sequence[Example],
     pad_id: int,
 ) -> ConnectionTrainer:
     """The trainer of a run.
@@ -97,7 +97,7 @@ def make_trainer(
 
 
 def score_answers(
-    trainer: ConnectionTrainer, examples: list[Example], encoder: ChatEncoder, options: EvaluationArguments
+    trainer: ConnectionTrainer, examples: Sequence[Example], encoder: ChatEncoder, options: EvaluationArguments
 ) -> None:
     """Let each evaluation of ``trainer`` score generated answers, if ``options`` ask for them.
 
@@ -118,7 +118,7 @@ def score_answers(
 
 def keep_english(
     trainer: ConnectionTrainer,
-    examples: list[Example],
+    examples: Sequence[Example],
     pad_id: int,
     say: Say,
     *,
@@ -148,7 +148,7 @@ def keep_english(
 
 
 def keep_targets(
-    trainer: ConnectionTrainer, examples: list[Example], directory: Path, pad_id: int, *, shows_progress: bool
+    trainer: ConnectionTrainer, examples: Sequence[Example], directory: Path, pad_id: int, *, shows_progress: bool
 ) -> None:
     """Compute the alignment's targets once, with the model as it is now, unless a run that is resumed has done so.
 
@@ -202,11 +202,11 @@ def _counted(
 
 
 def _projection(
-    model: PreTrainedModel, examples: list[Example], pad_id: int, scale: float, anchor_offset: int, *, seed: int
+    model: PreTrainedModel, examples: Sequence[Example], pad_id: int, scale: float, anchor_offset: int, *, seed: int
 ) -> Tensor:
     """``P`` to begin with, from the English prompts of rows that every process and a resumed run draw alike."""
-    connected = [example for example in examples if example.row.connected]
-    sample = Random(seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))
+    connected = [i for i, example in enumerate(examples) if example.row.connected]
+    sample = [examples[i] for i in Random(seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))]
     plain = TwoPassModel(model, None, anchor_offset=anchor_offset).eval()
     try:
         return initial_projection(precompute_english(plain, sample, pad_id), scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -263,11 +264,11 @@ def _fit(
     saved: Path,
     dtype: torch.dtype,
     decision: ExtendedDecisionMaker,
-    examples: list[Example],
+    examples: Sequence[Example],
     pad_id: int,
     options: FitArguments,
     *,
-    scored: list[Example] | None,
+    scored: Sequence[Example] | None,
     directory: Path,
     device: torch.device,
     anchor_offset: int,

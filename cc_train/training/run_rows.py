@@ -13,10 +13,12 @@ from cc_core.standalone import describe_base
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples, require_connected
 from cc_train.data.rows import SkippedRow
 from cc_train.terminal.notes import Say
+from cc_train.workspace import existing_parent
 
 SKIPPED_FILE = "cc_skipped_rows.jsonl"
 
@@ -32,17 +34,16 @@ class RunRows:
         skipped: could not be used.
     """
 
-    examples: list[Example]
-    aligned: list[Example]
-    evaluation: list[Example]
+    examples: DiskSequence[Example]
+    aligned: DiskSequence[Example]
+    evaluation: DiskSequence[Example]
     skipped: list[SkippedRow]
 
     @property
-    def unseen(self) -> list[Example]:
+    def unseen(self) -> DiskSequence[Example]:
         """Rows of ``evaluation`` on which a connection can be judged: nothing was trained on their English prompts."""
-        trained = self.examples + self.aligned
-        seen = {(row.english if row.row.connected else row.prompt).tobytes() for row in trained}
-        return [e for e in self.evaluation if e.row.connected and e.english.tobytes() not in seen]
+        seen = {example.english_digest for example in self.examples + self.aligned}
+        return self.evaluation.where(lambda e: e.row.connected and e.english_digest not in seen)
 
     def write_skipped(self, directory: Path) -> None:
         """List the rows that are not used in a file of ``directory``, where there are any."""
@@ -73,6 +74,7 @@ def load_rows(config: RunConfig, base: Path, hidden_size: int, encoder: ChatEnco
         all_turns=config.data.train_turns == "all",
         say=say,
         shows_progress=not config.training.disable_tqdm,
+        directory=(directory := existing_parent(config.output)),
     )
     examples, skipped = load(config.data.data, max_rows=config.data.max_rows)
     if connects:
@@ -84,21 +86,21 @@ def load_rows(config: RunConfig, base: Path, hidden_size: int, encoder: ChatEnco
     if alone:
         describe_base(base)  # fail now if the base cannot be described
         examples = _without_english(examples, say)
-    aligned: list[Example] = []
+    aligned: DiskSequence[Example] = DiskSequence()
     if config.data.align_data:
         found, unusable = load(config.data.align_data, answers=False)
         require_connected(found, "an alignment", "leave out --align-data")
-        aligned = [_without_answer(example) for example in found]
+        aligned = DiskSequence(map(_without_answer, found), directory)
         skipped += unusable
-    evaluation: list[Example] = []
+    evaluation: DiskSequence[Example] = DiskSequence()
     if config.data.eval_data:
         evaluation, unusable = load(config.data.eval_data)
         skipped += unusable
     return RunRows(examples, aligned, evaluation, skipped)
 
 
-def _without_english(examples: list[Example], say: Say) -> list[Example]:
-    connected = [example for example in examples if example.row.connected]
+def _without_english(examples: DiskSequence[Example], say: Say) -> DiskSequence[Example]:
+    connected = examples.where(lambda example: example.row.connected)
     left_out = len(examples) - len(connected)
     if left_out:
         say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")

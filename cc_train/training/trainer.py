@@ -110,7 +110,7 @@ class ConnectionTrainer(Trainer):
             raise self._broken(f"the loss is {loss.mean().item()}", rows.tolist(), dataset)
         if model.training and self.model.chosen_layers is not None:
             examples = self.train_dataset.examples  # type: ignore[union-attr]
-            languages = [examples[i].row.lang for i in rows.tolist() if examples[i].connected]
+            languages = [example.row.lang for i in rows.tolist() if (example := examples[i]).connected]
             self._layer_counts.add(languages, self.model.chosen_layers)
         return (loss, outputs) if return_outputs else loss
 

@@ -49,7 +49,7 @@ def encoder() -> ChatEncoder:
 @pytest.fixture
 def examples(encoder: ChatEncoder) -> list[Example]:
     rows = [Row(lang, own, en, answer, "rows.jsonl", i, id=str(i)) for i, (lang, own, en, answer) in enumerate(TEXTS)]
-    return encode_rows(rows, encoder, 128)[0]
+    return list(encode_rows(rows, encoder, 128)[0])
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_an_answer_of_no_tokens_is_named() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
     examples, skipped = encode_rows([row(output="\u200b")], ChatEncoder(tokenizer, STOPS), 99)
-    assert examples == []
+    assert not examples
     assert "has no tokens" in skipped[0].reason
 
 

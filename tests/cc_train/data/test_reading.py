@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.reading import read_rows, sample_rows
 from cc_train.data.records import DataError
 from tests.support.tiny_rows import row
@@ -94,8 +95,8 @@ def test_a_corrupt_gzip_is_an_error(tmp_path: Path, at: int, problem: str) -> No
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 30), st.integers(0, 40), st.integers(0, 9))
 def test_a_sample_keeps_order_and_is_seeded(count: int, limit: int, seed: int) -> None:
-    rows = [row(id=str(i)) for i in range(count)]
-    sample = sample_rows(rows, limit or None, seed)
+    rows = DiskSequence(row(id=str(i)) for i in range(count))
+    sample = list(sample_rows(rows, limit or None, seed))
     assert len(sample) == (min(count, limit) if limit else count)
     assert [int(r.id) for r in sample] == sorted({int(r.id) for r in sample})
-    assert sample == sample_rows(rows, limit or None, seed)
+    assert sample == list(sample_rows(rows, limit or None, seed))

@@ -162,4 +162,5 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(None)[:0])
-    assert read_rows([tmp_path / "rows.jsonl"]) == ([], [])
+    rows, skipped = read_rows([tmp_path / "rows.jsonl"])
+    assert (list(rows), skipped) == ([], [])

@@ -139,7 +139,10 @@ def test_a_full_disk_leaves_the_checkpoint_as_it_was(
     checkpoint: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     before = contents(checkpoint)
-    for most in (2_000, 30_000):  # for activations, and for the matrices
+    with files_of_at_most(2_000):
+        assert fit(checkpoint, rows, "--output", str(tmp_path / "out")) == 2
+    assert f"{tmp_path}: rows cannot be kept there (" in capsys.readouterr().err.splitlines()[-1]
+    for most in (35_000, 110_000):  # for activations, and for the matrices
         with files_of_at_most(most):
             assert fit(checkpoint, rows, "--output", str(tmp_path / "out")) == 2
         message = capsys.readouterr().err.splitlines()[-1]

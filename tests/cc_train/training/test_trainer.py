@@ -53,7 +53,7 @@ def examples(texts: list[tuple[str, str, str, str]] | None = None) -> list[Examp
         Row(lang, own, english, answer, file="rows.jsonl", line=i)
         for i, (lang, own, english, answer) in enumerate(texts or TEXTS, start=1)
     ]
-    return encode_rows(rows, ChatEncoder(tiny_tokenizer(), GenerationConfig(eos_token_id=[2, END])), 128)[0]
+    return list(encode_rows(rows, ChatEncoder(tiny_tokenizer(), GenerationConfig(eos_token_id=[2, END])), 128)[0])
 
 
 def batch_of(some: list[Example], anchor_offset: int = -1) -> dict[str, torch.Tensor]:
