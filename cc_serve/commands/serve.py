@@ -24,7 +24,7 @@ from cc_serve.routing.router import Router
 EXIT_CODES = """\
 exit codes:
   0    done; after SIGTERM or Ctrl-C, when running answers are finished
-  1    the engine died, or a check of `doctor` failed
+  1    the engine or an API process died, or a check of `doctor` failed
   2    for you to correct: an option, a file, a checkpoint, a port in use
   130  interrupted before the server was ready"""
 
@@ -138,7 +138,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         progress.finish()
         return refuse(error)
     enter_phase(IMPORT)
-    from cc_serve.api.server import EngineFailedError, serve
+    from cc_serve.api.server import ServerFailedError, serve
     from cc_serve.api.start import StartError
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
@@ -152,7 +152,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
     except StartError as error:
         progress.finish()
         return refuse(error)
-    except EngineFailedError as error:
+    except ServerFailedError as error:
         print(f"cc-serve: {error}", file=sys.stderr)
         return FAILURE
     return 0
