@@ -39,6 +39,7 @@ from vllm.usage.usage_lib import UsageContext as UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.import_utils import resolve_obj_by_qualname as resolve_obj_by_qualname
 from vllm.utils.system_utils import decorate_logs as decorate_logs
+from vllm.utils.system_utils import set_process_title as set_process_title
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
 from vllm.v1.engine.utils import CoreEngineLaunch as CoreEngineLaunch
 from vllm.v1.engine.utils import bind_engine_zmq_listeners as bind_engine_zmq_listeners

@@ -179,21 +179,24 @@ class _Group:
 
     def wait_until_over(self) -> None:
         """Wait until all processes have ended; raises `ServerFailedError` where nobody had asked for that."""
-        assert self.launch is not None
         engine_end = self._watch_engine()
-        deadline: float | None = None
+        events: list[Any] = [engine_end]
         failure: ServerFailedError | None = None
-        while any(process.is_alive() for process in self.processes):
-            connection.wait([engine_end, *(p.sentinel for p in self.processes if p.is_alive())], _POLL_SECONDS)
-            if failure is None and not self._stopping:
-                failure = self._failure(engine_end)
-            if self._stopping and deadline is None:
+        deadline: float | None = None
+        while alive := [process for process in self.processes if process.is_alive()]:
+            connection.wait([*events, *(process.sentinel for process in alive)], _POLL_SECONDS)
+            if events and engine_end.poll():
+                events.clear()
+                if not self._stopping and failure is None:
+                    failure = EngineFailedError("the engine has died; its own messages are above")
+                for index in range(len(self.processes)):  # they fail what runs, and end by themselves
+                    tell(self._directory, index, "engine dead")
+            failure = failure or self._process_failure()
+            if deadline is None and (self._stopping or failure):
                 deadline = time.monotonic() + self._shutdown_seconds + _END_SECONDS
             if deadline is not None and time.monotonic() > deadline:
                 break
-        if failure is None and not self._stopping:
-            failure = self._failure(engine_end)
-        if failure is not None:
+        if failure := failure or self._process_failure():
             raise failure
 
     def end(self) -> None:
@@ -205,19 +208,13 @@ class _Group:
                 if each is not None:
                     each.shutdown(timeout=_KILL_SECONDS)
 
-    def _failure(self, engine_end: connection.Connection) -> ServerFailedError | None:
-        """What has happened that ends the server; the processes are told."""
-        if engine_end.poll():
-            for index in range(len(self.processes)):
-                tell(self._directory, index, "engine dead")
-            self._stopping = True  # they notice, and end by themselves
-            return EngineFailedError("the engine has died; its own messages are above")
-        dead = self._ended()
-        if dead is None:
+    def _process_failure(self) -> ServerFailedError | None:
+        """Have the others stop where a process has ended that nobody had stopped."""
+        if self._stopping or (dead := self._ended()) is None:
             return None
         logger.error("%s: the others finish what they have begun, and the server stops", dead)
         self.stop()
-        return ServerFailedError(dead)
+        return ServerFailedError(f"{dead}, and the server with it")
 
     def _ended(self) -> str | None:
         for index, process in enumerate(self.processes):

@@ -23,7 +23,7 @@ from cc_serve.api.processes.peers import Peers
 from cc_serve.api.processes.rules import check_limits
 from cc_serve.api.processes.share import Share, SharedRunning
 from cc_serve.api.start import StartError
-from cc_serve.api.vllm import configure_logging
+from cc_serve.api.vllm import configure_logging, set_process_title
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.engine.config import UnsupportedConfigurationError
@@ -81,6 +81,7 @@ def work(_address: str, sock: socket.socket, orders: Orders, client: dict[str, A
     collect_rarely()
     if logging := getattr(orders.arguments, "logging_config", None):
         configure_logging(logging)
+    set_process_title("APIServer", str(client["client_index"]))
     report = orders.reports[client["client_index"]]
     try:
         uvloop.run(_serve(sock, orders, client, report))
