@@ -31,12 +31,12 @@ class Tenancy:
 
 
 @asynccontextmanager
-async def open_tenancy(settings: Settings, peers: Peers) -> AsyncIterator[Tenancy]:
+async def open_tenancy(settings: Settings, peers: Peers | None = None) -> AsyncIterator[Tenancy]:
     """Tenancy in the store where there is one, else in this process, with a file where one is named.
 
     Args:
         settings: say where.
-        peers: the server's other processes.
+        peers: the server's other processes; by default, there are none.
 
     Raises:
         ConfigurationError: the file cannot be used.
