@@ -218,7 +218,7 @@ def test_a_stop_lets_all_processes_finish(two: Server) -> None:
     for each in streams:
         assert [line for line in each if line][-1] == "data: [DONE]"
     assert two.process.wait(60) == 0
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    until(lambda: not psutil.wait_procs(children, timeout=1)[1])
 
 
 def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         assert Counter(ends) == {"broken": 2, "error": 2}
         assert server.process.wait(60) == 1, "a supervisor should start it again"
         assert "API process 0 was killed by signal 9" in log.read_text()
-        assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        until(lambda: not psutil.wait_procs(children, timeout=1)[1])
 
 
 def how_it_ends(lines: Iterator[str]) -> str:
