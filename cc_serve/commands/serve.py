@@ -16,6 +16,7 @@ from cc_serve.config.keys import take_environment_keys
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.checked import checked_description
 from cc_serve.process.garbage import collect_rarely
+from cc_serve.process.gpu import require_gpu
 from cc_serve.process.logs import VERBOSE, set_up_logs
 from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase
 from cc_serve.process.progress import StartProgress, ready_message
@@ -132,6 +133,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         named = [] if directory == checkpoint else ["--served-model-name", str(checkpoint)]
         checkpoint, vllm_flags = directory, [*named, *vllm_flags]
         checked_description(checkpoint)
+        require_gpu()
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
         _check_store(settings)
     except ValueError as error:
