@@ -13,7 +13,7 @@ PYTEST_SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not fast" --numprocesses 2 --
 TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
-.PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser redis deepspeed \
+.PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser redis deepspeed trackers \
     triton test-v2 image-test clean
 
 # The environment in .venv; by itself again when a lock has changed.
@@ -123,6 +123,11 @@ redis:
 # otherwise where they find it. Built here, against the torch that is installed.
 deepspeed: $(INSTALLED)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target .tools/deepspeed deepspeed==0.19.8 hjson==3.1.0
+
+# What the tests of `--report-to trackio` and `wandb` run; without it, they are skipped. Apart from .venv, whose pillow is newer
+# than Trackio allows; it works with it.
+trackers: $(INSTALLED)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/trackers trackio==0.43.0 gradio_client==2.7.2 wandb==0.31.0
 
 # What the tests of vLLM's V2 model runner need on a CPU. Apart from .venv: other packages do otherwise where they find it.
 triton: $(INSTALLED)

@@ -106,7 +106,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "log_level": _speed("error"),
     "log_level_replica": Option("several", "error"),
     "disable_tqdm": _speed("false"),
-    "report_to": Option("elsewhere", note="tests/cc_train/commands/test_main.py"),
+    "report_to": Option("elsewhere", note="tests/cc_train/training/test_trackers.py"),
     "run_name": _SERVICE,
     "project": _SERVICE,
     "trackio_space_id": _SERVICE,

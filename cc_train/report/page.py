@@ -38,30 +38,34 @@ class ReportError(ValueError):
     """There is nothing to report on; the message says what is missing."""
 
 
-def write_report(directory: Path, name: str | None = None) -> Path:
+def write_report(directory: Path, name: str | None = None, *, running: bool = False) -> Path:
     """Write ``report.html`` and ``report/*.png`` from what a run left in its output directory.
 
     Args:
         directory: of the run.
         name: of the model, if it is not the directory's name.
+        running: whether the run goes on; the page then loads itself again.
 
     Raises:
         ReportError: the run left nothing, or one of its files cannot be read.
     """
-    history = _read(directory / STATE_FILE).get("log_history", [])
+    state = _read(directory / STATE_FILE)
+    history = state.get("log_history", [])
     fit = _read(directory / FIT_FILE)
     run = _read(directory / RUN_FILE)
     if not (history or fit):
         raise ReportError(f"{directory}: holds neither {STATE_FILE} nor {FIT_FILE}; is it the output of cc-train run?")
     pictures = directory / PICTURES
     pictures.mkdir(exist_ok=True)
+    progress = f"Step {state['global_step']} of {state['max_steps']}" if running else None
     charts = []
     for chart, figure in run_charts(history, fit.get("scores", {})).items():
         payload = _png(figure)
         (pictures / f"{chart}.png").write_bytes(payload)
         charts.append({"title": _TITLES[chart], "data": base64.b64encode(payload).decode()})
     path = directory / REPORT_FILE
-    path.write_text(render(_TEMPLATE, html=True, name=name or directory.name, run=run, fit=fit, charts=charts), "utf-8")
+    page = render(_TEMPLATE, html=True, name=name or directory.name, run=run, fit=fit, charts=charts, progress=progress)
+    path.write_text(page, "utf-8")
     return path
 
 

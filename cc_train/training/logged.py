@@ -5,7 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transformers import IntervalStrategy, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
 from cc_train.training.alignment_log import ALIGNMENT
+
+
+class LogCallback(TrainerCallback):
+    """Logs where the run evaluates, saves or ends, too: otherwise no log has the loss of the steps since the last."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if control.should_training_stop or control.should_evaluate or control.should_save:
+            _log(args, control)
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if control.should_evaluate or control.should_save:
+            _log(args, control)
+
+
+def _log(args: TrainingArguments, control: TrainerControl) -> None:
+    if args.logging_strategy != IntervalStrategy.NO:
+        control.should_log = True
 
 
 def mean_loss(history: Sequence[Mapping[str, float]], otherwise: float) -> float:

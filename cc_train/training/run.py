@@ -31,6 +31,7 @@ from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.languages import language_facts
+from cc_train.report.live import LiveReport
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
@@ -129,6 +130,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
     with workspace.writing():
         keep_targets(trainer, trained, directory, encoder.pad_id, shows_progress=shows_progress)
+    trainer.add_callback(LiveReport(directory, workspace.output.name, say))
     set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
     loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
     weights, decision = trainer.final_state()
