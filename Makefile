@@ -93,6 +93,13 @@ loadtest: $(INSTALLED)
 	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) $(LOADTEST) \
 	    --html outputs/loadtest/report.html --csv outputs/loadtest/run
 
+# Two replicas and a store under mixed traffic, with a kill and restarts: 20 minutes, or make soak SECONDS=120. As for
+# `make test`, the store is what `make redis` installs.
+.PHONY: soak
+SECONDS ?= 1200
+soak: $(INSTALLED)
+	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python -m loadtests.fleet_soak --seconds $(SECONDS)
+
 # Real clients of OpenAI's and Anthropic's APIs against a running server that serves German; CLIENTS names some of them.
 .PHONY: clients
 clients: $(INSTALLED)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, MutableSequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from vllm.entrypoints.launchers.launcher import NoSignalServer
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
 from vllm.entrypoints.serve.engine.protocol import UsageInfo
 from vllm.outputs import CompletionOutput
@@ -38,10 +40,11 @@ class StubEngine:
     async def generate(
         self, prompt: object, sampling_params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput, None]:
-        pieces = CHUNKS if sampling_params.output_kind == RequestOutputKind.DELTA else 1
-        times = RequestStateStats(num_generation_tokens=CHUNKS, first_token_latency=0.01, last_token_ts=1.0)
+        tokens = sampling_params.max_tokens or CHUNKS
+        pieces = tokens if sampling_params.output_kind == RequestOutputKind.DELTA else 1
+        times = RequestStateStats(num_generation_tokens=tokens, first_token_latency=0.01, last_token_ts=1.0)
         for piece in range(pieces):
-            answer = CompletionOutput(0, " word" * (CHUNKS // pieces), [1] * (CHUNKS // pieces), None, None)
+            answer = CompletionOutput(0, " word" * (tokens // pieces), [1] * (tokens // pieces), None, None)
             yield RequestOutput(request_id, None, [1] * 8, None, [answer], piece == pieces - 1, metrics=times)
 
 
@@ -53,7 +56,8 @@ class StubChat:
 
     async def create_chat_completion(self, request: ChatCompletionRequest, raw_request: object) -> Any:
         kind = RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY
-        parameters = SamplingParams(output_kind=kind, extra_args=request.vllm_xargs)
+        tokens = request.max_tokens or CHUNKS
+        parameters = SamplingParams(output_kind=kind, max_tokens=tokens, extra_args=request.vllm_xargs)
         outputs = self.engine.generate("prompt", parameters, request.request_id)
         if request.stream:
             return self._chunks(request, outputs)
@@ -109,3 +113,13 @@ def serve(port: int, ours: bool, configuration: Path | None = None) -> None:
         stub_app(ours=ours, configuration=configuration), port=port, log_level="error", access_log=False, loop="uvloop"
     )
     uvloop.run(uvicorn.Server(config).serve())
+
+
+def serve_shared(sock: socket.socket, loads: MutableSequence[int], index: int) -> None:
+    """The same beside other processes on one socket, as ``--api-server-count`` does."""
+    import uvicorn
+    import uvloop
+
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    config = uvicorn.Config(stub_app(ours=True), log_level="error", access_log=False, loop="uvloop")
+    uvloop.run(NoSignalServer(config, (loads, index)).serve([sock]))

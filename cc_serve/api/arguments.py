@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.api.defaults import ServeDefaults, set_environment
+from cc_serve.api.processes.rules import count_processes
 from cc_serve.api.vllm import (
     FlexibleArgumentParser,
     ServeSubcommand,
@@ -48,6 +49,7 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
     configure_logging_from_args(parsed)
     ServeSubcommand().validate(parsed)
     _refuse_other_front_ends(parsed)
+    parsed.api_server_count = count_processes(parsed)
     if parsed.structured_outputs_config.backend == "auto":
         # Under "auto" the first request chooses for all: after one that xgrammar cannot express, no tool call works.
         parsed.structured_outputs_config.backend = "xgrammar"
@@ -91,7 +93,6 @@ def _refuse_other_front_ends(parsed: Namespace) -> None:
     reasons = {
         "--grpc": parsed.grpc,
         "--headless": parsed.headless,
-        "--api-server-count above 1": (parsed.api_server_count or 1) > 1,
         "--data-parallel-multi-port-external-lb": parsed.data_parallel_multi_port_external_lb,
         "VLLM_USE_RUST_FRONTEND": envs.VLLM_USE_RUST_FRONTEND,
     }

@@ -29,7 +29,9 @@ from cc_serve.api.middleware.drain import Drain, DrainMiddleware
 from cc_serve.api.middleware.holding import HoldingMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
+from cc_serve.api.processes.share import Share
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
+from cc_serve.api.reload import Reload
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.tenancy import Tenancy
@@ -45,6 +47,8 @@ def add_endpoints_and_middleware(
     raw_prompts: RawPrompts = NO_TOKENIZER,
     tenancy: Tenancy | None = None,
     exchange: Exchange | None = None,
+    reload: Reload | None = None,
+    share: Share | None = None,
 ) -> None:
     """Complete vLLM's application.
 
@@ -60,8 +64,11 @@ def add_endpoints_and_middleware(
         raw_prompts: reads the prompts of completions, for routing.
         tenancy: what keys may use and have used; by default in this process, and not kept.
         exchange: changes the connection; by default, nothing does.
+        reload: reads the configuration again; by default, in this process.
+        share: what this process has in common with the server's others; by default, there are none.
     """
     tenancy = tenancy or Tenancy(MemoryLimiter())
+    share = share or Share()
     page = page_files() if app.state.args.playground else {}
     if exchange is None:
         served = Served.at(Path(app.state.args.model), settings.current.anonymous.router)
@@ -69,8 +76,8 @@ def add_endpoints_and_middleware(
     connections = exchange.connections
     for endpoints in (
         probes(drain),
-        admin(settings),
-        connections_endpoint(exchange),
+        admin(reload or Reload(settings, share.peers)),
+        connections_endpoint(exchange, share.peers),
         usage_endpoint(tenancy.ledger),
         explain_endpoint(_caller, raw_prompts),
         languages_endpoint(_router, lambda: connections.served.fit),
@@ -83,7 +90,7 @@ def add_endpoints_and_middleware(
         Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
         Middleware(HoldingMiddleware, connections=connections),
         Middleware(DrainMiddleware, drain=drain),
-        Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger),
+        Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger, share=share),
         Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
         Middleware(BeginningMiddleware),
     ]

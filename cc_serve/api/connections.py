@@ -74,6 +74,11 @@ class Connections:
         """How many requests run that began with it."""
         return self._running[sha256]
 
+    @property
+    def all_running(self) -> Counter[str]:
+        """The same, of all."""
+        return self._running.copy()
+
     def has(self, sha256: str, name: object) -> bool:
         """Whether it is held, and has a Transform Matrix called ``name``."""
         return isinstance(name, str) and sha256 in self._known and name in self._known[sha256].router.connections

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class ConflictError(RuntimeError):
-    """It cannot be done now; the message says until when."""
+    """It cannot be done now; the message says until when, or what to do instead."""
 
 
 class Exchange:
@@ -38,10 +38,19 @@ class Exchange:
         connections: what is held.
         settings: whose router changes.
         base: the served model; None where there is no checkpoint, and so nothing to change.
+        refusal: why this server cannot change it at all.
     """
 
-    def __init__(self, engine: Any, connections: Connections, settings: LiveSettings, base: ServedBase | None) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        connections: Connections,
+        settings: LiveSettings,
+        base: ServedBase | None,
+        refusal: str | None = None,
+    ) -> None:
         self._engine = engine
+        self._refusal = refusal
         self.connections = connections
         self._settings = settings
         self._base = base
@@ -55,8 +64,11 @@ class Exchange:
 
         Raises:
             RefusedError: the connection cannot be served with this model; nothing has changed.
-            ConflictError: another change is under way, or requests still need a connection before this one.
+            ConflictError: another change is under way, or requests still need a connection before this one; or this
+                server cannot change it at all.
         """
+        if self._refusal is not None:
+            raise ConflictError(self._refusal)
         if self._changing:
             raise ConflictError("another connection is being loaded; try again when that has ended")
         self._changing = True

@@ -129,3 +129,8 @@ class ServedEngine:
             loop = handler.get_loop()
             loop.call_soon_threadsafe(self._engine.output_processor.propagate_error, EngineDeadError())
             loop.call_soon_threadsafe(self._drain.hurry)
+
+    async def lose(self) -> None:
+        """The engine has died, as another process has seen. What runs fails, as if this one had seen it itself."""
+        self._engine.engine_core.resources.engine_dead = True
+        self._engine.engine_core.shutdown()

@@ -24,6 +24,7 @@ from vllm.entrypoints.serve.exception_handling.error_response import create_erro
 from vllm.exceptions import GracefulHTTPError as GracefulHTTPError
 from vllm.exceptions import VLLMClientError as VLLMClientError
 from vllm.exceptions import VLLMValidationError as VLLMValidationError
+from vllm.logger import configure_logging as configure_logging
 from vllm.logger import configure_logging_from_args as configure_logging_from_args
 from vllm.model_executor.model_loader import get_model_loader as get_model_loader
 from vllm.outputs import RequestOutput as RequestOutput
@@ -34,10 +35,18 @@ from vllm.sampling_params import RequestOutputKind as RequestOutputKind
 from vllm.sampling_params import SamplingParams as SamplingParams
 from vllm.tokenizers.registry import cached_tokenizer_from_config as cached_tokenizer_from_config
 from vllm.tool_parsers import ToolParserManager as ToolParserManager
+from vllm.usage.usage_lib import UsageContext as UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser as FlexibleArgumentParser
 from vllm.utils.import_utils import resolve_obj_by_qualname as resolve_obj_by_qualname
 from vllm.utils.system_utils import decorate_logs as decorate_logs
+from vllm.utils.system_utils import set_process_title as set_process_title
 from vllm.v1.engine.exceptions import EngineDeadError as EngineDeadError
+from vllm.v1.engine.utils import CoreEngineLaunch as CoreEngineLaunch
+from vllm.v1.engine.utils import bind_engine_zmq_listeners as bind_engine_zmq_listeners
+from vllm.v1.engine.utils import launch_core_engines as launch_core_engines
+from vllm.v1.executor import Executor as Executor
+from vllm.v1.metrics.prometheus import setup_multiprocess_prometheus as setup_multiprocess_prometheus
+from vllm.v1.utils import APIServerProcessManager as APIServerProcessManager
 
 try:
     from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup

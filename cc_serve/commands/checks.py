@@ -68,11 +68,17 @@ def check_python() -> Check:
 
 
 def check_cpu() -> Check:
-    """The CPU's instructions, and the dtype that the model would have."""
+    """The CPU's instructions, and the dtype that the model would have; or the GPU that vLLM's build needs."""
     import torch
 
     from cc_serve.process.cpu import features, has_bfloat16
+    from cc_serve.process.gpu import NoGpuError, require_gpu
 
+    try:
+        require_gpu()
+    except NoGpuError as error:
+        found, _, advice = str(error).partition("; ")
+        return Check("processor", Status.FAILED, found, advice)
     if torch.accelerator.is_available():
         return Check("processor", Status.OK, f"{torch.accelerator.current_accelerator()}; the checkpoint's own dtype")
     has = features()

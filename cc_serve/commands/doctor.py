@@ -59,20 +59,24 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
     yield checks.check_python()
     yield checks.check_torch()
     torch_works = checks.can_import("torch")
+    can_compute = False
     if torch_works:
-        yield checks.check_cpu()
+        processor = checks.check_cpu()
+        yield processor
+        can_compute = processor.status is not Status.FAILED
         found = checks.check_vllm()
         yield found
-        if found.status is not Status.FAILED:
+        if can_compute and found.status is not Status.FAILED:
             yield checks.check_runner()
-        yield checks.check_compiler()
+        if can_compute:
+            yield checks.check_compiler()
     yield checks.check_port(host, port)
     if configuration is not None:
         yield checks.check_configuration(configuration)
     if checkpoint is not None and torch_works:
         found = checks.check_checkpoint(checkpoint)
         yield found
-        if found.status is not Status.FAILED:
+        if can_compute and found.status is not Status.FAILED:
             yield checks.check_memory(checkpoint)
 
 

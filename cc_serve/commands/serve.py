@@ -16,6 +16,7 @@ from cc_serve.config.keys import take_environment_keys
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.checked import checked_description
 from cc_serve.process.garbage import collect_rarely
+from cc_serve.process.gpu import require_gpu
 from cc_serve.process.logs import VERBOSE, set_up_logs
 from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase
 from cc_serve.process.progress import StartProgress, ready_message
@@ -24,7 +25,7 @@ from cc_serve.routing.router import Router
 EXIT_CODES = """\
 exit codes:
   0    done; after SIGTERM or Ctrl-C, when running answers are finished
-  1    the engine died, or a check of `doctor` failed
+  1    the engine or an API process died, or a check of `doctor` failed
   2    for you to correct: an option, a file, a checkpoint, a port in use
   130  interrupted before the server was ready"""
 
@@ -132,13 +133,14 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         named = [] if directory == checkpoint else ["--served-model-name", str(checkpoint)]
         checkpoint, vllm_flags = directory, [*named, *vllm_flags]
         checked_description(checkpoint)
+        require_gpu()
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
         _check_store(settings)
     except ValueError as error:
         progress.finish()
         return refuse(error)
     enter_phase(IMPORT)
-    from cc_serve.api.server import EngineFailedError, serve
+    from cc_serve.api.server import ServerFailedError, serve
     from cc_serve.api.start import StartError
 
     def on_ready(address: str, model: str, router: Router, playground: bool) -> None:
@@ -152,7 +154,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
     except StartError as error:
         progress.finish()
         return refuse(error)
-    except EngineFailedError as error:
+    except ServerFailedError as error:
         print(f"cc-serve: {error}", file=sys.stderr)
         return FAILURE
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,18 @@ class LiveSettings:
         self.path = path
         self._router = router
         self._given = dict(given)
+        self._check: Callable[[Configuration], object] = lambda _configuration: None
         self.current = self._read()
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """Hashes by name of the keys that are not the file's."""
+        return self._given
+
+    def require(self, check: Callable[[Configuration], object]) -> None:
+        """Have ``check`` look at the configuration, now and at each reload; it raises ConfigurationError."""
+        self._check = check
+        self.reload()
 
     def give(self, hashes: Mapping[str, str]) -> None:
         """Accept more keys, by name; a reload keeps them.
@@ -133,6 +144,7 @@ class LiveSettings:
             return Settings(Configuration(), self._router, self._given)
         configuration = load_configuration(self.path)
         try:
+            self._check(configuration)
             return Settings(configuration, self._router, self._given)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.path}: {error}") from error

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from cc_core.checkpoint import load_connection
-from cc_core.connection import Connection
+from cc_core.connection import Connection, Decision, transform
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
 
 
@@ -26,6 +26,23 @@ class Generation:
     tokens: list[int]
     logprobs: list[float]
     layer: int | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the reference makes of an answer that somebody else gave.
+
+    Args:
+        logprobs: of each of the answer's tokens, after those before it.
+        best: the largest log-probability in each of these places; greedy decoding would have taken its token.
+        layer: the reference's own choice, None when plain.
+        layer_gap: how far the connected layer's logit is below the chosen one's, as a share of the range of all logits.
+    """
+
+    logprobs: list[float]
+    best: list[float]
+    layer: int | None
+    layer_gap: float
 
 
 class Reference:
@@ -82,8 +99,7 @@ class Reference:
         if name is None:
             output = self.model(input_ids=input_ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
         else:
-            capture = self.capture(input_ids, mask)
-            decision = self.connection.decide(name, capture.activations, capture.embedding)
+            _, decision = self._decide(input_ids, name)
             decision = decision.scaled(torch.tensor([strength], device=self.model.device))
             layer = int(decision.layer)
             positions = anchor_positions(mask, self.connection.anchor_offset)
@@ -100,3 +116,36 @@ class Reference:
                 return Generation(tokens, logprobs, layer)
             following = torch.tensor([[token]], device=self.model.device)
             output = self.model(input_ids=following, past_key_values=output.past_key_values, use_cache=True)
+
+    @torch.inference_mode()
+    def score(self, prompt: Sequence[int], name: str | None, answer: Sequence[int], layer: int | None = None) -> Score:
+        """Score an answer, token by token, whatever the reference itself would answer.
+
+        Args:
+            prompt: token ids.
+            name: which Transform Matrix, or None for the plain model.
+            answer: token ids.
+            layer: the layer to connect; the reference's choice where it is not given.
+        """
+        input_ids = torch.tensor([[*prompt, *answer[:-1]]], device=self.model.device)
+        chosen, gap = None, 0.0
+        if name is None:
+            output = self.model(input_ids=input_ids, use_cache=False, logits_to_keep=len(answer))
+        else:
+            capture, decision = self._decide(input_ids[:, : len(prompt)], name)
+            chosen, vector = int(decision.layer), decision.vector
+            if layer is not None and layer != chosen:
+                vector = transform(capture.activations[:, layer], self.connection.transforms[name])
+                logits = decision.logits[0]
+                gap = float((logits[chosen] - logits[layer]) / (logits.max() - logits.min()))
+            anchor = torch.tensor([len(prompt) + self.connection.anchor_offset], device=self.model.device)
+            with connected_at(self.model, anchor, vector):
+                output = self.model(input_ids=input_ids, use_cache=False, logits_to_keep=len(answer))
+        distributions = output.logits[0].float().log_softmax(dim=-1)
+        tokens = torch.tensor(list(answer), device=self.model.device)
+        logprobs = distributions.gather(-1, tokens[:, None])[:, 0]
+        return Score(logprobs.tolist(), distributions.amax(dim=-1).tolist(), chosen, gap)
+
+    def _decide(self, input_ids: Tensor, name: str) -> tuple[Capture, Decision]:
+        capture = self.capture(input_ids, torch.ones_like(input_ids))
+        return capture, self.connection.decide(name, capture.activations, capture.embedding)

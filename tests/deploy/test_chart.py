@@ -188,12 +188,38 @@ def test_the_server_can_read_its_configuration(tmp_path: Path) -> None:
     assert not any("cc-config" in argument for argument in server()["args"])
 
 
+def test_a_store_is_an_option(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(one("Secret", "store")["stringData"]["server.yaml"], "utf-8")
+    limits = load_configuration(path).limits
+    assert (limits.per_key.requests_per_minute, limits.store and limits.store.on_error) == (600, "refuse")
+    assert limits.store
+    files = {limits.store.password_file: "password", limits.store.ca_file: "ca.crt"}
+    mounts = {mount["mountPath"]: mount["name"] for mount in server("store")["volumeMounts"]}
+    for file, name in files.items():
+        assert file is not None
+        assert (mounts[str(file.parent)], file.name) == ("store", name)
+    volume = next(volume for volume in pod("store")["volumes"] if volume["name"] == "store")
+    assert volume["secret"]["secretName"] == "cc-serve-store"
+    assert not [item for item in rendered() if item["kind"] == "Secret"], "off by default"
+
+
+def test_a_store_alone_is_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(one("Secret", "default", "store.url=redis://limits")["stringData"]["server.yaml"], "utf-8")
+    store = load_configuration(path).limits.store
+    assert store is not None
+    assert (store.address, store.password_file) == ("limits:6379", None)
+    assert "--cc-config=/etc/cc-serve/server.yaml" in server("default", "store.url=redis://limits")["args"]
+
+
 def test_new_pods_for_a_new_configuration() -> None:
     def checksum(*settings: str) -> str:
         annotations = one("Deployment", "keys", *settings)["spec"]["template"]["metadata"]["annotations"]
         return str(annotations["checksum/configuration"])
 
     assert checksum() == checksum("replicas=3") != checksum("configuration.content.limits.choices=2")
+    assert checksum() != checksum("store.url=redis://limits")
 
 
 def test_nobody_is_let_in_unless_named() -> None:
@@ -216,6 +242,12 @@ def test_nobody_is_let_in_unless_named() -> None:
         (["model.source=download"], "model.download.image"),
         (["model.source=download", "model.download.image=x", "networkPolicy.enabled=true"], "networkPolicy.egress"),
         (["configuration.content.limits.choices=2", "configuration.existingSecret=x"], "only one of them"),
+        (["store.url=http://limits"], "/store/url"),
+        (["store.url=redis://user:password@limits"], "/store/url"),
+        (["store.onError=ignore"], "/store/onError"),
+        (["store.url=redis://limits", "configuration.existingSecret=x"], "store.url and configuration.existingSecret"),
+        (["store.url=redis://a", "configuration.content.limits.store.url=redis://b"], "only one of them"),
+        (["store.url=redis://limits", "networkPolicy.enabled=true"], "has to allow the store"),
         (["autoscaling.kind=keda"], "autoscaling.prometheus"),
         (["autoscaling.kind=hpa", "autoscaling.minReplicas=20"], "above autoscaling.maxReplicas"),
         (["autoscaling.kind=hpa", "autoscaling.runningRequests=null", "autoscaling.waitingRequests=null"], "or both"),

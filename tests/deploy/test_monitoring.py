@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import cc_serve.api.telemetry.metrics  # noqa: F401  registers its metrics
+from cc_serve.config.configuration import load_configuration
 from tests.deploy.programs import DEPLOY, output_of, program
 
 RULES = DEPLOY / "prometheus/rules.yml"
@@ -49,8 +50,12 @@ def _samples(family: prometheus_client.Metric) -> list[str]:
     return [family.name + suffix for suffix in suffixes.get(family.type, [""])]
 
 
-def test_compose_mounts_what_is_there() -> None:
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
+COMPOSE = ("compose.yaml", "compose.store.yaml")
+
+
+@pytest.mark.parametrize("file", COMPOSE)
+def test_compose_mounts_what_is_there(file: str) -> None:
+    services = yaml.safe_load((DEPLOY / file).read_text("utf-8"))["services"]
     for service in services.values():
         for volume in service.get("volumes", []):
             if volume.startswith("."):
@@ -58,4 +63,13 @@ def test_compose_mounts_what_is_there() -> None:
 
 
 def test_compose_is_valid() -> None:
-    output_of(program("docker-compose"), "-f", DEPLOY / "compose.yaml", "config", "--quiet")
+    files = [argument for file in COMPOSE for argument in ("-f", DEPLOY / file)]
+    output_of(program("docker-compose"), *files, "config", "--quiet")
+
+
+def test_composes_store_is_the_configurations() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.store.yaml").read_text("utf-8"))["services"]
+    store = load_configuration(DEPLOY / "store/server.yaml").limits.store
+    assert store is not None
+    assert store.host in services
+    assert "/etc/cc-serve/server.yaml" in services["server"]["command"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cc_serve.api.endpoints.languages import connections_of
 from cc_serve.api.errors import ErrorBody, RefusedError, error_response
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
+from cc_serve.api.processes.peers import PeerError, Peers
 
 
 class Wanted(BaseModel):
@@ -24,9 +26,27 @@ class Wanted(BaseModel):
     directory: str = Field(min_length=1, description="A checkpoint of the served model, or a connection on its own.")
 
 
-def connections_endpoint(exchange: Exchange) -> APIRouter:
-    """The operators' calls."""
+def connections_endpoint(exchange: Exchange, peers: Peers) -> APIRouter:
+    """The operators' calls.
+
+    Args:
+        exchange: changes the connection.
+        peers: the server's other processes, which have requests of their own.
+    """
     router = APIRouter()
+
+    async def running() -> Counter[str]:
+        return exchange.connections.all_running
+
+    async def shown() -> JSONResponse:
+        try:
+            others = await peers.others("running")
+        except PeerError as error:
+            return error_response(str(error), status=503, type="ServiceUnavailableError")
+        counts = sum(map(Counter, others), await running())
+        return JSONResponse(_shown(exchange.connections, counts))
+
+    peers.offer("running", running)
     statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 409)}
 
     @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403)})
@@ -34,7 +54,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
         """The connection that new requests begin with, and those that running ones began with."""
         if not caller_of(request.scope).admin:
             return admin_refusal()
-        return JSONResponse(_shown(exchange.connections))
+        return await shown()
 
     @router.post("/admin/connections", responses=statuses)
     async def change(request: Request, wanted: Wanted) -> Response:
@@ -47,23 +67,23 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
             return error_response(str(error), param=error.param)
         except ConflictError as error:
             return error_response(str(error), status=409, type="ConflictError")
-        return JSONResponse(_shown(exchange.connections))
+        return await shown()
 
     return router
 
 
-def _shown(connections: Connections) -> dict[str, Any]:
+def _shown(connections: Connections, running: Counter[str]) -> dict[str, Any]:
     return {
-        "served": _one(connections, connections.served),
-        "earlier": [_one(connections, served) for served in connections.earlier],
+        "served": _one(connections.served, running),
+        "earlier": [_one(served, running) for served in connections.earlier],
     }
 
 
-def _one(connections: Connections, served: Served) -> dict[str, Any]:
+def _one(served: Served, running: Counter[str]) -> dict[str, Any]:
     return {
         "sha256": served.sha256,
         "directory": None if served.directory is None else str(served.directory),
         "connections": connections_of(served.router),
         "languages": sorted(served.router.languages),
-        "running": connections.running(served.sha256),
+        "running": running[served.sha256],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from dataclasses import asdict
@@ -59,13 +60,16 @@ def usage_endpoint(ledger: Ledger | None) -> APIRouter:
             return error_response(f"usage cannot be read now: {error}", status=503, type="ServiceUnavailableError")
         if key is not None:
             found = {heading: amounts for heading, amounts in found.items() if (heading.key or "") == key}
-        return (
-            Response(as_csv(found), media_type="text/csv")
-            if format == "csv"
-            else JSONResponse({"first": str(begin), "last": str(end), **as_json(found)})
-        )
+        # A long report takes a second: not on the loop, where every answer would wait for it.
+        return await asyncio.to_thread(_written, found, format, {"first": str(begin), "last": str(end)})
 
     return router
+
+
+def _written(usage: Usage, format: str, days: dict[str, str]) -> Response:
+    if format == "csv":
+        return Response(as_csv(usage), media_type="text/csv")
+    return JSONResponse({**days, **as_json(usage)})
 
 
 def as_json(usage: Usage) -> dict[str, Any]:

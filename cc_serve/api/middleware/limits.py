@@ -17,6 +17,7 @@ from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
+from cc_serve.api.processes.share import Share
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.shapes import prompt_field
 from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
@@ -44,17 +45,22 @@ class LimitsMiddleware:
         drain: gives up on stalled clients where a stop has waited long enough.
         limiter: counts what each key uses; this process's own by default.
         ledger: keeps what each key has used; None keeps nothing.
+        share: counts the requests of all processes of the server; by default, there is this one only.
     """
 
     def __init__(
-        self, app: ASGIApp, drain: Drain, limiter: Limiter | None = None, ledger: Ledger | None = None
+        self,
+        app: ASGIApp,
+        drain: Drain,
+        limiter: Limiter | None = None,
+        ledger: Ledger | None = None,
+        share: Share | None = None,
     ) -> None:
         self.app = app
         self._drain = drain
-        self.running = 0
+        self._share = share or Share()
         self._limiter = limiter or MemoryLimiter()
         self._ledger = ledger
-        self._numbers: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in READING_METHODS:
@@ -63,25 +69,26 @@ class LimitsMiddleware:
         caller, operating = caller_of(scope), operates(scope)
         if operating:  # some of these take long, and when the server is full they are what helps
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
-        full = None if operating else self._full(caller)
+        # Before the limiter is asked, which may take a while.
+        counted = not operating and self._share.running.enter(caller.limits.concurrent_requests)
         length = Headers(scope=scope).get("content-length", "")
         large = length.isdecimal() and int(length) > caller.limits.body_bytes
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
-        if full is None and not operating:  # before the limiter is asked, which may take a while
-            self.running += 1
-            answer.running = self._leave
+        if counted:
+            answer.running = self._share.running.leave
         try:
             refusal = None
             if not operating:
-                answer.place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+                answer.place = await self._limiter.admit(caller.name, caller.rates, take=counted and not large)
                 refusal = answer.place.refusal
             if refusal is not None:
                 count_limit(refusal.limit)
                 await _refused(refusal)(scope, receive, answer.send)
-            elif full is not None:
+            elif not counted and not operating:
                 count_limit("concurrent_requests")
+                full = busy(f"the server is busy with {self.running} requests", RETRY_AFTER_SECONDS)
                 await full(scope, receive, answer.send)
             elif large:
                 await _too_large(caller.limits.body_bytes)(scope, receive, answer.send)
@@ -92,14 +99,16 @@ class LimitsMiddleware:
             self._drain.sending.discard(patient)
             patient.close()
 
-    def _leave(self) -> None:
-        self.running -= 1
+    @property
+    def running(self) -> int:
+        """How many requests run."""
+        return self._share.running.value
 
     def _tenant(self, caller: Caller) -> dict[str, float]:
         """What the engine has to know to let keys take turns: a number, since what it gets may be logged."""
         if caller.name is None:
             return {}
-        return {TENANT: self._numbers.setdefault(caller.name, len(self._numbers)), WEIGHT: caller.weight}
+        return {TENANT: self._share.number_of(caller.name), WEIGHT: caller.weight}
 
     def _note(self, caller: Caller, work: Work) -> None:
         """Write down what a request has used, of which the engine got a prompt."""
@@ -110,13 +119,6 @@ class LimitsMiddleware:
         language = (record.language if record else None) or UNROUTED
         amounts = Amounts(1, work.prompt_tokens, work.answer_tokens)
         self._ledger.add(caller.name, language, route.connection if route else UNROUTED, amounts)
-
-    def _full(self, caller: Caller) -> Response | None:
-        """The refusal where the server has no place left, whoever asks."""
-        most = caller.limits.concurrent_requests
-        if most is None or self.running < most:
-            return None
-        return busy(f"the server is busy with {self.running} requests", RETRY_AFTER_SECONDS)
 
     async def _take_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         limits = answer.caller.limits

@@ -5,19 +5,23 @@ Every label has few values: languages and connections are the checkpoint's, outc
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.routing.holdout import Side
 
 #: Labels of requests that were answered before they were routed, and of those on no side of a holdout.
 UNROUTED: Final = "none"
+# Where prometheus_client keeps the values of several processes.
+_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _DETECTION_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1)
@@ -58,8 +62,9 @@ _INTER_TOKEN = Histogram(
 )
 _PROMPT_TOKENS = Counter("cc:prompt_tokens", "Tokens of the prompts that were answered.", ["connection"])
 _GENERATED_TOKENS = Counter("cc:generation_tokens", "Tokens that were generated.", ["connection", "holdout"])
+_LAYERS_NAME: Final = "cc:connection_layer"
 _LAYERS = Counter(
-    "cc:connection_layer",
+    _LAYERS_NAME,
     "Connected prompts whose answer is over, by the layer that was chosen.",
     ["language", "connection", "layer"],
 )
@@ -67,6 +72,7 @@ _CONNECTION = Gauge(
     "cc:connection_info",
     "1 for the connection that new requests begin with, by the SHA-256 of its file; 0 for one that was served before.",
     ["sha256"],
+    multiprocess_mode="mostrecent",
 )
 _CAPTURES = Counter(
     "cc:connection_captures", "Times that the anchors of these prompts were captured: again after each preemption."
@@ -151,10 +157,18 @@ def count_connection(language: str | None, report: Mapping[str, Any]) -> None:
 def chosen_layers() -> dict[str, dict[int, int]]:
     """By language and layer, for how many connected prompts it was chosen since the start."""
     chosen: defaultdict[str, Counts[int]] = defaultdict(Counts)
-    for sample in next(iter(_LAYERS.collect())).samples:
+    # Of all processes, where there are several.
+    collected = next((metric for metric in _collect() if metric.name == _LAYERS_NAME), None)
+    for sample in collected.samples if collected else ():
         if sample.name.endswith("_total"):
             chosen[sample.labels["language"]][int(sample.labels["layer"])] += int(sample.value)
     return {language: dict(counts) for language, counts in chosen.items()}
+
+
+def _collect() -> Iterable[Metric]:
+    if _DIRECTORY not in os.environ:
+        return _LAYERS.collect()
+    return MultiProcessCollector(None).collect()  # type: ignore[no-untyped-call,no-any-return]
 
 
 def observe_token_times(connection: str, side: Side | None, first: float, between: float | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cc_serve.api.processes.peers import Peers
 from cc_serve.api.tenants.limiter import Limiter
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.shared import SharedLimiter
@@ -30,8 +31,12 @@ class Tenancy:
 
 
 @asynccontextmanager
-async def open_tenancy(settings: Settings) -> AsyncIterator[Tenancy]:
+async def open_tenancy(settings: Settings, peers: Peers | None = None) -> AsyncIterator[Tenancy]:
     """Tenancy in the store where there is one, else in this process, with a file where one is named.
+
+    Args:
+        settings: say where.
+        peers: the server's other processes; by default, there are none.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -40,7 +45,7 @@ async def open_tenancy(settings: Settings) -> AsyncIterator[Tenancy]:
     if section is not None:
         store = Store(section)
         limiter = SharedLimiter(store)
-        ledger = Ledger(UsageInStore(store, usage.keep_days))
+        ledger = Ledger(UsageInStore(store, usage.keep_days), peers)
         try:
             yield Tenancy(limiter, ledger)
         finally:
@@ -49,7 +54,7 @@ async def open_tenancy(settings: Settings) -> AsyncIterator[Tenancy]:
             await store.close()
     elif usage.file is not None:
         file = UsageFile(usage.file, usage.keep_days)
-        ledger = Ledger(file)
+        ledger = Ledger(file, peers)
         try:
             yield Tenancy(MemoryLimiter(file.spent()), ledger)
         finally:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, NamedTuple, Protocol
 
+from cc_serve.api.processes.peers import PeerError, Peers
 from cc_serve.api.tenants.periods import periods, utc_now
 
 logger = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 1.0
+_CALL: Final = "flush usage"
 
 
 class UsageError(Exception):
@@ -72,10 +74,13 @@ class Ledger:
 
     Args:
         archive: where it goes.
+        peers: the server's other processes, each with a ledger of its own.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, peers: Peers | None = None) -> None:
         self._archive = archive
+        self._peers = peers or Peers()
+        self._peers.offer(_CALL, self._flush_for_peer)
         self._collected: defaultdict[Heading, Amounts] = defaultdict(Amounts)
         self._pending: tuple[str, Usage] | None = None
         self._flushing = asyncio.Lock()
@@ -106,6 +111,12 @@ class Ledger:
     async def report(self, first: date, last: date) -> Usage:
         """What was used from the day ``first`` to the day ``last``; raises `UsageError`."""
         await self.flush()
+        try:
+            problems = await self._peers.others(_CALL)
+        except PeerError as error:
+            raise UsageError(str(error)) from error
+        if problem := next(filter(None, problems), None):
+            raise UsageError(problem)
         days = [f"{first + timedelta(days=number)}" for number in range((last - first).days + 1)]
         return await self._archive.read(days)
 
@@ -118,6 +129,13 @@ class Ledger:
             await self.flush()
         except UsageError as error:
             logger.error("usage of the last moments is lost (%s)", error)
+
+    async def _flush_for_peer(self) -> str | None:
+        try:
+            await self.flush()
+        except UsageError as error:
+            return str(error)
+        return None
 
     async def _flush_until_empty(self) -> None:
         while self._collected or self._pending:

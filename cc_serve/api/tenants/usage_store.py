@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
@@ -15,11 +16,14 @@ from cc_serve.api.tenants.scripts import ADD_USAGE
 from cc_serve.api.tenants.store import Argument, Store, StoreError, make_client
 from cc_serve.api.tenants.usage import Amounts, Heading, Usage, UsageError
 
+logger = logging.getLogger(__name__)
+
 _DAY_SECONDS: Final = 86400
 # For a whole report, and how many fields of it the store tells between two others' calls.
 _PATIENCE: Final = 30.0
 _BATCH: Final = 1000
 _AMOUNTS: Final = ("requests", "prompt_tokens", "answer_tokens")
+_PARTS: Final = 4  # of a field's name
 
 
 class UsageInStore:
@@ -55,18 +59,37 @@ class UsageInStore:
     async def read(self, days: Sequence[str]) -> Usage:
         """See `Archive`. Over a connection of its own and in parts, so that no request waits behind a report."""
         usage: defaultdict[Heading, Amounts] = defaultdict(Amounts)
+        foreign: list[str] = []
         client = make_client(self._store.section)
         try:
             async with asyncio.timeout(_PATIENCE):
                 for day in days:
                     # A field may come twice, with the same meaning.
                     async for field, value in client.hscan_iter(usage_key(self._prefix, day), count=_BATCH):
-                        key, language, connection, name = field.split("|")
-                        setattr(usage[Heading(key or None, day, language, connection)], name, int(value))
+                        if (found := _parsed(field, value)) is None:
+                            foreign.append(f"{day} {field}")
+                            continue
+                        key, language, connection, name, amount = found
+                        setattr(usage[Heading(key or None, day, language, connection)], name, amount)
         except TimeoutError as error:
             raise UsageError(f"the store did not tell it within {_PATIENCE:g} s") from error
         except (RedisError, OSError) as error:
             raise UsageError(one_line(error)) from error
         finally:
             await client.aclose()
+        if foreign:
+            logger.error(
+                "usage: %d fields in the store are not this server's, such as %.80r; the report leaves them out",
+                len(foreign),
+                foreign[0],
+            )
         return dict(usage)
+
+
+def _parsed(field: str, value: str) -> tuple[str, str, str, str, int] | None:
+    """Key, language, connection, and what is counted, with its number; None where something else wrote it."""
+    parts = field.split("|")
+    if len(parts) != _PARTS or parts[-1] not in _AMOUNTS or not value.isascii() or not value.isdecimal():
+        return None
+    key, language, connection, name = parts
+    return key, language, connection, name, int(value)

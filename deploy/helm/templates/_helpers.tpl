@@ -19,9 +19,29 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.image.repository }}:{{ default $default .Values.image.tag }}
 {{- end -}}
 
+{{/* The server's configuration with the store, or nothing. */}}
+{{- define "cc-serve.configuration" -}}
+{{- $content := deepCopy .Values.configuration.content -}}
+{{- with .Values.store -}}
+{{- if .url -}}
+{{- $store := dict "url" .url "on_error" .onError -}}
+{{- if and .secret.name .secret.passwordKey -}}
+{{- $_ := set $store "password_file" (printf "/etc/cc-serve-store/%s" .secret.passwordKey) -}}
+{{- end -}}
+{{- if and .secret.name .secret.caKey -}}
+{{- $_ := set $store "ca_file" (printf "/etc/cc-serve-store/%s" .secret.caKey) -}}
+{{- end -}}
+{{- $content = mustMergeOverwrite $content (dict "limits" (dict "store" $store)) -}}
+{{- end -}}
+{{- end -}}
+{{- if $content -}}
+{{- toYaml $content -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The Secret with server.yaml, or nothing. */}}
 {{- define "cc-serve.secret" -}}
-{{- if .Values.configuration.content -}}
+{{- if include "cc-serve.configuration" . -}}
 {{ include "cc-serve.name" . }}
 {{- else -}}
 {{ .Values.configuration.existingSecret }}
@@ -48,6 +68,15 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- if and .configuration.content .configuration.existingSecret -}}
 {{- fail "configuration.content and configuration.existingSecret: only one of them" -}}
+{{- end -}}
+{{- if and .store.url .configuration.existingSecret -}}
+{{- fail "store.url and configuration.existingSecret: write limits.store into that Secret instead" -}}
+{{- end -}}
+{{- if and .store.url (dig "limits" "store" "url" "" .configuration.content) -}}
+{{- fail "store.url and configuration.content.limits.store.url: only one of them" -}}
+{{- end -}}
+{{- if and .store.url .networkPolicy.enabled (not .networkPolicy.egress) -}}
+{{- fail "store.url is set, and networkPolicy.egress allows nothing: it has to allow the store" -}}
 {{- end -}}
 {{- if and .configuration.content.keys .serviceMonitor.enabled (not .serviceMonitor.keySecret.name)
     (not (has "/metrics" (default list .configuration.content.open_paths))) -}}

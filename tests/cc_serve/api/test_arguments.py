@@ -91,7 +91,7 @@ def test_a_model_runner_that_there_is_not(parse: Parse) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [("--grpc",), ("--headless",), ("--api-server-count", "2")],
+    [("--grpc",), ("--headless",)],
 )
 def test_front_ends_without_routing_are_refused(parse: Parse, flags: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=f"{flags[0]}.* without language routing"):
@@ -116,10 +116,6 @@ def test_generating_from_tokens_is_refused_for_what_it_is(parse: Parse, flag: st
 )
 def test_no_request_chooses_the_grammar_backend_for_all(parse: Parse, flags: tuple[str, ...], backend: str) -> None:
     assert parse(*flags).structured_outputs_config.backend == backend
-
-
-def test_one_api_server_is_what_there_is(parse: Parse) -> None:
-    assert parse("--api-server-count", "1").api_server_count == 1
 
 
 def test_flags_at_odds_are_a_start_error(tmp_path: Path) -> None:

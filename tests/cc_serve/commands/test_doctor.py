@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from cc_serve.commands.main import main
 from tests.support.ports import free_port
@@ -65,3 +66,26 @@ def test_a_torch_that_cannot_be_imported(tmp_path: Path) -> None:
     failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failed"]
     assert [check["name"] for check in failed] == ["torch"]
     assert "libgomp.so.1" in failed[0]["found"]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_vllms_build_for_gpus_without_one(checkpoint: Path, tmp_path: Path) -> None:
+    """The doctor and the server say so in a line, and the doctor nothing about the CPU, which would not compute."""
+    metadata = tmp_path / "vllm-0.33.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 0.33.0\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        given = [installed("cc-serve"), command, str(checkpoint), *arguments]
+        return subprocess.run(given, capture_output=True, text=True, env=environment, check=False)
+
+    done = run("doctor", "--json", "--port", str(free_port()))
+    assert done.returncode == 1, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["processor"]["found"] == "no GPU is found, and vllm 0.33.0 is vLLM's build for GPUs"
+    assert "nvidia-smi" in checks["processor"]["advice"]
+    assert checks.keys().isdisjoint({"runner", "compiler", "memory"})
+    done = run("serve")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("cc-serve: no GPU is found, and vllm 0.33.0 is")

@@ -83,3 +83,34 @@ def test_it_loads_from_a_checkpoint(tmp_path: Path) -> None:
     expected = Reference(model, connection).generate(PROMPT, "global", 5)
     assert (loaded.tokens, loaded.layer) == (expected.tokens, expected.layer)
     assert loaded.logprobs == pytest.approx(expected.logprobs, abs=1e-4), "eager attention rounds differently"
+
+
+@FAMILIES
+@pytest.mark.parametrize(("name", "offset"), [(None, -1), ("global", -1), ("global", -3)])
+def test_its_own_answer_has_the_best_score(make: Callable, name: str | None, offset: int) -> None:
+    reference = Reference(make(), random_connection(["global"], anchor_offset=offset))
+    answer = reference.generate(PROMPT, name, 8)
+    score = reference.score(PROMPT, name, answer.tokens, answer.layer)
+    assert (score.layer, score.layer_gap) == (answer.layer, 0)
+    assert score.logprobs == score.best == pytest.approx(answer.logprobs, abs=1e-4)
+
+
+def test_another_answer_is_scored_after_the_tokens_before_it() -> None:
+    reference = Reference(tiny_llama(), random_connection(["global"]))
+    best = reference.generate(PROMPT, "global", 8)
+    other = [*best.tokens[:4], (best.tokens[4] + 1) % 128, *best.tokens[5:]]
+    score = reference.score(PROMPT, "global", other)
+    assert score.logprobs[:4] == score.best[:4] == pytest.approx(best.logprobs[:4], abs=1e-4)
+    assert score.logprobs[4] < score.best[4] == pytest.approx(best.logprobs[4], abs=1e-4)
+    assert score.best[5:] != pytest.approx(best.logprobs[5:], abs=1e-3)
+
+
+def test_another_layer_can_be_connected() -> None:
+    reference = Reference(tiny_llama(), random_connection(["global"]))
+    answer = reference.generate(PROMPT, "global", 8)
+    assert answer.layer is not None
+    scores = [reference.score(PROMPT, "global", answer.tokens, layer) for layer in range(4)]
+    assert {score.layer for score in scores} == {answer.layer}
+    assert [score.layer_gap > 0 for score in scores] == [layer != answer.layer for layer in range(4)]
+    assert max(score.layer_gap for score in scores) == pytest.approx(1)
+    assert len({tuple(score.logprobs) for score in scores}) == 4

@@ -47,7 +47,7 @@ def test_an_error_is_translated(status: int, kind: str) -> None:
     assert response.headers["request-id"] == "me"
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/messages/render", "/v1/chat/completions"])
 def test_only_the_messages_api_is_anthropics(path: str) -> None:
     response = ask(error_response("it is wrong"), path)
     assert ("request-id" in response.headers, response.json().get("type") == "error") == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cc_serve.api.endpoints import usage as usage_report
 from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.drain import Drain
@@ -226,6 +228,46 @@ def test_a_long_report_is_read_in_parts_beside_the_requests(tmp_path: Path, serv
             assert commands["cmdstat_hscan"]["calls"] >= 10
 
     run(talk)
+
+
+def test_a_report_leaves_out_what_something_else_wrote_and_says_so(
+    tmp_path: Path, server: StoreServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = server.client()
+    store.flushall()
+    foreign = {"note": "x", "a|b|c": 1, "a|b|c|d|e": 1, "alice|none|none|cost": 3, "bob|none|none|requests": "many"}
+    store.hset(f"cc-serve:{{-usage}}:{today()}", mapping=foreign)
+
+    async def talk() -> None:
+        async with serving(tmp_path / "server.yaml", KEYS % "" + f"limits: {{store: '{server.url}'}}") as (client, _):
+            await client.post("/", headers=ALICE, content="3")
+            assert (await client.get("/admin/usage", headers=OPS)).json()["usage"] == [row("alice", 1, 3)]
+
+    run(talk)
+    (line,) = caplog.messages
+    assert "5 fields in the store are not this server's" in line
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_a_report_is_written_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def rows(usage: Usage) -> list[tuple[str | int | None, ...]]:
+        threads.append(threading.current_thread())
+        return []
+
+    monkeypatch.setattr(usage_report, "_rows", rows)
+
+    async def talk() -> None:
+        text = KEYS % "" + f"usage: {{file: {tmp_path / 'usage.sqlite'}}}"
+        async with serving(tmp_path / "server.yaml", text) as (client, _):
+            assert (await client.get(f"/admin/usage?format={format}", headers=OPS)).status_code == 200
+
+    run(talk)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_what_cannot_be_written_waits_and_is_counted_once(tmp_path: Path) -> None:

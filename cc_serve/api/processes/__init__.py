@@ -1,0 +1,19 @@
+"""Several API processes in front of one engine: ``--api-server-count N``, as vLLM has it.
+
+A parent process starts the engine and the API processes, waits, and answers no requests. What belongs to a server and
+not to a process is kept together like this:
+
+======================================  ===============================================================================
+a key's rates, concurrency and budgets  in ``limits.store``; without one, such limits are refused: `rules`
+``limits.concurrent_requests``          one number in memory that all processes share: `share`
+usage                                   the store, or one SQLite file; a report has each process write its part: `peers`
+turns between keys                      the engine's queue; all processes give a key the same number: `share`
+metrics                                 prometheus_client's files, one for each process, added up by whoever is asked
+reload, by signal or call               whoever is asked has all others follow, and then answers: `peers`
+another connection without a restart    refused: `rules`
+what vLLM keeps in a process            refused: `rules`
+pause, sleep, adapters at the start     the engine's own
+stop                                    the parent passes it on, waits for all, and then stops the engine: `parent`
+a process that dies                     the others finish what they have begun, and the server ends: `parent`
+======================================  ===============================================================================
+"""

@@ -1,0 +1,246 @@
+"""The parent of several API processes: it starts the engine and them, passes signals on, and waits.
+
+Source: ``vllm.entrypoints.cli.serve`` (``run_multi_api_server``).
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from cc_serve.api.front_end import CLOSE_SECONDS, ENGINE_DIED, EngineFailedError, ServerFailedError
+from cc_serve.api.processes.peers import tell
+from cc_serve.api.processes.worker import READY, Orders, work
+from cc_serve.api.start import CheckedEngineArgs, StartError
+from cc_serve.api.tenants.usage_file import UsageFile
+from cc_serve.api.vllm import (
+    APIServerProcessManager,
+    CoreEngineLaunch,
+    Executor,
+    UsageContext,
+    bind_engine_zmq_listeners,
+    launch_core_engines,
+    setup_multiprocess_prometheus,
+)
+from cc_serve.config.settings import LiveSettings
+from cc_serve.process.phases import ENGINE, enter_phase
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 1.0
+# After its time to drain, how long a process gets to close connections and to end.
+_END_SECONDS: Final = CLOSE_SECONDS + 5
+# Then it is killed; so is the engine, which has nothing to do any more.
+_KILL_SECONDS: Final = 2.0
+
+
+def serve_by_processes(
+    arguments: Namespace,
+    settings: LiveSettings,
+    address: str,
+    sock: socket.socket,
+    on_ready: Callable[[], object],
+    *,
+    verbose: bool,
+) -> None:
+    """Serve by ``--api-server-count`` processes until SIGTERM or SIGINT; on SIGHUP have them read the file again.
+
+    Args:
+        arguments: vLLM's flags and ours.
+        settings: have been checked.
+        address: of ``sock``.
+        sock: where all processes listen.
+        on_ready: called once when all of them answer requests.
+        verbose: whether to log more than errors.
+
+    Raises:
+        StartError: the flags do not go together.
+        ServerFailedError: the engine or a process died.
+    """
+    count: int = arguments.api_server_count
+    setup_multiprocess_prometheus()
+    usage = settings.current.usage
+    if usage.file is not None:  # made once, not by all at the same moment
+        UsageFile(usage.file, usage.keep_days).close()
+    enter_phase(ENGINE)
+    flags = CheckedEngineArgs.from_cli_args(arguments)
+    flags._api_process_count, flags._api_process_rank = count, -1
+    config = flags.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+    listeners = bind_engine_zmq_listeners(config, count)
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe(duplex=False) for _ in range(count)]
+    with TemporaryDirectory(prefix="cc-serve-") as folder:
+        orders = Orders(
+            arguments=arguments,
+            path=settings.path,
+            given=settings.given,
+            verbose=verbose,
+            directory=Path(folder),
+            running=context.Value("q", 0),
+            reports=tuple(sender for _, sender in pipes),
+            secret=secrets.token_bytes(16),
+        )
+        group = _Group([reader for reader, _ in pipes], config.shutdown_timeout, orders.directory)
+        try:
+            with launch_core_engines(
+                config, Executor.get_class(config), not flags.disable_log_stats, listeners.addresses
+            ) as launch:
+                group.launch = launch
+                group.manager = APIServerProcessManager(
+                    address,
+                    sock,
+                    orders,
+                    count,
+                    listeners.inputs,
+                    listeners.outputs,
+                    target_server_fn=work,
+                    stats_update_address=launch.coordinator and launch.coordinator.get_stats_publish_address(),
+                    tensor_queue=launch.tensor_queue,
+                )
+                sock.close()  # only the processes listen: where none does, clients are refused
+                launch.watched_frontend_processes = group.processes
+            group.wait_until_ready()
+            group.pass_signals_on(reloads=settings.path is not None)
+            on_ready()
+            group.wait_until_over()
+        except RuntimeError as error:
+            group.take_reports()
+            if str(error).startswith(ENGINE_DIED):
+                raise EngineFailedError("the engine could not start; its own messages are above") from error
+            raise
+        finally:
+            group.end()
+
+
+class _Group:
+    """The processes of a server.
+
+    Args:
+        reports: where each says that it is ready, or why it is not.
+        shutdown_seconds: for running answers.
+        directory: of the processes' sockets.
+    """
+
+    def __init__(self, reports: list[connection.Connection], shutdown_seconds: float, directory: Path) -> None:
+        self.manager: Any = None
+        self.launch: CoreEngineLaunch | None = None
+        self._reports = reports
+        self._shutdown_seconds = shutdown_seconds
+        self._directory = directory
+        self._stopping = False
+
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """The API processes."""
+        processes: list[BaseProcess] = self.manager.processes if self.manager else []
+        return processes
+
+    def wait_until_ready(self) -> None:
+        """Wait until all answer requests; raises `StartError` or `ServerFailedError` where one ends before."""
+        while self._reports:
+            connection.wait([*self._reports, *(process.sentinel for process in self.processes)])
+            self.take_reports()
+            if self._reports and (dead := self._ended()):
+                raise ServerFailedError(f"{dead} before the server was ready; its own messages are above")
+
+    def take_reports(self) -> None:
+        """Take in who is ready; raises `StartError` where one says why it is not."""
+        for report in [each for each in self._reports if each.poll()]:
+            if (problem := report.recv()) != READY:
+                raise StartError(problem)
+            self._reports.remove(report)
+
+    def pass_signals_on(self, *, reloads: bool) -> None:
+        """Have the processes stop, or read the configuration again."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.signal(signal.SIGINT, lambda *_: self.stop())
+        # The first has the others follow. Without a file, SIGHUP means what it means to any program.
+        signal.signal(signal.SIGHUP, lambda *_: self._send(signal.SIGHUP, 1) if reloads else self.stop())
+
+    def stop(self) -> None:
+        """Have all processes finish what they have begun, and end."""
+        if not self._stopping:
+            self._stopping = True
+            self._send(signal.SIGTERM)
+
+    def wait_until_over(self) -> None:
+        """Wait until all processes have ended; raises `ServerFailedError` where nobody had asked for that."""
+        engine_end = self._watch_engine()
+        events: list[Any] = [engine_end]
+        failure: ServerFailedError | None = None
+        deadline: float | None = None
+        while alive := [process for process in self.processes if process.is_alive()]:
+            connection.wait([*events, *(process.sentinel for process in alive)], _POLL_SECONDS)
+            if events and engine_end.poll():
+                events.clear()
+                if not self._stopping and failure is None:
+                    failure = EngineFailedError("the engine has died; its own messages are above")
+                for index in range(len(self.processes)):  # they fail what runs, and end by themselves
+                    tell(self._directory, index, "engine dead")
+            failure = failure or self._process_failure()
+            if deadline is None and (self._stopping or failure):
+                deadline = time.monotonic() + self._shutdown_seconds + _END_SECONDS
+            if deadline is not None and time.monotonic() > deadline:
+                break
+        if failure := failure or self._process_failure():
+            raise failure
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        if self.manager is not None:
+            self.manager.shutdown(timeout=_KILL_SECONDS)
+        if self.launch is not None:
+            for each in (self.launch.engine_manager, self.launch.coordinator):
+                if each is not None:
+                    each.shutdown(timeout=_KILL_SECONDS)
+
+    def _process_failure(self) -> ServerFailedError | None:
+        """Have the others stop where a process has ended that nobody had stopped."""
+        if self._stopping or (dead := self._ended()) is None:
+            return None
+        logger.error("%s: the others finish what they have begun, and the server stops", dead)
+        self.stop()
+        return ServerFailedError(f"{dead}, and the server with it")
+
+    def _ended(self) -> str | None:
+        for index, process in enumerate(self.processes):
+            if process.exitcode is not None:
+                how = f"was killed by signal {-process.exitcode}" if process.exitcode < 0 else "has ended"
+                return f"API process {index} {how}"
+        return None
+
+    def _send(self, number: int, most: int | None = None) -> None:
+        for process in self.processes[:most]:
+            with suppress(ProcessLookupError):
+                if process.pid is not None and process.is_alive():
+                    os.kill(process.pid, number)
+
+    def _watch_engine(self) -> connection.Connection:
+        """What can be read once the engine, or the coordinator of several, has ended."""
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        launch = self.launch
+        assert launch is not None
+
+        def watch() -> None:
+            launch.engine_manager.monitor_engine_liveness()
+            writer.close()
+
+        if launch.engine_manager is not None:
+            threading.Thread(target=watch, daemon=True).start()
+        if launch.coordinator is not None:
+            threading.Thread(target=lambda: (launch.coordinator.proc.join(), writer.close()), daemon=True).start()
+        return reader

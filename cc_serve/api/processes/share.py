@@ -1,0 +1,98 @@
+"""What the API processes of one server have in common. A single process has it for itself."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from multiprocessing.sharedctypes import Synchronized
+from typing import Final, Protocol
+
+from cc_serve.api.processes.peers import Peers
+
+# As many as a float holds exactly: vLLM's extra arguments may become floats.
+_NUMBER_BYTES: Final = 6
+
+
+class Running(Protocol):
+    """How many requests of all callers run."""
+
+    @property
+    def value(self) -> int:
+        """Their number."""
+        ...
+
+    def enter(self, most: int | None) -> bool:
+        """Count one more, unless there are ``most`` already; whether it was counted."""
+        ...
+
+    def leave(self) -> None:
+        """One is over."""
+        ...
+
+
+class OwnRunning:
+    """Counts the requests of one process."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def enter(self, most: int | None) -> bool:
+        """See `Running`."""
+        if most is not None and self.value >= most:
+            return False
+        self.value += 1
+        return True
+
+    def leave(self) -> None:
+        """See `Running`."""
+        self.value -= 1
+
+
+class SharedRunning:
+    """Counts the requests of all processes, in memory that they share.
+
+    Args:
+        number: made by the parent with its lock, which is held for less than a microsecond.
+    """
+
+    def __init__(self, number: Synchronized[int]) -> None:
+        self._number = number
+
+    @property
+    def value(self) -> int:
+        return self._number.value
+
+    def enter(self, most: int | None) -> bool:
+        """See `Running`."""
+        with self._number.get_lock():
+            if most is not None and self._number.value >= most:
+                return False
+            self._number.value += 1
+            return True
+
+    def leave(self) -> None:
+        """See `Running`."""
+        with self._number.get_lock():
+            self._number.value -= 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part.
+
+    Args:
+        count: of processes.
+        running: the requests of all of them.
+        peers: the others.
+        secret: makes numbers of keys' names, which the engine's log may show.
+    """
+
+    count: int = 1
+    running: Running = field(default_factory=OwnRunning)
+    peers: Peers = field(default_factory=Peers)
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
+
+    def number_of(self, name: str) -> int:
+        """The key's number: the same in all processes, and another one after a restart."""
+        return int.from_bytes(blake2b(name.encode(), key=self.secret, digest_size=_NUMBER_BYTES).digest())

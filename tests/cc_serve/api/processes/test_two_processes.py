@@ -1,0 +1,249 @@
+"""A real server with two API processes and a real store: who answers, what adds up, how it reloads, stops and fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from cc_serve.config.keys import hash_key
+from tests.support.server import MODEL, Server, started
+from tests.support.store import running_store
+
+GERMAN = "Wo ist der Bahnhof, bitte?"
+ENGLISH = "Where is the train station, please?"
+CHAT = "/v1/chat/completions"
+PER_MINUTE = 30
+LONG = {"max_tokens": 400, "ignore_eos": True, "stream": True}
+TWO = ("--api-server-count", "2", "--disable-uvicorn-access-log")
+
+
+def configuration(store: str, limits: str = "choices: 2") -> str:
+    keys = {"ops": "admin: true", "user": "weight: 1", "few": f"limits: {{requests_per_minute: {PER_MINUTE}}}"}
+    entries = [f"  {name}: {{sha256: {hash_key(name)}, {extra}}}" for name, extra in keys.items()]
+    return "\n".join(["keys:", *entries, "open_paths: [/metrics]", f"limits: {{store: '{store}', {limits}}}"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Iterator[str]:
+    with running_store(folder) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def two(checkpoint: Path, folder: Path, store: str) -> Iterator[Server]:
+    (folder / "server.yaml").write_text(configuration(store))
+    flags = ("--cc-config", str(folder / "server.yaml"), "--request-log", str(folder / "requests.jsonl"))
+    with started(checkpoint, folder / "server.log", *TWO, *flags) as server:
+        until(lambda: "ready after" in (folder / "server.log").read_text(), 60)
+        yield server
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def post(server: Server, key: str = "user", path: str = CHAT, **body: Any) -> httpx.Response:
+    """One request on a connection of its own, which any process may take."""
+    full = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], "max_tokens": 4, **body}
+    return httpx.post(server.address + path, json=full, headers={"x-api-key": key}, timeout=60)
+
+
+def get(server: Server, path: str) -> Any:
+    return httpx.get(server.address + path, headers={"x-api-key": "ops"}, timeout=60).json()
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(call, range(count)))
+
+
+def processes_of(server: Server) -> list[psutil.Process]:
+    """The API processes, by their numbers."""
+    children = psutil.Process(server.process.pid).children()
+    return sorted((child for child in children if "APIServer" in " ".join(child.cmdline())), key=lambda c: c.cmdline())
+
+
+def engine_of(server: Server) -> psutil.Process:
+    children = psutil.Process(server.process.pid).children()
+    return next(child for child in children if "EngineCore" in " ".join(child.cmdline()))
+
+
+def summed(server: Server, name: str) -> float:
+    lines = httpx.get(f"{server.address}/metrics", timeout=60).text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}(\{{| )", line))
+
+
+def requests_of(server: Server, process: psutil.Process) -> float:
+    """How many generation requests one process has counted, by its own file."""
+    folder = Path(psutil.Process(server.process.pid).children()[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+    merged = MultiProcessCollector.merge([str(folder / f"counter_{process.pid}.db")])  # type: ignore[no-untyped-call]
+    return sum(sample.value for metric in merged for sample in metric.samples if sample.name == "cc:requests_total")
+
+
+def test_both_processes_answer_alike_and_what_they_count_adds_up(two: Server, folder: Path) -> None:
+    texts = [GERMAN, ENGLISH] * 20
+    answers = at_once(len(texts), lambda i: post(two, messages=[{"role": "user", "content": texts[i]}], temperature=0))
+    assert {answer.status_code for answer in answers} == {200}
+    for text, connection in ((GERMAN, "de"), (ENGLISH, "off")):
+        same = [answer for answer, asked in zip(answers, texts, strict=True) if asked == text]
+        assert {answer.headers["X-CC-Connection"] for answer in same} == {connection}
+        assert len({answer.json()["choices"][0]["message"]["content"] for answer in same}) == 1
+    first, second = processes_of(two)
+    shares = [requests_of(two, process) for process in (first, second)]
+    print(f"requests by process: {shares}")
+    assert min(shares) > 0
+    usage = [answer.json()["usage"] for answer in answers]
+    prompt, answered = (sum(each[name] for each in usage) for name in ("prompt_tokens", "completion_tokens"))
+    # Twice: whichever process is asked, it tells the same.
+    for _ in range(2):
+        assert summed(two, "cc:requests_total") == sum(shares) == len(texts)
+        assert summed(two, "cc:request_seconds_count") == len(texts)
+        assert summed(two, "cc:prompt_tokens_total") == prompt
+        assert summed(two, "cc:generation_tokens_total") == answered
+        assert summed(two, "cc:connection_info") == 1
+        (total,) = get(two, "/admin/usage")["totals"]
+        assert total == {"key": "user", "requests": 40, "prompt_tokens": prompt, "answer_tokens": answered}
+        chosen = {layers["language"]: sum(layers["chosen"]) for layers in get(two, "/v1/layers")["data"]}
+        assert chosen == {"de": 20, "en": 0, "fr": 0}
+    lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+    assert Counter(line["language"] for line in lines) == {"de": 20, "en": 20}
+
+
+def test_a_key_has_its_limit_once_and_not_in_each_process(two: Server) -> None:
+    begin = time.monotonic()
+    statuses = Counter(answer.status_code for answer in at_once(2 * PER_MINUTE, lambda _: post(two, "few")))
+    refilled = (time.monotonic() - begin) * PER_MINUTE / 60
+    assert set(statuses) == {200, 429}
+    assert PER_MINUTE <= statuses[200] <= PER_MINUTE + refilled + 1
+
+
+def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> None:
+    def reached(number: int) -> bool:
+        """Whether all processes allow ``number`` choices and no more, as 12 requests at once tell."""
+        allowed = at_once(12, lambda _: post(two, n=number, max_tokens=1).status_code)
+        refused = at_once(12, lambda _: post(two, n=number + 1, max_tokens=1).status_code)
+        return set(allowed) == {200} and set(refused) == {400}
+
+    config, log = folder / "server.yaml", folder / "server.log"
+    assert reached(2)
+    config.write_text(configuration(store, "choices: 3"))
+    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}).json() == {"status": "reloaded"}
+    assert reached(3), "at once, once the call is answered"
+    before = log.read_text().count("Configuration reloaded")
+    config.write_text(configuration(store, "choices: 4"))
+    two.process.send_signal(signal.SIGHUP)
+    until(lambda: log.read_text().count("Configuration reloaded") > before)
+    assert reached(4)
+    config.write_text(configuration(store, "choices: 0"))
+    refused = httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"})
+    assert (refused.status_code, "limits.choices" in refused.text) == (400, True)
+    assert reached(4)
+
+
+def test_the_servers_limit_is_one_for_all_processes(two: Server, folder: Path, store: str) -> None:
+    (folder / "server.yaml").write_text(configuration(store, "concurrent_requests: 5"))
+    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}).status_code == 200
+    engine = engine_of(two)
+    engine.suspend()
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            asked = [threads.submit(post, two) for _ in range(16)]
+            until(lambda: sum(each.done() for each in asked) == 11)
+            # Each holds its connection twice, as a request and in the engine; and there is the one that asks.
+            until(lambda: get(two, "/admin/connections")["served"]["running"] == 2 * 5 + 1)
+            engine.resume()
+            statuses = Counter(each.result().status_code for each in asked)
+    finally:
+        engine.resume()
+    assert statuses == {200: 5, 503: 11}
+
+
+def test_what_is_refused_says_what_to_do(two: Server) -> None:
+    answer = post(two, "ops", "/admin/connections", directory="/somewhere")
+    assert answer.status_code == 400  # the body has other fields
+    answer = httpx.post(
+        f"{two.address}/admin/connections", json={"directory": "/somewhere"}, headers={"x-api-key": "ops"}
+    )
+    assert answer.status_code == 409
+    assert "2 API processes (--api-server-count)" in answer.json()["error"]["message"]
+
+
+def test_the_playground_is_there(two: Server) -> None:
+    pages = at_once(6, lambda _: httpx.get(f"{two.address}/playground"))
+    assert {page.status_code for page in pages} == {200}
+    assert len({page.text for page in pages}) == 1
+
+
+def stream(server: Server) -> Iterator[str]:
+    """The lines of a long answer; the first has come when this returns."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], **LONG}
+
+    def lines() -> Iterator[str]:
+        with httpx.stream(
+            "POST", server.address + CHAT, json=body, headers={"x-api-key": "user"}, timeout=60
+        ) as response:
+            yield str(response.status_code)
+            yield from response.iter_lines()
+
+    begun = lines()
+    assert next(begun) == "200"
+    return begun
+
+
+def test_a_stop_lets_all_processes_finish(two: Server) -> None:
+    streams = [stream(two) for _ in range(4)]  # open connections are shared out evenly
+    children = psutil.Process(two.process.pid).children(recursive=True)
+    two.process.send_signal(signal.SIGTERM)
+    until(lambda: post(two).status_code == 503)
+    for each in streams:
+        assert [line for line in each if line][-1] == "data: [DONE]"
+    assert two.process.wait(60) == 0
+    until(lambda: not psutil.wait_procs(children, timeout=1)[1])
+
+
+def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -> None:
+    """The others finish what they have begun; an engine that dies meanwhile ends that, too, and says so."""
+    log = tmp_path / "server.log"
+    with started(checkpoint, log, *TWO) as server:
+        until(lambda: "ready after" in log.read_text(), 60)
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        first, _ = processes_of(server)
+        streams = [stream(server) for _ in range(4)]
+        engine = engine_of(server)
+        engine.suspend()  # else a fast machine has answered before
+        first.kill()
+        until(lambda: post(server).status_code == 503)
+        engine.kill()
+        ends = [how_it_ends(each) for each in streams]
+        assert Counter(ends) == {"broken": 2, "error": 2}
+        assert server.process.wait(60) == 1, "a supervisor should start it again"
+        assert "API process 0 was killed by signal 9" in log.read_text()
+        until(lambda: not psutil.wait_procs(children, timeout=1)[1])
+
+
+def how_it_ends(lines: Iterator[str]) -> str:
+    try:
+        received = list(lines)
+    except httpx.TransportError:
+        return "broken"
+    return "error" if any('"error"' in line for line in received) else "whole"
