@@ -40,18 +40,6 @@ RUN cc-train base --output models/gemma3-270m
 # hadolint ignore=DL3059
 RUN cc-train run --config recipes/demo.yaml --max-steps "${STEPS}" --output /model
 
-# With their bytecode: what a server on GPUs imports cannot be found out without one.
-FROM python AS cuda-packages
-COPY requirements/cuda.lock requirements/
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/cuda.lock
-
-FROM cuda-packages AS cuda-build
-COPY pyproject.toml README.md LICENSE ./
-COPY cc_core cc_core
-COPY cc_train cc_train
-COPY cc_serve cc_serve
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/app .
-
 FROM ${BASE} AS runtime
 # tini: a first process without a handler of its own ignores SIGTERM, as python is until it has imported torch.
 # libnuma: vLLM's kernels for CPUs are linked to it.
@@ -81,14 +69,34 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
 USER 10001:10001
 ENTRYPOINT ["tini", "--", "cc-serve"]
 
-FROM runtime AS cuda
-# Triton compiles the launchers of its kernels where they run, with a C compiler.
+# The packages are installed where they stay: a copy of gigabytes from another stage would double what a build needs of the
+# disk. Triton compiles the launchers of its kernels where they run, with a C compiler.
+FROM runtime AS cuda-packages
+ARG PIP_EXTRA_INDEX_URL=""
+ARG PIP_FIND_LINKS=""
+# hadolint ignore=DL3002
 USER 0:0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY --from=cuda-packages /opt/cc-serve /opt/cc-serve
+COPY requirements/cuda.lock /opt/
+# Two layers of some gigabytes: they travel side by side, and a build needs less of the disk than for one. With their
+# bytecode: what a server on GPUs imports cannot be found out without one.
+RUN python3 -m venv /opt/cc-serve \
+    && grep -E '^(nvidia|torch|triton)' /opt/cuda.lock >/opt/torch.lock \
+    && pip install --no-cache-dir --no-deps --require-hashes -r /opt/torch.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /opt/cuda.lock
+
+FROM cuda-packages AS cuda-build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY cc_core cc_core
+COPY cc_train cc_train
+COPY cc_serve cc_serve
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --target /opt/app .
+
+FROM cuda-packages AS cuda
 COPY --from=cuda-build /opt/app /opt/app
 ENV PATH=/opt/app/bin:$PATH PYTHONPATH=/opt/app
 USER 10001:10001

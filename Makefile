@@ -9,7 +9,8 @@ INSTALLED := .venv/installed
 PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast --numprocesses logical --maxprocesses 8
 # The others: engines and trainings of tiny models keep one core busy each. A file's tests stay in one process, since
 # they share engines and servers.
-PYTEST_SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not fast" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST_SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not fast" $(IN_TWO)
 TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
@@ -134,13 +135,14 @@ triton: $(INSTALLED)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/triton triton==3.8.0
 
 # The engine's tests again, under vLLM's V2 model runner; TESTS names some of them. One thread: models are tiny, and
-# most of the time Triton interprets kernels in Python.
+# most of the time Triton interprets kernels in Python. A process for each of two files, as for the other slow tests.
 test-v2: $(INSTALLED)
 	@test -d $(TRITON) || { echo "Triton is missing: make triton"; exit 1; }
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_USE_V2_MODEL_RUNNER=1 \
-	    $(BIN)/pytest $(or $(TESTS),tests/cc_serve/engine)
+	    $(BIN)/pytest $(IN_TWO) $(or $(TESTS),tests/cc_serve/engine)
 
-# Build the CPU image and run it; as root on Debian 12, without a daemon.
+# Build an image and run it; as root on Debian 12, without a daemon. TARGET=cuda: the one for GPUs, 10 GB, which is run
+# as far as it goes without one.
 image-test: $(INSTALLED)
 	PYTHON=$(BIN)/python bash tools/image_test.sh
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Build the CPU image and run it as docs/deploy.md says, without a registry or a daemon: root, Debian 12.
-# STEPS of training the embedded model, as little as shows that it works.
+# Build an image and run it as docs/deploy.md says, without a registry or a daemon: root, Debian 12.
+# TARGET: cpu (the default), or cuda, of which is shown what can be without a GPU.
+# STEPS of training the embedded model of the CPU's, as little as shows that it works.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-W=${W:-/var/tmp/cc-serve-image} PORT=8000 STEPS=${STEPS:-2}
+W=${W:-/var/tmp/cc-serve-image} PORT=8000 STEPS=${STEPS:-2} TARGET=${TARGET:-cpu}
+IMAGE=localhost/cc-serve:$TARGET
 mkdir -p "$W"
 { command -v podman && command -v runc && command -v debootstrap; } >/dev/null || {
     apt-get update -qq
@@ -35,17 +37,20 @@ mounts=(-v /etc/ssl/certs:/etc/ssl/certs:ro)
 for path in "${paths[@]}"; do
     [ -e "$path" ] && [[ $path != /etc/ssl/certs* ]] && mounts+=(-v "$path:$path:ro")
 done
-podman build --format docker --network=host --isolation=chroot --layers --target cpu "${mounts[@]}" \
+podman build --format docker --network=host --isolation=chroot --layers --target "$TARGET" "${mounts[@]}" \
     --build-arg BASE=localhost/python-base --build-arg "STEPS=$STEPS" \
     --build-arg "PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL:-}" --build-arg "PIP_FIND_LINKS=${PIP_FIND_LINKS:-}" \
-    -t localhost/cc-serve .
-podman history --format '{{.Size}}\t{{.CreatedBy}}' localhost/cc-serve | cut -c1-120
+    -t "$IMAGE" .
+podman history --format '{{.Size}}\t{{.CreatedBy}}' "$IMAGE" | cut -c1-120
 
+if [ "$TARGET" = cuda ]; then
+    exec "${PYTHON:-python3}" -m tests.deploy.image_without_gpu "$IMAGE"
+fi
 if curl -s -o "$W/port" "http://127.0.0.1:$PORT"; then
     echo "port $PORT, on which the image listens, is taken" >&2
     exit 1
 fi
 trap 'podman rm -f -t 5 cc-serve >/dev/null 2>&1 || true' EXIT
 podman run -d --name cc-serve --network=host --read-only --cap-drop=all --security-opt no-new-privileges \
-    --shm-size 1g localhost/cc-serve >/dev/null
+    --shm-size 1g "$IMAGE" >/dev/null
 "${PYTHON:-python3}" -m tests.deploy.image_client "http://127.0.0.1:$PORT" cc-serve

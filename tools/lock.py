@@ -61,7 +61,7 @@ SERVE_HEADER: Final = "# What of cpu.lock a server needs, and so its image has.\
 CUDA: Final = "cuda.lock"
 CUDA_HEADER: Final = (
     "# What a server needs on a machine with GPUs (x86-64 Linux, Python 3.11): vLLM's own release, and the torch that\n"
-    "# it pins. Resolved, and never run: no GPU was at hand.\n" + _NO_DEPS
+    "# it pins. Installed in an image, and never run on a GPU: none was at hand.\n" + _NO_DEPS
 )
 
 

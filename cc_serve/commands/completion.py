@@ -6,6 +6,7 @@ import argparse
 
 from cc_core.terminal.completion import add_shell, print_completion
 from cc_serve.commands.command import Commands, add_command
+from cc_serve.process.gpu import require_gpu
 from cc_serve.process.logs import set_up_logs
 
 
@@ -25,6 +26,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the completion."""
     set_up_logs(verbose=False)
+    require_gpu()
     from cc_serve.api.arguments import make_parser as make_vllm_parser
     from cc_serve.commands.main import make_parser  # main imports this module
 

@@ -9,7 +9,9 @@ from importlib.metadata import version
 
 from cc_core.terminal.usage import SuggestingParser
 from cc_serve.commands import completion, doctor, key, route, serve
+from cc_serve.commands.command import refuse
 from cc_serve.process.garbage import collect_rarely
+from cc_serve.process.gpu import NoGpuError
 from cc_serve.process.phases import in_a_start
 
 if in_a_start():
@@ -20,10 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1 (it failed) or 2 (for the caller to correct)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser()
-    if arguments[:1] == ["serve"]:
-        serve.answer_before_parsing(arguments[1:], parser)
-    options = parser.parse_args(arguments)
-    exit_code: int = options.run(options)
+    try:
+        if arguments[:1] == ["serve"]:
+            serve.answer_before_parsing(arguments[1:], parser)
+        options = parser.parse_args(arguments)
+        exit_code: int = options.run(options)
+    except NoGpuError as error:
+        return refuse(error)
     return exit_code
 
 

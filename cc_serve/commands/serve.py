@@ -94,6 +94,7 @@ def answer_before_parsing(arguments: Sequence[str], parser: argparse.ArgumentPar
     if "--version" in arguments:
         parser.parse_args(["--version"])
     if any(argument.startswith("--help=") for argument in arguments):
+        require_gpu()
         from cc_serve.api.arguments import parse_arguments
 
         parse_arguments(list(arguments))  # prints vLLM's own help, and exits

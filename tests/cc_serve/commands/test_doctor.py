@@ -76,16 +76,17 @@ def test_vllms_build_for_gpus_without_one(checkpoint: Path, tmp_path: Path) -> N
     metadata.write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 0.33.0\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
 
-    def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        given = [installed("cc-serve"), command, str(checkpoint), *arguments]
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        given = [installed("cc-serve"), *arguments]
         return subprocess.run(given, capture_output=True, text=True, env=environment, check=False)
 
-    done = run("doctor", "--json", "--port", str(free_port()))
+    done = run("doctor", str(checkpoint), "--json", "--port", str(free_port()))
     assert done.returncode == 1, done.stderr
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["processor"]["found"] == "no GPU is found, and vllm 0.33.0 is vLLM's build for GPUs"
     assert "nvidia-smi" in checks["processor"]["advice"]
     assert checks.keys().isdisjoint({"runner", "compiler", "memory"})
-    done = run("serve")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("cc-serve: no GPU is found, and vllm 0.33.0 is")
+    for command in (["serve", str(checkpoint)], ["serve", "--help=dtype"], ["completion", "bash"]):
+        done = run(*command)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("cc-serve: no GPU is found, and vllm 0.33.0 is")
