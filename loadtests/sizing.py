@@ -81,6 +81,7 @@ class Replica:
         reserve_bytes: the part of that which activations and CUDA graphs take.
         front_end_seconds: seconds of one core for a request, apart from its tokens.
         front_end_token_seconds: seconds of one core for each token that is streamed.
+        front_ends: API processes, each of which has a core.
     """
 
     knee: float
@@ -92,6 +93,7 @@ class Replica:
     reserve_bytes: float
     front_end_seconds: float
     front_end_token_seconds: float
+    front_ends: int = 1
 
     def limits(self, model: Model) -> dict[str, float]:
         """Requests a second that each part of the replica could serve. The replica serves the least of them."""
@@ -100,7 +102,7 @@ class Replica:
         return {
             "engine": self.knee,
             "KV cache": at_once / self.seconds,  # Little's law
-            "front end": 1 / (self.front_end_seconds + self.output_tokens * self.front_end_token_seconds),
+            "front end": self.front_ends / (self.front_end_seconds + self.output_tokens * self.front_end_token_seconds),
         }
 
 
@@ -161,6 +163,7 @@ def main() -> int:
     around = parser.add_argument_group("assumed, or measured here on a CPU (docs/scaling.md)")
     around.add_argument("--front-end-ms", type=float, default=4.0, help="of a core, a request (default: %(default)s)")
     around.add_argument("--front-end-token-ms", type=float, default=0.15, help="and a token (default: %(default)s)")
+    around.add_argument("--api-server-count", type=int, default=1, help="API processes (default: %(default)s)")
     around.add_argument("--utilisation", type=float, default=0.7, help="of the knee (default: %(default)s)")
     around.add_argument("--spare-share", type=float, default=0.05, help="of replicas (default: %(default)s)")
     around.add_argument("--router-rate", type=float, default=1000, help="requests a second (default: %(default)s)")
@@ -178,6 +181,7 @@ def main() -> int:
         options.reserve_gib * _GIB,
         options.front_end_ms / 1000,
         options.front_end_token_ms / 1000,
+        options.api_server_count,
     )
     fleet = Fleet(
         options.utilisation, options.spare_share, options.router_rate, options.series, options.prometheus_series

@@ -17,6 +17,7 @@
     on ``/v1/messages`` in Anthropic's shape.                                            `middleware.anthropic`
 12. When it is over, a thread tells the language of its answer, if that was sampled.      `telemetry.answer_language`
 
-Before all that, `start` finds wrong flags while there is no engine yet.
+Before all that, `start` finds wrong flags while there is no engine yet, and `server` starts one API process, which is
+`front_end`, or several in front of one engine, which are `processes`.
 Steps 4 to 8 are the middleware that `composition` adds, in this order. Only `vllm` imports vLLM.
 """

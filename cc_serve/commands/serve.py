@@ -46,6 +46,7 @@ vLLM's, those that are wanted most often:
   --kv-cache-memory-bytes BYTES       (default: 1 GiB on a CPU)
   --gpu-memory-utilization SHARE      of each GPU's memory
   --tensor-parallel-size N            GPUs that share the model (default: 1)
+  --api-server-count N                processes that answer HTTP (default: 1; docs/operations.md)
   --enforce-eager                     do not compile: starts sooner, answers more slowly
   --shutdown-timeout SECONDS          for running answers, after SIGTERM (default: 30)
 

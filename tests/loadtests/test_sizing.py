@@ -61,6 +61,10 @@ def test_what_limits_a_replica() -> None:
     assert REPLICA.limits(MODEL) == pytest.approx({"engine": 10, "KV cache": 74_000 / 250 / 5, "front end": 20})
 
 
+def test_several_front_ends_serve_several_times_as_much() -> None:
+    assert replace(REPLICA, front_ends=3).limits(MODEL)["front end"] == pytest.approx(60)
+
+
 def test_weights_that_do_not_fit_serve_nothing() -> None:
     assert REPLICA.limits(replace(MODEL, weights=10**6))["KV cache"] == 0
 

@@ -119,8 +119,12 @@ def serve_by_processes(
             group.wait_until_over()
         except RuntimeError as error:
             group.take_reports()
+            if isinstance(error, StartError | ServerFailedError):
+                raise
             if str(error).startswith(ENGINE_DIED):
                 raise EngineFailedError("the engine could not start; its own messages are above") from error
+            if dead := group.ended():
+                raise ServerFailedError(f"{dead} before the server was ready; its own messages are above") from error
             raise
         finally:
             group.end()
@@ -154,7 +158,7 @@ class _Group:
         while self._reports:
             connection.wait([*self._reports, *(process.sentinel for process in self.processes)])
             self.take_reports()
-            if self._reports and (dead := self._ended()):
+            if self._reports and (dead := self.ended()):
                 raise ServerFailedError(f"{dead} before the server was ready; its own messages are above")
 
     def take_reports(self) -> None:
@@ -210,13 +214,14 @@ class _Group:
 
     def _process_failure(self) -> ServerFailedError | None:
         """Have the others stop where a process has ended that nobody had stopped."""
-        if self._stopping or (dead := self._ended()) is None:
+        if self._stopping or (dead := self.ended()) is None:
             return None
         logger.error("%s: the others finish what they have begun, and the server stops", dead)
         self.stop()
         return ServerFailedError(f"{dead}, and the server with it")
 
-    def _ended(self) -> str | None:
+    def ended(self) -> str | None:
+        """Which process has ended, and how; None where none has."""
         for index, process in enumerate(self.processes):
             if process.exitcode is not None:
                 how = f"was killed by signal {-process.exitcode}" if process.exitcode < 0 else "has ended"

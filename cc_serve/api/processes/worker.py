@@ -74,9 +74,8 @@ def work(_address: str, sock: socket.socket, orders: Orders, client: dict[str, A
         orders: the parent's.
         client: how vLLM's client finds the engine.
     """
-    # In a terminal, Ctrl-C reaches all processes; until this one serves, the parent ends it.
+    # In a terminal, Ctrl-C reaches all processes; until this one serves, it is the parent that ends it, by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
     set_up_logs(orders.verbose)
     collect_rarely()
     if logging := getattr(orders.arguments, "logging_config", None):

@@ -227,10 +227,9 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
     with started(checkpoint, log, *TWO) as server:
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
-        first, _ = processes_of(server)
-        streams = [stream(server) for _ in range(4)]
-        engine = engine_of(server)
-        engine.suspend()  # else a fast machine has answered before
+        (first, _), engine = processes_of(server), engine_of(server)
+        streams = at_once(4, lambda _: stream(server))
+        engine.suspend()  # before any of them is over
         first.kill()
         until(lambda: post(server).status_code == 503)
         engine.kill()

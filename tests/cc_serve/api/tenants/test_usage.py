@@ -7,6 +7,7 @@ import csv
 import io
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -360,6 +361,25 @@ def test_days_of_this_month_are_kept_for_its_budget(tmp_path: Path, monkeypatch:
         assert not await archive.read(["2026-03-01", "2026-03-31"])
 
     run(talk)
+
+
+def test_two_processes_of_a_server_write_one_file(tmp_path: Path) -> None:
+    path, batches = tmp_path / "usage.sqlite", 100
+    heading = Heading("alice", today(), "de", "off")
+
+    def write(number: int) -> None:
+        file = UsageFile(path, 400)
+        for batch in range(batches):
+            asyncio.run(file.add(f"{number}-{batch}", {heading: Amounts(1, 2, 3)}))
+        file.close()
+
+    UsageFile(path, 400).close()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, range(2)))
+    file = UsageFile(path, 400)
+    found = asyncio.run(file.read([today()]))
+    file.close()
+    assert found == {heading: Amounts(2 * batches, 4 * batches, 6 * batches)}
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, however long it may be" * 30, None])
