@@ -3,57 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+from contextlib import suppress
 
 from cc_serve.api.processes.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
-from cc_serve.config.settings import LiveSettings
+from cc_serve.config.settings import LiveSettings, Settings
 
 logger = logging.getLogger(__name__)
 
-_CALL = "reload"
+_CHECK = "check configuration"
+_USE = "use configuration"
 
 
 class Reload:
     """Reads the file again, on a signal or an operator's call.
 
+    All processes read and check the file before any puts it in force, so that a bad one, or one that is just being
+    written, changes nothing.
+
     Args:
         settings: of this process.
-        peers: the others, which follow when this one has found the file to be right.
+        peers: the others.
     """
 
     def __init__(self, settings: LiveSettings, peers: Peers) -> None:
         self._settings = settings
         self._peers = peers
+        self._checked: Settings | None = None
         self._tasks: set[asyncio.Task[str | None]] = set()
-        peers.offer(_CALL, self._follow)
+        peers.offer(_CHECK, self._check)
+        peers.offer(_USE, self._use)
 
     async def everywhere(self) -> str | None:
-        """What is wrong with the file, or None when it is in force in every process. Logs either."""
-        problem = self._read()
-        if problem is None:
-            try:
-                problem = next(filter(None, await self._peers.others(_CALL)), None)
-            except PeerError as error:
-                problem = str(error)
-                logger.error("Configuration reloaded in a part of the server: %s", problem)
-        if problem is None:
-            logger.info("Configuration reloaded: %s", self._settings.path or "no file")
-        return problem
+        """What is wrong with the file, or None when it is in force in every process. Logs either.
+
+        Raises:
+            PeerError: another process does not answer.
+        """
+        try:
+            others = await self._peers.others(_CHECK)
+        except PeerError as error:
+            logger.error("Configuration not reloaded, the old one stays: %s", error)
+            raise
+        # Nothing else runs between this check and its use: the connection that it was checked with is still the same.
+        mine = await self._check()
+        problem = next(filter(None, (each["problem"] for each in (mine, *others))), None)
+        if problem is None and any(each["sha256"] != mine["sha256"] for each in others):
+            problem = f"{self._settings.path}: changed while it was read; try again"
+        if problem is not None:
+            logger.error("Configuration not reloaded, the old one stays: %s", problem)
+            return str(problem)
+        await self._use()
+        try:
+            await self._peers.others(_USE)
+        except PeerError as error:
+            logger.error("Configuration reloaded in a part of the server: %s", error)
+            raise
+        logger.info("Configuration reloaded: %s", self._settings.path or "no file")
+        return None
 
     def soon(self) -> None:
         """`everywhere`, from a signal's handler."""
-        task = asyncio.get_running_loop().create_task(self.everywhere())
+        task = asyncio.get_running_loop().create_task(self._logged())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self) -> str | None:
-        return self._read()
-
-    def _read(self) -> str | None:
-        try:
-            self._settings.reload()
-        except ConfigurationError as error:
-            logger.error("Configuration not reloaded, the old one stays: %s", error)
-            return str(error)
+    async def _logged(self) -> str | None:
+        with suppress(PeerError):
+            return await self.everywhere()
         return None
+
+    async def _check(self) -> dict[str, str | None]:
+        try:
+            self._checked = self._settings.check()
+        except ConfigurationError as error:
+            return {"problem": str(error), "sha256": None}
+        content = self._checked.configuration.model_dump_json().encode()
+        return {"problem": None, "sha256": hashlib.sha256(content).hexdigest()}
+
+    async def _use(self) -> None:
+        if self._checked is not None:
+            self._settings.use(self._checked)

@@ -153,6 +153,14 @@ def parse_or_refuse(flags: Sequence[str], *, verbose: bool) -> Namespace:
         return parse_arguments(flags, verbose=verbose)
 
 
+def import_parsers(arguments: Namespace) -> None:
+    """Import the parsers' plugins, as `listen` does in the first process (vLLM's ``run_server_worker``)."""
+    if arguments.tool_parser_plugin:
+        ToolParserManager.import_tool_parser(arguments.tool_parser_plugin)
+    if arguments.reasoning_parser_plugin:
+        ReasoningParserManager.import_reasoning_parser(arguments.reasoning_parser_plugin)
+
+
 def check_front_end(arguments: Namespace) -> None:
     """Check what vLLM would look at only once the engine runs: port, parsers, files. Raises `StartError`."""
     if arguments.uds is None and not 0 < arguments.port < 1 << 16:

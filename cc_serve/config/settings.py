@@ -115,7 +115,15 @@ class LiveSettings:
         self.reload()
 
     def reload(self) -> None:
-        """Put all of the file's present content in force, or leave everything as it was.
+        """Put all of the file's present content in force, or leave everything as it was; raises what `check` does."""
+        self.use(self.check())
+
+    def use(self, settings: Settings) -> None:
+        """Put in force what `check` has returned. The file is not read again."""
+        self.current = settings
+
+    def check(self) -> Settings:
+        """What the file's present content says; nothing changes.
 
         Raises:
             ConfigurationError: the file cannot be used, or has no keys any more. A file that is just being written may
@@ -128,7 +136,7 @@ class LiveSettings:
             raise ConfigurationError(f"{self.path}: limits.store: is another one now; restart the server to use it")
         if self.current.usage != settings.usage:
             raise ConfigurationError(f"{self.path}: usage: is another one now; restart the server to use it")
-        self.current = settings
+        return settings
 
     def check_router(self, router: Router) -> Settings:
         """The settings with another connection's router; raises ConfigurationError where it cannot follow them."""

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from cc_serve.api.errors import ErrorBody, error_response
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
+from cc_serve.api.processes.peers import PeerError
 from cc_serve.api.reload import Reload
 
 
@@ -14,11 +15,14 @@ def admin(reload: Reload) -> APIRouter:
     """The operators' calls."""
     router = APIRouter()
 
-    @router.post("/admin/reload", responses={status: {"model": ErrorBody} for status in (400, 401, 403)})
+    @router.post("/admin/reload", responses={status: {"model": ErrorBody} for status in (400, 401, 403, 503)})
     async def read_again(request: Request) -> Response:
         if not caller_of(request.scope).admin:
             return admin_refusal()
-        problem = await reload.everywhere()
+        try:
+            problem = await reload.everywhere()
+        except PeerError as error:
+            return error_response(str(error), status=503, type="ServiceUnavailableError")
         return JSONResponse({"status": "reloaded"}) if problem is None else error_response(problem)
 
     return router

@@ -47,9 +47,9 @@ def connections_endpoint(exchange: Exchange, peers: Peers) -> APIRouter:
         return JSONResponse(_shown(exchange.connections, counts))
 
     peers.offer("running", running)
-    statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 409)}
+    statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 409, 503)}
 
-    @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403)})
+    @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403, 503)})
     async def show(request: Request) -> Response:
         """The connection that new requests begin with, and those that running ones began with."""
         if not caller_of(request.scope).admin:

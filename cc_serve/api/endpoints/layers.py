@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request
@@ -48,7 +49,8 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[[],
     async def layers(request: Request) -> Layers:
         """The model's layers by language: how well the connection fits each, and which were chosen so far."""
         count = request.app.state.vllm_config.model_config.get_total_num_hidden_layers()
-        return layers_of(router_of(request), fit_of(), count)
+        # Of several API processes, all files of metrics are read.
+        return await asyncio.to_thread(layers_of, router_of(request), fit_of(), count)
 
     return endpoint
 

@@ -69,13 +69,12 @@ class LimitsMiddleware:
         caller, operating = caller_of(scope), operates(scope)
         if operating:  # some of these take long, and when the server is full they are what helps
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
-        # Before the limiter is asked, which may take a while.
-        counted = not operating and self._share.running.enter(caller.limits.concurrent_requests)
-        length = Headers(scope=scope).get("content-length", "")
-        large = length.isdecimal() and int(length) > caller.limits.body_bytes
+        large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
+        # Before the limiter is asked, which may take a while. Nothing may fail between this and the `try`.
+        counted = not operating and self._share.running.enter(caller.limits.concurrent_requests)
         if counted:
             answer.running = self._share.running.leave
         try:
@@ -221,6 +220,12 @@ def _refused(refusal: Refusal) -> Response:
         return busy(refusal.message, refusal.seconds)
     headers = {"Retry-After": str(refusal.seconds)}
     return error_response(refusal.message, status=refusal.status, type="RateLimitError", headers=headers)
+
+
+def _exceeds(length: str, most: int) -> bool:
+    """Whether a Content-Length is above ``most``; Python reads no number of thousands of digits."""
+    digits = length.lstrip("0")
+    return length.isdecimal() and (len(digits) > len(str(most)) or int(digits or "0") > most)
 
 
 def _too_large(limit: int) -> Response:

@@ -16,6 +16,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
+from ctypes import c_longlong
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -44,8 +45,11 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 1.0
 # After its time to drain, how long a process gets to close connections and to end.
 _END_SECONDS: Final = CLOSE_SECONDS + 5
-# Then it is killed; so is the engine, which has nothing to do any more.
+# Then it is killed.
 _KILL_SECONDS: Final = 2.0
+# The engine has nothing to do then, but workers of a GPU take a while to give back its memory.
+_ENGINE_SECONDS: Final = 5.0
+_LOADING_SECONDS: Final = 24 * 3600
 
 
 def serve_by_processes(
@@ -72,7 +76,10 @@ def serve_by_processes(
         ServerFailedError: the engine or a process died.
     """
     count: int = arguments.api_server_count
+    _require_no_metrics()
     setup_multiprocess_prometheus()
+    # The processes ask the engine from its start on, however long it loads; the parent notices if it dies.
+    os.environ.setdefault("VLLM_ENGINE_READY_TIMEOUT_S", str(_LOADING_SECONDS))
     usage = settings.current.usage
     if usage.file is not None:  # made once, not by all at the same moment
         UsageFile(usage.file, usage.keep_days).close()
@@ -90,7 +97,7 @@ def serve_by_processes(
             given=settings.given,
             verbose=verbose,
             directory=Path(folder),
-            running=context.Value("q", 0),
+            running=context.RawArray(c_longlong, count),
             reports=tuple(sender for _, sender in pipes),
             secret=secrets.token_bytes(16),
         )
@@ -113,6 +120,7 @@ def serve_by_processes(
                 )
                 sock.close()  # only the processes listen: where none does, clients are refused
                 launch.watched_frontend_processes = group.processes
+            group.watch_engine()
             group.wait_until_ready()
             group.pass_signals_on(reloads=settings.path is not None)
             on_ready()
@@ -146,6 +154,9 @@ class _Group:
         self._shutdown_seconds = shutdown_seconds
         self._directory = directory
         self._stopping = False
+        self._serving = False
+        self._deadline: float | None = None
+        self._engine_end: connection.Connection | None = None
 
     @property
     def processes(self) -> list[BaseProcess]:
@@ -155,9 +166,13 @@ class _Group:
 
     def wait_until_ready(self) -> None:
         """Wait until all answer requests; raises `StartError` or `ServerFailedError` where one ends before."""
+        assert self._engine_end is not None
         while self._reports:
-            connection.wait([*self._reports, *(process.sentinel for process in self.processes)])
+            sentinels = [process.sentinel for process in self.processes]
+            connection.wait([self._engine_end, *self._reports, *sentinels])
             self.take_reports()
+            if self._engine_end.poll():
+                raise EngineFailedError("the engine has died; its own messages are above")
             if self._reports and (dead := self.ended()):
                 raise ServerFailedError(f"{dead} before the server was ready; its own messages are above")
 
@@ -167,6 +182,7 @@ class _Group:
             if (problem := report.recv()) != READY:
                 raise StartError(problem)
             self._reports.remove(report)
+            self._serving = True
 
     def pass_signals_on(self, *, reloads: bool) -> None:
         """Have the processes stop, or read the configuration again."""
@@ -183,34 +199,51 @@ class _Group:
 
     def wait_until_over(self) -> None:
         """Wait until all processes have ended; raises `ServerFailedError` where nobody had asked for that."""
-        engine_end = self._watch_engine()
-        events: list[Any] = [engine_end]
+        assert self._engine_end is not None
+        events: list[Any] = [self._engine_end]
         failure: ServerFailedError | None = None
-        deadline: float | None = None
-        while alive := [process for process in self.processes if process.is_alive()]:
+        while alive := self._alive():
             connection.wait([*events, *(process.sentinel for process in alive)], _POLL_SECONDS)
-            if events and engine_end.poll():
+            if events and self._engine_end.poll():
                 events.clear()
                 if not self._stopping and failure is None:
                     failure = EngineFailedError("the engine has died; its own messages are above")
                 for index in range(len(self.processes)):  # they fail what runs, and end by themselves
                     tell(self._directory, index, "engine dead")
             failure = failure or self._process_failure()
-            if deadline is None and (self._stopping or failure):
-                deadline = time.monotonic() + self._shutdown_seconds + _END_SECONDS
-            if deadline is not None and time.monotonic() > deadline:
+            if (self._stopping or failure) and self._left() < 0:
                 break
         if failure := failure or self._process_failure():
             raise failure
 
     def end(self) -> None:
-        """End whatever still runs."""
+        """End whatever still runs. A process that serves finishes first what it has begun, as far as the time goes."""
         if self.manager is not None:
+            self._send(signal.SIGTERM)
+            while (alive := self._alive()) and self._serving and self._left() > 0:
+                connection.wait([process.sentinel for process in alive], self._left())
+            for index, process in enumerate(self.processes):
+                if process.is_alive() and self._serving:
+                    logger.error("API process %d did not end in time: it is killed", index)
             self.manager.shutdown(timeout=_KILL_SECONDS)
         if self.launch is not None:
             for each in (self.launch.engine_manager, self.launch.coordinator):
                 if each is not None:
-                    each.shutdown(timeout=_KILL_SECONDS)
+                    each.shutdown(timeout=max(_ENGINE_SECONDS, self._left()))
+
+    def watch_engine(self) -> None:
+        """Notice from now on when the engine, or the coordinator of several, ends."""
+        assert self.launch is not None
+        self._engine_end = _end_of(self.launch)
+
+    def _alive(self) -> list[BaseProcess]:
+        return [process for process in self.processes if process.is_alive()]
+
+    def _left(self) -> float:
+        """Seconds until processes are killed; they begin with the first call."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._shutdown_seconds + _END_SECONDS
+        return self._deadline - time.monotonic()
 
     def _process_failure(self) -> ServerFailedError | None:
         """Have the others stop where a process has ended that nobody had stopped."""
@@ -234,18 +267,24 @@ class _Group:
                 if process.pid is not None and process.is_alive():
                     os.kill(process.pid, number)
 
-    def _watch_engine(self) -> connection.Connection:
-        """What can be read once the engine, or the coordinator of several, has ended."""
-        reader, writer = multiprocessing.Pipe(duplex=False)
-        launch = self.launch
-        assert launch is not None
 
-        def watch() -> None:
-            launch.engine_manager.monitor_engine_liveness()
-            writer.close()
+def _end_of(launch: CoreEngineLaunch) -> connection.Connection:
+    """What can be read once the engine, or the coordinator of several, has ended."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    waits = [launch.engine_manager.monitor_engine_liveness] if launch.engine_manager is not None else []
+    waits += [launch.coordinator.proc.join] if launch.coordinator is not None else []
 
-        if launch.engine_manager is not None:
-            threading.Thread(target=watch, daemon=True).start()
-        if launch.coordinator is not None:
-            threading.Thread(target=lambda: (launch.coordinator.proc.join(), writer.close()), daemon=True).start()
-        return reader
+    def watch(wait: Callable[[], object]) -> None:
+        wait()
+        writer.close()
+
+    for wait in waits:
+        threading.Thread(target=watch, args=(wait,), daemon=True).start()
+    return reader
+
+
+def _require_no_metrics() -> None:
+    """Raise `StartError` where prometheus_client would add up what an earlier server has left."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder and any(Path(folder).glob("*.db")):
+        raise StartError(f"PROMETHEUS_MULTIPROC_DIR: {folder} holds another server's metrics; empty it, or unset it")

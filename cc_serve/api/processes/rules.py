@@ -26,6 +26,7 @@ def count_processes(parsed: Namespace) -> int:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": ("adapters would be loaded in", envs.VLLM_ALLOW_RUNTIME_LORA_UPDATING),
         "VLLM_ENABLE_RESPONSES_API_STORE": ("responses would be kept by", envs.VLLM_ENABLE_RESPONSES_API_STORE),
         "--enable-server-load-tracking": ("/load would tell the load of", parsed.enable_server_load_tracking),
+        "--max-num-queued-tokens": ("queued tokens would be counted in", parsed.max_num_queued_tokens is not None),
         "--enable-elastic-ep": ("engines would be added to", parsed.enable_elastic_ep),
     }
     for name, (what, chosen) in reasons.items():

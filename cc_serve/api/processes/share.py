@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from ctypes import Array, c_longlong
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from multiprocessing.sharedctypes import Synchronized
 from typing import Final, Protocol
 
 from cc_serve.api.processes.peers import Peers
@@ -52,29 +52,32 @@ class OwnRunning:
 class SharedRunning:
     """Counts the requests of all processes, in memory that they share.
 
+    Each process writes its own count alone, so there is no lock that one which is killed could keep. Processes that
+    count at the same moment may let in one request each too many.
+
     Args:
-        number: made by the parent with its lock, which is held for less than a microsecond.
+        counts: by process, all 0 at the start.
+        index: of this process.
     """
 
-    def __init__(self, number: Synchronized[int]) -> None:
-        self._number = number
+    def __init__(self, counts: Array[c_longlong], index: int) -> None:
+        self._counts = counts
+        self._index = index
 
     @property
     def value(self) -> int:
-        return self._number.value
+        return sum(self._counts)
 
     def enter(self, most: int | None) -> bool:
         """See `Running`."""
-        with self._number.get_lock():
-            if most is not None and self._number.value >= most:
-                return False
-            self._number.value += 1
-            return True
+        if most is not None and self.value >= most:
+            return False
+        self._counts[self._index] += 1
+        return True
 
     def leave(self) -> None:
         """See `Running`."""
-        with self._number.get_lock():
-            self._number.value -= 1
+        self._counts[self._index] -= 1
 
 
 @dataclass(frozen=True)

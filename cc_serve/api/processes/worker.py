@@ -9,9 +9,9 @@ import signal
 import socket
 from argparse import Namespace
 from collections.abc import Mapping
+from ctypes import Array, c_longlong
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cc_serve.api.front_end import ServerFailedError, run_front_end
 from cc_serve.api.processes.peers import Peers
 from cc_serve.api.processes.rules import check_limits
 from cc_serve.api.processes.share import Share, SharedRunning
-from cc_serve.api.start import StartError
+from cc_serve.api.start import StartError, import_parsers, refusing
 from cc_serve.api.vllm import configure_logging, set_process_title
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
@@ -45,7 +45,7 @@ class Orders:
         given: hashes by name of the keys that are not the file's.
         verbose: whether to log more than errors.
         directory: for the processes' sockets.
-        running: how many requests run, in all of them.
+        running: how many requests run, by process.
         secret: for numbers of keys.
         reports: by process, where it says `READY`.
     """
@@ -55,7 +55,7 @@ class Orders:
     given: Mapping[str, str]
     verbose: bool
     directory: Path
-    running: Synchronized[int]
+    running: Array[c_longlong]
     reports: tuple[Connection, ...]
     secret: bytes = field(repr=False)
 
@@ -83,6 +83,8 @@ def work(_address: str, sock: socket.socket, orders: Orders, client: dict[str, A
     set_process_title("APIServer", str(client["client_index"]))
     report = orders.reports[client["client_index"]]
     try:
+        with refusing(orders.arguments):
+            import_parsers(orders.arguments)
         uvloop.run(_serve(sock, orders, client, report))
     except (StartError, UnsupportedConfigurationError, ConfigurationError) as error:
         report.send(str(error))
@@ -95,7 +97,7 @@ async def _serve(sock: socket.socket, orders: Orders, client: dict[str, Any], re
     index, count = client["client_index"], client["client_count"]
     settings = LiveSettings(orders.path, Router.of(Path(orders.arguments.model)), orders.given)
     settings.require(lambda configuration: check_limits(configuration, count))
-    share = Share(count, SharedRunning(orders.running), Peers(orders.directory, index, count), orders.secret)
+    share = Share(count, SharedRunning(orders.running, index), Peers(orders.directory, index, count), orders.secret)
     parent = multiprocessing.parent_process()
     assert parent is not None
     # Without its parent nobody would stop it.

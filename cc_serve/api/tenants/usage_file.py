@@ -71,16 +71,16 @@ class UsageFile:
     async def read(self, days: Sequence[str]) -> Usage:
         """See `Archive`."""
 
-        def select() -> list[tuple[str, str, str, str, int, int, int]]:
+        def select() -> Usage:
             with self._lock:
                 found = self._database.execute("SELECT * FROM usage WHERE day BETWEEN ? AND ?", [days[0], days[-1]])
-                return found.fetchall()
+                rows = found.fetchall()
+            return {Heading(row[0] or None, *row[1:4]): Amounts(*row[4:]) for row in rows}
 
         try:
-            rows = await asyncio.to_thread(select)
+            return await asyncio.to_thread(select)
         except sqlite3.Error as error:
             raise UsageError(str(error)) from error
-        return {Heading(row[0] or None, *row[1:4]): Amounts(*row[4:]) for row in rows}
 
     def spent(self) -> Mapping[tuple[str, str | None], Mapping[str, int]]:
         """What keys have used of their budgets so far this day and month, by period and name."""

@@ -24,6 +24,7 @@ _PATIENCE: Final = 30.0
 _BATCH: Final = 1000
 _AMOUNTS: Final = ("requests", "prompt_tokens", "answer_tokens")
 _PARTS: Final = 4  # of a field's name
+_DIGITS: Final = 19  # of the largest number that the store adds up
 
 
 class UsageInStore:
@@ -89,7 +90,8 @@ class UsageInStore:
 def _parsed(field: str, value: str) -> tuple[str, str, str, str, int] | None:
     """Key, language, connection, and what is counted, with its number; None where something else wrote it."""
     parts = field.split("|")
-    if len(parts) != _PARTS or parts[-1] not in _AMOUNTS or not value.isascii() or not value.isdecimal():
+    number = value.isascii() and value.isdecimal() and len(value) <= _DIGITS
+    if len(parts) != _PARTS or parts[-1] not in _AMOUNTS or not number:
         return None
     key, language, connection, name = parts
     return key, language, connection, name, int(value)

@@ -182,7 +182,8 @@ def test_a_large_body_is_refused_before_it_is_looked_at(serve: Callable[[str, Ta
     serve("limits: {body_bytes: 100}", talk)
 
 
-def test_a_body_that_declares_to_be_large_is_not_even_begun() -> None:
+@pytest.mark.parametrize("declared", [str((8 << 20) + 1), "9" * 5000, "0" * 5000 + "9" * 30])
+def test_a_body_that_declares_to_be_large_is_not_even_begun(declared: str) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -191,16 +192,17 @@ def test_a_body_that_declares_to_be_large_is_not_even_begun() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    headers = [(b"content-length", str((8 << 20) + 1).encode())]
+    headers = [(b"content-length", declared.encode())]
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}
-    limited = KeyMiddleware(LimitsMiddleware(Starlette(), Drain()), LiveSettings(None, default_router(), {}))
-    asyncio.run(limited(scope, receive, send))
+    limits = LimitsMiddleware(Starlette(), Drain())
+    asyncio.run(KeyMiddleware(limits, LiveSettings(None, default_router(), {}))(scope, receive, send))
     assert sent[0]["status"] == 413
+    assert limits.running == 0
 
 
 def test_a_false_content_length_does_not_help(serve: Callable[[str, Talk], None]) -> None:
     async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
-        for length in ("1", "-1", "x", "１"):
+        for length in ("1", "-1", "x", "１", "0" * 5000 + "1"):
             headers = [(b"content-length", length.encode())]
             response = await client.post("/", content=b"x" * 101, headers=headers)
             assert response.status_code == 413

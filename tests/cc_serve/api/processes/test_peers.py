@@ -91,5 +91,9 @@ def test_a_reload_is_everybodys(tmp_path: Path) -> None:
         assert choices() == [2, 2], "the others do not follow where the first finds a mistake"
         write("limits: {choices: 4}", "limits: {choices: 0}")
         assert "1.yaml: limits.choices" in (await reloads[0].everywhere() or ""), "nobody's mistake is lost"
+        assert choices() == [2, 2], "a mistake that one finds changes nothing anywhere"
+        write("limits: {choices: 5}", "limits: {choices: 6}")
+        assert "changed while it was read; try again" in (await reloads[0].everywhere() or "")
+        assert choices() == [2, 2]
 
     together(tmp_path, 2, use)

@@ -49,6 +49,11 @@ def test_what_the_environment_asks_for_is_refused(tmp_path: Path, monkeypatch: p
         parse_arguments([str(tmp_path), "--api-server-count", "2"])
 
 
+def test_vllms_own_bound_of_queued_tokens_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--max-num-queued-tokens does not go with --api-server-count 2"):
+        parse_arguments([str(tmp_path), "--api-server-count", "2", "--max-num-queued-tokens", "9"])
+
+
 def configured(per_key: dict[str, object], of_alice: dict[str, object], **more: object) -> Configuration:
     keys = {"alice": {"sha256": hash_key("a"), "limits": of_alice}}
     limits = {"per_key": per_key, **({"store": more["store"]} if "store" in more else {})}

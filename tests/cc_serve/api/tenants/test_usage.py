@@ -237,6 +237,7 @@ def test_a_report_leaves_out_what_something_else_wrote_and_says_so(
     store = server.client()
     store.flushall()
     foreign = {"note": "x", "a|b|c": 1, "a|b|c|d|e": 1, "alice|none|none|cost": 3, "bob|none|none|requests": "many"}
+    foreign["bob|none|none|prompt_tokens"] = "1" * 5000
     store.hset(f"cc-serve:{{-usage}}:{today()}", mapping=foreign)
 
     async def talk() -> None:
@@ -246,7 +247,7 @@ def test_a_report_leaves_out_what_something_else_wrote_and_says_so(
 
     run(talk)
     (line,) = caplog.messages
-    assert "5 fields in the store are not this server's" in line
+    assert "6 fields in the store are not this server's" in line
 
 
 @pytest.mark.parametrize("format", ["json", "csv"])
