@@ -20,7 +20,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cc_serve.api.front_end import CLOSE_SECONDS, ENGINE_DIED, EngineFailedError, ServerFailedError
 from cc_serve.api.processes.peers import tell
@@ -72,7 +72,7 @@ def serve_by_processes(
         ServerFailedError: the engine or a process died.
     """
     count: int = arguments.api_server_count
-    setup_multiprocess_prometheus()
+    setup_multiprocess_prometheus()  # type: ignore[no-untyped-call]
     usage = settings.current.usage
     if usage.file is not None:  # made once, not by all at the same moment
         UsageFile(usage.file, usage.keep_days).close()
@@ -100,15 +100,16 @@ def serve_by_processes(
                 config, Executor.get_class(config), not flags.disable_log_stats, listeners.addresses
             ) as launch:
                 group.launch = launch
+                coordinator = launch.coordinator
                 group.manager = APIServerProcessManager(
                     address,
                     sock,
-                    orders,
+                    cast(Namespace, orders),  # it is handed on to `work`
                     count,
                     listeners.inputs,
                     listeners.outputs,
                     target_server_fn=work,
-                    stats_update_address=launch.coordinator and launch.coordinator.get_stats_publish_address(),
+                    stats_update_address=None if coordinator is None else coordinator.get_stats_publish_address(),
                     tensor_queue=launch.tensor_queue,
                 )
                 sock.close()  # only the processes listen: where none does, clients are refused
@@ -240,12 +241,12 @@ class _Group:
         launch = self.launch
         assert launch is not None
 
-        def watch() -> None:
-            launch.engine_manager.monitor_engine_liveness()
+        def watch(wait: Callable[[], object]) -> None:
+            wait()
             writer.close()
 
-        if launch.engine_manager is not None:
-            threading.Thread(target=watch, daemon=True).start()
-        if launch.coordinator is not None:
-            threading.Thread(target=lambda: (launch.coordinator.proc.join(), writer.close()), daemon=True).start()
+        if (engine := launch.engine_manager) is not None:
+            threading.Thread(target=watch, args=(engine.monitor_engine_liveness,), daemon=True).start()
+        if (coordinator := launch.coordinator) is not None:
+            threading.Thread(target=watch, args=(coordinator.proc.join,), daemon=True).start()
         return reader
