@@ -243,7 +243,8 @@ class _Group:
 
         def watch(wait: Callable[[], object]) -> None:
             wait()
-            writer.close()
+            with suppress(OSError):  # the other one has closed it
+                writer.close()
 
         if (engine := launch.engine_manager) is not None:
             threading.Thread(target=watch, args=(engine.monitor_engine_liveness,), daemon=True).start()
