@@ -16,8 +16,8 @@ _LOGGED: Final = (FINISHED, LEFT, WRONG, REFUSED)
 #: A server writes usage every second; one that is killed loses what it has not written.
 UNWRITTEN_SECONDS: Final = 2.0
 MOST_GROWTH: Final = 0.02
-#: Of memory, in lives that are long enough to show any.
-JUDGED_SECONDS: Final = 120.0
+#: Of memory, in lives that are long enough: pages are used for the first time during the first minutes.
+JUDGED_SECONDS: Final = 300.0
 
 
 @dataclass
@@ -110,6 +110,8 @@ def judge(asked: Sequence[Asked], lives: Sequence[Life], told: Told, measured: s
     answered = sum(outcomes[name] for name in _LOGGED)
     # What the killed replica may have answered or written, or may not, is between these two.
     unsure = [each for each in asked if _unsure(each, lives[each.life])]
+    # The last refusals of a replica that stops are logged, whether their clients still get them or not.
+    unsent = [each for each in asked if each.outcome == UNANSWERED and _stopped_after(each, lives[each.life])]
     by_life = Counter(each.life for each in asked if each.outcome in _LOGGED)
     whole = [each for each in asked if each.key == measured and each.outcome == FINISHED]
     sums = {
@@ -131,7 +133,7 @@ def judge(asked: Sequence[Asked], lives: Sequence[Life], told: Told, measured: s
     holds = {
         "nothing was lost that had begun, but on the killed replica": len(broken) == len(excused),
         "only expected answers": not set(outcomes) - {*_LOGGED, UNANSWERED, BROKEN},
-        "each answer has its line in a log": abs(answered - told.logged) <= len(unsure),
+        "each answer has its line in a log": -len(unsure) - len(unsent) <= answered - told.logged <= len(unsure),
         "each living replica counted its requests": all(by_life[life] == n for life, n in told.counted.items()),
         "usage of all replicas is what clients got": all(missing[name] <= fewer[name] for name in sums)
         and missing["requests"] >= -more,
@@ -164,6 +166,10 @@ def _unsure(asked: Asked, life: Life) -> bool:
     if not life.killed or life.ended is None:
         return False
     return asked.began <= life.ended <= asked.ended + UNWRITTEN_SECONDS
+
+
+def _stopped_after(asked: Asked, life: Life) -> bool:
+    return not life.killed and life.ended is not None and asked.began <= life.ended
 
 
 def _described(life: Life) -> dict[str, Any]:

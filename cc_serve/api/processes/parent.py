@@ -21,7 +21,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cc_serve.api.front_end import CLOSE_SECONDS, ENGINE_DIED, EngineFailedError, ServerFailedError
 from cc_serve.api.processes.peers import tell
@@ -77,7 +77,7 @@ def serve_by_processes(
     """
     count: int = arguments.api_server_count
     _require_no_metrics()
-    setup_multiprocess_prometheus()
+    setup_multiprocess_prometheus()  # type: ignore[no-untyped-call]
     # The processes ask the engine from its start on, however long it loads; the parent notices if it dies.
     os.environ.setdefault("VLLM_ENGINE_READY_TIMEOUT_S", str(_LOADING_SECONDS))
     usage = settings.current.usage
@@ -107,15 +107,16 @@ def serve_by_processes(
                 config, Executor.get_class(config), not flags.disable_log_stats, listeners.addresses
             ) as launch:
                 group.launch = launch
+                coordinator = launch.coordinator
                 group.manager = APIServerProcessManager(
                     address,
                     sock,
-                    orders,
+                    cast(Namespace, orders),  # it is handed on to `work`
                     count,
                     listeners.inputs,
                     listeners.outputs,
                     target_server_fn=work,
-                    stats_update_address=launch.coordinator and launch.coordinator.get_stats_publish_address(),
+                    stats_update_address=None if coordinator is None else coordinator.get_stats_publish_address(),
                     tensor_queue=launch.tensor_queue,
                 )
                 sock.close()  # only the processes listen: where none does, clients are refused
@@ -276,7 +277,8 @@ def _end_of(launch: CoreEngineLaunch) -> connection.Connection:
 
     def watch(wait: Callable[[], object]) -> None:
         wait()
-        writer.close()
+        with suppress(OSError):  # the other one has closed it
+            writer.close()
 
     for wait in waits:
         threading.Thread(target=watch, args=(wait,), daemon=True).start()

@@ -228,13 +228,14 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, _), engine = processes_of(server), engine_of(server)
-        streams = at_once(4, lambda _: stream(server))
+        streams = at_once(8, lambda _: stream(server))
         engine.suspend()  # before any of them is over
         first.kill()
         until(lambda: post(server).status_code == 503)
         engine.kill()
-        ends = [how_it_ends(each) for each in streams]
-        assert Counter(ends) == {"broken": 2, "error": 2}
+        ends = Counter(how_it_ends(each) for each in streams)
+        print(f"of the streams of both processes: {dict(ends)}")
+        assert set(ends) == {"broken", "error"}
         assert server.process.wait(60) == 1, "a supervisor should start it again"
         assert "API process 0 was killed by signal 9" in log.read_text()
         until(lambda: not psutil.wait_procs(children, timeout=1)[1])
