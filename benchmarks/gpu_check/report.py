@@ -6,7 +6,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.gpu_check.verdicts import FACTOR, GAP_FLOOR, LAYER_GAP, MEAN_FLOOR, TOLERANCE
+from benchmarks.gpu_check.verdicts import (
+    FACTOR,
+    GAP_CEILING,
+    GAP_FLOOR,
+    LAYER_GAP,
+    MEAN_CEILING,
+    MEAN_FLOOR,
+    TOLERANCE,
+)
 from benchmarks.machine import write_report
 
 PASSED: Final = "passed"
@@ -22,8 +30,8 @@ an answer's first other one.
 - float32: log-probabilities within {TOLERANCE["cpu"]:g} (GPU: {TOLERANCE["cuda"]:g}, since its attention multiplies in
   TF32), gaps within twice that, layers equal.
 - bfloat16: connected requests as close as plain ones, which run through vLLM's own code, within a factor of
-  {FACTOR:g}; or within {MEAN_FLOOR:g} on average and a gap of {GAP_FLOOR:g}. Another layer's logit at most
-  {LAYER_GAP:.0%} of the range below the best; that layer is then scored.
+  {FACTOR:g}; or within {MEAN_FLOOR:g} on average and a gap of {GAP_FLOOR:g}. Both kinds within {MEAN_CEILING:g} and
+  {GAP_CEILING:g}. Another layer's logit at most {LAYER_GAP:.0%} of the range below the best; that layer is then scored.
 - An inject step must have run as the graph that was asked for, requests must have been preempted and found in the
   prefix cache, and this project's code must not wait for the GPU.
 - Speed: a bound is missed where the whole interval is beyond it. Without a GPU the engines are eager, and nothing is

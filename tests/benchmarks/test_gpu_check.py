@@ -124,10 +124,13 @@ def test_layers_are_equal_in_float32_and_near_ties_otherwise() -> None:
     assert judge("bfloat16", "cuda", [PLAIN, CONNECTED], [scored(PLAIN), far]).problems
 
 
-def test_bfloat16_may_be_as_far_off_as_plain_requests_are() -> None:
-    off = {"logprobs": [-0.6, -1.1, -0.2], "best": [-0.3, -1.1, -0.2]}
+def test_bfloat16_may_be_as_far_off_as_plain_requests_are_and_no_further_than_the_ceilings() -> None:
+    off = {"logprobs": [-0.59, -1.09, -0.1], "best": [-0.29, -1.09, -0.1]}
     assert judge("bfloat16", "cuda", [PLAIN, CONNECTED], [scored(PLAIN), scored(CONNECTED, **off)]).problems
     assert not judge("bfloat16", "cuda", [PLAIN, CONNECTED], [scored(PLAIN, **off), scored(CONNECTED, **off)]).problems
+    for far in ({"logprobs": [-0.7, -1.2, -0.3]}, {"best": [0.0, 0.0, 0.0], "logprobs": [-0.5, -1.01, -0.1]}):
+        verdict = judge("bfloat16", "cuda", [PLAIN, CONNECTED], [scored(PLAIN, **far), scored(CONNECTED, **far)])
+        assert [problem.split()[0] for problem in verdict.problems] == ["plain", "connected"]
 
 
 @pytest.mark.parametrize("nothing", [[], [PLAIN], [CONNECTED]])
