@@ -2,6 +2,7 @@
 
 Serving:
     python -m benchmarks.engine_bench CHECKPOINT    throughput and latency against stock vLLM, side by side
+    python -m benchmarks.gpu_check CHECKPOINT       whether a GPU gives the right answers, and how fast
     python -m benchmarks.engine_profile CHECKPOINT  where a connection's time goes within the engine
     python -m benchmarks.frontend_bench             what this server adds to a request over vLLM's own
     python -m benchmarks.start_bench CHECKPOINT     what a start spends, phase by phase

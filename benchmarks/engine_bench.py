@@ -122,6 +122,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Result], Runs]:
         "skip_tokenizer_init": True,
         "disable_log_stats": False,
         "gpu_memory_utilization": options.memory,
+        "enforce_eager": options.enforce_eager,
     }
     with tempfile.TemporaryDirectory() as directory:
         twin = plain_twin(options.checkpoint, Path(directory) / "plain")
@@ -156,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--memory", type=float, default=0.25, help="share of a GPU's memory for each of the three engines"
     )
+    parser.add_argument("--enforce-eager", action="store_true", help="do not compile")
     parser.add_argument("--no-transformers", action="store_true", help="leave out two-pass generation on transformers")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
