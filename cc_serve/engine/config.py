@@ -29,6 +29,7 @@ _SLOT_BYTES = 1 << 20
 # A function, not a class: vLLM decides between sync and async scheduling only after the hook.
 _SCHEDULER = "cc_serve.engine.scheduler.make_scheduler"
 _WORKERS = "cc_serve.engine.worker."
+_QUANTIZATION = "compressed-tensors"
 
 
 class UnsupportedConfigurationError(RuntimeError):
@@ -124,7 +125,7 @@ def _worker_name() -> str:
 
 def _refuse_unsupported(vllm_config: VllmConfig) -> None:
     parallel, scheduler = vllm_config.parallel_config, vllm_config.scheduler_config
-    connector = connector_problem(vllm_config)
+    connector, quantization = connector_problem(vllm_config), vllm_config.model_config.quantization
     refusals = {
         "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
             parallel.pipeline_parallel_size > 1
@@ -137,6 +138,8 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
             vllm_config.use_v2_model_runner and not HAS_TRITON
         ),
         f"{connector}": connector is not None,
+        f"quantisation by {quantization} (--quantization, or quantization_config in config.json), which was not tried "
+        f"with a connection: quantise with {_QUANTIZATION}": quantization not in (None, _QUANTIZATION),
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap or microbatches (--enable-dbo, --ubatch-size): remove it": parallel.use_ubatching,
         "decode context parallelism (--decode-context-parallel-size > 1): remove it": (

@@ -43,9 +43,17 @@ class CopyingWorker(OffloadingWorker):
         caches: the engine's KV cache, ``[blocks, page]`` bytes for each layer.
         stores: as many, ``[chunks, blocks_per_chunk * page]`` bytes.
         blocks_per_chunk: how many of the cache's blocks are stored together.
+        region: the memory of the ``stores``, where it is shared with the scheduler.
     """
 
-    def __init__(self, caches: CanonicalKVCaches, stores: list[torch.Tensor], blocks_per_chunk: int) -> None:
+    def __init__(
+        self,
+        caches: CanonicalKVCaches,
+        stores: list[torch.Tensor],
+        blocks_per_chunk: int,
+        region: SharedOffloadRegion | None = None,
+    ) -> None:
+        self._region = region
         self._caches = caches
         self._stores = stores
         self._per_chunk = blocks_per_chunk
@@ -90,6 +98,11 @@ class CopyingWorker(OffloadingWorker):
     def wait(self, job_ids: set[int]) -> None:
         """Nothing: they are finished."""
 
+    def shutdown(self) -> None:
+        self._stores.clear()
+        if self._region is not None:
+            self._region.cleanup()
+
 
 class OffloadingSpecOnCPU(CPUOffloadingSpec):
     """vLLM's offloading to main memory."""
@@ -114,4 +127,4 @@ class TieringSpecOnCPU(TieringOffloadingSpec):
         )
         sizes = [cache.page_size_bytes * self.blocks_per_chunk for cache in kv_caches.tensors]
         stores = [region.create_next_worker_view(size) for size in sizes]
-        return CopyingWorker(kv_caches, stores, self.blocks_per_chunk)
+        return CopyingWorker(kv_caches, stores, self.blocks_per_chunk, region)

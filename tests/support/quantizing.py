@@ -44,8 +44,12 @@ def quantize(checkpoint: Path, target: Path, scheme: str = "W8A8", group_size: i
     return target
 
 
+SATURATES = "vnni" not in Path("/proc/cpuinfo").read_text("utf-8")
+"""Without VNNI, oneDNN adds each two products of 8 bits in 16, and cuts off what does not fit."""
+
+
 class Int8Linear(nn.Module):
-    """A linear layer as vLLM's CPU kernel computes it: each token's activations are rounded, too.
+    """A linear layer as vLLM has it computed on this CPU: each token's activations are rounded, too.
 
     Sums of products of integers are exact in fp32 while they are below 2^24.
 
@@ -63,7 +67,14 @@ class Int8Linear(nn.Module):
         # transformers' own layers divide by 127.5, and round most values otherwise.
         step = x.abs().amax(-1, keepdim=True) / 127
         rounded = (x / step).round().clamp(-128, 127)
-        return (rounded @ self.weight.T) * step * self.scale
+        return self._product(rounded) * step * self.scale
+
+    def _product(self, rounded: Tensor) -> Tensor:
+        if not SATURATES:
+            return rounded @ self.weight.T
+        products = (rounded + 128).unsqueeze(-2) * self.weight
+        pairs = products.unflatten(-1, (-1, 2)).sum(-1).clamp(-(1 << 15), (1 << 15) - 1)
+        return pairs.sum(-1) - 128 * self.weight.sum(-1)
 
 
 def int8_reference(checkpoint: Path) -> Reference:

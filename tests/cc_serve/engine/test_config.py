@@ -172,6 +172,16 @@ def test_drafts_by_a_model(tiny_checkpoint: Path) -> None:
         ConnectionConfigHook.verify_and_update_config(config)
 
 
+@pytest.mark.parametrize("method", ["awq", "fp8", "online"])
+def test_quantisation_by_another_method(tiny_checkpoint: Path, method: str) -> None:
+    config = configure(tiny_checkpoint)
+    config.model_config.quantization = method  # for which vLLM wants weights, or a GPU
+    with pytest.raises(
+        UnsupportedConfigurationError, match=f"quantisation by {method} .* quantise with compressed-tens"
+    ):
+        ConnectionConfigHook.verify_and_update_config(config)
+
+
 def test_microbatches(tiny_checkpoint: Path) -> None:
     config = configure(tiny_checkpoint)
     config.parallel_config.ubatch_size = 2  # which vLLM has with some kinds of expert parallelism only

@@ -1,0 +1,59 @@
+"""Int8 weights and activations: the engine's tokens are the reference's over the same rounded values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cc_train.model.quantized import attach_to_quantized
+from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
+from tests.support.quantizing import int8_reference, quantize
+from tests.support.runners import thinned
+
+JOBS = [Job(prompt(length, length), name, max_tokens=6) for length in thinned(LENGTHS, 3) for name in CONNECTIONS]
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As a tool leaves it: a plain model."""
+    return quantize(tiny_checkpoint, tmp_path_factory.mktemp("quantized") / "int8")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint: Path, quantized: Path) -> Path:
+    return attach_to_quantized(quantized, tiny_checkpoint, quantized.with_name("served"))
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> Iterator[Engine]:
+    with start_small_engine(checkpoint) as engine:
+        engine.reference = int8_reference(checkpoint)
+        yield engine
+
+
+def test_mixed_batch(engine: Engine) -> None:
+    assert engine.compare(JOBS) < 1e-3
+    assert engine.compare(JOBS[::-1]) < 1e-3
+
+
+def test_plain_requests_answer_as_on_stock_vllm(engine: Engine, quantized: Path) -> None:
+    from vllm import LLM
+
+    plain = [job for job in JOBS if job.connection is None]
+    ours = [list(output.outputs[0].token_ids) for output in engine.run(plain)]
+    stock = LLM(
+        str(quantized),
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=256,
+        block_size=BLOCK,
+        max_num_seqs=16,
+        max_num_batched_tokens=CHUNK,
+        skip_tokenizer_init=True,
+    )
+    theirs = Engine(stock, engine.reference, quantized).run(plain)
+    assert "cc_serve" not in type(stock.llm_engine.engine_core.engine_core.scheduler).__module__
+    assert ours == [list(output.outputs[0].token_ids) for output in theirs]
+    stock.llm_engine.engine_core.shutdown()
