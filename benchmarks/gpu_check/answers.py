@@ -61,8 +61,8 @@ def answer_all(checkpoint: Path, dtype: str, mode: str) -> dict[str, Any]:
     graphs: dict[str, Any] = {"compilation_config": {"cudagraph_mode": mode.upper()}}
     llm = LLM(
         str(checkpoint),
-        dtype=dtype,
-        block_size=BLOCK,  # type: ignore[arg-type]
+        dtype=dtype,  # type: ignore[arg-type]
+        block_size=BLOCK,
         max_num_batched_tokens=CHUNK,
         max_num_seqs=MAX_REQUESTS,
         max_model_len=MAX_MODEL_LEN,

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _BY_HASH: Final = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 _BY_TOKENS: Final = "it finds KV by token ids, which plain and connected requests have in common"
 _BY_REQUEST: Final = "it sends a request's blocks from engine to engine, and was not tried with a connection"
+# Zeroed blocks are one reason: V2 zeroes a step's new blocks before the connector has stored what they held.
+_UNDER_V2: Final = (
+    "under vLLM's V2 model runner, with which stored blocks were wrong in tests: ask for V1 with "
+    "VLLM_USE_V2_MODEL_RUNNER=0, or remove it"
+)
 _UNTRIED: Final = "it was not tried with a connection"
 _NO_GPU: Final = "vLLM copies blocks to main memory from GPUs only; remove it"
 _CUTS: Final = "it takes the last token, which is the anchor, off a prompt that it prefills for another engine"
@@ -43,21 +48,26 @@ _REASONS: Final = {
 def connector_problem(vllm_config: VllmConfig) -> str | None:
     """Why the connector that ``vllm_config`` asks for cannot be used, and what to do; None if it can, or has none."""
     cache, transfer = vllm_config.cache_config, vllm_config.kv_transfer_config
-    # vLLM chooses the connector of an offloading backend only after this is asked.
-    if cache.kv_offloading_size is not None:
+    module = transfer.kv_connector_module_path if transfer is not None else None
+    # vLLM chooses the connector of an offloading backend only after this is asked; a module of one's own comes first.
+    if module is None and cache.kv_offloading_size is not None:
         backend = cache.kv_offloading_backend
         if backend != "native":
             return (
                 f"KV offloading by {backend} (--kv-offloading-backend): {_BY_TOKENS}; "
                 "use --kv-offloading-backend native"
             )
+        if vllm_config.use_v2_model_runner:
+            return f"KV offloading (--kv-offloading-size) {_UNDER_V2}"
         return f"KV offloading (--kv-offloading-size): {_NO_GPU}" if current_platform.is_cpu() else None
-    if transfer is None or transfer.kv_connector is None:
+    if transfer is None or (transfer.kv_connector is None and module is None):
         return None
-    name, module = transfer.kv_connector, transfer.kv_connector_module_path
+    name = transfer.kv_connector
     if name in _BY_HASH and not module:
-        own_copies = "spec_module_path" in transfer.kv_connector_extra_config
+        own_copies = name == _BY_HASH[0] and "spec_module_path" in transfer.kv_connector_extra_config
         no_copies = current_platform.is_cpu() and not own_copies
+        if vllm_config.use_v2_model_runner:
+            return f"the KV connector {name} (--kv-transfer-config) {_UNDER_V2}"
         return f"the KV connector {name} (--kv-transfer-config): {_NO_GPU}" if no_copies else None
     reason = f"{module} may find KV by token ids" if module else _REASONS.get(name, _UNTRIED)
     return (

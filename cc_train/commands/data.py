@@ -66,10 +66,10 @@ def main(arguments: Sequence[str]) -> int:
             all_turns=options.train_turns == "all",
             unused=unused,
         )
+        findings = check_rows(rows, skipped, encoder, options.max_length, options.method == "cc", unused)
     except (DataError, ChatError) as error:
         print(f"cc-train data check: {error}", file=sys.stderr)
         return BAD_INPUT
-    findings = check_rows(rows, skipped, encoder, options.max_length, options.method == "cc", unused)
     if options.json:
         print(json.dumps(asdict(findings), ensure_ascii=False, indent=2))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,10 +142,11 @@ def _percentiles(lengths: list[int]) -> dict[str, int]:
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:
-    seen: set[tuple[object, ...]] = set()
+    seen: set[bytes] = set()
     found = []
     for row in rows:
-        key = (row.lang, row.messages or row.instruction, row.messages_en or row.instruction_en, row.output)
+        text = (row.lang, row.messages or row.instruction, row.messages_en or row.instruction_en, row.output)
+        key = hashlib.blake2b(repr(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in seen:
             found.append(row.name)
         seen.add(key)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 import tempfile
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, Self, TypeVar, overload
+from typing import Final, Generic, Never, Self, TypeVar, overload
 
 import numpy as np
 
@@ -18,11 +20,13 @@ from cc_train.data.records import DataError
 
 Item = TypeVar("Item")
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class DiskSequence(Sequence[Item]):
     """Items in a file without a name: it is gone when nothing refers to it, whatever ends the process.
 
-    An item that is read is a new object. In memory are 16 bytes an item. Processes that are forked, such as those that
+    An item that is read is a new object. In memory are 20 bytes an item. Processes that are forked, such as those that
     load batches, may read at once.
 
     Args:
@@ -34,9 +38,10 @@ class DiskSequence(Sequence[Item]):
     """
 
     def __init__(self, items: Iterable[Item] = (), directory: Path | None = None) -> None:
-        self._files: list[_File[Item]] = [_File(items, directory)]
-        self._numbers: np.ndarray = np.zeros(len(self._files[0]), np.int32)
-        self._places: np.ndarray = np.arange(len(self._files[0]))
+        file = _File(items, directory) if items else None
+        self._files: list[_File[Item]] = [] if file is None else [file]
+        self._places: np.ndarray = np.arange(0 if file is None else len(file))
+        self._numbers: np.ndarray = np.zeros(len(self._places), np.int32)
 
     def choose(self, indices: Sequence[int] | np.ndarray) -> Self:
         """The items at ``indices``, of the same file; one may come several times."""
@@ -75,7 +80,7 @@ class DiskSequence(Sequence[Item]):
 
 class _File(Generic[Item]):
     def __init__(self, items: Iterable[Item], directory: Path | None) -> None:
-        ends = [0]
+        ends = array("q", [0])
         try:
             with tempfile.TemporaryFile(dir=directory, prefix=".cc-train-") as file:
                 for item in items:
@@ -85,18 +90,25 @@ class _File(Generic[Item]):
                 self._descriptor = os.dup(file.fileno())
                 weakref.finalize(self, os.close, self._descriptor)
         except OSError as error:
-            place = directory or Path(tempfile.gettempdir())
-            free = shutil.disk_usage(place).free / 1e6
-            raise DataError(
-                f"{place}: rows cannot be kept there ({one_line(error)}); {free:.0f} MB are free there: make room"
-            ) from error
-        self._ends: np.ndarray = np.array(ends, np.int64)
+            place = directory or os.environ.get("TMPDIR", "the directory for temporary files")
+            raise DataError(f"{place}: rows cannot be kept there ({one_line(error)}){_advice(error, place)}") from error
+        self._ends: np.ndarray = np.frombuffer(ends, np.int64)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
+
+    def __reduce__(self) -> Never:
+        raise TypeError("the rows' file has no name, so that only processes that are forked can read it")
 
     def item(self, place: int) -> Item:
         start, end = self._ends[place : place + 2].tolist()
         # Without a position of its own, so that processes that share the file do not move one another's.
         item: Item = pickle.loads(os.pread(self._descriptor, end - start, start))
         return item
+
+
+def _advice(error: OSError, place: str | Path) -> str:
+    """What to do about an error of writing."""
+    if error.errno in _FULL and os.path.isdir(place):
+        return f"; {shutil.disk_usage(place).free / 1e6:.0f} MB are free there: make room"
+    return "; TMPDIR names another" if error.errno not in _FULL else ": make room"

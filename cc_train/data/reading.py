@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.fields import FIELDS, Fields, MissingFieldError, UnusableError
 from cc_train.data.records import DataError
@@ -91,5 +93,5 @@ def _weighted(rows: DiskSequence[Row], source: Source, seed: int) -> DiskSequenc
     """Every row as often as the weight says; its fraction draws a sample that depends on seed and source."""
     whole, part = divmod(source.weight, 1)
     seed = random.Random(f"{seed} {source.name}").getrandbits(32)
-    several = rows.choose([*range(len(rows))] * int(whole))
+    several = rows.choose(np.tile(np.arange(len(rows)), int(whole)))
     return several + sample_rows(rows, round(part * len(rows)), seed) if part else several

@@ -31,6 +31,7 @@ from cc_train.model.activations import architecture_of
 from cc_train.model.adapter import Adapter, merged, with_adapter
 from cc_train.model.language_model import language_model
 from cc_train.model.quantization import four_bits, require_4bit
+from cc_train.model.quantized import is_quantized
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
@@ -66,6 +67,11 @@ def load_base(
         UsageError: the directory does not hold them.
         UnsupportedArchitectureError: the model cannot be connected.
     """
+    if is_quantized(Path(name)):
+        raise UsageError(
+            f"--model {name}: is quantised, and such weights cannot be trained; train the model that it was made from, "
+            "and quantise then"
+        )
     if quantized:
         require_4bit()
     try:

@@ -24,7 +24,8 @@ _METHOD: Final = "compressed-tensors"
 
 def is_quantized(directory: Path) -> bool:
     """Whether the model there is quantised."""
-    return (directory / CONFIG_FILE).is_file() and QUANTIZATION in read_json(directory / CONFIG_FILE)
+    path = directory / CONFIG_FILE
+    return path.is_file() and isinstance(read_json(path).get(QUANTIZATION), dict)
 
 
 def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrite: bool = False) -> Path:
@@ -45,6 +46,12 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
     method = config[QUANTIZATION].get("quant_method")
     if method != _METHOD:
         raise CheckpointError(path, f"field '{QUANTIZATION}.quant_method' is {method!r}; quantise with {_METHOD}")
+    if config[QUANTIZATION].get("transform_config"):
+        raise CheckpointError(
+            path,
+            f"field '{QUANTIZATION}.transform_config': the model's activations were rotated, and the connection's "
+            "matrices are for those that were not; quantise without transforms",
+        )
     made_from = (config.get(CONNECTION_KEY) or {}).get("sha256")
     if made_from != entry.sha256:
         raise CheckpointError(

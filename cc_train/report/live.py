@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from cc_train.report.page import STATE_FILE, write_report
 from cc_train.terminal.notes import Say
+from cc_train.training.stopping import Stopped
 
 # The first report comes after so many seconds; a shorter run ends before anybody opens it.
 EVERY: Final = 30.0
@@ -40,6 +41,8 @@ class LiveReport(TrainerCallback):
         try:
             state.save_to_json(str(self._directory / STATE_FILE))
             path = write_report(self._directory, self._name, running=True)
+        except Stopped:
+            raise
         except Exception as error:  # a picture is not worth a training run
             self._say(f"The report cannot be written while the run goes on ({type(error).__name__}: {error}).")
             self._next = float("inf")

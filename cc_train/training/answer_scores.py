@@ -6,7 +6,7 @@ English parallel: the score is what a perfect matrix would reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -51,7 +51,7 @@ class AnswerScores:
     def __init__(
         self,
         model: TwoPassModel,
-        examples: Iterable[Example],
+        examples: Sequence[Example],
         encoder: ChatEncoder,
         options: EvaluationArguments,
         batch_size: int,
@@ -64,8 +64,8 @@ class AnswerScores:
         self._stops = stop_ids(encoder.tokenizer, model.language_model.generation_config)
         if options.eval_task not in (None, *TASKS):
             raise UsageError(f"--eval-task {options.eval_task}: there are: {', '.join(TASKS)}")
-        numbered = ((_scorable(i, example, options.eval_task), example) for i, example in enumerate(examples))
-        scorable = {row: example for row, example in numbered if row is not None}
+        numbered = ((_scorable(i, example, options.eval_task), i) for i, example in enumerate(examples))
+        scorable = {row: i for row, i in numbered if row is not None}
         if not scorable:
             raise UsageError(
                 f"--eval-generate: no row of --eval-data has a task that can be scored ({', '.join(TASKS)}); "
@@ -76,7 +76,7 @@ class AnswerScores:
             by_language.setdefault(row.lang, []).append(row)
         # One seed draws the same items in each language that has the same.
         chosen = [choose_rows(rows, limit=options.eval_generate, seed=seed) for rows in by_language.values()]
-        self._rows = {row: scorable[row] for rows in chosen for row in rows}
+        self._rows = {row: examples[scorable[row]] for rows in chosen for row in rows}
         self.by_task: dict[str, dict[str, float]] = {}
         """The last scores, by task and language."""
 

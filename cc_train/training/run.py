@@ -126,6 +126,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     if config.tuning.tuning == "lora":
         adapter = make_adapter(model, config.tuning)
     examples, trained = rows.examples, rows.examples + rows.aligned
+    counts = pair_counts(examples)
     trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
     score_answers(trainer, rows.evaluation, encoder, config.evaluation)
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
@@ -155,7 +156,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             if targets is not None:
                 targets.remove()
             languages = language_facts(examples)
-            facts = run_facts(config, base, pair_counts(examples), len(rows.skipped), loss, alignment, languages)
+            facts = run_facts(config, base, counts, len(rows.skipped), loss, alignment, languages)
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     if repository is not None:
@@ -165,7 +166,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         method.method,
         config.tuning.tuning,
         loss,
-        pair_counts(examples),
+        counts,
         scores,
         rows.skipped,
     )

@@ -42,6 +42,8 @@ class RunRows:
     @property
     def unseen(self) -> DiskSequence[Example]:
         """Rows of ``evaluation`` on which a connection can be judged: nothing was trained on their English prompts."""
+        if not self.evaluation:
+            return self.evaluation
         seen = {example.english_digest for example in self.examples + self.aligned}
         return self.evaluation.where(lambda e: e.row.connected and e.english_digest not in seen)
 

@@ -112,6 +112,11 @@ def test_a_connector_of_ones_own(tiny_checkpoint: Path) -> None:
         UnsupportedConfigurationError, match=r"OffloadingConnector .*: own\.module may find KV by token"
     ):
         with_connector(tiny_checkpoint, "OffloadingConnector", kv_connector_module_path="own.module")
+    config = configure(tiny_checkpoint)
+    config.kv_transfer_config = KVTransferConfig(kv_connector_module_path="own.module")
+    config.cache_config.kv_offloading_size = 1.0  # for which vLLM would fill in the connector's name
+    with pytest.raises(UnsupportedConfigurationError, match=r"own\.module may find KV by token"):
+        ConnectionConfigHook.verify_and_update_config(config)
 
 
 @pytest.mark.parametrize("name", _BY_HASH)
@@ -121,7 +126,12 @@ def test_connectors_that_find_blocks_by_hash(tiny_checkpoint: Path, monkeypatch:
     config = configure(tiny_checkpoint)
     config.kv_transfer_config = KVTransferConfig(kv_connector=name, kv_role="kv_both")
     monkeypatch.setattr("cc_serve.engine.kv_connectors.current_platform", platform(PlatformEnum.CUDA))
+    monkeypatch.setattr(type(config), "use_v2_model_runner", False)
     ConnectionConfigHook.verify_and_update_config(config)
+    monkeypatch.setattr(type(config), "use_v2_model_runner", True)
+    monkeypatch.setattr("cc_serve.engine.config.HAS_TRITON", True)
+    with pytest.raises(UnsupportedConfigurationError, match=f"{name} .* under vLLM's V2 .*VLLM_USE_V2_MODEL_RUNNER=0"):
+        ConnectionConfigHook.verify_and_update_config(config)
 
 
 def platform(kind: PlatformEnum) -> Platform:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -78,3 +80,20 @@ def test_a_full_disk_is_named_and_what_fails_elsewhere_is_raised(tmp_path: Path)
     with pytest.raises(ZeroDivisionError):
         DiskSequence((1 // i for i in (1, 0)), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_one_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    empty = DiskSequence[int]()
+    assert not empty
+    assert list(empty + DiskSequence()) == list(empty.where(bool)) == []
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"missing: rows cannot be kept there .*; TMPDIR names another"):
+        DiskSequence([1], tmp_path / "missing")
+
+
+def test_it_does_not_go_to_processes_that_could_not_read_it() -> None:
+    with pytest.raises(TypeError, match="only processes that are forked can read it"):
+        pickle.dumps(DiskSequence([1]))

@@ -92,6 +92,12 @@ def _not_quantized(checkpoint: Path, quantized: Path) -> None:
     _edit(quantized, lambda config: config.pop("quantization_config"))
 
 
+def _rotated(checkpoint: Path, quantized: Path) -> None:
+    _edit(
+        quantized, lambda config: config["quantization_config"].update(transform_config={"config_groups": {"R1": {}}})
+    )
+
+
 def _adapter_apart(checkpoint: Path, quantized: Path) -> None:
     (checkpoint / "adapter").mkdir()
 
@@ -112,6 +118,7 @@ def _edit(directory: Path, change: Callable[[dict], object]) -> None:
             "field 'quantization_config.quant_method' is 'bitsandbytes'; quantise with compressed-tensors",
         ),
         (_not_quantized, "is a whole model, not a connection on its own"),
+        (_rotated, "transform_config': the model's activations were rotated"),
         (_adapter_apart, "not merged into the weights, .* --lora-merge true"),
     ],
 )
@@ -130,3 +137,11 @@ def test_what_does_not_belong_together(
     assert line.startswith("cc-train attach: ")
     assert re.search(message, line), line
     assert not (tmp_path / "out").exists()
+
+
+def test_quantised_weights_cannot_be_trained(quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", word_rows(copies=1))
+    for tuning in ("full", "lora", "connection"):
+        where = ["--data", str(rows), "--output", str(tmp_path / "out"), "--use-cpu", "--tuning", tuning]
+        assert main(["run", "--model", str(quantized), *where]) == 2
+        assert "is quantised, and such weights cannot be trained" in " ".join(capsys.readouterr().err.split())
