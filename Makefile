@@ -99,7 +99,8 @@ loadtest: $(INSTALLED)
 .PHONY: soak
 SECONDS ?= 1200
 soak: $(INSTALLED)
-	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python -m loadtests.fleet_soak --seconds $(SECONDS)
+	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 \
+	    $(BIN)/python -m loadtests.fleet_soak --seconds $(SECONDS)
 
 # Real clients of OpenAI's and Anthropic's APIs against a running server that serves German; CLIENTS names some of them.
 .PHONY: clients

@@ -171,9 +171,9 @@ def main() -> None:
                 with server as (port, pids):
                     measured = measure(port, "stub" if engine == "stub" else MODEL, pids, options)
                 rows.append({"engine": engine, "processes": count, **measured})
-    print("".join(f"{name:>18}" for name in rows[0]))
-    for row in rows:
-        print("".join(f"{value:>18}" for value in row.values()))
+                if len(rows) == 1:
+                    print("".join(f"{name:>18}" for name in rows[0]))
+                print("".join(f"{value:>18}" for value in rows[-1].values()), flush=True)
     print(json.dumps(rows))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -254,6 +255,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/soak"))
     options = parser.parse_args()
+    # vLLM would bind the engines of both replicas to the same core, where one cannot start while the other is busy.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_store(folder, "--appendonly", "yes", "--appendfsync", "always") as store:

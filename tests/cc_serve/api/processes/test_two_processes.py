@@ -224,7 +224,8 @@ def test_a_stop_lets_all_processes_finish(two: Server) -> None:
 def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -> None:
     """The others finish what they have begun; an engine that dies meanwhile ends that, too, and says so."""
     log = tmp_path / "server.log"
-    with started(checkpoint, log, *TWO) as server:
+    # Longer than a client waits: it is the engine's death that ends the streams, and not the end of that time.
+    with started(checkpoint, log, *TWO, "--shutdown-timeout", "120") as server:
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, _), engine = processes_of(server), engine_of(server)
