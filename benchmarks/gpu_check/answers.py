@@ -62,7 +62,7 @@ def answer_all(checkpoint: Path, dtype: str, mode: str) -> dict[str, Any]:
     llm = LLM(
         str(checkpoint),
         dtype=dtype,  # type: ignore[arg-type]
-        block_size=BLOCK,  # type: ignore[arg-type]
+        block_size=BLOCK,
         max_num_batched_tokens=CHUNK,
         max_num_seqs=MAX_REQUESTS,
         max_model_len=MAX_MODEL_LEN,
@@ -122,9 +122,9 @@ def _play(llm: LLM, scenario: Scenario) -> Iterator[tuple[Answer, RequestOutput]
         completion, report = output.outputs[0], connection_of(output)
         if completion.finish_reason != "length" or completion.logprobs is None:
             raise RuntimeError(f"{output.request_id} ended with {completion.finish_reason}: {completion.stop_reason}")
-        tokens = list(completion.token_ids)
-        logprobs = [places[token].logprob for token, places in zip(tokens, completion.logprobs, strict=True)]
-        yield Answer(scenario.name, prompt, name, tokens, logprobs, report and report["layer"]), output
+        tokens, scores = list(completion.token_ids), list[Any](completion.logprobs)
+        logprobs = [score[token].logprob for token, score in zip(tokens, scores, strict=True)]
+        yield Answer(scenario.name, prompt, name, tokens, logprobs, report["layer"] if report else None), output
 
 
 def _counter(llm: LLM, name: str) -> float:
