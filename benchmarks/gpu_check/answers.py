@@ -122,11 +122,9 @@ def _play(llm: LLM, scenario: Scenario) -> Iterator[tuple[Answer, RequestOutput]
         completion, report = output.outputs[0], connection_of(output)
         if completion.finish_reason != "length" or completion.logprobs is None:
             raise RuntimeError(f"{output.request_id} ended with {completion.finish_reason}: {completion.stop_reason}")
-        tokens = list(completion.token_ids)
-        places: list[Any] = list(completion.logprobs)
-        logprobs = [place[token].logprob for token, place in zip(tokens, places, strict=True)]
-        layer = None if report is None else report["layer"]
-        yield Answer(scenario.name, prompt, name, tokens, logprobs, layer), output
+        tokens, scores = list(completion.token_ids), list[Any](completion.logprobs)
+        logprobs = [score[token].logprob for token, score in zip(tokens, scores, strict=True)]
+        yield Answer(scenario.name, prompt, name, tokens, logprobs, report["layer"] if report else None), output
 
 
 def _counter(llm: LLM, name: str) -> float:
