@@ -19,7 +19,7 @@ from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_
 from cc_core.evidence import Evidence
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
-from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL, QUANTIZATION
 
 DECISION = "cc.decision.weight"
 TRANSFORM = "cc.transform."
@@ -110,7 +110,14 @@ def describe(directory: Path, entry: ConnectionConfig, config: Mapping[str, Any]
         entry: the connection's own configuration.
         config: ``num_hidden_layers`` and ``hidden_size`` of the model.
     """
-    layout = _read_layout(directory / CONNECTION_FILE)
+    path = directory / CONNECTION_FILE
+    if QUANTIZATION in config and not path.exists():
+        raise CheckpointError(
+            path,
+            "is missing, as tools that quantise a model leave it behind; bring it along: "
+            f"cc-train attach --model {directory} --connection CHECKPOINT --output OUTPUT",
+        )
+    layout = _read_layout(path)
     layers, hidden = check_layout(directory, layout, config)
     names = {name.removeprefix(TRANSFORM) for name in layout if name.startswith(TRANSFORM)}
     return ConnectionDescription((GLOBAL, *sorted(names - {GLOBAL})), entry, layers, hidden)

@@ -13,6 +13,7 @@ from vllm.triton_utils import HAS_TRITON
 from cc_core.description import ConnectionDescription
 from cc_core.names import CONNECTION_KEY
 from cc_serve.engine.admission import require_admission
+from cc_serve.engine.kv_connectors import connector_problem
 from cc_serve.process.checked import checked_description
 from cc_serve.process.model_runner import RUNNER
 
@@ -123,6 +124,7 @@ def _worker_name() -> str:
 
 def _refuse_unsupported(vllm_config: VllmConfig) -> None:
     parallel, scheduler = vllm_config.parallel_config, vllm_config.scheduler_config
+    connector = connector_problem(vllm_config)
     refusals = {
         "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
             parallel.pipeline_parallel_size > 1
@@ -134,9 +136,7 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         f"the V2 model runner without Triton: unset {RUNNER} and what needs V2, as --watermark-config does": (
             vllm_config.use_v2_model_runner and not HAS_TRITON
         ),
-        "KV transfer (--kv-transfer-config): remove it": vllm_config.kv_transfer_config is not None,
-        # vLLM turns it into KV transfer only after this hook.
-        "KV offloading (--kv-offloading-size): remove it": vllm_config.cache_config.kv_offloading_size is not None,
+        f"{connector}": connector is not None,
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap or microbatches (--enable-dbo, --ubatch-size): remove it": parallel.use_ubatching,
         "decode context parallelism (--decode-context-parallel-size > 1): remove it": (

@@ -7,14 +7,11 @@ The capture step is rewound to the anchor; the next chunk overwrites the anchor'
 from __future__ import annotations
 
 import enum
-import hashlib
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from vllm.config import VllmConfig
 from vllm.logger import init_logger
-from vllm.v1.core.kv_cache_utils import BlockHash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.request_queue import SchedulingPolicy
@@ -29,6 +26,7 @@ from cc_serve.engine.admission import unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.layer_choices import NOT_FINITE, NOT_HELD, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
+from cc_serve.engine.private_tail import PrivateTails
 from cc_serve.engine.turns import TurnQueue
 from cc_serve.engine.zeroing import ZeroedCacheConfig
 from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, ENGINE_REPORT, STRENGTH
@@ -81,29 +79,12 @@ class ConnectedRequest:
     stop_strings: bool = False
     prompt_scores: dict[str, Any] = field(default_factory=dict)
 
-    def report(self) -> dict[str, Any]:
-        """What the request's last output tells about its connection."""
+    def report_beside(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
+        """``parameters`` of a KV connector, if any, and what the request's last output tells about its connection."""
         report = {"name": self.name, "layer": self.layer, "captures": self.captures}
-        return report if self.strength == 1 else {**report, "strength": self.strength}
-
-
-@dataclass(frozen=True)
-class PrivateTail:
-    """Stands for a request's block hasher and salts the hash of every block from ``first_block`` on.
-
-    Those blocks hold connected KV, which no other request may read. The blocks before them stay shared.
-    """
-
-    hasher: Any
-    first_block: int
-    salt: bytes = field(repr=False)
-
-    def __call__(self, request: Request) -> list[BlockHash]:
-        start = len(request.block_hashes)
-        return [
-            BlockHash(hashlib.sha256(self.salt + block_hash).digest()) if index >= self.first_block else block_hash
-            for index, block_hash in enumerate(self.hasher(request), start)
-        ]
+        if self.strength != 1:
+            report["strength"] = self.strength
+        return {**(parameters or {}), ENGINE_REPORT: report}
 
 
 class ConnectionSchedulerMixin(Scheduler):
@@ -116,7 +97,7 @@ class ConnectionSchedulerMixin(Scheduler):
         self._settings = EngineConnection.of(self.vllm_config)
         self._connected: dict[str, ConnectedRequest] = {}
         self._free_slots = list(range(self._settings.num_slots))
-        self._salts = count()
+        self._tails = PrivateTails(self.hash_block_size)
         self._problems: dict[str, str] = {}  # why requests end with the next output, by request id
 
     def add_request(self, request: Request) -> None:
@@ -132,7 +113,9 @@ class ConnectionSchedulerMixin(Scheduler):
             if problem := self._problem(request, connected):
                 self._refuse(request, connected, problem)
             else:
-                self._make_tail_private(request, connected)
+                self._tails.make_private(request, anchor)
+                if self.connector is not None:
+                    self._tails.keep_from_store(request, anchor)
             self._connected[request.request_id] = connected
         elif name is not None and session is not None and request.resumable:  # the session may have begun plain
             connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, 0, sha256))
@@ -167,18 +150,6 @@ class ConnectionSchedulerMixin(Scheduler):
             if parameters.prompt_logprob_token_ids is not None:
                 return "prompt_logprob_token_ids need an anchor at the prompt's last token"
         return None
-
-    def _make_tail_private(self, request: Request, connected: ConnectedRequest) -> None:
-        hasher = request._block_hasher
-        if hasher is None:  # prefix caching is off
-            return
-        if isinstance(hasher, PrivateTail):
-            hasher = hasher.hasher
-        first_block = connected.anchor // self.hash_block_size
-        salt = f"{request.request_id}/{next(self._salts)}/".encode()
-        request._block_hasher = PrivateTail(hasher, first_block, salt)
-        del request.block_hashes[first_block:]
-        request.update_block_hashes()
 
     def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
         marks = ConnectionMarks()
@@ -240,7 +211,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 output.stop_reason = self._problems.get(output.request_id, output.stop_reason)
                 connected = self._connected.get(output.request_id)
                 if connected is not None and connected.stop_strings:
-                    output.kv_transfer_params = {ENGINE_REPORT: connected.report()}
+                    output.kv_transfer_params = connected.report_beside(output.kv_transfer_params)
         self._problems.clear()  # also those of requests that were aborted in the meantime
         return outputs
 
@@ -264,7 +235,7 @@ class ConnectionSchedulerMixin(Scheduler):
             return
         # Until the inject step overwrites it, the anchor's block holds plain KV under a private hash. The new salt
         # keeps the resumed request from finding it.
-        self._make_tail_private(request, connected)
+        self._tails.make_private(request, connected.anchor)
         self._release_slot(connected)
         connected.phase = Phase.PREFILL
 
@@ -273,8 +244,8 @@ class ConnectionSchedulerMixin(Scheduler):
         connected = self._connected.pop(request.request_id, None)
         if connected is not None:
             self._release_slot(connected)
-            # vLLM has no other way from a scheduler to a request's last output. It is free: KV transfer is refused.
-            kv_transfer_params = {ENGINE_REPORT: connected.report()}
+            # vLLM has no other way from a scheduler to a request's last output.
+            kv_transfer_params = connected.report_beside(kv_transfer_params)
         return kv_transfer_params, ec_transfer_params
 
     def _release_slot(self, connected: ConnectedRequest) -> None:

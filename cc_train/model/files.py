@@ -106,6 +106,11 @@ def load_model(
         raise UsageError(f"--attention {attention} does not cap attention scores, as this model does; use eager")
     chosen = "eager" if capped else None if attention == "auto" else attention
     options: dict[str, Any] = {"quantization_config": four_bits(torch.bfloat16)} if quantized else {}
+    stored = getattr(config, "quantization_config", None)
+    if stored is not None and stored.get("quant_method") == "compressed-tensors":
+        # Else transformers unpacks the weights when the whole model is first called; parts of it are called here.
+        options["config"] = config
+        config.quantization_config = {**stored, "dequantize": True}
     auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
     model = auto.from_pretrained(path, dtype=dtype, attn_implementation=chosen, **options)
     language = with_adapter(language_model(model), path)

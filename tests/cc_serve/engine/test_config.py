@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from vllm import EngineArgs
+from vllm.config import KVTransferConfig
+from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 from vllm.platforms.interface import Platform, PlatformEnum
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
@@ -24,6 +26,7 @@ from cc_serve.engine.config import (
     _num_slots,
     _worker_name,
 )
+from cc_serve.engine.kv_connectors import _BY_HASH, _REASONS
 from cc_serve.engine.worker import ConnectedCPUWorker, ConnectedGPUWorker
 from tests.cc_serve.engine.conftest import start_engine
 
@@ -65,17 +68,60 @@ def test_slots_fit_in_a_megabyte_and_what_shared_matrices_leave(
         ({"worker_cls": "vllm.v1.worker.cpu_worker.CPUWorker"}, "--worker-cls"),
         ({"enable_dbo": True}, "--enable-dbo"),
         ({"kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill"),
-        ({"kv_offloading_size": 1.0}, "--kv-offloading-size"),
-        ({"runner": "pooling"}, "--runner pooling"),
+        ({"kv_offloading_size": 1.0}, "KV offloading .--kv-offloading-size.: vLLM copies .* from GPUs only; remove it"),
         (
-            {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
-            "--kv-transfer-config",
+            {"kv_offloading_size": 1.0, "kv_offloading_backend": "lmcache"},
+            "by lmcache .* use --kv-offloading-backend native",
         ),
+        ({"runner": "pooling"}, "--runner pooling"),
     ],
 )
 def test_options_that_cannot_be_honoured(tiny_checkpoint: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UnsupportedConfigurationError, match=named):
         configure(tiny_checkpoint, **options)
+
+
+def with_connector(checkpoint: Path, name: str, **options: Any) -> Any:
+    return configure(checkpoint, kv_transfer_config={"kv_connector": name, "kv_role": "kv_both"} | options)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ExampleConnector", "it finds KV by token ids.* stores a chunked prompt before"),
+        ("LMCacheConnectorV1", "it finds KV by token ids"),
+        ("NixlConnector", "from engine to engine"),
+        ("MooncakeConnector", "it takes the last token, which is the anchor, off"),
+        ("NewConnector", "it was not tried"),
+    ],
+)
+def test_connectors_that_do_not_find_blocks_by_hash(tiny_checkpoint: Path, name: str, reason: str) -> None:
+    expected = (
+        rf"the KV connector {name} \(--kv-transfer-config\): .*{reason}.*; use OffloadingConnector or .* or remove it"
+    )
+    with pytest.raises(UnsupportedConfigurationError, match=expected):
+        with_connector(tiny_checkpoint, name)
+
+
+def test_vllm_has_no_connector_that_is_not_named() -> None:
+    assert {*_BY_HASH, *_REASONS} == set(KVConnectorFactory._registry)
+
+
+def test_a_connector_of_ones_own(tiny_checkpoint: Path) -> None:
+    with pytest.raises(
+        UnsupportedConfigurationError, match=r"OffloadingConnector .*: own\.module may find KV by token"
+    ):
+        with_connector(tiny_checkpoint, "OffloadingConnector", kv_connector_module_path="own.module")
+
+
+@pytest.mark.parametrize("name", _BY_HASH)
+def test_connectors_that_find_blocks_by_hash(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(UnsupportedConfigurationError, match=f"{name} .*from GPUs only"):
+        with_connector(tiny_checkpoint, name)
+    config = configure(tiny_checkpoint)
+    config.kv_transfer_config = KVTransferConfig(kv_connector=name, kv_role="kv_both")
+    monkeypatch.setattr("cc_serve.engine.kv_connectors.current_platform", platform(PlatformEnum.CUDA))
+    ConnectionConfigHook.verify_and_update_config(config)
 
 
 def platform(kind: PlatformEnum) -> Platform:

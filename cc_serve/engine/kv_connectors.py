@@ -1,0 +1,66 @@
+"""Which of vLLM's KV connectors a connection can be served with: those that find blocks by vLLM's own hashes.
+
+Blocks from the anchor on hold connected KV, and their hashes are salted: by hash, a store can only give back what plain
+and connected requests share, and the anchor is always computed by the engine that answers. By anything else, a plain
+prompt could find the KV of a connected one with the same tokens, or the reverse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vllm.platforms import current_platform
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+_BY_HASH: Final = ("OffloadingConnector", "SimpleCPUOffloadConnector")
+_BY_TOKENS: Final = "it finds KV by token ids, which plain and connected requests have in common"
+_BY_REQUEST: Final = "it sends a request's blocks from engine to engine, and was not tried with a connection"
+_UNTRIED: Final = "it was not tried with a connection"
+_NO_GPU: Final = "vLLM copies blocks to main memory from GPUs only; remove it"
+_CUTS: Final = "it takes the last token, which is the anchor, off a prompt that it prefills for another engine"
+#: Why the others that vLLM has are refused.
+_REASONS: Final = {
+    "DecodeBenchConnector": "it makes up the KV of prompts",
+    "ExampleConnector": f"{_BY_TOKENS}, and it stores a chunked prompt before all of it is computed",
+    "ExampleHiddenStatesConnector": "it stores hidden states of a draft model, and no KV",
+    "FlexKVConnectorV1": _BY_TOKENS,
+    "HF3FSKVConnector": _BY_TOKENS,
+    "HiSparseConnector": _UNTRIED,
+    "LMCacheConnectorV1": _BY_TOKENS,
+    "LMCacheMPConnector": _BY_TOKENS,
+    "MooncakeConnector": _CUTS,
+    "MooncakeStoreConnector": _UNTRIED,
+    "MoRIIOConnector": _CUTS,
+    "MultiConnector": _UNTRIED,
+    "NixlConnector": _BY_REQUEST,
+    "NixlPullConnector": _BY_REQUEST,
+    "NixlPushConnector": _BY_REQUEST,
+}
+
+
+def connector_problem(vllm_config: VllmConfig) -> str | None:
+    """Why the connector that ``vllm_config`` asks for cannot be used, and what to do; None if it can, or has none."""
+    cache, transfer = vllm_config.cache_config, vllm_config.kv_transfer_config
+    # vLLM chooses the connector of an offloading backend only after this is asked.
+    if cache.kv_offloading_size is not None:
+        backend = cache.kv_offloading_backend
+        if backend != "native":
+            return (
+                f"KV offloading by {backend} (--kv-offloading-backend): {_BY_TOKENS}; "
+                "use --kv-offloading-backend native"
+            )
+        return f"KV offloading (--kv-offloading-size): {_NO_GPU}" if current_platform.is_cpu() else None
+    if transfer is None or transfer.kv_connector is None:
+        return None
+    name, module = transfer.kv_connector, transfer.kv_connector_module_path
+    if name in _BY_HASH and not module:
+        own_copies = "spec_module_path" in transfer.kv_connector_extra_config
+        no_copies = current_platform.is_cpu() and not own_copies
+        return f"the KV connector {name} (--kv-transfer-config): {_NO_GPU}" if no_copies else None
+    reason = f"{module} may find KV by token ids" if module else _REASONS.get(name, _UNTRIED)
+    return (
+        f"the KV connector {name} (--kv-transfer-config): {reason}; use {' or '.join(_BY_HASH)}, "
+        "which find blocks by hash, or remove it"
+    )

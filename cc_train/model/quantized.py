@@ -1,0 +1,74 @@
+"""A connection follows its model through quantisation.
+
+Tools that quantise read a checkpoint as the plain model and leave the connection's file behind. What they copy of
+``config.json`` still has the connection's entry, and so tells from which checkpoint the weights were made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cc_core.checkpoint import INDEX_FILE, load_connection, save_connection
+from cc_core.description import ConnectionConfig
+from cc_core.files import CheckpointError, read_json
+from cc_core.names import CONFIG_FILE, CONNECTION_KEY, QUANTIZATION
+from cc_train.config.tuning import ADAPTER_DIRECTORY
+from cc_train.model.projection import PROJECTION_FILE
+from cc_train.workspace import Workspace
+
+_METHOD: Final = "compressed-tensors"
+
+
+def is_quantized(directory: Path) -> bool:
+    """Whether the model there is quantised."""
+    return (directory / CONFIG_FILE).is_file() and QUANTIZATION in read_json(directory / CONFIG_FILE)
+
+
+def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrite: bool = False) -> Path:
+    """Copy a quantised model to ``output`` with the connection of the checkpoint that it was made from.
+
+    Raises:
+        CheckpointError: one of them cannot be read or used, or the model was made from something else.
+        OutputError: ``output`` cannot be written, or something is there.
+    """
+    connection, entry = load_connection(checkpoint)
+    if (checkpoint / ADAPTER_DIRECTORY).is_dir():
+        raise CheckpointError(
+            checkpoint / ADAPTER_DIRECTORY,
+            "is not merged into the weights, and so it is not in the quantised ones; train with --lora-merge true",
+        )
+    path = model / CONFIG_FILE
+    config = read_json(path)
+    method = config[QUANTIZATION].get("quant_method")
+    if method != _METHOD:
+        raise CheckpointError(path, f"field '{QUANTIZATION}.quant_method' is {method!r}; quantise with {_METHOD}")
+    made_from = (config.get(CONNECTION_KEY) or {}).get("sha256")
+    if made_from != entry.sha256:
+        raise CheckpointError(
+            path,
+            f"field '{CONNECTION_KEY}.sha256' is {made_from}, that of {checkpoint} is {entry.sha256}: the model was "
+            f"not quantised from this checkpoint, or before its matrices were fitted; quantise {checkpoint}",
+        )
+    workspace = Workspace(output, overwrite=overwrite)
+    directory = workspace.open()
+    with workspace.writing():
+        _copy(model.iterdir(), directory)
+        # The tool may have left out the tokenizer, template and records, or written them anew.
+        own = (CONFIG_FILE, INDEX_FILE)
+        _copy((p for p in checkpoint.iterdir() if p.name not in own and p.suffix != ".safetensors"), directory)
+        details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
+        evidence = None if entry.evidence is None else entry.evidence.model_dump(mode="json")
+        save_connection(directory, connection, list(entry.languages), details, evidence)
+        if (checkpoint / PROJECTION_FILE).is_file():  # for `cc-train fit`
+            (directory / PROJECTION_FILE).parent.mkdir(exist_ok=True)
+            shutil.copyfile(checkpoint / PROJECTION_FILE, directory / PROJECTION_FILE)
+        return workspace.publish()
+
+
+def _copy(files: Iterable[Path], target: Path) -> None:
+    for path in files:
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
