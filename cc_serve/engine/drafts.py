@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import torch
 from torch import Tensor
 from vllm.sampling_params import SamplingParams
-from vllm.v1.outputs import ModelRunnerOutput, SamplerOutput
+from vllm.v1.outputs import LogprobsTensors, ModelRunnerOutput, SamplerOutput
 from vllm.v1.request import Request
 from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.sample.metadata import SamplingMetadata
@@ -25,9 +24,31 @@ _ATTRIBUTE: Final = "connection_drafts"
 
 # What may differ from vLLM's default. By all else the second token may depend on the first through more than the model.
 _HARMLESS: Final = frozenset(
-    "n temperature top_p top_k seed stop stop_token_ids ignore_eos max_tokens detokenize skip_special_tokens "
-    "spaces_between_special_tokens include_stop_str_in_output output_kind stream_interval skip_clone "
-    "output_text_buffer_length skip_reading_prefix_cache extra_args _eos_token_id _all_stop_token_ids".split()
+    (
+        "n",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "stop_token_ids",
+        "ignore_eos",
+        "max_tokens",
+        "detokenize",
+        "skip_special_tokens",
+        "spaces_between_special_tokens",
+        "include_stop_str_in_output",
+        "output_kind",
+        "stream_interval",
+        "skip_clone",
+        "output_text_buffer_length",
+        "skip_reading_prefix_cache",
+        "extra_args",
+        "logprobs",
+        "flat_logprobs",
+        "_eos_token_id",
+        "_all_stop_token_ids",
+    )
 )
 _DEFAULTS: Final = {
     name: getattr(SamplingParams(), name) for name in SamplingParams.__struct_fields__ if name not in _HARMLESS
@@ -96,17 +117,20 @@ def sample_with_drafts(
     accepted = [places[row] for row in rows.tolist()]
     tokens = first.sampled_token_ids.new_full((len(drafted.num_draft_tokens), 2), -1)
     tokens[:, :1] = first.sampled_token_ids
+    scores = first.logprobs_tensors and _for_two(first.logprobs_tensors)
     if accepted:
         second = sampler(logits=behind[rows], sampling_metadata=_of_few(sampling, accepted))
         tokens[accepted, 1:] = second.sampled_token_ids
-    scores = first.logprobs_tensors
-    if scores is not None:  # of other requests; vLLM expects as many as there are places for tokens
-        scores = scores._replace(
-            logprob_token_ids=scores.logprob_token_ids.repeat_interleave(2, 0),
-            logprobs=scores.logprobs.repeat_interleave(2, 0),
-            selected_token_ranks=scores.selected_token_ranks.repeat_interleave(2, 0),
-        )
+        if scores and not sampling.logprob_token_ids:  # asked for those, vLLM scores nothing else in the whole batch
+            assert second.logprobs_tensors is not None
+            for all_scores, added in zip(scores[:3], second.logprobs_tensors[:3], strict=True):
+                all_scores[[2 * place + 1 for place in accepted]] = added
     return replace(first, sampled_token_ids=tokens, logprobs_tensors=scores)
+
+
+def _for_two(scores: LogprobsTensors) -> LogprobsTensors:
+    """As many rows as there are places for tokens, which vLLM expects."""
+    return LogprobsTensors(*(each.repeat_interleave(2, 0) for each in scores[:3]))
 
 
 def _of_few(sampling: SamplingMetadata, places: list[int]) -> SamplingMetadata:
@@ -123,7 +147,7 @@ def _of_few(sampling: SamplingMetadata, places: list[int]) -> SamplingMetadata:
         top_p=few(sampling.top_p),
         top_k=few(sampling.top_k),
         generators={index: generators[place] for index, place in enumerate(places) if place in generators},
-        max_num_logprobs=None,
+        max_num_logprobs=sampling.max_num_logprobs,
         no_penalties=True,
         prompt_token_ids=None,
         frequency_penalties=sampling.frequency_penalties[places],

@@ -1,0 +1,183 @@
+"""A capture step's token as a draft behind the anchor: two tokens in one step, and never another answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from vllm import RequestOutput, SamplingParams
+from vllm.v1.request import Request
+
+from cc_serve.engine.config import DRAFT_KEY, EngineConnection, UnsupportedConfigurationError
+from cc_serve.engine.drafts import may_draft
+from tests.cc_serve.engine.conftest import CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
+from tests.cc_serve.engine.test_config import configure
+from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
+from tests.support import runners
+
+DRAFTS = {"additional_config": {DRAFT_KEY: True}}
+STRENGTHS = (0.05, 1.0)
+"""Under the first, the connected model mostly says what the plain one says."""
+JOBS = [
+    Job(prompt(1200 + n, n), name, max_tokens=8, strength=strength if name else 1.0)
+    for n in LENGTHS
+    for name in CONNECTIONS
+    for strength in STRENGTHS
+]
+
+needs_v1 = pytest.mark.skipif(runners.V2, reason="V2 takes drafts from its own methods only")
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_checkpoint: Path) -> Iterator[Engine]:
+    with start_small_engine(tiny_checkpoint, **DRAFTS) as engine:
+        yield engine
+
+
+def confirmed(output: RequestOutput) -> bool | None:
+    """Whether the request's draft was confirmed; None if it had none."""
+    report: dict[str, Any] = (output.kv_transfer_params or {}).get("cc_connection", {})
+    return report.get("draft_confirmed")
+
+
+def tokens(outputs: list[RequestOutput]) -> list[list[int]]:
+    return [list(output.outputs[0].token_ids) for output in outputs]
+
+
+@needs_v1
+def test_answers_stay_the_references(engine: Engine) -> None:
+    outputs = engine.run(JOBS)
+    assert max(engine.check(job, output) for job, output in zip(JOBS, outputs, strict=True)) < 1e-3
+    verdicts = [confirmed(output) for output in outputs]
+    assert {job.connection is None for job, verdict in zip(JOBS, verdicts, strict=True) if verdict is None} == {True}
+    assert verdicts.count(True) > 10 < verdicts.count(False)
+
+
+@needs_v1
+def test_a_confirmed_draft_wins_a_step_back(engine: Engine) -> None:
+    core = engine.llm.llm_engine
+    for job in JOBS[1::2]:
+        core.add_request("it", {"prompt_token_ids": list(job.prompt)}, job.parameters())
+        outputs = [output for _ in range(3 + job.max_tokens + 8) for output in core.step()]
+        steps = [len(output.outputs[0].token_ids) for output in outputs]
+        assert steps == ([2, *range(3, 9)] if confirmed(outputs[-1]) else [*range(1, 9)])
+
+
+@needs_v1
+def test_seeded_draws_are_those_without_a_draft(engine: Engine) -> None:
+    jobs = [job for job in JOBS if job.connection]
+    sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "seed": 5}
+    # `min_tokens` means nothing where the end of sequence is ignored, but a request with it gets no draft.
+    without = engine.run(jobs, **sampling, min_tokens=1)
+    drafted = engine.run(jobs, **sampling)
+    assert {confirmed(output) for output in without} == {None}
+    assert {confirmed(output) for output in drafted} == {True, False}
+    assert tokens(drafted) == tokens(without)
+    first = [output.outputs[0].logprobs for output in drafted]
+    for mine, others in zip(first, (output.outputs[0].logprobs for output in without), strict=True):
+        for step, other in zip(mine, others, strict=True):
+            assert step.keys() == other.keys()
+            assert max(abs(step[token].logprob - other[token].logprob) for token in step) < 1e-3
+
+
+@needs_v1
+@pytest.mark.parametrize("max_tokens", [1, 2, 3])
+def test_no_token_too_many(engine: Engine, max_tokens: int) -> None:
+    jobs = [Job(job.prompt, job.connection, max_tokens, job.strength) for job in JOBS]
+    outputs = engine.run(jobs)
+    assert max(engine.check(job, output) for job, output in zip(jobs, outputs, strict=True)) < 1e-3
+    assert any(confirmed(output) for output in outputs) == (max_tokens > 1)
+
+
+@needs_v1
+def test_an_answer_ends_with_its_first_token(engine: Engine) -> None:
+    """The second token of the same step does not count."""
+    jobs = [job for job, output in zip(JOBS, engine.run(JOBS), strict=True) if confirmed(output)]
+    for job in jobs[:4]:
+        output = engine.run([job], stop_token_ids=engine.expect(job).tokens[:1])[0]
+        assert tokens([output]) == [engine.expect(job).tokens[:1]]
+        assert output.outputs[0].finish_reason == "stop"
+
+
+@needs_v1
+def test_neighbours_with_other_parameters(engine: Engine) -> None:
+    """In a batch with drafts, every request gets what it gets alone."""
+    options: list[dict[str, Any]] = [
+        {},
+        {"logprobs": 3},
+        {"logit_bias": {7: 4.0}},
+        {"presence_penalty": 1.5, "repetition_penalty": 1.3},
+        {"allowed_token_ids": [*range(3, 40)]},
+        {"temperature": 0.9, "min_p": 0.1, "seed": 3},
+        {"prompt_logprobs": 2},
+    ]
+    jobs = [JOBS[index] for index in range(2, 2 + 4 * len(options), 4)]
+    parameters = [job.parameters(**option) for job, option in zip(jobs, options, strict=True)]
+    prompts = [{"prompt_token_ids": list(job.prompt)} for job in jobs]
+    alone = [
+        engine.llm.generate([each], [parameter], use_tqdm=False)[0]
+        for each, parameter in zip(prompts, parameters, strict=True)
+    ]
+    crowd = [{"prompt_token_ids": list(job.prompt)} for job in JOBS]
+    together = engine.llm.generate(
+        [*prompts, *crowd], [*parameters, *(job.parameters() for job in JOBS)], use_tqdm=False
+    )
+    assert tokens(together[: len(jobs)]) == tokens(alone)
+    assert any(confirmed(output) for output in together[len(jobs) :])
+
+
+@needs_v1
+@random_schedules(30)
+def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
+    play(engine, arrivals, preempt_at, limits)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("options", "drafts"),
+    [
+        ({"temperature": 0.7, "top_p": 0.9, "top_k": 4, "seed": 1, "stop": "x", "logprobs": 2, "n": 2}, True),
+        ({"max_tokens": 1}, False),
+        ({"min_p": 0.1}, False),
+        ({"logit_bias": {4: 1.0}}, False),
+        ({"presence_penalty": 0.1}, False),
+        ({"bad_words": ["x"]}, False),
+        ({"allowed_token_ids": [4]}, False),
+        ({"min_tokens": 2}, False),
+        ({"prompt_logprobs": 1}, False),
+        ({"logprob_token_ids": [4]}, False),
+    ],
+)
+def test_requests_that_may_draft(options: dict[str, Any], drafts: bool) -> None:
+    parameters = SamplingParams(**{"max_tokens": 8} | options)
+    request = SimpleNamespace(sampling_params=parameters, num_output_tokens=0, max_tokens=parameters.max_tokens)
+    assert may_draft(cast(Request, request)) is drafts
+
+
+@needs_v1
+def test_asked_for(tiny_checkpoint: Path) -> None:
+    config = configure(tiny_checkpoint, **DRAFTS)
+    assert EngineConnection.of(config).drafts
+    assert config.scheduler_config.async_scheduling is False
+    assert not EngineConnection.of(configure(tiny_checkpoint)).drafts
+
+
+@needs_v1
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"additional_config": {DRAFT_KEY: "yes"}}, "cc_draft is 'yes'; set true or false"),
+        ({"async_scheduling": True}, "--no-async-scheduling"),
+        (
+            {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2}},
+            "--speculative-config",
+        ),
+        ({"logits_processors": ["own.module:Processor"]}, "--logits-processors"),
+    ],
+)
+def test_what_it_cannot_be_had_with(tiny_checkpoint: Path, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnsupportedConfigurationError, match=named):
+        configure(tiny_checkpoint, **DRAFTS | options)
