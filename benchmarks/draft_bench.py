@@ -86,8 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         value, interval = ratio(measured, runs[STOCK, length, 1.0])
         seconds = statistics.median(run.seconds for run in measured)
         steps = statistics.fmean(len(run.parts) - 1 for run in measured)
-        row = dict(tokens=length, strength=strength, engine=name, confirmed=share, ratio=value, interval=interval)
-        rows.append(row | {"seconds": seconds, "steps": steps, "runs": [run.seconds for run in measured]})
+        rows.append(
+            {
+                "tokens": length,
+                "strength": strength,
+                "engine": name,
+                "confirmed": share,
+                "ratio": value,
+                "interval": interval,
+                "steps": steps,
+                "seconds": [run.seconds for run in measured],
+            }
+        )
         low, high = interval
         table.add_row(
             str(length),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from vllm import RequestOutput, SamplingParams
 from vllm.v1.request import Request
+from vllm.v1.sample.logits_processor import LogitsProcessors
+from vllm.v1.sample.metadata import SamplingMetadata
+from vllm.v1.sample.sampler import Sampler
+from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 
 from cc_serve.engine.config import DRAFT_KEY, EngineConnection, UnsupportedConfigurationError
-from cc_serve.engine.drafts import may_draft
+from cc_serve.engine.drafts import may_draft, sample_with_drafts
 from tests.cc_serve.engine.conftest import CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
 from tests.cc_serve.engine.test_config import configure
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
@@ -133,6 +139,91 @@ def test_neighbours_with_other_parameters(engine: Engine) -> None:
 @random_schedules(30)
 def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: frozenset[int], limits: Limits) -> None:
     play(engine, arrivals, preempt_at, limits)
+
+
+def sampling_of(seeds: list[int | None], temperatures: list[float]) -> SamplingMetadata:
+    """Of a batch without penalties or anything else."""
+    none = torch.zeros(len(seeds))
+    return SamplingMetadata(
+        temperature=torch.tensor(temperatures),
+        all_greedy=not any(temperatures),
+        all_random=all(temperatures),
+        top_p=torch.full((len(seeds),), 0.95),
+        top_k=None,
+        generators={place: torch.Generator().manual_seed(s) for place, s in enumerate(seeds) if s is not None},
+        max_num_logprobs=None,
+        no_penalties=True,
+        prompt_token_ids=None,
+        frequency_penalties=none,
+        presence_penalties=none,
+        repetition_penalties=none + 1,
+        output_token_ids=[[] for _ in seeds],
+        allowed_token_ids_mask=None,
+        bad_words_token_ids={},
+        logitsprocs=LogitsProcessors(),
+    )
+
+
+def drafted(drafts: list[int | None]) -> SpecDecodeMetadata:
+    """A batch in which some requests have a draft."""
+    counts = [int(draft is not None) for draft in drafts]
+    ends = torch.tensor(counts).add(1).cumsum(0)
+    metadata = SpecDecodeMetadata.make_dummy([[d] if d is not None else [] for d in drafts], torch.device("cpu"))
+    metadata.bonus_logits_indices = ends - 1
+    return metadata
+
+
+@pytest.mark.fast
+def test_sampler_draws_what_it_would_draw_in_two_steps() -> None:
+    """A batch of one draft in two, with each row's second token drawn after its first, as in a step of its own."""
+    sampler, generator, size = Sampler(), torch.Generator().manual_seed(0), 8
+    seen = set()
+    for trial in range(40):
+        first, second = 2 * torch.randn(2, size, 16, generator=generator)
+        temperatures = [0.0, 0.8] * (size // 2) if trial % 2 else [0.8] * size
+        seeds: list[int | None] = [100 * trial + place for place in range(size)]
+        drafts = [int(first[place].argmax()) if place % 4 < 2 else None for place in range(size)]
+        apart = sampling_of(seeds, temperatures)
+        expected = [sampler(logits=each.clone(), sampling_metadata=apart) for each in (first, second)]
+        rows = [row for place in range(size) for row in (first[place], second[place])[: 1 + (place % 4 < 2)]]
+        sampling = sampling_of(seeds, temperatures)
+        output = sample_with_drafts(
+            sampler,
+            partial(sampler, sampling_metadata=sampling),
+            torch.stack(rows),
+            drafted(drafts),
+            sampling,
+        )
+        for place, found in enumerate(output.sampled_token_ids.tolist()):
+            tokens = [int(each.sampled_token_ids[place, 0]) for each in expected]
+            confirmed = tokens[0] == drafts[place]
+            seen.add((temperatures[place], confirmed))
+            assert found == (tokens if confirmed else [tokens[0], -1])
+    assert seen == {(0.0, True), (0.0, False), (0.8, True), (0.8, False)}
+
+
+@pytest.mark.fast
+def test_unseeded_draws_have_the_models_distribution() -> None:
+    """Pairs of tokens, of which the second depends on the first by the model alone."""
+    torch.manual_seed(0)
+    count, vocabulary = 40_000, 4
+    first = torch.tensor([1.0, 0.5, 0.0, -0.5])
+    following = torch.tensor([0.0, 1.0, -1.0, 0.5])  # after the draft
+    sampling = sampling_of([None] * count, [1.0] * count)
+    sampling.top_p = None
+    sampler = Sampler()
+    output = sample_with_drafts(
+        sampler,
+        partial(sampler, sampling_metadata=sampling),
+        torch.stack([first, following]).repeat(count, 1),
+        drafted([0] * count),
+        sampling,
+    )
+    tokens = output.sampled_token_ids
+    assert ((tokens[:, 1] >= 0) == (tokens[:, 0] == 0)).all()
+    for found, logits in ((tokens[:, 0], first), (tokens[tokens[:, 0] == 0, 1], following)):
+        shares = torch.bincount(found, minlength=vocabulary) / len(found)
+        assert (shares - logits.softmax(-1)).abs().max() < 4 * (0.25 / len(found)) ** 0.5
 
 
 @pytest.mark.fast
