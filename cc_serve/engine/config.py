@@ -147,7 +147,7 @@ def _drafts(vllm_config: VllmConfig) -> bool:
             bool(vllm_config.model_config.logits_processors)
         ),
         "KV transfer or offloading, which was not tried: remove one of them": (
-            vllm_config.kv_transfer_config is not None
+            vllm_config.kv_transfer_config is not None or vllm_config.cache_config.kv_offloading_size is not None
         ),
     }
     for refusal, applies in refusals.items():

@@ -99,7 +99,7 @@ def sample_with_drafts(
 
     Args:
         sampler: vLLM's.
-        sample: samples the batch from one row for each request.
+        sample: samples the batch as ever, from one row of logits for each request.
         logits: one row for each request, and one more behind it where there is a draft.
         drafted: says which these are.
         sampling: the batch's.

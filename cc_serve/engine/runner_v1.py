@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -62,14 +63,8 @@ class ConnectionRunnerMixin(GPUModelRunner):
             self._drafts = Drafts([*self._drafting], last.argmax(-1))
         if spec_decode_metadata is None or logits is None or self.speculative_config is not None:
             return super()._sample(logits, spec_decode_metadata)
-        sampling = self.input_batch.sampling_metadata
-        return sample_with_drafts(
-            self.sampler,
-            lambda rows: super(ConnectionRunnerMixin, self)._sample(rows, None),
-            logits,
-            spec_decode_metadata,
-            sampling,
-        )
+        first = partial(super()._sample, spec_decode_metadata=None)
+        return sample_with_drafts(self.sampler, first, logits, spec_decode_metadata, self.input_batch.sampling_metadata)
 
     def sample_tokens(self, grammar_output: Any) -> Any:
         """Sample, and hand the drafts for the next step on."""
