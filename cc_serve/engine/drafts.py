@@ -130,7 +130,11 @@ def sample_with_drafts(
 
 def _for_two(scores: LogprobsTensors) -> LogprobsTensors:
     """As many rows as there are places for tokens, which vLLM expects."""
-    return LogprobsTensors(*(each.repeat_interleave(2, 0) for each in scores[:3]))
+    return LogprobsTensors(
+        scores.logprob_token_ids.repeat_interleave(2, 0),
+        scores.logprobs.repeat_interleave(2, 0),
+        scores.selected_token_ranks.repeat_interleave(2, 0),
+    )
 
 
 def _of_few(sampling: SamplingMetadata, places: list[int]) -> SamplingMetadata:

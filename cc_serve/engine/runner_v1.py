@@ -66,7 +66,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
         first = partial(super()._sample, spec_decode_metadata=None)
         return sample_with_drafts(self.sampler, first, logits, spec_decode_metadata, self.input_batch.sampling_metadata)
 
-    def sample_tokens(self, grammar_output: Any) -> Any:
+    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
         """Sample, and hand the drafts for the next step on."""
         output = super().sample_tokens(grammar_output)
         drafts, self._drafts = self._drafts, None

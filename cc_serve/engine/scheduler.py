@@ -84,7 +84,7 @@ class ConnectedRequest:
 
     def report_beside(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
         """``parameters`` of a KV connector, if any, and what the request's last output tells about its connection."""
-        report = {"name": self.name, "layer": self.layer, "captures": self.captures}
+        report: dict[str, Any] = {"name": self.name, "layer": self.layer, "captures": self.captures}
         if self.strength != 1:
             report["strength"] = self.strength
         if self.draft_confirmed is not None:
