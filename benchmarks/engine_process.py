@@ -28,11 +28,13 @@ class Batch:
         prompts: token ids of each.
         connections: name of each request's connection; None for plain.
         max_tokens: length of each answer.
+        strength: of the connections.
     """
 
     prompts: list[list[int]]
     connections: list[str | None]
     max_tokens: int
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Measured:
         parts: seconds of the requests' admission, and then of each step of the engine.
         first_token: mean seconds from a request's arrival at the engine to its first token.
         cached_tokens: prompt tokens that were found in the prefix cache.
+        confirmed: requests whose capture step's token was a draft that was confirmed.
     """
 
     parts: list[float]
     first_token: float
     cached_tokens: int
+    confirmed: int = 0
 
     @property
     def seconds(self) -> float:
@@ -99,7 +103,7 @@ def parameters_of(batch: Batch) -> list[SamplingParams]:
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            extra_args={"cc_connection": connection} if connection else None,
+            extra_args={"cc_connection": connection, "cc_strength": batch.strength} if connection else None,
         )
         for connection in batch.connections
     ]
@@ -124,12 +128,18 @@ def _generate(batch: Batch) -> Measured:
         parts=[end - start for start, end in itertools.pairwise(times)],
         first_token=statistics.fmean(map(_first_token, finished)),
         cached_tokens=sum(output.num_cached_tokens or 0 for output in finished),
+        confirmed=sum(map(_confirmed, finished)),
     )
 
 
 def _first_token(output: RequestOutput) -> float:
     assert output.metrics is not None, "the engine must be made with disable_log_stats=False"
     return float(output.metrics.first_token_ts - output.metrics.queued_ts)
+
+
+def _confirmed(output: RequestOutput) -> bool:
+    report = (output.kv_transfer_params or {}).get("cc_connection") or {}
+    return bool(report.get("draft_confirmed"))
 
 
 def _connection_bytes() -> int:

@@ -31,6 +31,7 @@ def connected(parameters: SamplingParams, connection: Route | str, strength: flo
 def connection_of(output: RequestOutput) -> dict[str, Any] | None:
     """What a finished request got: ``{"name": ..., "layer": ..., "captures": ...}``; None without a connection.
 
-    ``layer`` is the Decision Maker's choice. ``captures`` is 1, and one more for each preemption.
+    ``layer`` is the Decision Maker's choice. ``captures`` is 1, and one more for each preemption. ``draft_confirmed``
+    is there if the capture step's token was a draft.
     """
     return (output.kv_transfer_params or {}).get(ENGINE_REPORT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
@@ -19,6 +19,9 @@ from cc_serve.process.model_runner import RUNNER
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+
+#: Of ``additional_config``: true to try each capture step's token as a draft behind the connected anchor.
+DRAFT_KEY: Final = "cc_draft"
 
 # A request holds a slot from its capture step to its inject step; if none is free, it waits a step.
 # More slots cost time in every step. Fewer slots delay first tokens when many prompts end in the same step.
@@ -51,12 +54,14 @@ class EngineConnection:
         anchor_offset: the anchor's place, counted from the prompt's end.
         num_slots: how many requests can be between capture and inject.
         sha256: of the connection's file.
+        drafts: the token of a capture step is tried as a draft; see `cc_serve.engine.drafts`.
     """
 
     names: tuple[str, ...]
     anchor_offset: int
     num_slots: int
     sha256: str
+    drafts: bool = False
 
     @classmethod
     def of(cls, vllm_config: VllmConfig) -> EngineConnection:
@@ -95,6 +100,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
                 vllm_config.scheduler_config.max_num_seqs,
             ),
             sha256=entry.sha256,
+            drafts=_drafts(vllm_config),
         )
         vllm_config.additional_config[CONNECTION_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
         require_admission(vllm_config, connection.names)
@@ -121,6 +127,35 @@ def _worker_name() -> str:
     raise UnsupportedConfigurationError(
         f"the connection runs on CPU and CUDA or ROCm GPUs, not on {current_platform.device_name}"
     )
+
+
+def _drafts(vllm_config: VllmConfig) -> bool:
+    asked = vllm_config.additional_config.get(DRAFT_KEY, False)  # type: ignore[union-attr]
+    if not isinstance(asked, bool):
+        raise UnsupportedConfigurationError(f"--additional-config: {DRAFT_KEY} is {asked!r}; set true or false")
+    if not asked:
+        return False
+    scheduler = vllm_config.scheduler_config
+    refusals = {
+        f"the V2 model runner, which takes drafts from its own methods only: set {RUNNER}=0": (
+            vllm_config.use_v2_model_runner
+        ),
+        "asynchronous scheduling, which plans the next step before the draft is known: use --no-async-scheduling": (
+            bool(scheduler.async_scheduling)
+        ),
+        "a speculative method (--speculative-config): remove one of them": vllm_config.speculative_config is not None,
+        "logits processors of your own (--logits-processors): remove one of them": (
+            bool(vllm_config.model_config.logits_processors)
+        ),
+        "KV transfer or offloading, which was not tried: remove one of them": (
+            vllm_config.kv_transfer_config is not None or vllm_config.cache_config.kv_offloading_size is not None
+        ),
+    }
+    for refusal, applies in refusals.items():
+        if applies:
+            raise UnsupportedConfigurationError(f"{DRAFT_KEY} in --additional-config cannot be had with {refusal}")
+    scheduler.async_scheduling = False  # vLLM would choose for itself
+    return True
 
 
 def _refuse_unsupported(vllm_config: VllmConfig) -> None:

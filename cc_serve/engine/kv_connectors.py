@@ -69,7 +69,7 @@ def connector_problem(vllm_config: VllmConfig) -> str | None:
         if vllm_config.use_v2_model_runner:
             return f"the KV connector {name} (--kv-transfer-config) {_UNDER_V2}"
         return f"the KV connector {name} (--kv-transfer-config): {_NO_GPU}" if no_copies else None
-    reason = f"{module} may find KV by token ids" if module else _REASONS.get(name, _UNTRIED)
+    reason = f"{module} may find KV by token ids" if module else _REASONS.get(name or "", _UNTRIED)
     return (
         f"the KV connector {name} (--kv-transfer-config): {reason}; use {' or '.join(_BY_HASH)}, "
         "which find blocks by hash, or remove it"

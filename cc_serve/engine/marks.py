@@ -20,6 +20,7 @@ class CaptureMark:
         name: which Transform Matrix.
         sha256: of which connection.
         strength: what the vector to add is multiplied by.
+        drafts: the plain model's token comes back as a draft for the inject step.
     """
 
     offset: int
@@ -27,6 +28,7 @@ class CaptureMark:
     name: str
     sha256: str
     strength: float = 1.0
+    drafts: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.outputs import SamplerOutput
+from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
+from cc_serve.engine.drafts import Drafts, sample_with_drafts
 from cc_serve.engine.marks import ConnectionMarks, marks_of
 from cc_serve.engine.model import ConnectedModelMixin
 
@@ -19,6 +24,9 @@ class ConnectionRunnerMixin(GPUModelRunner):
 
     V1 takes its positions from the scheduler in each step, so the scheduler's rewind is enough here.
     """
+
+    _drafting: dict[str, int]
+    _drafts: Drafts | None = None
 
     def _connected_model(self) -> ConnectedModelMixin:
         return cast(ConnectedModelMixin, self.get_model())
@@ -32,7 +40,37 @@ class ConnectionRunnerMixin(GPUModelRunner):
             self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
         starts = {name: int(self.query_start_loc.np[places[name]]) for name in (*marks.capture, *marks.inject)}
         self._connected_model().set_connection_rows(marks, starts)
+        self._drafting = {name: places[name] for name, mark in marks.capture.items() if mark.drafts}
+        if scheduler_output.scheduled_spec_decode_tokens and self.speculative_config is None:
+            return self._prepare_drafts(scheduler_output, num_scheduled_tokens)
         return result
+
+    def _prepare_drafts(
+        self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray
+    ) -> tuple[Tensor, SpecDecodeMetadata, int]:
+        # What vLLM does for a speculative method. It has none here, and takes one row of each request.
+        scheduled = scheduler_output.scheduled_spec_decode_tokens
+        counts = np.array([len(scheduled.get(name, ())) for name in self.input_batch.req_ids], dtype=np.int32)
+        metadata = self._calc_spec_decode_metadata(counts, np.cumsum(num_scheduled_tokens, dtype=np.int32))
+        if self.lora_config:
+            self.set_active_loras(self.input_batch, num_scheduled_tokens, counts + 1)
+        return metadata.logits_indices, metadata, int(counts.max()) + 1
+
+    def _sample(self, logits: Tensor | None, spec_decode_metadata: SpecDecodeMetadata | None) -> SamplerOutput:
+        if self._drafting and logits is not None:
+            rows = list(self._drafting.values())
+            last = logits[rows if spec_decode_metadata is None else spec_decode_metadata.bonus_logits_indices[rows]]
+            self._drafts = Drafts([*self._drafting], last.argmax(-1))
+        if spec_decode_metadata is None or logits is None or self.speculative_config is not None:
+            return super()._sample(logits, spec_decode_metadata)
+        first = partial(super()._sample, spec_decode_metadata=None)
+        return sample_with_drafts(self.sampler, first, logits, spec_decode_metadata, self.input_batch.sampling_metadata)
+
+    def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
+        """Sample, and hand the drafts for the next step on."""
+        output = super().sample_tokens(grammar_output)
+        drafts, self._drafts = self._drafts, None
+        return output if drafts is None else drafts.attach_to(output)
 
     def _dummy_run(self, *args: Any, **kwargs: Any) -> Any:
         # Profiling, graph capture and idle data-parallel steps have no request's rows.

@@ -24,6 +24,7 @@ from vllm.v1.request import Request
 from cc_core.names import is_strength
 from cc_serve.engine.admission import unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
+from cc_serve.engine.drafts import drafts_of, may_draft
 from cc_serve.engine.layer_choices import NOT_FINITE, NOT_HELD, chosen_layers
 from cc_serve.engine.marks import CaptureMark, ConnectionMarks, InjectMark, marks_of
 from cc_serve.engine.private_tail import PrivateTails
@@ -64,6 +65,7 @@ class ConnectedRequest:
         slot: held from the capture step to the inject step.
         layer: what the Decision Maker chose.
         captures: how often the anchor was captured; a preemption makes one more necessary.
+        draft_confirmed: the capture step's token was a draft, and the connected model said the same.
         prompt_scores: the prompt's log-probabilities, from the capture step to the inject step, by their kind.
         stop_strings: the request has stop strings, so the front end may end it after any token.
     """
@@ -77,6 +79,7 @@ class ConnectedRequest:
     layer: int | None = None
     captures: int = 0
     stop_strings: bool = False
+    draft_confirmed: bool | None = None
     prompt_scores: dict[str, Any] = field(default_factory=dict)
 
     def report_beside(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
@@ -84,6 +87,8 @@ class ConnectedRequest:
         report: dict[str, Any] = {"name": self.name, "layer": self.layer, "captures": self.captures}
         if self.strength != 1:
             report["strength"] = self.strength
+        if self.draft_confirmed is not None:
+            report["draft_confirmed"] = self.draft_confirmed
         return {**(parameters or {}), ENGINE_REPORT: report}
 
 
@@ -182,8 +187,10 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected.slot = self._free_slots.pop()
                 connected.phase = Phase.CAPTURED
                 connected.captures += 1
+                whole = request.num_computed_tokens + num_tokens == request.num_tokens
+                drafts = self._settings.drafts and whole and may_draft(request)
                 marks.capture[request.request_id] = CaptureMark(
-                    offset, connected.slot, connected.name, connected.sha256, connected.strength
+                    offset, connected.slot, connected.name, connected.sha256, connected.strength, drafts
                 )
             else:
                 marks.waiting.append(request.request_id)
@@ -205,7 +212,15 @@ class ConnectionSchedulerMixin(Scheduler):
                     problem = NOT_HELD_REFUSAL.format(connected.name, connected.sha256)
                     self._refuse(self.requests[request_id], connected, problem)
         self._hold_prompt_scores(marks_of(scheduler_output), model_runner_output)
+        for request_id in scheduler_output.scheduled_spec_decode_tokens if self._settings.drafts else ():
+            if connected := self._connected.get(request_id):
+                place = model_runner_output.req_id_to_index[request_id]
+                connected.draft_confirmed = len(model_runner_output.sampled_token_ids[place]) == 2
         outputs = super().update_from_output(scheduler_output, model_runner_output)
+        for request_id, token in drafts_of(model_runner_output).items():
+            connected = self._connected.get(request_id)
+            if connected is not None and connected.phase is Phase.CAPTURED:
+                self.requests[request_id].spec_token_ids = [token]
         if self._connected or self._problems:
             for output in (output for client in outputs.values() for output in client.outputs):
                 output.stop_reason = self._problems.get(output.request_id, output.stop_reason)
@@ -227,6 +242,12 @@ class ConnectionSchedulerMixin(Scheduler):
                 connected = self._connected.get(request_id)
                 if connected is not None and kind in connected.prompt_scores:
                     scores[request_id] = connected.prompt_scores.pop(kind)
+
+    def make_spec_decoding_stats(self, spec_decoding_stats: Any, *args: Any, **kwargs: Any) -> Any:
+        """Leave our drafts out of vLLM's statistics, which have a place for each token of a speculative method."""
+        if self._settings.drafts:
+            return spec_decoding_stats
+        return super().make_spec_decoding_stats(spec_decoding_stats, *args, **kwargs)
 
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)
