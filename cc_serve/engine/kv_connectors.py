@@ -56,6 +56,11 @@ def connector_problem(vllm_config: VllmConfig) -> str | None:
         return None
     name, module = transfer.kv_connector, transfer.kv_connector_module_path
     if name in _BY_HASH and not module:
+        if transfer.kv_connector_extra_config.get("spec_name") == "TieringOffloadingSpec":
+            return (
+                "KV offloading to files or other engines (TieringOffloadingSpec in --kv-transfer-config), whose blocks "
+                "were not shown to be right: use CPUOffloadingSpec"
+            )
         own_copies = "spec_module_path" in transfer.kv_connector_extra_config
         no_copies = current_platform.is_cpu() and not own_copies
         return f"the KV connector {name} (--kv-transfer-config): {_NO_GPU}" if no_copies else None
