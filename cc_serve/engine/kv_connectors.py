@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 _BY_HASH: Final = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 _BY_TOKENS: Final = "it finds KV by token ids, which plain and connected requests have in common"
 _BY_REQUEST: Final = "it sends a request's blocks from engine to engine, and was not tried with a connection"
-# Zeroed blocks are one reason: V2 zeroes a step's new blocks before the connector has stored what they held.
 _UNDER_V2: Final = (
-    "under vLLM's V2 model runner, with which stored blocks were wrong in tests: ask for V1 with "
-    "VLLM_USE_V2_MODEL_RUNNER=0, or remove it"
+    "under vLLM's V2 model runner, which zeroes new blocks before the connector has stored what they held: ask for V1 "
+    "with VLLM_USE_V2_MODEL_RUNNER=0, or remove it"
 )
 _UNTRIED: Final = "it was not tried with a connection"
 _NO_GPU: Final = "vLLM copies blocks to main memory from GPUs only; remove it"
@@ -64,6 +63,11 @@ def connector_problem(vllm_config: VllmConfig) -> str | None:
         return None
     name = transfer.kv_connector
     if name in _BY_HASH and not module:
+        if transfer.kv_connector_extra_config.get("spec_name") == "TieringOffloadingSpec":
+            return (
+                "KV offloading to files or other engines (TieringOffloadingSpec in --kv-transfer-config), whose blocks "
+                "were not shown to be right: use CPUOffloadingSpec"
+            )
         own_copies = name == _BY_HASH[0] and "spec_module_path" in transfer.kv_connector_extra_config
         no_copies = current_platform.is_cpu() and not own_copies
         if vllm_config.use_v2_model_runner:

@@ -126,32 +126,6 @@ def test_random_schedules(engine: Engine, arrivals: list[Arrival], preempt_at: f
     play(engine, arrivals, limits=limits)
 
 
-def test_the_split(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """One engine prefills plainly and stores in files; another, later, answers with connections from these files."""
-    files = offloading("TieringSpecOnCPU", secondary_tiers=[{"type": "fs", "root_dir": str(tmp_path)}])
-    prompts = [prompt(5000 + n, n) for n in (2 * BLOCK, 3 * BLOCK - 1, 131)]
-    with start_small_engine(tiny_checkpoint, kv_transfer_config=files) as prefilling:
-        prefilling.run([Job(text, None, max_tokens=1) for text in prompts])
-        finish(prefilling)
-    assert list(tmp_path.rglob("*.bin"))
-    with start_small_engine(tiny_checkpoint, kv_transfer_config=files) as answering:
-        for text in prompts:
-            for name in CONNECTIONS[1:]:
-                assert hits_of(answering, Job(text, name)) == (len(text) - 1) // BLOCK * BLOCK
-        finish(answering)
-        # A file that cannot be read is one that is not there.
-        forget(answering, store=True)
-        for path in tmp_path.rglob("*.bin"):
-            path.write_bytes(path.read_bytes()[:100])
-        assert hits_of(answering, Job(prompts[-1], "sw")) == 0
-
-
-def finish(engine: Engine) -> None:
-    """Let the engine write what it still has to write."""
-    while engine.scheduler.has_requests():
-        engine.llm.llm_engine.step()
-
-
 def test_asynchronous_scheduling(tiny_checkpoint: Path) -> None:
     with (
         async_scheduling(),
