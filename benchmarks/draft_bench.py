@@ -32,7 +32,7 @@ Runs = dict[tuple[str, int, float], list[Measured]]
 
 
 def measure(options: argparse.Namespace) -> Runs:
-    """Run every load ``options.rounds`` times, the engines in turn. A first round warms up and does not count."""
+    """Run every load ``options.rounds`` times, in turn. A first round, of the shortest answers, warms up."""
     batches = Batches.for_checkpoint(options.checkpoint, options.concurrency, prompt_tokens=32)
     common = {
         "max_model_len": 256,
@@ -53,6 +53,8 @@ def measure(options: argparse.Namespace) -> Runs:
         for index in range(-1, options.rounds):
             for key in keys if index % 2 == 0 else reversed(keys):
                 name, length, strength = key
+                if index < 0 and length > LENGTHS[0]:
+                    continue
                 batch = batches.of(Load(f"{key}", name, length, 0.0 if name == STOCK else 1.0))
                 measured = engines[name].run(dataclasses.replace(batch, strength=strength))
                 if index >= 0:

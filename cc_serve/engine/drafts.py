@@ -48,6 +48,8 @@ _HARMLESS: Final = frozenset(
         "flat_logprobs",
         "_eos_token_id",
         "_all_stop_token_ids",
+        "watermarking",  # V2 alone has it
+        "_watermarking_skipped",
     )
 )
 _DEFAULTS: Final = {

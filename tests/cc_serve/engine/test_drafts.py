@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -58,8 +59,9 @@ def test_answers_stay_the_references(engine: Engine) -> None:
     outputs = engine.run(JOBS)
     assert max(engine.check(job, output) for job, output in zip(JOBS, outputs, strict=True)) < 1e-3
     verdicts = [confirmed(output) for output in outputs]
-    assert {job.connection is None for job, verdict in zip(JOBS, verdicts, strict=True) if verdict is None} == {True}
-    assert verdicts.count(True) > 10 < verdicts.count(False)
+    assert all(verdict is None for job, verdict in zip(JOBS, verdicts, strict=True) if job.connection is None)
+    # A step that has no room for two of a request's tokens drops the draft.
+    assert min(verdicts.count(True), verdicts.count(False)) > 5, Counter(verdicts)
 
 
 @needs_v1
@@ -231,6 +233,7 @@ def test_unseeded_draws_have_the_models_distribution() -> None:
     ("options", "drafts"),
     [
         ({"temperature": 0.7, "top_p": 0.9, "top_k": 4, "seed": 1, "stop": "x", "logprobs": 2, "n": 2}, True),
+        ({"watermarking": False}, True),  # as vLLM settles it
         ({"max_tokens": 1}, False),
         ({"min_p": 0.1}, False),
         ({"logit_bias": {4: 1.0}}, False),
