@@ -106,7 +106,7 @@ def judge(asked: Sequence[Asked], lives: Sequence[Life], told: Told, measured: s
     """
     outcomes = Counter(each.outcome for each in asked)
     broken = [each for each in asked if each.outcome == BROKEN]
-    excused = [each for each in broken if lives[each.life].killed]
+    excused = [each for each in broken if _with_its_replica(each, lives[each.life])]
     answered = sum(outcomes[name] for name in _LOGGED)
     # What the killed replica may have answered or written, or may not, is between these two.
     unsure = [each for each in asked if _unsure(each, lives[each.life])]
@@ -142,8 +142,9 @@ def judge(asked: Sequence[Asked], lives: Sequence[Life], told: Told, measured: s
         ),
         "nothing stuck": told.stuck == 0,
         "no place held": told.held == 0,
-        "memory is flat": all(value <= MOST_GROWTH for value in growth.values()),
     }
+    if growth:
+        holds["memory is flat"] = all(value <= MOST_GROWTH for value in growth.values())
     return {
         "seconds": round(max(each.ended for each in asked), 1),
         "requests": len(asked),
@@ -154,7 +155,8 @@ def judge(asked: Sequence[Asked], lives: Sequence[Life], told: Told, measured: s
         "counted by living replicas": {str(life): [n, by_life[life]] for life, n in told.counted.items()},
         "usage": {name: [usage.get(name, 0), sums[name]] for name in sums},
         "near the kill": len(unsure),
-        "memory growth": {str(number): round(value, 4) for number, value in growth.items()},
+        "memory growth": {str(number): round(value, 4) for number, value in growth.items()}
+        or f"not judged: no replica lived {JUDGED_SECONDS:g} s",
         "lives": [_described(life) for life in lives],
         "events": [[round(moment, 1), what] for moment, what in told.events],
         "holds": holds,
@@ -166,6 +168,11 @@ def _unsure(asked: Asked, life: Life) -> bool:
     if not life.killed or life.ended is None:
         return False
     return asked.began <= life.ended <= asked.ended + UNWRITTEN_SECONDS
+
+
+def _with_its_replica(asked: Asked, life: Life) -> bool:
+    """Whether it broke when its replica was killed, and not before."""
+    return life.killed and life.ended is not None and asked.ended >= life.ended - 1
 
 
 def _stopped_after(asked: Asked, life: Life) -> bool:

@@ -95,6 +95,20 @@ def test_what_is_lost_on_a_living_replica(outcome: str) -> None:
     assert len(failing(requests, lives(), TOLD)) == 1
 
 
+def test_what_breaks_before_the_kill_is_not_excused() -> None:
+    requests = [*asked(), Asked("b", 0, BROKEN, 20, 30)]
+    (name,) = failing(requests, lives(), TOLD)
+    assert name.startswith("nothing was lost")
+
+
+def test_memory_of_short_lives_is_not_judged() -> None:
+    replicas = lives()
+    replicas[1].memory = FLAT[:10]
+    report = judge(asked(), replicas, TOLD, "a")
+    assert "memory is flat" not in report["holds"]
+    assert "| memory growth | not judged: no replica lived 300 s |" in as_markdown(report)
+
+
 def test_a_replica_that_stops_badly_and_one_that_grows() -> None:
     replicas = lives()
     replicas[1].exit_code = 1

@@ -101,6 +101,11 @@ def count_limit(limit: str) -> None:
     _labelled(_LIMITS, limit).inc()
 
 
+def expect_store_errors(action: str) -> None:
+    """Show their number from the start: Prometheus sees no rise in what begins with the first error."""
+    _labelled(_STORE_ERRORS, action)
+
+
 def count_store_error(action: str) -> None:
     """Count a request whose key's limits the shared store could not tell; ``action`` is what became of it."""
     _labelled(_STORE_ERRORS, action).inc()

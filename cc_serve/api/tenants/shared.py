@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from cc_serve.api.telemetry.metrics import count_store_error
+from cc_serve.api.telemetry.metrics import count_store_error, expect_store_errors
 from cc_serve.api.tenants.limiter import Place, Refusal, Use, now, refusal
 from cc_serve.api.tenants.names import keys_of, tag_of
 from cc_serve.api.tenants.periods import budget_arguments, utc_now
@@ -43,6 +43,7 @@ class SharedLimiter:
         self._store = store
         self._section = store.section
         self._refuses = store.section.on_error == "refuse"
+        expect_store_errors(store.section.on_error)
         store.when_back.append(self._return)
         self._server = secrets.token_hex(8)
         self._numbers = count(1)
