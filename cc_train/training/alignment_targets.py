@@ -15,6 +15,7 @@ from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.records import DataError
 from cc_train.training.alignment import layer_weights
+from cc_train.workspace import existing_parent
 
 _NAME = "alignment-{}.f32"
 _CHUNK = 64 << 20  # bytes in memory at a time
@@ -50,7 +51,9 @@ class AlignmentTargets:
                 first.append(i)
                 digest.update(key)
             self._places[i] = places[key]
-        self.prompts: Sequence[Example] = DiskSequence((_with_english(examples[i]) for i in first), directory)
+        # Beside ``directory``, which the main process may be about to make or to clear.
+        beside = existing_parent(directory)
+        self.prompts: Sequence[Example] = DiskSequence((_with_english(examples[i]) for i in first), beside)
         """A row for each different English prompt, in the order of the file."""
         if len(self.prompts) < 2:
             raise DataError("--align: all rows have the same English prompt; add rows with others")
