@@ -68,6 +68,14 @@ def post(server: Server, key: str = "user", path: str = CHAT, **body: Any) -> ht
     return httpx.post(server.address + path, json=full, headers={"x-api-key": key}, timeout=60)
 
 
+def turned_away(server: Server) -> bool:
+    """Whether a server that stops refuses a request, or has stopped."""
+    try:
+        return post(server).status_code == 503
+    except httpx.TransportError:
+        return True
+
+
 def get(server: Server, path: str) -> Any:
     return httpx.get(server.address + path, headers={"x-api-key": "ops"}, timeout=60).json()
 
@@ -134,7 +142,10 @@ def test_a_key_has_its_limit_once_and_not_in_each_process(two: Server) -> None:
     statuses = Counter(answer.status_code for answer in at_once(2 * PER_MINUTE, lambda _: post(two, "few")))
     refilled = (time.monotonic() - begin) * PER_MINUTE / 60
     assert set(statuses) == {200, 429}
-    assert PER_MINUTE <= statuses[200] <= PER_MINUTE + refilled + 1
+    # On a busy machine the store may not answer in time; such requests are let in, and counted.
+    metrics = httpx.get(f"{two.address}/metrics", timeout=60).text
+    unasked = sum(float(n) for n in re.findall(r"^cc:store_errors_total\{.*\} (\S+)$", metrics, re.MULTILINE))
+    assert PER_MINUTE <= statuses[200] <= PER_MINUTE + refilled + 1 + unasked
 
 
 def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> None:
@@ -214,7 +225,7 @@ def test_a_stop_lets_all_processes_finish(two: Server) -> None:
     streams = [stream(two) for _ in range(4)]  # open connections are shared out evenly
     children = psutil.Process(two.process.pid).children(recursive=True)
     two.process.send_signal(signal.SIGTERM)
-    until(lambda: post(two).status_code == 503)
+    until(lambda: turned_away(two))
     for each in streams:
         assert [line for line in each if line][-1] == "data: [DONE]"
     assert two.process.wait(60) == 0
