@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from ctypes import Array, c_longlong
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final
 
 from cc_serve.api.processes.peers import Peers
 
@@ -14,43 +14,8 @@ from cc_serve.api.processes.peers import Peers
 _NUMBER_BYTES: Final = 6
 
 
-class Running(Protocol):
-    """How many requests of all callers run."""
-
-    @property
-    def value(self) -> int:
-        """Their number."""
-        ...
-
-    def enter(self, most: int | None) -> bool:
-        """Count one more, unless there are ``most`` already; whether it was counted."""
-        ...
-
-    def leave(self) -> None:
-        """One is over."""
-        ...
-
-
-class OwnRunning:
-    """Counts the requests of one process."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    def enter(self, most: int | None) -> bool:
-        """See `Running`."""
-        if most is not None and self.value >= most:
-            return False
-        self.value += 1
-        return True
-
-    def leave(self) -> None:
-        """See `Running`."""
-        self.value -= 1
-
-
-class SharedRunning:
-    """Counts the requests of all processes, in memory that they share.
+class Running:
+    """Counts the requests of all callers that run, in memory that the processes may share.
 
     Each process writes its own count alone, so there is no lock that one which is killed could keep. Processes that
     count at the same moment may let in one request each too many.
@@ -60,23 +25,24 @@ class SharedRunning:
         index: of this process.
     """
 
-    def __init__(self, counts: Array[c_longlong], index: int) -> None:
+    def __init__(self, counts: MutableSequence[int], index: int) -> None:
         self._counts = counts
         self._index = index
 
     @property
     def value(self) -> int:
+        """Their number."""
         return sum(self._counts)
 
     def enter(self, most: int | None) -> bool:
-        """See `Running`."""
+        """Count one more, unless there are ``most`` already; whether it was counted."""
         if most is not None and self.value >= most:
             return False
         self._counts[self._index] += 1
         return True
 
     def leave(self) -> None:
-        """See `Running`."""
+        """One is over."""
         self._counts[self._index] -= 1
 
 
@@ -92,7 +58,7 @@ class Share:
     """
 
     count: int = 1
-    running: Running = field(default_factory=OwnRunning)
+    running: Running = field(default_factory=lambda: Running([0], 0))
     peers: Peers = field(default_factory=Peers)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
 

@@ -8,12 +8,12 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from ctypes import Array, c_longlong
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -21,7 +21,7 @@ from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_serve.api.front_end import ServerFailedError, run_front_end
 from cc_serve.api.processes.peers import Peers
 from cc_serve.api.processes.rules import check_limits
-from cc_serve.api.processes.share import Share, SharedRunning
+from cc_serve.api.processes.share import Running, Share
 from cc_serve.api.start import StartError, import_parsers, refusing
 from cc_serve.api.vllm import configure_logging, set_process_title
 from cc_serve.config.configuration import ConfigurationError
@@ -97,7 +97,12 @@ async def _serve(sock: socket.socket, orders: Orders, client: dict[str, Any], re
     index, count = client["client_index"], client["client_count"]
     settings = LiveSettings(orders.path, Router.of(Path(orders.arguments.model)), orders.given)
     settings.require(lambda configuration: check_limits(configuration, count))
-    share = Share(count, SharedRunning(orders.running, index), Peers(orders.directory, index, count), orders.secret)
+    share = Share(
+        count,
+        Running(cast(MutableSequence[int], orders.running), index),
+        Peers(orders.directory, index, count),
+        orders.secret,
+    )
     parent = multiprocessing.parent_process()
     assert parent is not None
     # Without its parent nobody would stop it.

@@ -6,14 +6,14 @@ import multiprocessing
 from ctypes import Array, c_longlong
 from typing import Any
 
-from cc_serve.api.processes.share import OwnRunning, Running, Share, SharedRunning
+from cc_serve.api.processes.share import Running, Share
 
 MOST = 100
 TURNS = 5_000
 
 
 def _enter_and_leave(counts: Array[c_longlong], index: int, highest: Any, kept: Any) -> None:
-    running, held, seen = SharedRunning(counts, index), 0, 0
+    running, held, seen = Running(counts, index), 0, 0
     for turn in range(TURNS):
         if running.enter(MOST):
             held += 1
@@ -41,8 +41,7 @@ def test_two_processes_exceed_the_limit_by_one_at_most() -> None:
 
 
 def test_both_kinds_count_alike() -> None:
-    kinds: tuple[Running, ...] = (OwnRunning(), SharedRunning(multiprocessing.RawArray(c_longlong, 2), 1))
-    for running in kinds:
+    for running in (Share().running, Running(multiprocessing.RawArray(c_longlong, 2), 1)):
         assert [running.enter(2) for _ in range(3)] == [True, True, False]
         running.leave()
         assert (running.value, running.enter(None), running.enter(2)) == (1, True, False)
