@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cc_train.data.chat import ChatEncoder, ChatError
-from cc_train.data.checks import UnusableError
+from cc_train.data.chat import ChatEncoder
 from cc_train.data.disk_sequence import DiskSequence
-from cc_train.data.encoding import Example, encode_row, encode_rows
+from cc_train.data.encoding import digest, encode_rows
 from cc_train.data.rows import Row, SkippedRow
 from cc_train.data.suspicions import answer_language, suspicions
 from cc_train.data.token_counts import tokens_by_language
@@ -109,21 +107,14 @@ def _check_tokens(
 ) -> Sequence[Row]:
     """Find lengths in tokens, truncated prompts and dropped rows; returns the rows that are used."""
     whole, unusable = encode_rows(rows, encoder, sys.maxsize)
-    for row in unusable:
+    used, too_long = encode_rows((example.row for example in whole), encoder, max_length)
+    for row in [*unusable, *too_long]:
         dropped[row.reason].append(f"{row.file}:{row.line}")
-
-    def shortened() -> Iterator[Example]:
-        for before in whole:
-            try:
-                example = encode_row(before.row, encoder, max_length)
-            except (UnusableError, ChatError) as error:
-                dropped[str(error)].append(f"{before.row.file}:{before.row.line}")
-                continue
-            if len(example.prompt) < len(before.prompt) or len(example.english) < len(before.english):
-                findings.truncated.append(example.row.name)
-            yield example
-
-    used = DiskSequence(shortened())
+    befores = iter(whole)
+    for example in used:
+        before = next(each for each in befores if each.row == example.row)
+        if len(example.prompt) < len(before.prompt) or len(example.english) < len(before.english):
+            findings.truncated.append(example.row.name)
     lengths = {
         "instruction": [len(example.prompt) for example in whole],
         "instruction_en": [len(example.english) for example in whole if len(example.english)],
@@ -146,7 +137,7 @@ def _duplicates(rows: Sequence[Row]) -> list[str]:
     found = []
     for row in rows:
         text = (row.lang, row.messages or row.instruction, row.messages_en or row.instruction_en, row.output)
-        key = hashlib.blake2b(repr(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = digest(repr(text).encode("utf-8", "surrogatepass"))
         if key in seen:
             found.append(row.name)
         seen.add(key)

@@ -36,7 +36,7 @@ class Example:
     @property
     def english_digest(self) -> bytes:
         """Of the English prompt, of which an English row's own is one: the same for the same prompt."""
-        return digest(self.english if self.row.connected else self.prompt)
+        return digest((self.english if self.row.connected else self.prompt).tobytes())
 
     @property
     def connected(self) -> bool:
@@ -48,9 +48,9 @@ def _example(row: tuple[Any, ...], *ids: bytearray) -> Example:
     return Example(Row(*row), *(np.frombuffer(some, np.int32) for some in ids))
 
 
-def digest(prompt: np.ndarray) -> bytes:
-    """Stands for a prompt where millions are told apart."""
-    return hashlib.blake2b(prompt.tobytes(), digest_size=16).digest()
+def digest(content: bytes) -> bytes:
+    """Stands for a prompt or a row where millions are told apart."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def encode_rows(
@@ -77,19 +77,15 @@ def encode_rows(
     def encoded() -> Iterator[Example]:
         for row in rows:
             try:
-                yield encode_row(row, encoder, max_length, anchor_offset)
+                yield _encoded(row, encoder, max_length, anchor_offset)
             except (UnusableError, ChatError) as error:
                 skipped.append(SkippedRow(row.file, row.line, str(error)))
 
     return DiskSequence(encoded(), directory), skipped
 
 
-def encode_row(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int = ANCHOR_OFFSET) -> Example:
-    """Encode one row, as `encode_rows` does.
-
-    Raises:
-        UnusableError, ChatError: the row cannot be used, or the template cannot render its conversation.
-    """
+def _encoded(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int) -> Example:
+    """Encode one row; raises `UnusableError`, or `ChatError` where the template cannot render its conversation."""
     answer = encoder.answer(row.output) if row.output else []
     if row.output and len(answer) == len(encoder.end):
         raise UnusableError(f"the answer {row.output[:20]!r} has no tokens")

@@ -89,7 +89,7 @@ def _distinct(examples: Sequence[Example]) -> list[tuple[str, int]]:
         row = example.row
         if row.connected:
             name = f"{row.file}\0{row.line}\0{row.lang}\0".encode("utf-8", "surrogateescape")
-            found[digest(np.frombuffer(name + example.prompt.tobytes(), np.uint8))] = (row.lang, i)
+            found[digest(name + example.prompt.tobytes())] = (row.lang, i)
     return list(found.values())
 
 
