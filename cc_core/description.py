@@ -111,7 +111,7 @@ def describe(directory: Path, entry: ConnectionConfig, config: Mapping[str, Any]
         config: ``num_hidden_layers`` and ``hidden_size`` of the model.
     """
     path = directory / CONNECTION_FILE
-    if QUANTIZATION in config and not path.exists():
+    if config.get(QUANTIZATION) and not path.exists():
         raise CheckpointError(
             path,
             "is missing, as tools that quantise a model leave it behind; bring it along: "

@@ -24,6 +24,8 @@ CONNECTION_HEADER: Final = "X-CC-Connection"
 CONFIG_FILE: Final = "config.json"
 #: A field of a quantised model's ``config.json``.
 QUANTIZATION: Final = "quantization_config"
+#: The one kind of quantisation that a connection was tried with.
+COMPRESSED_TENSORS: Final = "compressed-tensors"
 CONNECTION_FILE: Final = "cc_connection.safetensors"
 #: How the Transform Matrices were fitted, and their scores on held-out pairs.
 FIT_FILE: Final = "cc_fit.json"

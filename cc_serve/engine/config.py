@@ -11,7 +11,7 @@ from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from vllm.triton_utils import HAS_TRITON
 
 from cc_core.description import ConnectionDescription
-from cc_core.names import CONNECTION_KEY
+from cc_core.names import COMPRESSED_TENSORS, CONNECTION_KEY
 from cc_serve.engine.admission import require_admission
 from cc_serve.engine.kv_connectors import connector_problem
 from cc_serve.process.checked import checked_description
@@ -32,7 +32,6 @@ _SLOT_BYTES = 1 << 20
 # A function, not a class: vLLM decides between sync and async scheduling only after the hook.
 _SCHEDULER = "cc_serve.engine.scheduler.make_scheduler"
 _WORKERS = "cc_serve.engine.worker."
-_QUANTIZATION = "compressed-tensors"
 
 
 class UnsupportedConfigurationError(RuntimeError):
@@ -174,7 +173,7 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         ),
         f"{connector}": connector is not None,
         f"quantisation by {quantization} (--quantization, or quantization_config in config.json), which was not tried "
-        f"with a connection: quantise with {_QUANTIZATION}": quantization not in (None, _QUANTIZATION),
+        f"with a connection: quantise with {COMPRESSED_TENSORS}": quantization not in (None, COMPRESSED_TENSORS),
         "a pooling runner (--runner pooling): remove it": vllm_config.model_config.runner_type != "generate",
         "dual batch overlap or microbatches (--enable-dbo, --ubatch-size): remove it": parallel.use_ubatching,
         "decode context parallelism (--decode-context-parallel-size > 1): remove it": (

@@ -23,7 +23,7 @@ from transformers import (
 from cc_core.architectures import base_architecture
 from cc_core.files import json_bytes, replace_file
 from cc_core.hub import UnknownModelError, local_directory
-from cc_core.names import CONFIG_FILE, CONNECTION_KEY
+from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY
 from cc_core.terminal.text import one_line
 from cc_train.config.parser import UsageError
 from cc_train.config.tuning import ADAPTER_DIRECTORY
@@ -113,7 +113,7 @@ def load_model(
     chosen = "eager" if capped else None if attention == "auto" else attention
     options: dict[str, Any] = {"quantization_config": four_bits(torch.bfloat16)} if quantized else {}
     stored = getattr(config, "quantization_config", None)
-    if stored is not None and stored.get("quant_method") == "compressed-tensors":
+    if stored is not None and stored.get("quant_method") == COMPRESSED_TENSORS:
         # Else transformers unpacks the weights when the whole model is first called; parts of it are called here.
         options["config"] = config
         config.quantization_config = {**stored, "dequantize": True}

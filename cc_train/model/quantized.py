@@ -9,17 +9,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from cc_core.checkpoint import INDEX_FILE, load_connection, save_connection
 from cc_core.description import ConnectionConfig
 from cc_core.files import CheckpointError, read_json
-from cc_core.names import CONFIG_FILE, CONNECTION_KEY, QUANTIZATION
+from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, QUANTIZATION
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.projection import PROJECTION_FILE
 from cc_train.workspace import Workspace
-
-_METHOD: Final = "compressed-tensors"
 
 
 def is_quantized(directory: Path) -> bool:
@@ -44,8 +41,10 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
     path = model / CONFIG_FILE
     config = read_json(path)
     method = config[QUANTIZATION].get("quant_method")
-    if method != _METHOD:
-        raise CheckpointError(path, f"field '{QUANTIZATION}.quant_method' is {method!r}; quantise with {_METHOD}")
+    if method != COMPRESSED_TENSORS:
+        raise CheckpointError(
+            path, f"field '{QUANTIZATION}.quant_method' is {method!r}; quantise with {COMPRESSED_TENSORS}"
+        )
     if config[QUANTIZATION].get("transform_config"):
         raise CheckpointError(
             path,
