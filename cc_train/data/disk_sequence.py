@@ -91,7 +91,10 @@ class _File(Generic[Item]):
                 weakref.finalize(self, os.close, self._descriptor)
         except OSError as error:
             place = directory or os.environ.get("TMPDIR", "the directory for temporary files")
-            raise DataError(f"{place}: rows cannot be kept there ({one_line(error)}){_advice(error, place)}") from error
+            other = "TMPDIR names another" if directory is None else "choose an --output elsewhere"
+            raise DataError(
+                f"{place}: rows cannot be kept there ({one_line(error)}); {_room(error, place) or other}"
+            ) from error
         self._ends: np.ndarray = np.frombuffer(ends, np.int64)
 
     def __len__(self) -> int:
@@ -107,8 +110,12 @@ class _File(Generic[Item]):
         return item
 
 
-def _advice(error: OSError, place: str | Path) -> str:
-    """What to do about an error of writing."""
-    if error.errno in _FULL and os.path.isdir(place):
-        return f"; {shutil.disk_usage(place).free / 1e6:.0f} MB are free there: make room"
-    return "; TMPDIR names another" if error.errno not in _FULL else ": make room"
+def _room(error: OSError, place: str | Path) -> str | None:
+    """What to do where the disk is full; None where it is not."""
+    if error.errno not in _FULL:
+        return None
+    return (
+        f"{shutil.disk_usage(place).free / 1e6:.0f} MB are free there: make room"
+        if os.path.isdir(place)
+        else "make room"
+    )

@@ -89,9 +89,13 @@ def test_an_empty_one_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(empty + DiskSequence()) == list(empty.where(bool)) == []
 
 
-def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"missing: rows cannot be kept there .*; TMPDIR names another"):
+def test_a_place_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"missing: rows cannot be kept there .*; choose an --output elsewhere"):
         DiskSequence([1], tmp_path / "missing")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"gone: rows cannot be kept there .*; TMPDIR names another"):
+        DiskSequence([1])
 
 
 def test_it_does_not_go_to_processes_that_could_not_read_it() -> None:
