@@ -119,6 +119,15 @@ def test_a_connector_of_ones_own(tiny_checkpoint: Path) -> None:
         ConnectionConfigHook.verify_and_update_config(config)
 
 
+def test_offloading_to_files(tiny_checkpoint: Path) -> None:
+    with pytest.raises(UnsupportedConfigurationError, match=r"TieringOffloadingSpec .*: use CPUOffloadingSpec"):
+        with_connector(
+            tiny_checkpoint,
+            "OffloadingConnector",
+            kv_connector_extra_config={"spec_name": "TieringOffloadingSpec", "cpu_bytes_to_use": 1 << 24},
+        )
+
+
 @pytest.mark.parametrize("name", _BY_HASH)
 def test_connectors_that_find_blocks_by_hash(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with pytest.raises(UnsupportedConfigurationError, match=f"{name} .*from GPUs only"):
