@@ -110,9 +110,9 @@ def _check_tokens(
     used, too_long = encode_rows((example.row for example in whole), encoder, max_length)
     for row in [*unusable, *too_long]:
         dropped[row.reason].append(f"{row.file}:{row.line}")
-    befores = iter(whole)
+    unshortened = iter(whole)
     for example in used:
-        before = next(each for each in befores if each.row == example.row)
+        before = next(each for each in unshortened if each.row == example.row)
         if len(example.prompt) < len(before.prompt) or len(example.english) < len(before.english):
             findings.truncated.append(example.row.name)
     lengths = {
