@@ -38,7 +38,7 @@ def by_row(scores: dict[str, Any]) -> dict[str, Any]:
             return {key: ordered(each) for key, each in value.items()}
         return [value[i] for i in order] if isinstance(value, list) and value else value
 
-    return {key: value if key == "training" else ordered(value) for key, value in scores.items()}
+    return {key: value if key in ("training", "known") else ordered(value) for key, value in scores.items()}
 
 
 def matrix(seeds: list[dict[str, Any]], condition: str, key: str) -> np.ndarray:

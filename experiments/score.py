@@ -6,6 +6,7 @@ compare systems row by row.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,27 +21,54 @@ from cc_train.data.encoding import Example
 from cc_train.evaluation.measures.questions import score_question
 from experiments.tail import Tails, batches, generate, losses, run_prompts
 
-CONDITIONS = ("plain", "transform", "english", "shuffled", "identity", "random")
-ANSWERED = ("plain", "transform", "english")
+CONDITIONS = ("plain", "transform", "english", "shuffled", "identity", "random", "mean")
+ANSWERED = ("plain", "transform", "english", "mean")
 """Conditions that also generate."""
 MAX_TOKENS = 40
 BATCH = 24
 
 
+@torch.no_grad()
+def mean_vectors(
+    model: PreTrainedModel, connection: Connection, examples: Sequence[Example], pad_id: int
+) -> dict[str, Tensor]:
+    """By language, the mean over ``examples`` of what is served, ``[H]``: it says nothing about a prompt."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for group in batches(examples, BATCH):
+        tails = run_prompts(model, group, pad_id)
+        given = vector(connection, tails, "transform")
+        assert given is not None
+        for example, each in zip(group, given[0], strict=True):
+            found[example.row.lang].append(each)
+    return {lang: torch.stack(each).mean(0) for lang, each in found.items()}
+
+
 def vector(
-    connection: Connection, tails: Tails, condition: str, noise: Tensor, projection: Tensor | None = None
+    connection: Connection,
+    tails: Tails,
+    condition: str,
+    *,
+    noise: Tensor | None = None,
+    projection: Tensor | None = None,
+    means: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """The vector that ``condition`` injects ``[B, H]``, and its layer ``[B]``; None for ``plain``.
 
     ``english`` uses the true English activations, as training did. ``shuffled`` uses those of another row in the batch,
     and ``identity`` the row's own, untransformed. All three go through ``projection`` ``[H, H]``, as in training.
+    ``random`` is the row's own times ``noise`` ``[H, H]``, and ``mean`` what ``means`` has for its language.
     """
     if condition == "plain":
         return None
     names = [e.row.lang if e.row.lang in connection.names else GLOBAL for e in tails.examples]
+    decision = connection.decide_each(names, tails.source, tails.embedding)
     if condition == "transform":
-        decision = connection.decide_each(names, tails.source, tails.embedding)
         return decision.vector, decision.layer
+    if condition == "mean":
+        assert means is not None
+        return torch.stack([means[e.row.lang] for e in tails.examples]), decision.layer
+    if condition == "random":
+        assert noise is not None
     given = {
         "english": tails.english,
         "shuffled": tails.english.roll(1, 0),
@@ -60,21 +88,22 @@ def score(
     examples: list[Example],
     encoder: ChatEncoder,
     projection: Tensor | None = None,
-    conditions: Sequence[str] = CONDITIONS,
     accepted: Mapping[str, Sequence[str]] | None = None,
+    means: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """By condition, for each row: ``loss`` (summed, nats), ``first`` (of the first token), ``layer`` and its ``norm``.
 
-    With ``accepted`` answers by row id, those in `ANSWERED` also have ``answer``, its ``exact_match`` and its ``f1``.
+    With ``accepted`` answers by row id, those in `ANSWERED` also have ``answer`` and what `score_question` measures.
+    Without ``means`` (`mean_vectors`), ``mean`` is not among them.
     """
-    conditions = conditions if connection else CONDITIONS[:1]
+    conditions = [c for c in CONDITIONS if c == "plain" or (connection and (c != "mean" or means))]
     out: dict[str, Any] = {
         "rows": [],
         "lang": [],
         "tokens": [],
         **{c: {"loss": [], "first": [], "layer": [], "norm": []} for c in conditions},
     }
-    noise = torch.empty(0)
+    noise = None
     if connection:
         global_matrix = connection.transforms[GLOBAL]
         generator = torch.Generator().manual_seed(0)
@@ -86,7 +115,11 @@ def score(
         out["lang"] += [e.row.lang for e in group]
         out["tokens"] += [len(e.answer) for e in group]
         for condition in conditions:
-            given = vector(connection, tails, condition, noise, projection) if connection else None
+            given = (
+                vector(connection, tails, condition, noise=noise, projection=projection, means=means)
+                if connection
+                else None
+            )
             loss = losses(model, tails, given[0] if given else None)
             found = out[condition]
             found["loss"] += [round(x, 5) for x in loss.sum(1).tolist()]
@@ -98,8 +131,7 @@ def score(
             ids = generate(model, tails, given[0] if given else None, encoder.end, MAX_TOKENS)
             for example, answer in zip(group, ids, strict=True):
                 text = str(encoder.tokenizer.decode(answer, skip_special_tokens=True)).strip()
-                measures = score_question(text, accepted[example.row.id], example.row.lang)
                 found.setdefault("answer", []).append(text)
-                for name in ("exact_match", "f1"):
-                    found.setdefault(name, []).append(round(measures[name], 4))
+                for name, value in score_question(text, accepted[example.row.id], example.row.lang).items():
+                    found.setdefault(name, []).append(round(value, 4))
     return out

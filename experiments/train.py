@@ -32,7 +32,7 @@ from cc_train.fit.pairs import capture_pairs
 from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection
 from cc_train.training.two_pass import TwoPassModel
 from experiments import rows
-from experiments.score import CONDITIONS, score
+from experiments.score import score
 from experiments.tail import batches
 
 
@@ -200,7 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.load(options.dev, encoder),
         encoder,
         None if decision is None else decision.projection,
-        conditions=CONDITIONS,
         accepted=rows.accepted(options.dev),
     )
     scores["training"] = {

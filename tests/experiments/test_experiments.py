@@ -93,7 +93,7 @@ def test_answers_are_those_of_the_reference(
     connection: Connection,
     name: str | None,
 ) -> None:
-    given = vector(connection, tails, "transform" if name else "plain", torch.empty(0))
+    given = vector(connection, tails, "transform" if name else "plain")
     answers = generate(model, tails, given[0] if given else None, encoder.end, 12)
     reference = Reference(model, connection)
     for i, (example, answer) in enumerate(zip(examples, answers, strict=True)):
