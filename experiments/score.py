@@ -90,6 +90,7 @@ def score(
     projection: Tensor | None = None,
     accepted: Mapping[str, Sequence[str]] | None = None,
     means: Mapping[str, Tensor] | None = None,
+    max_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
     """By condition, for each row: ``loss`` (summed, nats), ``first`` (of the first token), ``layer`` and its ``norm``.
 
@@ -128,7 +129,7 @@ def score(
             found["layer"] += given[1].tolist() if given else []
             if accepted is None or condition not in ANSWERED:
                 continue
-            ids = generate(model, tails, given[0] if given else None, encoder.end, MAX_TOKENS)
+            ids = generate(model, tails, given[0] if given else None, encoder.end, max_tokens)
             for example, answer in zip(group, ids, strict=True):
                 text = str(encoder.tokenizer.decode(answer, skip_special_tokens=True)).strip()
                 found.setdefault("answer", []).append(text)

@@ -39,6 +39,8 @@ from experiments import rows
 from experiments.score import mean_vectors, score
 
 LANGUAGES = ("de", "ru", "tr", "vi", "zh")
+ANSWER_TOKENS = 16
+"""MKQA's answers are names, dates and numbers."""
 MEAN_ROWS = 24
 """Training rows of each language behind its mean vector."""
 
@@ -65,7 +67,7 @@ COURSE: dict[str, Any] = {
     "use_cpu": True,
 }
 TEACHING: dict[str, Any] = {"method": "sft", "max_steps": 220, "learning_rate": 1e-4, "seed": 100}
-TUNING: dict[str, Any] = {"max_steps": 100, "learning_rate": 5e-5, "decision_learning_rate": 1e-3, "fit_max_pairs": 600}
+TUNING: dict[str, Any] = {"max_steps": 60, "learning_rate": 5e-5, "decision_learning_rate": 1e-3, "fit_max_pairs": 600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +149,10 @@ def score_checkpoint(checkpoint: Path, place: Place) -> dict[str, Any]:
         means = mean_vectors(model, connection, sample, encoder.pad_id)
     asked = rows.load(place.dev, encoder)
     projection = load_projection(checkpoint)
-    scores = score(model, connection, asked, encoder, projection, rows.accepted(place.dev), means)
+    scores = score(model, connection, asked, encoder, projection, rows.accepted(place.dev), means, ANSWER_TOKENS)
     english = rows.load(place.dev_english, encoder, english=True)
-    scores["known"] = score(model, None, english, encoder, accepted=rows.accepted(place.dev_english))
+    accepted = rows.accepted(place.dev_english)
+    scores["known"] = score(model, None, english, encoder, accepted=accepted, max_tokens=ANSWER_TOKENS)
     return scores
 
 

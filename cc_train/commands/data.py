@@ -20,6 +20,7 @@ from cc_train.data.check import PERCENTILES, Findings, check_rows
 from cc_train.data.reading import read_rows
 from cc_train.data.records import DataError
 from cc_train.data.sources import parse_columns, parse_sources
+from cc_train.data.template_options import TemplateOptionError, parse_options
 from cc_train.data.token_counts import RATIO
 from cc_train.terminal.tables import plain_table
 
@@ -39,6 +40,7 @@ def make_parser() -> SuggestingParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="Sources, as cc-train run's --data takes them.")
     check.add_argument("--columns", help="Columns under another name: lang=language,instruction=question.")
     check.add_argument("--model", help="Directory of the model to train: lengths are then in its tokens.")
+    check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; goes with --model.")
     check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
     check.add_argument(
         "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     """``cc-train data``. Exit code 0 if nothing is found, 1 if something is, 2 if no row can be used."""
     options = make_parser().parse_args(arguments)
     try:
-        encoder = _encoder(options.model) if options.model else None
+        encoder = _encoder(options.model, options.chat_template_kwargs)
         sources = [source.name for source in parse_sources(options.files)]
         unused: Counter[str] = Counter()
         rows, skipped = read_rows(
@@ -81,11 +83,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if findings.clean else FAILURE
 
 
-def _encoder(model: str) -> ChatEncoder:
+def _encoder(model: str | None, template_options: str | None) -> ChatEncoder | None:
     from transformers import AutoTokenizer
 
+    if model is None:
+        if template_options is not None:
+            raise DataError("--chat-template-kwargs goes with --model, whose template has the options")
+        return None
     try:
-        return ChatEncoder(AutoTokenizer.from_pretrained(model))
+        return ChatEncoder(AutoTokenizer.from_pretrained(model), options=parse_options(template_options))
+    except TemplateOptionError as error:
+        raise DataError(f"--chat-template-kwargs: {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"--model {model}: holds no tokenizer: {one_line(error)}") from error
 

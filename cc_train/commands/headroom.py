@@ -16,6 +16,7 @@ from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
+from cc_train.data.template_options import TemplateOptionError, parse_options
 from cc_train.evaluation.headroom import Headroom, check_languages, comparable, measure_headroom, parallel_rows
 from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
 from cc_train.evaluation.local import LocalCheckpoint
@@ -43,6 +44,9 @@ def make_parser() -> SuggestingParser:
     parser.add_argument("--limit", type=int, default=100, metavar="N", help="items of each task (default: 100)")
     parser.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of an answer (default: 40)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="rows at once (default: 8)")
+    parser.add_argument(
+        "--chat-template-kwargs", metavar="JSON", help="options of the chat template, as in cc-train run"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the choice of items (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser
@@ -65,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{without} rows have no 'instruction_en' and are left out")
         rows = choose_rows(comparable(read), (), languages, options.limit, options.seed)
         check_languages(rows)
-        model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size)
+        template = parse_options(options.chat_template_kwargs)
+        model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size, template=template)
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
         asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
@@ -76,6 +81,9 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("cc-train headroom: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except TemplateOptionError as error:
+        _say(f"--chat-template-kwargs: {error}")
+        return BAD_INPUT
     except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         _say(str(error))
         return BAD_INPUT

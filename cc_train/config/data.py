@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cc_train.config.parser import check
+from cc_train.config.parser import UsageError, check
+from cc_train.data.template_options import TemplateOptionError, parse_options
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,12 @@ class DataArguments:
     max_rows: int | None = field(default=None, metadata={"help": "Train on a random sample of this many rows."})
 
     def __post_init__(self) -> None:
+        try:
+            parse_options(self.chat_template_kwargs)
+        except TemplateOptionError as error:
+            raise UsageError(f"--chat-template-kwargs {error}") from error
         check(
             (
-                (
-                    "--chat-template-kwargs",
-                    self.chat_template_kwargs is not None and not isinstance(self._template_options(), dict),
-                    'must be a JSON object, such as {"enable_thinking": false}',
-                ),
                 ("--max-length", self.max_length < 8, "must be at least 8"),
                 ("--max-rows", self.max_rows is not None and self.max_rows < 1, "must be at least 1"),
             )
@@ -73,10 +72,4 @@ class DataArguments:
     @property
     def template_options(self) -> dict[str, Any]:
         """The options of the chat template, by name."""
-        return self._template_options() or {}
-
-    def _template_options(self) -> Any:
-        try:
-            return json.loads(self.chat_template_kwargs or "{}")
-        except ValueError:
-            return None
+        return parse_options(self.chat_template_kwargs)

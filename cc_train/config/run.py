@@ -150,6 +150,11 @@ def _check(config: RunConfig) -> None:
         (
             ("--tuning connection", alone and method.method == "sft", "trains what --method sft does without"),
             (
+                "--freeze-embeddings",
+                config.model.freeze_embeddings and config.tuning.tuning != "full",
+                "goes with --tuning full: the others train no embeddings",
+            ),
+            (
                 "--gradient-checkpointing",
                 alone and training.gradient_checkpointing,
                 "saves nothing with --tuning connection, which keeps activations of the answers only",

@@ -24,7 +24,22 @@ _GENERATION: Final = re.compile(r"{%-?\s*(end)?generation\s*-?%}")
 
 
 class TemplateOptionError(ValueError):
-    """An option is none of the template's; the message is one line."""
+    """Options cannot be read, or one is none of the template's; the message is one line."""
+
+
+def parse_options(text: str | None) -> dict[str, Any]:
+    """Options by name, from JSON; none from None.
+
+    Raises:
+        TemplateOptionError: it is no JSON object.
+    """
+    try:
+        options = json.loads(text or "{}")
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise TemplateOptionError('must be a JSON object, such as {"enable_thinking": false}')
+    return options
 
 
 def with_options(template: str, options: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cc_core.names import AUTO, ENGLISH, OFF, connection_for
 from cc_core.terminal.text import one_line
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.data.chat import ChatEncoder, stop_ids
+from cc_train.data.template_options import TemplateOptionError
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.generation import answer_text, forward, greedy, pad_left
@@ -48,14 +49,23 @@ class LocalCheckpoint:
         max_tokens: most tokens of an answer.
         batch_size: rows at once.
         dtype: the weights' type; the connection computes in fp32.
+        template: options of the chat template.
 
     Raises:
         EvaluationError: the checkpoint has no such connection.
+        TemplateOptionError: the chat template has no such option.
         cc_core.checkpoint.CheckpointError: the checkpoint is damaged.
     """
 
     def __init__(
-        self, directory: Path, connection: str, max_tokens: int, batch_size: int, dtype: torch.dtype = torch.float32
+        self,
+        directory: Path,
+        connection: str,
+        max_tokens: int,
+        batch_size: int,
+        dtype: torch.dtype = torch.float32,
+        *,
+        template: Mapping[str, Any] | None = None,
     ) -> None:
         if not (directory / "config.json").is_file():
             raise EvaluationError(f"--checkpoint {directory}: no config.json there; name a checkpoint's directory")
@@ -69,7 +79,9 @@ class LocalCheckpoint:
         try:
             model: Any = load_model(directory, dtype, "eager")
             tokenizer = AutoTokenizer.from_pretrained(directory)
-            self.encoder = ChatEncoder(tokenizer, model.generation_config)
+            self.encoder = ChatEncoder(tokenizer, model.generation_config, template)
+        except TemplateOptionError:
+            raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(
                 f"--checkpoint {directory}: cannot be loaded ({one_line(error)}); copy it again"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from cc_train.commands.main import main
 from tests.support.tiny import tiny_llama
@@ -77,6 +78,19 @@ def test_a_model_counts_tokens_and_tells_what_is_cut_and_what_has_no_room(
     assert found["rows"] == {"de": {"qa": 3}}
 
 
+def test_options_of_the_chat_template_count(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template += "{% if brief is defined %}alpha beta{% endif %}"
+    tokenizer.save_pretrained(base)
+    path = write_rows(tmp_path / "rows.jsonl", word_rows())
+    without, brief = (
+        check(capsys, path, "--model", base, *options)[1]["lengths"]["instruction"]["50%"]
+        for options in ((), ("--chat-template-kwargs", '{"brief": true}'))
+    )
+    assert brief > without
+
+
 def test_sentences_need_no_answers_where_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_rows(tmp_path / "sentences.jsonl", [{"en": ENGLISH, "de": GERMAN}])
     assert check(capsys, path)[0] == 2
@@ -132,10 +146,14 @@ def test_the_report_for_people(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 def test_what_cannot_be_checked_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     good = write_rows(tmp_path / "rows.jsonl", word_rows())
     (tmp_path / "empty.jsonl").write_text("")
+    base = save_base(tmp_path / "base", tiny_llama())
     for arguments, message in (
         ([tmp_path / "none.jsonl"], "none.jsonl: cannot be read: No such file"),
         ([tmp_path / "empty.jsonl"], "empty.jsonl can be used: there is none"),
         ([good, "--model", tmp_path], "holds no tokenizer"),
+        ([good, "--chat-template-kwargs", "{}"], "--chat-template-kwargs goes with --model"),
+        ([good, "--model", base, "--chat-template-kwargs", "{"], "--chat-template-kwargs: must be a JSON object"),
+        ([good, "--model", base, "--chat-template-kwargs", '{"a": 1}'], "the chat template reads no option 'a'"),
         ([good, "--columns", "output=answer"], "field 'output' is missing (column 'answer')"),
     ):
         assert main(["data", "check", *map(str, arguments)]) == 2
