@@ -105,10 +105,9 @@ def generate(
     model: PreTrainedModel, tails: Tails, vector: Tensor | None, end: Sequence[int], max_tokens: int
 ) -> list[list[int]]:
     """Greedy answers without the end token; ``vector`` ``[B, H]`` is added at the anchor."""
-    cache, mask = DynamicCache(tails.cache), tails.mask
-    ids = tails.ids[:, :1]
-    done = torch.zeros(len(ids), dtype=torch.bool)
-    answers: list[list[int]] = [[] for _ in ids]
+    cache, mask, ids = DynamicCache(tails.cache), tails.mask, tails.ids[:, :1]
+    rows = torch.arange(len(ids))
+    answers: list[list[int]] = [[] for _ in rows]
     for step in range(max_tokens):
         positions = mask.sum(1, keepdim=True)
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
@@ -118,10 +117,12 @@ def generate(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             ).last_hidden_state
         ids = output_embeddings(model)(hidden[:, -1:]).argmax(-1)
-        done |= ids[:, 0] == end[0]
-        if done.all():
+        going = ids[:, 0] != end[0]
+        rows, ids, mask = rows[going], ids[going], mask[going]
+        if not len(rows):
             break
-        for answer, token, finished in zip(answers, ids[:, 0].tolist(), done.tolist(), strict=True):
-            if not finished:
-                answer.append(token)
+        for row, token in zip(rows.tolist(), ids[:, 0].tolist(), strict=True):
+            answers[row].append(token)
+        if not going.all():
+            cache.batch_select_indices(going.nonzero()[:, 0])
     return answers

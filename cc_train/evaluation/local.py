@@ -43,9 +43,10 @@ class LocalCheckpoint:
 
     Args:
         directory: the checkpoint.
-        connection: ``auto`` connects a row by its ``lang``, as the server does by the language that it detects; ``off``
-            connects none; a name that the checkpoint has connects every row; ``english`` gives every row that is not
-            English the true activations of its English parallel, which no Transform Matrix can beat.
+        connection: ``auto`` connects a row by its ``lang``, as the server does by the language that it detects, unless
+            the checkpoint's evidence shows that this harms; ``off`` connects none; a name that the checkpoint has
+            connects every row; ``english`` gives every row that is not English the true activations of its English
+            parallel, which no Transform Matrix can beat.
         max_tokens: most tokens of an answer.
         batch_size: rows at once.
         dtype: the weights' type; the connection computes in fp32.
@@ -153,7 +154,11 @@ class LocalCheckpoint:
             return OFF if row.lang == ENGLISH else TRUE_ENGLISH
         if self.setting != AUTO:
             return self.setting
-        return connection_for(row.lang, self._connection.names) if row.lang in self._config.languages else OFF
+        evidence = self._config.evidence
+        gain = evidence.languages.get(row.lang) if evidence else None
+        if row.lang not in self._config.languages or (gain and gain.harms):
+            return OFF
+        return connection_for(row.lang, self._connection.names)
 
     def _encode(self, row: EvaluationRow) -> _Prompt | str:
         connection = self._connection_for(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,17 +68,18 @@ class AlignmentTargets:
         return 4 * int(np.prod(self._shape))
 
     def written(self) -> bool:
-        """Whether an earlier part of the run has written the file.
+        """Whether an earlier part of the run has written the file whole.
 
         Raises:
             DataError: it has written that of other rows.
         """
         if self.path.exists():
-            return True
+            return self.path.stat().st_size == self.size
         if any(self.path.parent.glob(_NAME.format("*"))):
             raise DataError(
-                f"{self.path.parent}: holds the alignment targets of other rows; resume with the --data and "
-                "--align-data that the run began with, or start again with --overwrite"
+                f"{self.path.parent}: holds the alignment targets of other rows; resume with the --data, --align-data, "
+                "--max-rows, --max-length, --chat-template-kwargs, --anchor-offset and --seed that the run began with, "
+                "or start again with --overwrite"
             )
         return False
 
@@ -97,10 +99,12 @@ class AlignmentTargets:
                 for index, value in zip(indices, activations.float().cpu().numpy(), strict=True):
                     file.seek(index * value.nbytes)
                     file.write(value.tobytes())  # a memory map would be killed by a full disk
+            file.flush()
+            os.fsync(file.fileno())  # a power cut may not leave a whole file of zeros under the name
 
     def publish(self) -> None:
         """Give the file its name, when every prompt is written."""
-        self._partial.rename(self.path)
+        self._partial.replace(self.path)
 
     def remove(self) -> None:
         """Remove the file."""

@@ -29,6 +29,7 @@ class Course:
         seed, strategy: of the order.
         processes: how many trained.
         shards: ``none`` if each process holds the whole model, ``fsdp`` or ``zero``.
+        align: λ of the alignment; 0 for none.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Course:
     strategy: str
     processes: int
     shards: str
+    align: float = 0.0
 
     def save(self, checkpoint: Path) -> None:
         """Write it into Trainer's own checkpoint."""
@@ -58,6 +60,7 @@ def course_of(trainer: Trainer) -> Course:
         str(arguments.train_sampling_strategy),
         processes,
         "fsdp" if trainer.is_fsdp_enabled else "zero" if trainer.is_deepspeed_enabled else "none",
+        float(getattr(trainer.model, "align", 0.0)),
     )
 
 
@@ -86,6 +89,9 @@ def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
         )
     if saved.shards == "zero" and saved.processes != now.processes:
         return f"DeepSpeed reads its shards only on as many processes as wrote them; {again}, not on {now.processes}"
+    if saved.align != now.align:
+        was = f"--align {saved.align:g}" if saved.align else "no --align"
+        return f"was saved with {was}, and this run has {now.align:g}; resume with {was}"
     if saved.rows != now.rows:
         return f"{saved.rows} rows were trained on, and this run has {now.rows}; resume with the same --data"
     if saved.rows_per_step != now.rows_per_step:

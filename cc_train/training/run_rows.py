@@ -96,7 +96,7 @@ def load_rows(config: RunConfig, base: Path, hidden_size: int, encoder: ChatEnco
         skipped += unusable
     evaluation: DiskSequence[Example] = DiskSequence()
     if config.data.eval_data:
-        evaluation, unusable = load(config.data.eval_data)
+        evaluation, unusable = load(config.data.eval_data, parallels=connects)
         skipped += unusable
     return RunRows(examples, aligned, evaluation, skipped)
 

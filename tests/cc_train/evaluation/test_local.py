@@ -67,6 +67,24 @@ def test_the_references_tokens(checkpoint: Path, connection: str) -> None:
         )
 
 
+def test_a_language_that_the_connection_was_shown_to_harm_is_answered_plain(tmp_path: Path) -> None:
+    """As the server answers it; a name still forces the connection."""
+    save_base(tmp_path, tiny_llama())
+    harm = {"pairs": 20, "gain": -0.2, "low": -0.3, "high": -0.1}
+    gains = {"de": harm, "fr": {**harm, "high": 0.1}}
+    evidence = {"held_out_of": "training", "overall": harm, "languages": gains}
+    save_connection(tmp_path, random_connection(["global", "de"]), ["de", "fr"], evidence=evidence)
+    found = answers(LocalCheckpoint(tmp_path, "auto", TOKENS, 4))
+    assert {row.lang: found[row.key].connection for row in ROWS} == {
+        "de": "off",
+        "en": "off",
+        "fr": "global",
+        "sw": "off",
+    }
+    forced = answers(LocalCheckpoint(tmp_path, "de", TOKENS, 4))
+    assert {answer.connection for answer in forced.values()} == {"de"}
+
+
 def test_true_english_activations(checkpoint: Path) -> None:
     reference = Reference.from_checkpoint(checkpoint)
     encoder = ChatEncoder(tiny_tokenizer(), reference.model.generation_config)

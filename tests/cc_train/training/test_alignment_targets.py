@@ -79,6 +79,11 @@ def test_only_targets_of_the_same_rows_are_used_again(tmp_path: Path) -> None:
     assert not targets.written(), "not before they are complete"
     written(some, tmp_path)
     assert made(some, tmp_path).written()
+    with targets.path.open("r+b") as file:
+        file.truncate(targets.size - 4)
+    assert not made(some, tmp_path).written(), "a torn file is written again"
+    written(some, tmp_path)
+    assert made(some, tmp_path).written()
     reversed_rows, other_anchor = made(some[::-1], tmp_path), made(some, tmp_path, -2)
     for other in (reversed_rows, other_anchor, AlignmentTargets(some, tmp_path, 2, HIDDEN, -1)):
         with pytest.raises(DataError, match="holds the alignment targets of other rows; resume with"):
