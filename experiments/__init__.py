@@ -1,1 +1,1 @@
-"""Experiments on real weights and data whose outcome is in `docs/results.md`; not part of the product."""
+"""Experiments on real weights and data, for `docs/results.md` and `docs/experiments.md`; not part of the product."""

@@ -66,10 +66,10 @@ def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray) -> tuple[f
 
 def overview(systems: Scores) -> str:
     """A row for each system and condition."""
-    measures = {"first": "first token", "exact_match": "exact match", "f1": "F1"}
+    measures = {"first": "first token", "accuracy": "accuracy", "exact_match": "exact match", "f1": "F1"}
     lines = [
         f"| system | given | seeds | loss | by seed | {' | '.join(measures.values())} |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, seeds in systems.items():
         tokens = np.array(seeds[0]["tokens"])
@@ -103,8 +103,8 @@ def differences(systems: Scores, base: tuple[str, str]) -> str:
     """Compare every system and condition with ``base``, over the seeds that both have."""
     tokens = np.array(systems[base[0]][0]["tokens"])
     lines = [
-        f"| against {base[0]}, {base[1]} | seeds | loss | 95 % | by seed | first token | 95 % |",
-        "|---|---|---|---|---|---|---|",
+        f"| against {base[0]}, {base[1]} | seeds | loss | 95 % | by seed | first token | 95 % | accuracy | 95 % |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, seeds in systems.items():
         for condition in [c for c in CONDITIONS if c in seeds[0]]:
@@ -113,7 +113,10 @@ def differences(systems: Scores, base: tuple[str, str]) -> str:
             if not both:
                 continue
             cells = []
-            for key, weights in (("loss", tokens), ("first", np.ones_like(tokens))):
+            for key, weights in (("loss", tokens), ("first", np.ones_like(tokens)), ("accuracy", np.ones_like(tokens))):
+                if key not in both[0][condition]:
+                    cells += ["", ""]
+                    continue
                 ours = matrix(both, condition, key)
                 theirs = matrix([references[seed_of(s)] for s in both], base[1], key)
                 mean, low, high = paired(ours, theirs, weights)
@@ -140,8 +143,9 @@ def main() -> None:
     print(overview(systems), end="\n\n")
     print(differences(systems, tuple(options.against.split(","))), end="\n\n")
     best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
-    print(by_language(systems, best, "loss"), end="\n\n")
-    print(by_language(systems, best, "f1"))
+    for key in ("loss", "f1", "accuracy"):
+        if all(key in systems[name][0][given] for name, given in best):
+            print(by_language(systems, best, key), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run every experiment that `docs/results.md` reports. Results that exist are not made again.
+"""Run every experiment that `docs/experiments.md` reports. Results that exist are not made again.
 
     python -m experiments.plan --data DIR --jobs 2
 
