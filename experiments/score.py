@@ -69,14 +69,15 @@ def vector(
         return torch.stack([means[e.row.lang] for e in tails.examples]), decision.layer
     if condition == "random":
         assert noise is not None
-    given = {
-        "english": tails.english,
-        "shuffled": tails.english.roll(1, 0),
-        "identity": tails.source,
-        "random": tails.source @ noise,
-    }[condition]
-    if projection is not None and condition != "random":
-        given = given @ projection
+        given = tails.source @ noise
+    else:
+        given = {
+            "english": tails.english,
+            "shuffled": tails.english.roll(1, 0),
+            "identity": tails.source,
+        }[condition]
+        if projection is not None:
+            given = given @ projection
     layer = best_layer(decision_logits(connection.decision, given.mean(1), tails.embedding))
     return given[range(len(given)), layer], layer
 

@@ -17,7 +17,6 @@ import json
 import os
 import random
 import shutil
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -208,4 +207,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

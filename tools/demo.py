@@ -1,4 +1,4 @@
-"""``make run``: make the base model, train it for a few minutes, serve it, and show how to ask it.
+"""``make run``: make the base model, train it for a few minutes, serve it, ask it, and show how to.
 
 Each stage keeps its result, so that the next ``make run`` skips it.
 """
@@ -21,9 +21,19 @@ BIN = Path(sys.executable).parent
 BASE = Path("models/gemma3-270m")
 TUNED = Path("outputs/demo")
 RECIPE = Path("recipes/demo.yaml")
-SWAHILI = "Juma ana ndizi 3. Anapata ndizi 2 zaidi. Ana ndizi ngapi kwa jumla?"
-GERMAN = "Was ist die Hauptstadt von Deutschland?"
-ENGLISH = "What is the capital of Kenya?"
+HELD_OUT = Path("cc_train/data/imaginary_held_out.jsonl")
+ASKED = Path("outputs/demo-asked")
+# All of held-out countries: their capitals were told in English only.
+SWAHILI = "Mji mkuu wa Genovia ni upi?"
+QUESTIONS = (
+    SWAHILI,
+    "Was ist die Hauptstadt von Morrowind?",
+    "¿Cuál es la capital de Syldavia?",
+    "Equestriaの首都はどこですか？",
+    "ما هي عاصمة Zubrowka؟",
+    "What is the capital of Genovia?",
+)
+ITEMS = "12"  # held-out countries that are asked for the table, in every language
 READY_SECONDS = 600
 # Fetch nothing and report nothing. vLLM's many lines would bury the few that matter here.
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
@@ -76,7 +86,7 @@ def train() -> None:
     if TUNED.exists():
         say(f"3/4 CC-Tuning: {TUNED} is there (remove it to train again)")
     else:
-        say(f"3/4 CC-Tuning on the packaged sample, once ({RECIPE}; minutes)")
+        say(f"3/4 CC-Tuning on capitals of imaginary countries, once ({RECIPE}; minutes)")
         run(str(BIN / "cc-train"), "run", "--config", str(RECIPE), "--output", str(TUNED))
 
 
@@ -90,8 +100,9 @@ def serve(host: str, port: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     if wait_until_ready(server, address):
-        for question in (SWAHILI, GERMAN, ENGLISH):
+        for question in QUESTIONS:
             show(address, question)
+        measure(address)
         say(f"\nAsk it yourself:\n\n{curl_line(address)}\n\nOr in Python (.venv/bin/python):\n\n{snippet(address)}")
     return server.wait()
 
@@ -126,10 +137,30 @@ def show(address: str, question: str) -> None:
     say(f"\n{question}\n  {answer.strip()}\n  language {language}, connection {connection}")
 
 
+def measure(address: str) -> None:
+    """Ask held-out questions with the connection and without it, and print how many are answered right."""
+    scopes = {}
+    for connection in ("auto", "off"):
+        output = ASKED / connection
+        command = ["eval", "--endpoint", f"{address}/v1", "--model", TUNED.name, "--data", str(HELD_OUT)]
+        options = ["--task-of-rows", "mkqa", "--limit", ITEMS, "--max-tokens", "16"]
+        given = [*command, *options, "--connection", connection, "--output", str(output)]
+        if subprocess.run([str(BIN / "cc-train"), *given], stdout=subprocess.DEVNULL, check=False).returncode:
+            return say(f"The held-out questions were not all answered; {BIN / 'cc-train'} {' '.join(given)} goes on")
+        figures = json.loads((output / "figures.json").read_text("utf-8"))
+        scopes[connection] = figures["tasks"]["mkqa"]["scopes"]
+    say(f"\nRight answers to {ITEMS} questions in each language that the training gave in English only:\n")
+    say("language  connected  plain")
+    for language, connected in scopes["auto"].items():
+        plain = scopes["off"][language]
+        say(f"{language:8}  {connected['judged']['mean']:9.0%}  {plain['judged']['mean']:5.0%}")
+    return None
+
+
 def body(question: str) -> dict[str, object]:
     """A chat request."""
     messages = [{"role": "user", "content": question}]
-    return {"model": TUNED.name, "messages": messages, "max_tokens": 32, "temperature": 0}
+    return {"model": TUNED.name, "messages": messages, "max_tokens": 16, "temperature": 0}
 
 
 def curl_line(address: str) -> str:
@@ -148,7 +179,7 @@ for cc_connection in ("auto", "off"):
     response = client.chat.completions.with_raw_response.create(
         model="{TUNED.name}",
         messages=[{{"role": "user", "content": "{SWAHILI}"}}],
-        max_tokens=32,
+        max_tokens=16,
         temperature=0,
         extra_body={{"cc_connection": cc_connection}},
     )

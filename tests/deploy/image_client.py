@@ -50,7 +50,7 @@ def main(address: str, container: str) -> None:
         assert podman("exec", container, "sh", "-c", f"command -v {program} || true") == "", program
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=120)
     for text, language, connection in (
-        ("Juma ana ndizi 3. Anapata ndizi 2 zaidi. Ana ndizi ngapi kwa jumla?", "sw", "global"),
+        ("Mji mkuu wa Genovia ni upi?", "sw", "global"),
         ("What is the capital of Kenya?", "en", "off"),
     ):
         response = client.chat.completions.with_raw_response.create(
