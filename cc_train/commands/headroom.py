@@ -17,8 +17,9 @@ from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
 from cc_train.data.template_options import TemplateOptionError, parse_options
-from cc_train.evaluation.headroom import Headroom, check_languages, comparable, measure_headroom, parallel_rows
-from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
+from cc_train.evaluation.headroom import Headroom, measure_headroom
+from cc_train.evaluation.headroom_rows import parallel_rows, rows_to_compare
+from cc_train.evaluation.items import EvaluationError, read_rows
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.tasks import TASKS
 from cc_train.fit.least_squares import FitError
@@ -41,7 +42,9 @@ def make_parser() -> SuggestingParser:
         "--task-of-rows", choices=TASKS, metavar="TASK", help=f"how rows without a task are scored: {', '.join(TASKS)}"
     )
     parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help="only these, and en")
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="items of each task (default: 100)")
+    parser.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="items of each task in each language (default: 100)"
+    )
     parser.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of an answer (default: 40)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="rows at once (default: 8)")
     parser.add_argument(
@@ -61,16 +64,15 @@ def main(arguments: Sequence[str]) -> int:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
         if not (options.model / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
-        languages = sorted({*options.languages, ENGLISH}) if options.languages else []
         read = parallel_rows(read_rows(options.data, options.task_of_rows))
-        check_languages(read)
-        without = sum(row.lang != ENGLISH and not row.english for row in read)
+        rows = rows_to_compare(read, options.languages, options.limit, options.seed)
+        without = [row.lang for row in read if not row.english and row.lang in (options.languages or [row.lang])]
         if without:
-            _say(f"{without} rows have no 'instruction_en' and are left out")
-        rows = choose_rows(comparable(read), (), languages, options.limit, options.seed)
-        check_languages(rows)
+            _say(f"{len(without)} rows have no 'instruction_en' and are left out ({', '.join(sorted(set(without)))})")
         template = parse_options(options.chat_template_kwargs)
-        model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size, template=template)
+        model = LocalCheckpoint(
+            options.model, OFF, options.max_tokens, options.batch_size, template=template, option="--model"
+        )
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
         asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())

@@ -20,6 +20,7 @@ from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.data.encoding import Example
 from cc_train.data.rows import Row
 from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.headroom_rows import check_languages, comparable
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
@@ -73,29 +74,6 @@ class Headroom:
                 "English is ahead, but the model does not use English words beside the prompt: gains depend on training"
             )
         return "no headroom was shown: do not expect the connection or the alignment to pay"
-
-
-def parallel_rows(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    """``rows``, the English ones as their own parallel, so that they are chosen together with the others."""
-    return [replace(row, english=row.prompt) if row.lang == ENGLISH else row for row in rows]
-
-
-def check_languages(rows: Sequence[EvaluationRow]) -> None:
-    """Raise `EvaluationError` where ``rows`` do not compare a language with English."""
-    languages = sorted({row.lang for row in rows})
-    if len(languages) < 2:
-        raise EvaluationError(
-            f"all {len(rows)} rows are in {languages[0]!r}: headroom compares languages with English; "
-            "add rows in English (lang: en) and in another language, with instruction_en"
-        )
-    if not any(row.lang != ENGLISH and row.english for row in rows):
-        raise EvaluationError("no row in another language than English has 'instruction_en', its English parallel")
-
-
-def comparable(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    """Those of ``rows`` that have an English parallel, and the English ones that are the parallel of one."""
-    asked = {(row.task, row.english) for row in rows if row.lang != ENGLISH}
-    return [row for row in rows if (row.english if row.lang != ENGLISH else (row.task, row.prompt) in asked)]
 
 
 def measure_headroom(

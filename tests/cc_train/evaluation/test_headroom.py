@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,15 @@ def test_wrong_options_are_refused_in_a_line(
 ) -> None:
     assert headroom(base, write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24]), *options) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_named_by_its_option(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    damaged = shutil.copytree(base, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"none")
+    assert headroom(damaged, write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24])) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"cc-train headroom: --model {damaged}: cannot be loaded")
+    assert error.count("\n") == 1
 
 
 UP, NONE, FEW = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1), Interval(0.2, None, None)
