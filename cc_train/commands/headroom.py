@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
         if not (options.model / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
+        if options.json:
+            _check_writable(options.json)
         read = parallel_rows(read_rows(options.data, options.task_of_rows))
         rows = rows_to_compare(read, options.languages, options.limit, options.seed)
         without = [row.lang for row in read if not row.english and row.lang in (options.languages or [row.lang])]
@@ -78,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
         if measured < asked:
             _say(f"{asked - measured} rows do not fit the model's context and are left out")
+        _print(found)
         if options.json:
             options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
     except KeyboardInterrupt:
@@ -89,8 +93,17 @@ def main(arguments: Sequence[str]) -> int:
     except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         _say(str(error))
         return BAD_INPUT
-    _print(found)
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before hours of measuring, not behind them."""
+    if path.is_dir():
+        raise EvaluationError(f"--json {path}: is a directory; name a file")
+    if not path.parent.is_dir():
+        raise EvaluationError(f"--json {path}: there is no directory {path.parent}; make it, or name another file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise EvaluationError(f"--json {path}: may not be written; name another file")
 
 
 def _say(text: str) -> None:
@@ -102,22 +115,27 @@ def _print(found: dict[str, Headroom]) -> None:
         "headroom: the prompt alone against ...", ["", "rows", "measure", "alone", "so", "gain"], ("", "measure")
     )
     for language, one in found.items():
-        compared = [
-            ("loss, English beside it", one.loss, one.loss_beside, one.loss_gain),
-            ("score, English beside it", one.score, one.score_beside, one.score_gain),
-        ]
-        if one.english is not None and one.english_lead is not None:  # of the rows alone that have an English one
-            compared.append(("score, in English", one.english - one.english_lead.mean, one.english, one.english_lead))
-        for measure, alone, other, gain in compared:
-            table.add_row(language, str(one.rows), measure, f"{alone:.3f}", f"{other:.3f}", _gain(gain))
+        for measure, rows, so, gain, gain_is in (
+            ("loss, English beside it", one.rows, one.loss_beside, one.loss_gain, "less"),
+            ("loss, in English", one.rows_english, one.loss_english, one.loss_english_gain, "less"),
+            ("score, English beside it", one.rows, one.score_beside, one.score_gain, "more"),
+            ("score, in English", one.rows_english, one.english, one.english_lead, "more"),
+        ):
+            if so is not None and gain is not None:  # the prompt alone: of the same rows
+                alone = so + gain.mean if gain_is == "less" else so - gain.mean
+                table.add_row(language, str(rows), measure, f"{alone:.3f}", f"{so:.3f}", _interval(gain, "+.3f"))
     console = Console()
     console.print(table)
     for language, one in found.items():
         layers = " ".join(f"{distance:.2f}" for distance in one.distance)
-        text = f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}"
+        mean = f"; mean {_interval(one.distance_mean, '.2f')}" if one.distance_mean else ""
+        text = (
+            f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}{mean}"
+        )
         console.print(text, soft_wrap=True, highlight=False)
     console.print("    1 is as far as English prompts are from their mean", highlight=False)
 
 
-def _gain(gain: Interval) -> str:
-    return f"{gain.mean:+.3f}" + (f" ({gain.low:+.3f} to {gain.high:+.3f})" if gain.low is not None else "")
+def _interval(found: Interval, form: str) -> str:
+    ends = "" if found.low is None else f" ({found.low:{form}} to {found.high:{form}})"
+    return f"{found.mean:{form}}{ends}"
