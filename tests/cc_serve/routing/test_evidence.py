@@ -31,7 +31,7 @@ EVIDENCE: dict[str, Any] = {
     "languages": {
         "de": {"pairs": 40, "gain": -0.2, "low": -0.3, "high": -0.1},  # harms
         "fr": {"pairs": 40, "gain": -0.1, "low": -0.3, "high": 0.1},  # may harm
-        "ru": {"pairs": 9, "gain": -2.0},  # too few pairs
+        "ru": {"pairs": 9, "gain": -2.0, "low": None, "high": None},  # too few pairs
         "sw": {"pairs": 40, "gain": 0.3, "low": 0.2, "high": 0.4},  # pays
     },
 }
