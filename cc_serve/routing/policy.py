@@ -56,7 +56,8 @@ class RoutingPolicy(BaseModel):
         description='Connection by language: "off", "global" or the language itself, for a matrix of its own.',
     )
     default: ConnectionName = Field(
-        default=OFF, description='Connection of undecided texts: "off", "global" or a language\'s own.'
+        default=OFF,
+        description='Connection of undecided texts, whatever was measured: "off", "global" or a language\'s own.',
     )
     connect: Literal["measured", "always"] = Field(
         default="measured",
