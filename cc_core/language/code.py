@@ -30,7 +30,7 @@ _CODE = re.compile(
             r"from\s+[\w.]+\s+import\s+\S",
             r"#\s*(?:include|define|ifdef|ifndef|endif|pragma)\b",
             r"#!\s*/",
-            r"(?:using|package|namespace|use)\s+[\w.:]+\s*[;{]",
+            r"(?:using|package|namespace|use)(?:\s+[\w.:]+){1,2}\s*[;{]|package\s+\w+$|import\s+[\"'(]",
             r"(?:\}\s*)?(?:if|else\s+if|for|while|switch|catch)\s*\(.*[{;)]$",
             r"(?:if|elif|while|with)\s.*(?:[=<>!]=|[<>]|\w[(\[]|\bnot\b|\bis\s+None\b).*:$",
             r"for\s+\w+(?:\s*,\s*\w+)*\s+in\s+[\w.]+(?:[(\[].*)?:",
@@ -38,6 +38,11 @@ _CODE = re.compile(
             # print(x), user.save();
             r"(?:await\s+|return\s+|throw\s+|raise\s+|yield\s+)?(?:new\s+)?"
             rf"(?:{_CALL}(?:\.{_CALL})*\s*[;:{{,]?(?:\s*(?:#|//).*)?|{_NAME}\()$",
+            r"\.\w+\(|\w+\s+::\s|<\?|\{\s*\"",
+            r"(?:for|while|until|if|elif)\s.*;\s*(?:do|then)$|.*\bdo\s*\|[\w,\s]+\|$|while\s+(?:True|true|1)\b",
+            r"(?:done|fi|esac|end|pass|break|continue)[;,]?$|assert\s.*[=<>(]|lambda\s+\w+(?:,\s*\w+)*\s*:",
+            r"(?:echo|puts|printf|print|cat|mv|cp|rm|cd|ls|mkdir)\s+[\"'$./-]",
+            r"[a-z-]+\s*:\s*\S+(?:\s\S+){0,3};$|.*\{[^{}]*[:;=(][^{}]*\}$",  # color: red;
             r"return(?:\s+[\w.\"']+)?\s*;?$",
             r"return\s.*[-+*/%()\[\]{}=;<>]",
             r"</?[A-Za-z][\w-]*(?:\s+[\w:-]+\s*=[^>]*)?\s*/?>|<!(?:--|DOCTYPE)",
@@ -45,7 +50,8 @@ _CODE = re.compile(
             r"\$\s+\w|>>>\s|sudo\s|(?:pip3?|npm|yarn|apt|apt-get|brew|conda)\s+(?:install|run|add|init)\b",
             r"(?:git\s+(?:clone|add|commit|push|pull|checkout)|docker\s+(?:run|build|pull)|curl)\s+\S",
             r"SELECT\s|FROM\s+\w|WHERE\s|INSERT\s+INTO\s|CREATE\s+TABLE\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s",
-            r"(?:GROUP|ORDER)\s+BY\s|(?:LEFT\s+|INNER\s+)?JOIN\s",
+            r"(?i:select)\s+[\w.()*]+(?:\s*,\s*[\w.()*]+)*\s+(?i:from)\s+\w",
+            r"(?i:where)\s+[\w.]+\s*[=<>!]|(?i:group|order)\s+(?i:by)\s+[\w.()*]+(?:\s*,\s*[\w.]+)*(?:\s(?i:asc|desc))?;?$|(?:LEFT\s+|INNER\s+)?JOIN\s",
             r"//|/\*|\*/|\}|@\w+(?:\(.*\))?$",
             r".*(?:=|\w\(|\{|\[).*;$",
             r".*[\w)>\s]\{$",
@@ -53,7 +59,7 @@ _CODE = re.compile(
     )
 )
 # Beside a line of code, one that begins so is a comment or a docstring; elsewhere it may be a heading.
-_COMMENT = re.compile(r"#|\*|--|\"\"\"|'''|    |\t")
+_COMMENT = re.compile(r"#|\*|--|\"\"\"|'''|  |\t")
 
 
 def without_code(answer: str) -> str:

@@ -70,17 +70,47 @@ JSON = """{
   "answer": "the capital of the country is a large city"
 }"""
 
+RUBY = """def greet(name)
+  puts "hello there, #{name}, how are you"
+end
 
-@pytest.mark.parametrize("code", [PYTHON, JAVASCRIPT, JAVA, C, SQL, SHELL, HTML, JSON])
+[1, 2, 3].each do |number|
+  puts number
+end"""
+BASH = """#!/bin/bash
+for file in *.txt; do
+  echo "the file is called $file and it is here"
+done
+if [ -f input.txt ]; then
+  cat input.txt
+fi"""
+CSS = """body {
+  color: red;
+  font-family: sans-serif;
+}
+.card > a:hover { text-decoration: none; }"""
+GO = """package main
+
+import "fmt"
+
+func main() {
+\ttotal := 0
+\tfmt.Println("the total of the numbers is", total)
+}"""
+SMALL_SQL = "select name, count(*) from users\nwhere age > 18\ngroup by name;"
+CODE = [PYTHON, JAVASCRIPT, JAVA, C, SQL, SMALL_SQL, SHELL, BASH, RUBY, CSS, GO]
+
+
+@pytest.mark.parametrize("code", [*CODE, HTML, JSON])
 @pytest.mark.parametrize("form", ["{}", "```\n{}\n```", "```python\n{}\n```", "~~~\n{}", "````md\n```\n{}\n```\n````"])
 def test_an_answer_of_code_is_left_out(code: str, form: str) -> None:
     assert without_code(form.replace("{}", code)).strip() == ""
 
 
-@pytest.mark.parametrize("code", [PYTHON, JAVASCRIPT, JAVA, C, SQL, SHELL])
+@pytest.mark.parametrize("code", CODE)
 @pytest.mark.parametrize("form", ["{}", "```\n{}\n```", "```text\n{}\n```"])
 def test_what_is_said_about_code_stays(code: str, form: str) -> None:
-    before, after = "So addiert man die Zahlen einer Liste:", "# Hinweis\nDie Funktion gibt die Summe zurück."
+    before, after = "So addiert man die Zahlen einer Liste:", "# Hinweis\nDas gibt die Summe aus."
     answer = f"{before}\n\n{form.replace('{}', code)}\n\nDanach:\n{after}"
     assert without_code(answer).splitlines() == [before, "Danach:", *after.splitlines()]
 
@@ -123,6 +153,11 @@ def test_json_is_left_out_though_it_is_cut_off(json: str) -> None:
         "Die Formel a² + b² = c² gilt für rechtwinklige Dreiecke.",
         "- while he slept, it rained -",
         "do what you can",
+        "the end of the story",
+        "Group by group they left.",
+        "echo of the mountains",
+        "  - ein Unterpunkt der Liste",
+        "Antwort: ja, das geht",
         "答案是(二)。",
     ],
 )
