@@ -32,6 +32,9 @@ from cc_train.training.two_pass import TwoPassModel
 #: Where no gain may be larger, of the score or in nats per token, there is hardly anything to gain. A wide interval
 #: about 0 reaches further: it shows no absence.
 HARDLY: Final = 0.05
+#: Rows that all gain the same have an interval without width, however few they are. So many of them make it unlikely
+#: that one row in ten would do otherwise.
+FEWEST_ALIKE: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Headroom:
             return "a loss or score is not a number, so nothing can be told: is the model damaged?"
         if all(gain.low is None for gain in known):
             return f"{self.rows} rows are too few to tell; give more"
-        if all(gain is not None and gain.high is not None and gain.high <= HARDLY for gain in gains):
+        if all(self._rules_out(gain) for gain in gains):
             return (
                 f"no headroom was shown, and gains above {HARDLY} are unlikely: do not expect the connection or the "
                 "alignment to pay"
@@ -95,6 +98,12 @@ class Headroom:
                 "English is ahead, but the model does not use English words beside the prompt: gains depend on training"
             )
         return f"{self.rows} rows do not tell: no gain was shown, and none above {HARDLY} ruled out; give more"
+
+    def _rules_out(self, gain: Interval | None) -> bool:
+        """Whether ``gain`` is surely hardly any."""
+        if gain is None or gain.high is None or gain.high > HARDLY:
+            return False
+        return gain.low != gain.high or self.rows >= FEWEST_ALIKE
 
 
 def _shown(gain: Interval | None) -> bool:

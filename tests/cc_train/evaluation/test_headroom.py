@@ -138,6 +138,13 @@ def test_a_damaged_model_is_named_by_its_option(base: Path, tmp_path: Path, caps
     assert error.count("\n") == 1
 
 
+def test_a_few_rows_that_are_all_right_do_not_tell(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", rows("known")[:24])) == 0
+    told = capsys.readouterr().out
+    assert "+0.000 (+0.000 to +0.000)" in told
+    assert f"{X}: 12 rows do not tell" in told
+
+
 def test_a_damaged_head_is_named(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Activations are as they were; every logit is NaN."""
     damaged = shutil.copytree(base, tmp_path / "damaged")
