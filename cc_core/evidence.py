@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+#: With fewer items, draws are much alike, and an interval would be too narrow: there is none.
+FEWEST_FOR_INTERVAL: Final = 10
+
+Nats = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
 
 
@@ -19,17 +23,26 @@ class Gain(BaseModel):
         high: where that ends.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pairs: int = Field(strict=True, ge=1)
-    gain: FiniteFloat
-    low: FiniteFloat | None = None
-    high: FiniteFloat | None = None
+    gain: Nats
+    low: Nats | None
+    high: Nats | None
 
     @model_validator(mode="after")
     def _is_an_interval(self) -> Self:
-        if (self.low is None) != (self.high is None) or (self.low or 0) > (self.high or 0):
-            raise ValueError("low and high are no interval")
+        if self.low is None and self.high is None:
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError(f"low ({self.low}) and high ({self.high}) are no interval: give both, or null for both")
+        if not self.low <= self.gain <= self.high:
+            raise ValueError(f"low ({self.low}) and high ({self.high}) are no interval about the gain ({self.gain})")
+        if self.pairs < FEWEST_FOR_INTERVAL:
+            raise ValueError(
+                f"pairs ({self.pairs}) are too few for an interval, which needs {FEWEST_FOR_INTERVAL}: "
+                "low and high have to be null"
+            )
         return self
 
     @property
@@ -48,7 +61,7 @@ class Evidence(BaseModel):
         languages: by language, ISO 639-1.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     held_out_of: Literal["training", "fit"]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cc_core.evidence import FEWEST_FOR_INTERVAL
+
 SAMPLES = 2000
-# With fewer items, draws are much alike, and an interval would be too narrow.
-FEWEST_ITEMS = 10
+FEWEST_ITEMS = FEWEST_FOR_INTERVAL
 _CHUNK = 100
 
 

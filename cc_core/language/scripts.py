@@ -53,6 +53,8 @@ EAST_ASIAN: Final = _script("east asian", HAN + KANA, "ja zh", shortest=1, weigh
 ARABIC: Final = _script("arabic", r"\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u0750-\u077f", "ar ur", "fa ku ps sdh ug")
 CYRILLIC: Final = _script("cyrillic", r"\u0400-\u052f", "ru", "ba be bg kk ky mk mn sr tg tt uk")
 DEVANAGARI: Final = _script("devanagari", r"\u0900-\u0963\u0971-\u097f", "hi", "gom mr ne sa")
+THAI: Final = _script("thai", r"\u0e01-\u0e4e", "th")
+GREEK: Final = _script("greek", r"\u0370-\u03ff\u1f00-\u1fff", "el")
 SCRIPTS: Final = (
     LATIN,
     EAST_ASIAN,
@@ -62,8 +64,8 @@ SCRIPTS: Final = (
     DEVANAGARI,
     _script("bengali", r"\u0980-\u09e3\u09f0-\u09f1", "bn", "as"),
     _script("telugu", r"\u0c00-\u0c63", "te"),
-    _script("thai", r"\u0e01-\u0e4e", "th"),
-    _script("greek", r"\u0370-\u03ff\u1f00-\u1fff", "el"),
+    THAI,
+    GREEK,
 )
 
 # A question may quote an English title: so many Latin letters to one of the question's own script.

@@ -15,7 +15,7 @@ from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
 from cc_serve.config.store import Store
 from cc_serve.payloads import LEAST_WEIGHT, MOST_WEIGHT
-from cc_serve.routing.policy import RoutingPolicy
+from cc_serve.routing.policy import RoutingPolicy, Share
 
 #: The server's flag that names the file.
 CONFIGURATION_FLAG: Final = "--cc-config"
@@ -90,7 +90,7 @@ class Limits(Section):
 class Metrics(Section):
     """What is measured beside what every request tells."""
 
-    answer_languages: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = Field(
+    answer_languages: Share = Field(
         default=0.1,
         description="Share of answers, 0 to 1, whose language is counted beside the question's; 0: none is looked at.",
     )

@@ -16,6 +16,16 @@ ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is Fa
 Strength = Annotated[float, Field(ge=0, le=MAX_STRENGTH, allow_inf_nan=False)]
 
 
+def _is_share(value: object) -> object:
+    """YAML reads ``1e-3`` and ``5%`` as texts, and ``true`` would hold everybody out."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"should be a number from 0 to 1, such as 0.05 (found {repr(value)[:40]})")
+    return value
+
+
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_is_share)]
+
+
 class PolicyError(ValueError):
     """The checkpoint lacks something that the policy names; ``field`` is the path of the field to correct."""
 
@@ -46,20 +56,16 @@ class RoutingPolicy(BaseModel):
         description='Connection by language: "off", "global" or the language itself, for a matrix of its own.',
     )
     default: ConnectionName = Field(
-        default=OFF, description='Connection of undecided texts: "off", "global" or a language\'s own.'
+        default=OFF,
+        description='Connection of undecided texts, whatever was measured: "off", "global" or a language\'s own.',
     )
     connect: Literal["measured", "always"] = Field(
         default="measured",
         description='"measured": a language for which the checkpoint\'s evidence shows that the connection harms is '
         'answered plain, unless `connections` names it; "always": evidence is ignored.',
     )
-    # Strict: ``true`` would hold everybody out.
-    holdout: float = Field(
+    holdout: Share = Field(
         default=0.0,
-        strict=True,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
         description="Share of users, 0 to 1, whose requests are answered plain where routing would connect them.",
     )
 

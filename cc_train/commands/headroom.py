@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,8 +18,9 @@ from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
 from cc_train.data.template_options import TemplateOptionError, parse_options
-from cc_train.evaluation.headroom import Headroom, check_languages, comparable, measure_headroom, parallel_rows
-from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
+from cc_train.evaluation.headroom import Headroom, measure_headroom
+from cc_train.evaluation.headroom_rows import parallel_rows, rows_to_compare
+from cc_train.evaluation.items import EvaluationError, read_rows
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.tasks import TASKS
 from cc_train.fit.least_squares import FitError
@@ -41,7 +43,9 @@ def make_parser() -> SuggestingParser:
         "--task-of-rows", choices=TASKS, metavar="TASK", help=f"how rows without a task are scored: {', '.join(TASKS)}"
     )
     parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help="only these, and en")
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="items of each task (default: 100)")
+    parser.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="items of each task in each language (default: 100)"
+    )
     parser.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of an answer (default: 40)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="rows at once (default: 8)")
     parser.add_argument(
@@ -61,21 +65,23 @@ def main(arguments: Sequence[str]) -> int:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
         if not (options.model / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
-        languages = sorted({*options.languages, ENGLISH}) if options.languages else []
+        if options.json:
+            _check_writable(options.json)
         read = parallel_rows(read_rows(options.data, options.task_of_rows))
-        check_languages(read)
-        without = sum(row.lang != ENGLISH and not row.english for row in read)
+        rows = rows_to_compare(read, options.languages, options.limit, options.seed)
+        without = [row.lang for row in read if not row.english and row.lang in (options.languages or [row.lang])]
         if without:
-            _say(f"{without} rows have no 'instruction_en' and are left out")
-        rows = choose_rows(comparable(read), (), languages, options.limit, options.seed)
-        check_languages(rows)
+            _say(f"{len(without)} rows have no 'instruction_en' and are left out ({', '.join(sorted(set(without)))})")
         template = parse_options(options.chat_template_kwargs)
-        model = LocalCheckpoint(options.model, OFF, options.max_tokens, options.batch_size, template=template)
+        model = LocalCheckpoint(
+            options.model, OFF, options.max_tokens, options.batch_size, template=template, option="--model"
+        )
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
         asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
         if measured < asked:
             _say(f"{asked - measured} rows do not fit the model's context and are left out")
+        _print(found)
         if options.json:
             options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
     except KeyboardInterrupt:
@@ -87,8 +93,17 @@ def main(arguments: Sequence[str]) -> int:
     except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         _say(str(error))
         return BAD_INPUT
-    _print(found)
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before hours of measuring, not behind them."""
+    if path.is_dir():
+        raise EvaluationError(f"--json {path}: is a directory; name a file")
+    if not path.parent.is_dir():
+        raise EvaluationError(f"--json {path}: there is no directory {path.parent}; make it, or name another file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise EvaluationError(f"--json {path}: may not be written; name another file")
 
 
 def _say(text: str) -> None:
@@ -100,22 +115,27 @@ def _print(found: dict[str, Headroom]) -> None:
         "headroom: the prompt alone against ...", ["", "rows", "measure", "alone", "so", "gain"], ("", "measure")
     )
     for language, one in found.items():
-        compared = [
-            ("loss, English beside it", one.loss, one.loss_beside, one.loss_gain),
-            ("score, English beside it", one.score, one.score_beside, one.score_gain),
-        ]
-        if one.english is not None and one.english_lead is not None:  # of the rows alone that have an English one
-            compared.append(("score, in English", one.english - one.english_lead.mean, one.english, one.english_lead))
-        for measure, alone, other, gain in compared:
-            table.add_row(language, str(one.rows), measure, f"{alone:.3f}", f"{other:.3f}", _gain(gain))
+        for measure, rows, so, gain, gain_is in (
+            ("loss, English beside it", one.rows, one.loss_beside, one.loss_gain, "less"),
+            ("loss, in English", one.rows_english, one.loss_english, one.loss_english_gain, "less"),
+            ("score, English beside it", one.rows, one.score_beside, one.score_gain, "more"),
+            ("score, in English", one.rows_english, one.english, one.english_lead, "more"),
+        ):
+            if so is not None and gain is not None:  # the prompt alone: of the same rows
+                alone = so + gain.mean if gain_is == "less" else so - gain.mean
+                table.add_row(language, str(rows), measure, f"{alone:.3f}", f"{so:.3f}", _interval(gain, "+.3f"))
     console = Console()
     console.print(table)
     for language, one in found.items():
         layers = " ".join(f"{distance:.2f}" for distance in one.distance)
-        text = f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}"
+        mean = f"; mean {_interval(one.distance_mean, '.2f')}" if one.distance_mean else ""
+        text = (
+            f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}{mean}"
+        )
         console.print(text, soft_wrap=True, highlight=False)
     console.print("    1 is as far as English prompts are from their mean", highlight=False)
 
 
-def _gain(gain: Interval) -> str:
-    return f"{gain.mean:+.3f}" + (f" ({gain.low:+.3f} to {gain.high:+.3f})" if gain.low is not None else "")
+def _interval(found: Interval, form: str) -> str:
+    ends = "" if found.low is None else f" ({found.low:{form}} to {found.high:{form}})"
+    return f"{found.mean:{form}}{ends}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,12 +21,20 @@ from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.data.encoding import Example
 from cc_train.data.rows import Row
 from cc_train.evaluation.answer_file import Answer
+from cc_train.evaluation.headroom_rows import check_languages, comparable
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
 from cc_train.fit.pairs import capture_pairs
 from cc_train.model.activations import family_in
 from cc_train.training.two_pass import TwoPassModel
+
+#: Where no gain may be larger, of the score or in nats per token, there is hardly anything to gain. A wide interval
+#: about 0 reaches further: it shows no absence.
+HARDLY: Final = 0.05
+#: Rows that all gain the same have an interval without width, however few they are. So many of them make it unlikely
+#: that one row in ten would do otherwise.
+FEWEST_ALIKE: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,10 @@ class Headroom:
         english_lead: English minus the prompt alone.
         distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
             as far as English prompts are from their mean.
+        distance_mean: over the layers.
+        loss_english: of the English rows' own answers, whose tokens are others.
+        loss_english_gain: the loss with the prompt alone minus that.
+        rows_english: how many rows have their English one.
     """
 
     rows: int
@@ -54,16 +67,28 @@ class Headroom:
     english: float | None
     english_lead: Interval | None
     distance: list[float]
+    distance_mean: Interval | None = None
+    loss_english: float | None = None
+    loss_english_gain: Interval | None = None
+    rows_english: int = 0
 
     @property
     def expectation(self) -> str:
         """What to expect, in a sentence."""
-        known = [gain for gain in (self.score_gain, self.loss_gain, self.english_lead) if gain is not None]
+        gains = (self.score_gain, self.loss_gain, self.english_lead)
+        known = [gain for gain in gains if gain is not None]
+        figures = [end for gain in known for end in (gain.mean, gain.low, gain.high) if end is not None]
+        if not np.isfinite(figures).all():
+            return "a loss or score is not a number, so nothing can be told: is the model damaged?"
         if all(gain.low is None for gain in known):
             return f"{self.rows} rows are too few to tell; give more"
-        lead, read = self.english_lead, (self.score_gain, self.loss_gain)
-        ahead = lead is not None and lead.low is not None and lead.low > 0
-        helped = any(gain.low is not None and gain.low > 0 for gain in read)
+        if all(self._rules_out(gain) for gain in gains):
+            return (
+                f"no headroom was shown, and gains above {HARDLY} are unlikely: do not expect the connection or the "
+                "alignment to pay"
+            )
+        ahead = _shown(self.english_lead)
+        helped = _shown(self.score_gain) or _shown(self.loss_gain)
         if ahead and helped:
             return "there is something to gain: English is ahead, and English words beside the prompt are of use"
         if helped:
@@ -72,30 +97,17 @@ class Headroom:
             return (
                 "English is ahead, but the model does not use English words beside the prompt: gains depend on training"
             )
-        return "no headroom was shown: do not expect the connection or the alignment to pay"
+        return f"{self.rows} rows do not tell: no gain was shown, and none above {HARDLY} ruled out; give more"
+
+    def _rules_out(self, gain: Interval | None) -> bool:
+        """Whether ``gain`` is surely hardly any."""
+        if gain is None or gain.high is None or gain.high > HARDLY:
+            return False
+        return gain.low != gain.high or self.rows >= FEWEST_ALIKE
 
 
-def parallel_rows(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    """``rows``, the English ones as their own parallel, so that they are chosen together with the others."""
-    return [replace(row, english=row.prompt) if row.lang == ENGLISH else row for row in rows]
-
-
-def check_languages(rows: Sequence[EvaluationRow]) -> None:
-    """Raise `EvaluationError` where ``rows`` do not compare a language with English."""
-    languages = sorted({row.lang for row in rows})
-    if len(languages) < 2:
-        raise EvaluationError(
-            f"all {len(rows)} rows are in {languages[0]!r}: headroom compares languages with English; "
-            "add rows in English (lang: en) and in another language, with instruction_en"
-        )
-    if not any(row.lang != ENGLISH and row.english for row in rows):
-        raise EvaluationError("no row in another language than English has 'instruction_en', its English parallel")
-
-
-def comparable(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    """Those of ``rows`` that have an English parallel, and the English ones that are the parallel of one."""
-    asked = {(row.task, row.english) for row in rows if row.lang != ENGLISH}
-    return [row for row in rows if (row.english if row.lang != ENGLISH else (row.task, row.prompt) in asked)]
+def _shown(gain: Interval | None) -> bool:
+    return gain is not None and gain.low is not None and gain.low > 0
 
 
 def measure_headroom(
@@ -109,7 +121,8 @@ def measure_headroom(
         on_row: called for each answer, for progress.
 
     Raises:
-        EvaluationError: the rows are in one language, or none of a language fits the model's context.
+        EvaluationError: the rows do not compare languages with English, none fits the model's context, or a loss is
+            not finite.
         UnsupportedArchitectureError: the model's activations cannot be read.
     """
     check_languages(rows)
@@ -131,12 +144,10 @@ def measure_headroom(
     if not alone:
         raise EvaluationError("no prompt fits the model's context; give shorter rows or fewer --max-tokens")
     scored, scored_beside = score_rows(alone, answers), score_rows(beside, answers)
-    in_english = {
-        (row.task, row.prompt): score.value
-        for row, score in zip(english, score_rows(english, answers), strict=True)
-        if row.key not in refused
-    }
-    losses, losses_beside = _answer_losses(model, alone), _answer_losses(model, beside)
+    english = [row for row in english if row.key not in refused]
+    in_english = {(row.task, row.prompt): i for i, row in enumerate(english)}
+    scores_english = np.array([score.value for score in score_rows(english, answers)])
+    losses, losses_beside, losses_english = (_answer_losses(model, each) for each in (alone, beside, english))
     distances = _distances(model, alone)
     found = {}
     for language in sorted({row.lang for row in alone}):
@@ -144,10 +155,8 @@ def measure_headroom(
         own, with_english = [scored[i] for i in mine], [scored_beside[i] for i in mine]
         values, values_beside = (np.array([s.value for s in scores]) for scores in (own, with_english))
         both = [i for i in mine if (alone[i].task, alone[i].english) in in_english]
-        of_english = np.array([in_english[alone[i].task, alone[i].english] for i in both])
-        lead = None
-        if both:
-            lead = _interval([scored[i] for i in both], of_english - np.array([scored[i].value for i in both]))
+        parallel = [in_english[alone[i].task, alone[i].english] for i in both]
+        paired = [scored[i] for i in both]
         found[language] = Headroom(
             rows=len(mine),
             loss=float(losses[mine].mean()),
@@ -156,9 +165,13 @@ def measure_headroom(
             score=float(values.mean()),
             score_beside=float(values_beside.mean()),
             score_gain=_interval(own, values_beside - values),
-            english=float(of_english.mean()) if both else None,
-            english_lead=lead,
-            distance=distances[language],
+            english=float(scores_english[parallel].mean()) if both else None,
+            english_lead=_interval(paired, scores_english[parallel] - [s.value for s in paired]) if both else None,
+            distance=distances[mine].mean(axis=0).tolist(),
+            distance_mean=_interval(own, distances[mine].mean(axis=1)),
+            loss_english=float(losses_english[parallel].mean()) if both else None,
+            loss_english_gain=_interval(paired, losses[both] - losses_english[parallel]) if both else None,
+            rows_english=len(both),
         )
     return found
 
@@ -188,7 +201,7 @@ def _examples(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> list[Exa
 
 @torch.inference_mode()
 def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray:
-    """Cross-entropy of each row's first reference, nats per token."""
+    """Cross-entropy of each row's first reference, nats per token; raises `EvaluationError` if one is not finite."""
     examples, collate = _examples(model, rows), PairCollator(model.encoder.pad_id)
     dataset, passes = PairDataset(examples), TwoPassModel(model.model, None).eval()
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt) + len(examples[i].answer))
@@ -201,20 +214,24 @@ def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.
         owner = (inputs["labels"][:, 1:] != IGNORED).nonzero()[:, 0].cpu()
         total = torch.zeros(len(batch)).index_add_(0, owner, each)
         losses[batch] = (total / owner.bincount(minlength=len(batch))).numpy()
+    if broken := [row.key for row, loss in zip(rows, losses, strict=True) if not np.isfinite(loss)]:
+        raise EvaluationError(
+            f"the loss of {len(broken)} of {len(rows)} answers is NaN or infinite ({broken[0]} first); "
+            "is the model damaged?"
+        )
     return losses
 
 
-def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> dict[str, list[float]]:
-    """By language and layer, the distance of ``rows``' activations to those of their English parallels."""
-    squares: dict[str, torch.Tensor] = {}
-    counts: dict[str, int] = {}
+def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray:
+    """By row and layer, the distance of ``rows``' activations to those of their English parallels."""
+    apart: dict[int, torch.Tensor] = {}
     english: dict[str, torch.Tensor] = {}
     for batch in capture_pairs(model.model, _examples(model, rows), model.encoder.pad_id, batch_size=model.batch_size):
-        apart = (batch.source - batch.target).double().square().mean(dim=-1).sum(dim=0).cpu()
-        squares[batch.lang] = squares.get(batch.lang, torch.zeros_like(apart)) + apart
-        counts[batch.lang] = counts.get(batch.lang, 0) + len(batch.pairs)
+        squares = (batch.source - batch.target).double().square().mean(dim=-1).cpu()
         targets = batch.target.double().cpu()
-        english |= {pair.row.instruction_en: one for pair, one in zip(batch.pairs, targets, strict=True)}
+        for pair, square, target in zip(batch.pairs, squares, targets, strict=True):
+            apart[pair.row.line] = square
+            english[pair.row.instruction_en] = target
     every = torch.stack(list(english.values()))
     spread = (every - every.mean(dim=0)).square().mean(dim=(0, 2)).clamp_min(1e-12)
-    return {language: (squares[language] / counts[language] / spread).tolist() for language in squares}
+    return (torch.stack([apart[number] for number in range(len(rows))]) / spread).numpy()

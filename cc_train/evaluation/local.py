@@ -51,6 +51,7 @@ class LocalCheckpoint:
         batch_size: rows at once.
         dtype: the weights' type; the connection computes in fp32.
         template: options of the chat template.
+        option: of the command line, which names the checkpoint; for messages.
 
     Raises:
         EvaluationError: the checkpoint has no such connection.
@@ -67,9 +68,10 @@ class LocalCheckpoint:
         dtype: torch.dtype = torch.float32,
         *,
         template: Mapping[str, Any] | None = None,
+        option: str = "--checkpoint",
     ) -> None:
         if not (directory / "config.json").is_file():
-            raise EvaluationError(f"--checkpoint {directory}: no config.json there; name a checkpoint's directory")
+            raise EvaluationError(f"{option} {directory}: no config.json there; name a checkpoint's directory")
         self.directory = directory
         self.max_tokens = max_tokens
         self.batch_size = batch_size
@@ -85,7 +87,7 @@ class LocalCheckpoint:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(
-                f"--checkpoint {directory}: cannot be loaded ({one_line(error)}); copy it again"
+                f"{option} {directory}: cannot be loaded ({one_line(error)}); copy it again"
             ) from error
         self.model: PreTrainedModel = model.to(device).eval()
         if self._connection is not None:

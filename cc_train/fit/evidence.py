@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,24 @@ ALL = "all"
 
 
 class PairedGains:
-    """The gain of each pair: its loss without the connection minus its loss with it, nats per answer token."""
+    """The gain of each pair: its loss without the connection minus its loss with it, nats per answer token.
+
+    Pairs with a loss that is NaN or infinite are counted in ``not_finite``, by language and ``all``, and left out.
+    """
 
     def __init__(self) -> None:
         # By English prompt, then by language: parallel pairs are hard or easy together.
         self._gains: dict[bytes, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.not_finite: Counter[str] = Counter()
 
     def add(self, pairs: Sequence[Example], plain: Tensor, served: Tensor, tokens: Tensor) -> None:
         """Add B pairs: each answer's summed loss ``[B]`` without and with the connection, and its ``tokens`` [B]."""
         gains = (plain - served).double().cpu() / tokens
         for pair, gain in zip(pairs, gains.tolist(), strict=True):
-            if len(pair.answer):
+            if len(pair.answer) and isfinite(gain):
                 self._gains[pair.english.tobytes()][pair.row.lang].append(gain)
+            elif len(pair.answer):
+                self.not_finite.update((pair.row.lang, ALL))
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """The fields of a `Gain`, by language and ``all``; empty without answers."""
@@ -63,6 +70,21 @@ def evidence(scores: Mapping[str, Mapping[str, Any]], held_out_of: str) -> dict[
     return {"held_out_of": held_out_of, "overall": gains.pop(ALL), "languages": gains}
 
 
+def notes(scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | None) -> list[str]:
+    """What the user should know of ``scores`` and their `evidence`, in sentences."""
+    lost = [
+        f"{name} ({score['not_finite']})" for name, score in scores.items() if name != ALL and score.get("not_finite")
+    ]
+    told = [harm(found)]
+    if lost:
+        told.insert(
+            0,
+            f"On held-out pairs in {', '.join(lost)}, the loss of the answer is NaN or infinite; the evidence leaves "
+            "them out. Are the model and its dtype sound?",
+        )
+    return [sentence for sentence in told if sentence is not None]
+
+
 def harm(found: Mapping[str, Any] | None) -> str | None:
     """What `evidence` shows of harm, in a sentence; None where it shows none."""
     gains = {language: Gain.model_validate(gain) for language, gain in (found or {}).get("languages", {}).items()}
@@ -78,5 +100,9 @@ def harm(found: Mapping[str, Any] | None) -> str | None:
 def _gain(values: np.ndarray, pairs: int) -> dict[str, Any]:
     """The mean of ``values`` [prompts, languages] with its interval."""
     found = interval(language_mean(values), resampled_means(values))
-    low, high = (None if end is None else round(end, 4) for end in (found.low, found.high))
-    return Gain(pairs=pairs, gain=round(found.mean, 4), low=low, high=high).model_dump()
+    mean = round(found.mean, 4)
+    if found.low is None or found.high is None:
+        return Gain(pairs=pairs, gain=mean, low=None, high=None).model_dump()
+    # Where all pairs gain the same, rounding may set the ends on one side of the mean.
+    low, high = min(mean, round(found.low, 4)), max(mean, round(found.high, 4))
+    return Gain(pairs=pairs, gain=mean, low=low, high=high).model_dump()

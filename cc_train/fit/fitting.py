@@ -16,7 +16,7 @@ from cc_core.connection import Connection
 from cc_core.names import FIT_FILE
 from cc_train.config.fit import FitSettings
 from cc_train.data.encoding import Example
-from cc_train.fit.evidence import evidence
+from cc_train.fit.evidence import evidence, notes
 from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
 from cc_train.fit.transforms import fit_transforms
@@ -53,6 +53,10 @@ class Fitted:
             held_out_of: what had not seen the scored pairs, ``training`` or ``fit``.
         """
         return evidence(self.facts["scores"], held_out_of)
+
+    def notes(self, found: dict[str, Any] | None) -> list[str]:
+        """What the user should know of the scores and their evidence, in sentences."""
+        return notes(self.facts["scores"], found)
 
     def write_facts(self, directory: Path) -> None:
         """Write ``cc_fit.json``."""

@@ -22,7 +22,6 @@ from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.loading import load_examples
 from cc_train.data.records import DataError
-from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.model.files import load_model
 from cc_train.model.projection import PROJECTION_FILE, load_projection
@@ -123,7 +122,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
         # Whether the training saw the pairs, a checkpoint does not say.
         evidence = fitted.evidence("fit")
         save_connection(directory, fitted.connection, languages, details, evidence)
-        if (sentence := harm(evidence)) is not None:
+        for sentence in fitted.notes(evidence):
             say(sentence)
         fitted.write_facts(directory)
         write_record(directory, None, output.name, say)

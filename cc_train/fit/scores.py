@@ -99,7 +99,11 @@ class AnswerLoss:
 
     def summary(self) -> dict[str, float]:
         """Over all pairs; empty without answers."""
-        return {name: _rounded(total.sum() / self.tokens.sum()) for name, total in self.total.items()}
+        return (
+            {}
+            if not self.tokens.any()
+            else {name: _rounded(total.sum() / self.tokens.sum()) for name, total in self.total.items()}
+        )
 
     def by_layer(self) -> dict[str, list[float | None]]:
         """By the layer that true English activations choose; None for a layer that they never choose."""
@@ -127,7 +131,8 @@ def score_transforms(
         and ``identity``, ``english_by_layer`` (pairs by the layer that true English activations choose), and
         ``answer_loss`` of ``plain``, ``identity``, ``global``, ``transform`` and ``english``, the bound; also by
         layer. ``gain`` is what the matrix is worth, as in `cc_core.evidence.Gain`. Losses are empty for pairs without
-        answers, and the gain is None.
+        answers, and the gain is None. ``not_finite`` counts pairs whose loss is NaN or infinite, if there are any; no
+        loss and no gain has them.
     """
     shape = connection.decision.shape
     collate = PairCollator(pad_id, connection.anchor_offset)
@@ -141,13 +146,14 @@ def score_transforms(
             vectors = {key: value[range(len(value)), choices[key]] for key, value in given.items()}
             tokens = torch.tensor([len(pair.answer) for pair in batch.pairs])
             answers = _answer_losses(model, collate, batch, vectors) if tokens.any() else {}
+            if answers:
+                gains.add(batch.pairs, answers[PLAIN], answers[TRANSFORM], tokens)
+                answers, tokens = _finite(answers, tokens)
             for group in (batch.lang, ALL):
                 for key in (TRANSFORM, GLOBAL, IDENTITY):
                     score = scores.setdefault(group, {}).setdefault(key, Score(*shape))
                     score.add(given[key], batch.target, choices[key], choices[ENGLISH])
                 losses.setdefault(group, AnswerLoss(shape[0])).add(answers, tokens, choices[ENGLISH])
-            if answers:
-                gains.add(batch.pairs, answers[PLAIN], answers[TRANSFORM], tokens)
             on_batch(len(batch.pairs))
     worth = gains.summary()
     return {
@@ -159,6 +165,7 @@ def score_transforms(
             "answer_loss": losses[group].summary(),
             "answer_loss_by_layer": losses[group].by_layer(),
             "gain": worth.get(group),
+            **({"not_finite": gains.not_finite[group]} if gains.not_finite[group] else {}),
         }
         for group in [ALL, *sorted(set(scores) - {ALL})]
         if group in scores
@@ -210,6 +217,12 @@ def _answer_losses(
         each = F.cross_entropy(logits.float(), targets, reduction="none")
         losses[name] = each.new_zeros(len(batch.pairs)).index_add_(0, rows, each)
     return losses
+
+
+def _finite(losses: dict[str, Tensor], tokens: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """``losses`` and ``tokens`` [B], both 0 for a pair with any loss that is NaN or infinite."""
+    finite = torch.stack(list(losses.values())).isfinite().all(dim=0)
+    return {name: loss.where(finite, 0.0) for name, loss in losses.items()}, tokens * finite.cpu()
 
 
 def _r2(error: Tensor, variation: Tensor, square: Tensor) -> float | None:

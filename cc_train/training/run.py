@@ -22,7 +22,6 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
 from cc_train.data.template_options import TemplateOptionError
-from cc_train.fit.evidence import harm
 from cc_train.fit.fitting import Fitted, fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import make_adapter
@@ -255,7 +254,7 @@ def _fit_and_save(
     else:
         save_connection(directory, connection, languages, details, evidence)
     fitted.write_facts(directory)
-    if (sentence := harm(evidence)) is not None:
+    for sentence in fitted.notes(evidence):
         say(sentence)
     scores: dict[str, Any] = fitted.facts["scores"]
     return scores

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cc_core.checkpoint import load_connection, save_connection
 from cc_core.description import CheckpointError, read_description
-from cc_core.evidence import Gain
+from cc_core.evidence import FEWEST_FOR_INTERVAL, Gain
 from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import save_base
@@ -80,27 +80,76 @@ def test_evidence_of_another_connection_is_refused(checkpoint: Path, tmp_path: P
         ({"languages": {"sw": {**GAIN, "gain": float("nan")}}}, "evidence.languages.sw.gain"),
         ({"languages": {"sw": {**GAIN, "low": 0.5}}}, "evidence.languages.sw"),
         ({"languages": {"sw": {**GAIN, "low": None}}}, "evidence.languages.sw"),
+        ({"languages": {"sw": {**GAIN, "gain": True}}}, "evidence.languages.sw.gain"),
+        ({"languages": {"sw": {**GAIN, "gain": "-0.2"}}}, "evidence.languages.sw.gain"),
+        ({"languages": {"sw": {**GAIN, "low": "-0.3"}}}, "evidence.languages.sw.low"),
+        ({"languages": {"sw": {**GAIN, "high": False}}}, "evidence.languages.sw.high"),
+        ({"languages": {"sw": {**GAIN, "high": float("inf")}}}, "evidence.languages.sw.high"),
+        ({"languages": {"sw": {**GAIN, "pairs": 40.0}}}, "evidence.languages.sw.pairs"),
+        ({"languages": {"sw": {"pairs": 40, "gain": -0.2, "lo": -0.3, "hi": -0.1}}}, "evidence.languages.sw.low"),
+        ({"languages": {"sw": {"pairs": 40, "gain": -0.2}}}, "evidence.languages.sw.low"),
+        ({"languages": {"sw": {"pairs": 40, "gain": -0.2, "low": None}}}, "evidence.languages.sw.high"),
+        ({"languages": {"sw": {**GAIN, "hi": -0.1}}}, "evidence.languages.sw.hi"),
+        ({"overall": {**GAIN, "mean": -0.2}}, "evidence.overall.mean"),
+        ({"language": {}}, "evidence.language"),
     ],
 )
 def test_what_is_no_evidence_is_refused_by_its_field(checkpoint: Path, change: dict[str, Any], field: str) -> None:
     found = read_description(checkpoint).config.evidence
     assert found is not None
     edit(checkpoint, {**found.model_dump(), **change})
-    with pytest.raises(CheckpointError, match=rf"field 'cc_connection\.{field}"):
+    with pytest.raises(CheckpointError) as caught:
         read_description(checkpoint)
+    assert str(caught.value).startswith(f"{checkpoint / CONFIG_FILE}: field 'cc_connection.{field}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pairs": 1}, "pairs (1) are too few for an interval, which needs 10: low and high have to be null"),
+        ({"pairs": 9}, "pairs (9) are too few"),
+        ({"gain": 5.0}, "low (-0.3) and high (-0.1) are no interval about the gain (5.0)"),
+        ({"gain": -0.31}, "are no interval about the gain (-0.31)"),
+        ({"low": -0.1, "high": -0.3}, "low (-0.1) and high (-0.3) are no interval"),
+        ({"low": None}, "low (None) and high (-0.1) are no interval: give both, or null for both"),
+    ],
+)
+@pytest.mark.parametrize("place", ["overall", "languages.sw"])
+def test_an_interval_that_nobody_measured_is_refused(
+    checkpoint: Path, place: str, change: dict[str, Any], words: str
+) -> None:
+    found = read_description(checkpoint).config.evidence
+    assert found is not None
+    gain = {**GAIN, **change}
+    edit(checkpoint, found.model_dump() | ({"overall": gain} if place == "overall" else {"languages": {"sw": gain}}))
+    with pytest.raises(CheckpointError) as caught:
+        read_description(checkpoint)
+    message = str(caught.value)
+    assert message.startswith(f"{checkpoint / CONFIG_FILE}: field 'cc_connection.evidence.{place}': ")
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "change", [{"pairs": 1, "low": None, "high": None}, {"pairs": 10}, {"gain": -0.3}, {"gain": 0, "high": 0}]
+)
+def test_what_a_writer_may_measure_is_read(change: dict[str, Any]) -> None:
+    assert Gain.model_validate({**GAIN, **change}).pairs == change.get("pairs", 40)
 
 
 ends = st.floats(-5, 5)
 
 
-@given(st.integers(1, 10**6), ends, st.none() | st.tuples(ends, ends).map(sorted))
-def test_harm_is_an_interval_below_zero(pairs: int, mean: float, interval: list[float] | None) -> None:
-    low, high = interval or (None, None)
-    assert Gain(pairs=pairs, gain=mean, low=low, high=high).harms == (high is not None and high < 0)
+@given(st.integers(FEWEST_FOR_INTERVAL, 10**6), st.lists(ends, min_size=3, max_size=3).map(sorted), st.booleans())
+def test_harm_is_an_interval_below_zero(pairs: int, values: list[float], has_interval: bool) -> None:
+    low, mean, high = values
+    given = Gain(pairs=pairs, gain=mean, low=low if has_interval else None, high=high if has_interval else None)
+    assert given.harms == (has_interval and high < 0)
 
 
 @given(ends, ends)
 def test_ends_the_wrong_way_round_are_refused(one: float, other: float) -> None:
     if one != other:
         with pytest.raises(ValidationError, match="no interval"):
-            Gain(pairs=1, gain=0.0, low=max(one, other), high=min(one, other))
+            Gain(pairs=10, gain=one, low=max(one, other), high=min(one, other))

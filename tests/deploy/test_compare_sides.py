@@ -50,6 +50,135 @@ def test_the_interval_is_over_users() -> None:
     assert compare(few) == compare(many)
 
 
+REQUEST = {
+    "request_id": "a",
+    "holdout": "plain",
+    "language": "sw",
+    "outcome": "ok",
+    "seconds": 1,
+    "generated_tokens": 8,
+}
+VALUE = {"request_id": "a", "user": "u", "value": 1}
+
+
+def save(path: Path, *lines: object) -> str:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def ask(folder: Path, values: list[dict[str, object]], count: int = 200) -> list[str]:
+    """The arguments for ``count`` requests on each side."""
+    requests = [
+        {**REQUEST, "request_id": f"{side}-{n}", "holdout": side, "seconds": n % 7}
+        for side in Side
+        for n in range(count)
+    ]
+    return [save(folder / "log", *requests), *(["--values", save(folder / "values", *values)] if values else [])]
+
+
+def told(output: str) -> dict[str, str]:
+    lines = output.splitlines()[1:]
+    return {line[:12].strip(): line[12:].strip() for line in lines}
+
+
+@pytest.mark.parametrize("user", [{}, {"user": None}, {"user": ""}])
+def test_requests_without_a_user_are_no_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], user: dict[str, object]
+) -> None:
+    """200 requests on each side may be two users'."""
+    assert (
+        main(ask(tmp_path, [{"request_id": f"{side}-{n}", "value": 1, **user} for side in Side for n in range(200)]))
+        == 0
+    )
+    for line in told(capsys.readouterr().out).values():
+        assert line.split()[:3] == ["requests", "200", "200"]
+        assert line.endswith("no interval: --values has to tell each user")
+
+
+def test_without_values_requests_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ask(tmp_path, [])) == 0
+    found = told(capsys.readouterr().out)
+    assert found["value"].split() == ["users", "0", "0", "nothing", "to", "compare"]
+    assert found["seconds"].startswith("requests")
+    assert " to " not in found["seconds"].replace("has to tell", "")
+
+
+def test_what_is_rated_counts_its_users_though_other_requests_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rated = [
+        {"request_id": f"{side}-{n}", "user": f"{side}-{n % 20}", "value": n % 2} for side in Side for n in range(100)
+    ]
+    assert main(ask(tmp_path, rated)) == 0
+    found = told(capsys.readouterr().out)
+    assert found["value"].split()[:3] == ["users", "20", "20"]
+    assert found["value"].endswith(")")
+    assert found["seconds"].split()[:3] == ["requests", "200", "200"]
+
+
+def test_one_value_without_its_user_leaves_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rated: list[dict[str, object]] = [
+        {"request_id": f"{side}-{n}", "user": f"{side}-{n}", "value": n % 2} for side in Side for n in range(50)
+    ]
+    del rated[7]["user"]
+    assert main(ask(tmp_path, rated)) == 0
+    assert told(capsys.readouterr().out)["value"].split()[:3] == ["requests", "50", "50"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value": "good"}, "\"value\" has to be a number, not 'good'"),
+        ({"value": [1]}, '"value" has to be a number, not [1]'),
+        ({"value": {}}, '"value" has to be a number, not {}'),
+        ({"value": float("nan")}, '"value" has to be a number, not nan'),
+        ({"value": float("-inf")}, '"value" has to be a number, not -inf'),
+        ({"value": 10**400}, '"value" has to be a number'),
+        ({"user": ["u"]}, '"user" has to be a text'),
+    ],
+)
+def test_values_that_cannot_be_used_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], words: str
+) -> None:
+    values = save(tmp_path / "values", VALUE, {**VALUE, **change})
+    assert main([save(tmp_path / "log", REQUEST), "--values", values]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"compare_sides: {values}, line 2: {words}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"outcome": ...}, 'has no "outcome"'),
+        ({"outcome": None}, 'has no "outcome"'),
+        ({"language": ...}, 'has no "language"'),
+        ({"language": 5}, 'has no "language"'),
+        ({"seconds": ...}, '"seconds" has to be a number, not None'),
+        ({"seconds": "1"}, "\"seconds\" has to be a number, not '1'"),
+        ({"seconds": float("nan")}, '"seconds" has to be a number, not nan'),
+        ({"generated_tokens": ...}, '"generated_tokens" has to be a number, not None'),
+        ({"holdout": "left"}, '"holdout" has to be "plain", "connected" or null'),
+        ({"holdout": ["plain"]}, '"holdout" has to be "plain", "connected" or null'),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--language", "sw"]])
+def test_lines_of_the_log_that_cannot_be_used_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], words: str, options: list[str]
+) -> None:
+    line = {name: value for name, value in {**REQUEST, **change}.items() if value is not ...}
+    log = save(tmp_path / "log", REQUEST, line)
+    assert main([log, *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"compare_sides: {log}, line 2: {words}")
+    assert error.count("\n") == 1
+
+
+def test_lines_on_no_side_need_nothing_else(tmp_path: Path) -> None:
+    log = save(tmp_path / "log", REQUEST, {"request_id": "b"}, {"request_id": "c", "holdout": None})
+    assert main([log, "--language", "sw"]) == 0
+
+
 def test_sides_without_enough_users_say_so() -> None:
     few = {side: {f"{side}-{n}": [1.0] for n in range(9)} for side in ("plain", "connected")}
     assert compare(few).endswith("too few users for an interval")

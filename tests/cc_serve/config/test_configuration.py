@@ -92,6 +92,29 @@ def test_it_never_changes(load: Load) -> None:
         ("usage: {keep_days: 0}", "usage.keep_days: should be greater than 0"),
         ("limits: {deadline_seconds: .inf}", "limits.deadline_seconds: should be a finite number"),
         ("routing: {threshold: 2}", "routing.threshold: should be less than or equal to 1"),
+        *(
+            (text.replace("SHARE", share), f"{place}: should be a number from 0 to 1, such as 0.05 (found ")
+            for text, place in (
+                ("routing: {holdout: SHARE}", "routing.holdout"),
+                (f"keys: {{a: {{sha256: {'0' * 64}, routing: {{holdout: SHARE}}}}}}", "keys.a.routing.holdout"),
+                ("metrics: {answer_languages: SHARE}", "metrics.answer_languages"),
+            )
+            for share in (
+                "1e-3",
+                "5e-2",
+                "5%",
+                "'0.05'",
+                "half",
+                "true",
+                "-0.1",
+                "1.1",
+                "5",
+                ".nan",
+                ".inf",
+                "[0.1]",
+                "",
+            )
+        ),
         ("routing: {strengths: [0, 3]}", "routing.strengths.1: should be less than or equal to 2"),
         ("routing: {strengths: [-1, 1]}", "routing.strengths.0: should be greater than or equal to 0"),
         ("routing: {strengths: [0, 0.5]}", "routing.strengths: should be a lowest and a highest strength, with 1"),

@@ -31,7 +31,7 @@ EVIDENCE: dict[str, Any] = {
     "languages": {
         "de": {"pairs": 40, "gain": -0.2, "low": -0.3, "high": -0.1},  # harms
         "fr": {"pairs": 40, "gain": -0.1, "low": -0.3, "high": 0.1},  # may harm
-        "ru": {"pairs": 9, "gain": -2.0},  # too few pairs
+        "ru": {"pairs": 9, "gain": -2.0, "low": None, "high": None},  # too few pairs
         "sw": {"pairs": 40, "gain": 0.3, "low": 0.2, "high": 0.4},  # pays
     },
 }
@@ -85,6 +85,24 @@ def test_the_operators_choice_stands_above_the_evidence(
 ) -> None:
     found = router.with_policy(RoutingPolicy.model_validate(fields)).explain([GERMAN])
     assert (found.connection, found.rule) == (connection, rule)
+
+
+def test_undecided_texts_get_the_default_whatever_was_measured(router: Router) -> None:
+    found = router.with_policy(RoutingPolicy(default="de")).explain(["42"])
+    assert (found.language, found.connection, found.rule) == (None, "de", "undecided")
+
+
+@pytest.mark.parametrize(
+    ("routing", "side"), [("holdout: 1", None), ("holdout: 1, connect: always", "plain")], ids=["harmed", "always"]
+)
+def test_a_language_that_goes_plain_is_on_no_side_of_a_holdout(
+    checkpoint: Path, router: Router, tmp_path: Path, routing: str, side: str | None
+) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(f"routing: {{{routing}}}")
+    client = TestClient(make_app(LiveSettings(path, router, {}), checkpoint))
+    told = client.post("/v1/route", json={"prompt": GERMAN}).json()
+    assert (told["connection"], told["holdout"]) == ("off", side)
 
 
 @pytest.mark.parametrize(("override", "connection"), [("de", "de"), ("global", "global"), ("off", "off")])

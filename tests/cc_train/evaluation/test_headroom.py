@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from cc_train.bootstrap import Interval
 from cc_train.commands.main import main
@@ -50,7 +51,12 @@ def test_it_tells_what_english_knows_and_x_does_not(
     assert (found["english_lead"]["low"] > 0) == ahead
     assert found["english_lead"]["mean"] == pytest.approx(found["english"] - found["score"])
     assert found["loss_gain"]["mean"] == pytest.approx(found["loss"] - found["loss_beside"], abs=1e-6)
+    assert found["loss_english_gain"]["mean"] == pytest.approx(found["loss"] - found["loss_english"], abs=1e-6)
+    assert (found["loss_english_gain"]["low"] > 0) == ahead
+    assert told.count("in English ") == 2
     assert len(found["distance"]) == 4
+    assert found["distance_mean"]["mean"] == pytest.approx(sum(found["distance"]) / 4)
+    assert found["distance_mean"]["low"] < found["distance_mean"]["mean"] < found["distance_mean"]["high"]
     assert all(distance > 0 for distance in found["distance"])
 
 
@@ -112,6 +118,8 @@ def test_rows_that_compare_nothing_are_refused_in_a_line(
         (("--model", "nowhere"), "--model nowhere: no config.json there"),
         (("--data", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
         (("--max-tokens", "62"), "no prompt fits the model's context"),
+        (("--json", "nowhere/figures.json"), "--json nowhere/figures.json: there is no directory nowhere"),
+        (("--json", "."), "--json .: is a directory"),
     ],
 )
 def test_wrong_options_are_refused_in_a_line(
@@ -121,21 +129,69 @@ def test_wrong_options_are_refused_in_a_line(
     assert words in capsys.readouterr().err
 
 
-UP, NONE, FEW = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1), Interval(0.2, None, None)
+def test_a_damaged_model_is_named_by_its_option(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    damaged = shutil.copytree(base, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"none")
+    assert headroom(damaged, write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24])) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"cc-train headroom: --model {damaged}: cannot be loaded")
+    assert error.count("\n") == 1
+
+
+def test_a_few_rows_that_are_all_right_do_not_tell(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", rows("known")[:24])) == 0
+    told = capsys.readouterr().out
+    assert "+0.000 (+0.000 to +0.000)" in told
+    assert f"{X}: 12 rows do not tell" in told
+
+
+def test_a_damaged_head_is_named(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Activations are as they were; every logit is NaN."""
+    damaged = shutil.copytree(base, tmp_path / "damaged")
+    weights = load_file(damaged / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, damaged / "model.safetensors", {"format": "pt"})
+    assert headroom(damaged, write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24])) == 2
+    assert "the loss of 12 of 12 answers is NaN or infinite (xquad/de/" in capsys.readouterr().err
+
+
+def test_the_table_is_printed_though_the_file_cannot_be_written(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", rows("unseen")[:24])
+    assert headroom(base, data, "--json", "/dev/full") == 2
+    told = capsys.readouterr()
+    assert "score, in English" in told.out
+    assert "No space left on device" in told.err
+
+
+UP, EQUAL, WIDE = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.03), Interval(0.0, -0.1, 0.1)
+WIDEST, FEW, NAN = Interval(0.3, -0.05, 0.62), Interval(0.2, None, None), Interval(float("nan"), *2 * [float("nan")])
 
 
 @pytest.mark.parametrize(
     ("loss", "score", "lead", "words"),
     [
-        (UP, NONE, UP, "there is something to gain"),
-        (NONE, UP, None, "there may be something to gain"),
-        (NONE, NONE, UP, "gains depend on training"),
-        (NONE, NONE, NONE, "no headroom"),
-        (NONE, NONE, None, "no headroom"),
+        (UP, EQUAL, UP, "there is something to gain"),
+        (WIDE, UP, UP, "there is something to gain"),
+        (EQUAL, UP, None, "there may be something to gain"),
+        (WIDE, UP, EQUAL, "there may be something to gain"),
+        (EQUAL, EQUAL, UP, "gains depend on training"),
+        (EQUAL, EQUAL, EQUAL, "no headroom was shown"),
+        (Interval(-0.5, -0.9, -0.2), EQUAL, EQUAL, "no headroom was shown"),
+        (EQUAL, EQUAL, None, "5 rows do not tell"),
+        (WIDE, EQUAL, EQUAL, "5 rows do not tell"),
+        (EQUAL, WIDE, EQUAL, "5 rows do not tell"),
+        (EQUAL, EQUAL, WIDE, "5 rows do not tell"),
+        (EQUAL, EQUAL, FEW, "5 rows do not tell"),
+        (WIDEST, WIDEST, WIDEST, "5 rows do not tell"),
         (FEW, FEW, FEW, "5 rows are too few to tell"),
+        (NAN, NAN, NAN, "is not a number"),
+        (NAN, EQUAL, EQUAL, "is not a number"),
+        (EQUAL, EQUAL, Interval(0.1, float("nan"), 0.0), "is not a number"),
     ],
 )
 def test_what_to_expect(loss: Interval, score: Interval, lead: Interval | None, words: str) -> None:
     given = Headroom(5, 1.0, 1.0, loss, 0.5, 0.5, score, None, lead, [])
     assert words in given.expectation
-    assert replace(given, rows=6).expectation.count("\n") == 0
+    assert "\n" not in given.expectation

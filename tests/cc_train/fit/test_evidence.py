@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cc_core.connection import Connection
 from cc_train.bootstrap import FEWEST_ITEMS
 from cc_train.data.encoding import Example
-from cc_train.fit.evidence import PairedGains, evidence, harm
+from cc_train.fit.evidence import PairedGains, evidence, harm, notes
 from cc_train.fit.pairs import capture_pairs
 from cc_train.fit.scores import score_transforms
 from cc_train.training.two_pass import TwoPassModel
@@ -74,6 +74,57 @@ def test_many_pairs_of_one_english_prompt_are_one_item() -> None:
     pairs = [pair("de", number, english=0, length=6) for number in range(50)]
     made.add(pairs, torch.zeros(50), torch.ones(50), torch.ones(50))
     assert made.summary()["de"] == {"pairs": 50, "gain": -1.0, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("side", ["plain", "served"])
+def test_pairs_without_a_finite_loss_do_not_count(broken: float, side: str) -> None:
+    made, expected = planted({"de": 0.2}), planted({"de": 0.2})
+    losses = {"plain": torch.ones(3), "served": torch.ones(3)}
+    losses[side][1:] = broken
+    for each, count in ((made, 3), (expected, 1)):
+        some = [pair("sw", number) for number in range(count)]
+        each.add(some, losses["plain"][:count], losses["served"][:count], torch.ones(count))
+    assert made.summary() == expected.summary()
+    assert made.summary()["sw"]["pairs"] == 1
+    assert made.not_finite == {"sw": 2, "all": 2}
+
+
+def test_losses_of_which_none_is_finite_are_no_evidence() -> None:
+    made = PairedGains()
+    made.add([pair("de", n) for n in range(20)], torch.full((20,), torch.nan), torch.ones(20), torch.ones(20))
+    assert made.summary() == {}
+    assert made.not_finite["de"] == 20
+
+
+@given(st.floats(-3, 3), st.integers(FEWEST_ITEMS, 30))
+@settings(max_examples=30, deadline=None)
+def test_pairs_that_all_gain_the_same_have_an_interval_about_it(gain: float, count: int) -> None:
+    made = PairedGains()
+    pairs = [pair("de", number) for number in range(count)]
+    made.add(pairs, torch.full((count,), gain, dtype=torch.float64), torch.zeros(count), torch.full((count,), 3))
+    found = made.summary()["de"]
+    assert found["low"] <= found["gain"] <= found["high"]
+
+
+def test_the_user_is_told_of_losses_that_are_not_finite() -> None:
+    """A connection of large numbers: answers served with it have no loss, and what is written can still be read."""
+    model, connection = tiny_llama(), random_connection(["global", "de"])
+    huge = Connection(
+        connection.decision, {**connection.transforms, "de": torch.full_like(connection.transforms["de"], 3e38)}
+    )
+    pairs = [pair(language, number, length=4) for language in ("de", "fr") for number in range(12)]
+    found = score_transforms(TwoPassModel(model, None).eval(), huge, capture_pairs(model, pairs, 0), 0)
+    assert (found["de"]["not_finite"], found["all"]["not_finite"]) == (12, 12)
+    assert found["de"]["gain"] is None
+    assert found["de"]["answer_loss"] == {}
+    assert "not_finite" not in found["fr"]
+    told = evidence(found, "fit")
+    assert told is not None
+    assert list(told["languages"]) == ["fr"]
+    assert told["overall"]["pairs"] == 12
+    (sentence,) = notes(found, told)
+    assert "in de (12), the loss of the answer is NaN or infinite" in sentence
 
 
 def test_without_answers_there_is_no_evidence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cc_core.language.answer import answer_language
 from cc_train.evaluation.measures.language import score_language
 
 GERMAN = "das ist eine schöne Stadt, in der viele Menschen gerne leben"
@@ -30,6 +31,28 @@ def test_lines_and_words(lang: str, answer: str, expected: dict[str, float]) -> 
 @pytest.mark.parametrize("answer", ["", "1,234", "Leonardo da Vinci", "Paris", "B", "https://example.org/eine/seite"])
 def test_names_and_numbers_tell_no_line(answer: str) -> None:
     assert "own_lines" not in score_language(answer, "de")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "```python\nfor number in numbers:\n    total += number  # add it to the sum\n```",
+        "```\nadd the number to the sum of them all\n```",
+        "for number in numbers:\n    total += number\n",
+        '{"शहर": "the capital of the country", "n": 1}',
+    ],
+)
+@pytest.mark.parametrize("lang", ["de", "hi", "en"])
+def test_code_and_json_tell_nothing_as_at_the_server(lang: str, answer: str) -> None:
+    assert answer_language(answer, 8) is None
+    assert score_language(answer, lang) == {}
+
+
+@pytest.mark.parametrize(
+    ("lang", "names"), [("ar", "باراك أوباما"), ("hi", "नरेन्द्र मोदी"), ("zh", "東京都 大阪府"), ("ko", "버락 오바마")]
+)
+def test_names_without_capitals_tell_no_line(lang: str, names: str) -> None:
+    assert score_language(names, lang) == {"own_words": 1}
 
 
 def test_names_in_latin_letters_are_no_foreign_words() -> None:
