@@ -14,7 +14,7 @@ _DATE: Final = (
 _STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
 #: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
 _LOG_PREFIX = re.compile(
-    rf"\s*(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
+    rf"\s*+(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
     rf"\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
     r"(?:\[[^\]\n]{0,60}\][\s:-]*)?(?:[\w./$-]{1,60}(?:\[\d+\]|\(\d+\))?:\s)?"
 )

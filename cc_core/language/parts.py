@@ -24,11 +24,15 @@ class Part(NamedTuple):
 
 # What a line may begin with: marks of headings, lists and quotations, and numbers of items.
 _BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+|\(?[a-z]\)[ \t]+)*")
+# Runs of blanks are bounded or possessive: a client may send 100 KB of them.
 _LABEL = re.compile(
-    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]*(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]*:"
+    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]{0,16}+"
+    r"(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]?:"
     r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
 )
-_HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40})[*_=\])]{0,3}[ \t=#]*$")
+# No label reaches further.
+_LONGEST_LABEL: Final = 90
+_HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40}+)[*=\])]{0,3}[ \t=#]*+$")
 # As a terminal asks for a turn.
 _PROMPT = re.compile(r"<?([A-Za-z]{2,10})>{1,3}[ \t]+(?=\S)")
 _INLINE_LABEL = re.compile(
@@ -36,8 +40,10 @@ _INLINE_LABEL = re.compile(
     rf"(?:{'|'.join(INLINE)})(?:[ ]?\d{{1,2}})?:)$"
 )
 # What stands before the last word of a label at the beginning of a line.
-_LABEL_BEGINNING = re.compile(r"[\W\d]*(?:[A-Z][\w'-]*[ -]){0,4}")
-_LABEL_END = re.compile(r"[A-Za-z\d]:(?=\s|$)")
+_LABEL_BEGINNING = re.compile(r"[\W\d]*+(?:[A-Z][\w'-]*+(?:[ ]|(?<=-))){0,4}")
+# Its last word, which must be one of `INLINE`, is looked up before the label is looked for.
+_LABEL_END = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20})(?:[ ]?\d{1,2})?:(?=\s|$)")
+_INLINE_WORDS: Final = frozenset(INLINE)
 # No label inside of a line is longer.
 _LONGEST_INLINE: Final = 64
 _RULE = re.compile(r"[\s*_=#~|:+.-]*$")
@@ -68,8 +74,8 @@ def parts_of(text: str) -> list[Part]:
     parts: list[tuple[Rank, list[str]]] = [(Rank.PLAIN, [])]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
-        signature = len(parts[-1][1]) > 0 and begins_signature(line)
-        if _RULE.match(line) and not signature:
+        signature = len(parts[-1][1]) > 0 and line != "" and begins_signature(line)
+        if not signature and _RULE.match(line):
             parts[-1][1].append("")
             if not waiting and rank is not Rank.OWN:
                 rank = Rank.PLAIN
@@ -120,6 +126,8 @@ def _with_labels_in_lines(text: str) -> str:
     """``text`` with each label inside of a line at the beginning of one of its own."""
     pieces, done = [], 0
     for colon in _LABEL_END.finditer(text):
+        if colon[1] not in _INLINE_WORDS:
+            continue
         label = _INLINE_LABEL.search(text, max(done, colon.end() - _LONGEST_INLINE), colon.end())
         if label is None:
             continue
@@ -132,7 +140,7 @@ def _with_labels_in_lines(text: str) -> str:
 
 def _labelled(line: str) -> tuple[Rank | None, str]:
     """The rank that a line's label gives, and what follows it in the line."""
-    if (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
+    if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
         return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_")
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
         return rank_of(prompt[1]), line[prompt.end() :]

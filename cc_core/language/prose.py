@@ -9,6 +9,10 @@ from cc_core.language.labels import Rank, rank_of
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 2_000
+# Of very short lines, so many.
+WINDOW_LINES: Final = 100
+# Fenced code is looked for in so many, since what stands behind it shall be found, too.
+FENCED_WINDOW: Final = 4_000
 # So many characters at either end of a passage tell its language.
 EXCERPT: Final = 250
 
@@ -37,12 +41,24 @@ _MATHEMATICS: Final = re.compile(r"[\d=^]")
 
 
 def window(text: str) -> str:
-    """``text`` without fenced code; of a long text, `WINDOW` characters at either end."""
+    """``text`` without fenced code; of a long text, `WINDOW` characters and `WINDOW_LINES` lines at either end."""
     if "```" in text or "~~~" in text:
-        text = _without_fences(text)
+        text = _without_fences(_ends_with_fences(text))
     if len(text) > 2 * WINDOW:
         text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
+    if text.count("\n") > 2 * WINDOW_LINES:
+        lines = text.split("\n")
+        text = "\n".join((*lines[:WINDOW_LINES], *lines[-WINDOW_LINES:]))
     return text
+
+
+def _ends_with_fences(text: str) -> str:
+    """`FENCED_WINDOW` characters at either end of a long text; the fences between them stay balanced."""
+    if len(text) <= 2 * FENCED_WINDOW:
+        return text
+    cut = text[FENCED_WINDOW:-FENCED_WINDOW]
+    fences = cut.count("```") + cut.count("~~~")
+    return f"{text[:FENCED_WINDOW]}\n{'```' if fences % 2 else ''}\n{text[-FENCED_WINDOW:]}"
 
 
 def _without_fences(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -278,3 +280,21 @@ def test_any_string_is_answered(text: str) -> None:
     assert detection.language is None or detection.language in SERVED_LANGUAGES
     assert 0 <= detection.confidence <= 1
     assert (detection.language is None) == (detection.confidence < detector.threshold)
+
+
+@pytest.mark.parametrize(
+    "unit", [" ", "\t", '"', "'", "[", "(", "{", "<", "`", ":", "A-", "„", "&#", "<a ", "<!--", "[a](", "```", "a: b\n"]
+)
+@pytest.mark.parametrize("start", ["a", ""])
+@pytest.mark.parametrize("end", ["x\nb: c", "x </script> ](a) --> ?"])
+@pytest.mark.parametrize("size", [3_900, 100_000])
+def test_no_run_of_marks_makes_detection_slow(size: int, end: str, start: str, unit: str) -> None:
+    text = start + unit * (size // len(unit)) + end
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        detector.detect(text)
+        return time.perf_counter() - began
+
+    # A pattern that tries every length of a run at every place took 1.6 seconds.
+    assert min(seconds() for _ in range(3)) < 0.1
