@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from cc_core.language.labels import INLINE, ROLES, Rank, rank_of
 from cc_core.language.markup import unmarked
-from cc_core.language.noise import begins_signature, comments_of_code, is_field, is_log, is_quoted_mail, log_message
+from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
+from cc_core.language.signatures import begins_signature
 
 
 class Part(NamedTuple):
@@ -16,10 +17,12 @@ class Part(NamedTuple):
     Args:
         rank: what it is.
         text: paragraphs, divided by blank lines.
+        label: in lower case; empty without one.
     """
 
     rank: Rank
     text: str
+    label: str = ""
 
 
 # What a line may begin with: marks of headings, lists and quotations, and numbers of items.
@@ -71,7 +74,7 @@ def parts_of(text: str) -> list[Part]:
     if ":" in text:
         text = _with_labels_in_lines(text)
         fields = _fields(text)
-    parts: list[tuple[Rank, list[str]]] = [(Rank.PLAIN, [])]
+    parts: list[tuple[Rank, list[str], str]] = [(Rank.PLAIN, [], "")]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
         signature = len(parts[-1][1]) > 0 and line != "" and begins_signature(line)
@@ -81,9 +84,9 @@ def parts_of(text: str) -> list[Part]:
                 rank = Rank.PLAIN
             continue
         bare = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]
-        found, value = _labelled(bare)
+        found, value, label = _labelled(bare)
         if found is not None:
-            parts.append((found, [value]))
+            parts.append((found, [value], label))
             waiting = not value
             rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
             continue
@@ -103,9 +106,9 @@ def parts_of(text: str) -> list[Part]:
         else:
             waiting = False
         if parts[-1][0] is not this:
-            parts.append((this, []))
+            parts.append((this, [], ""))
         parts[-1][1].append(bare)
-    return [Part(rank, body) for rank, lines in parts if (body := "\n".join(lines).strip())]
+    return [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
 
 
 def _header(text: str) -> int:
@@ -138,13 +141,13 @@ def _with_labels_in_lines(text: str) -> str:
     return "\n".join((*pieces, text[done:]))
 
 
-def _labelled(line: str) -> tuple[Rank | None, str]:
-    """The rank that a line's label gives, and what follows it in the line."""
+def _labelled(line: str) -> tuple[Rank | None, str, str]:
+    """The rank that a line's label gives, what follows it in the line, and the label."""
     if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
-        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_")
+        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_"), match[1].strip().lower()
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
-        return rank_of(prompt[1]), line[prompt.end() :]
+        return rank_of(prompt[1]), line[prompt.end() :], prompt[1].lower()
     heading = _HEADING.match(line)
     if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
-        return rank_of(heading[1]), ""
-    return None, ""
+        return rank_of(heading[1]), "", heading[1].strip().lower()
+    return None, "", ""

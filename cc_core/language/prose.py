@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from cc_core.language.labels import Rank, rank_of
+from cc_core.language.requests import is_request
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 2_000
@@ -30,7 +31,7 @@ _SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
-_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$")
+_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # What a name or a title writes in lower case.
 _PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
@@ -107,8 +108,14 @@ def sentences(text: str) -> list[str]:
 
 def around_colon(text: str) -> tuple[str, str] | None:
     """What stands before and after the first colon of a line; None where there is no colon."""
-    colon = _COLON.search(text)
-    return (text[: colon.start()], text[colon.end() :]) if colon else None
+    for colon in _COLON.finditer(text):
+        before = text[: colon.start()]
+        # Within a word, as in "localhost:8000", a colon divides nothing.
+        if colon[0] != ":" or colon.end() == len(text) or not before[-1:].isascii() or before.strip().count(" "):
+            return before, text[colon.end() :]
+        if is_request(before):
+            return before, text[colon.end() :]
+    return None
 
 
 def tells_nothing(text: str) -> bool:

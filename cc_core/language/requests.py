@@ -1,4 +1,4 @@
-"""Knows the words with which people ask for something to be done, in every language that is served."""
+"""Knows the words with which people ask, and want something done, in every language that is served but English."""
 
 from __future__ import annotations
 
@@ -9,25 +9,69 @@ from typing import Final
 
 from cc_core.language.normalisation import normalise
 
-REQUESTS_FILE: Final = Path(__file__).parent / "data/requests.txt"
+_DATA: Final = Path(__file__).parent / "data"
 # They write no spaces between words, or join endings to them.
 _UNSPACED: Final = frozenset(("ja", "ko", "th", "zh"))
+# Their question words stand at the beginning, and elsewhere are relative pronouns.
+_ASKING_FIRST: Final = frozenset(("de", "el", "es", "fr", "pt", "ru"))
+# What belongs to a word; vowel signs of India do.
+_OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
+_FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
+_QUESTION_ENDS: Final = ("?", "？", "؟", ";")
 
 
 def is_request(text: str) -> bool:
-    """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows."""
-    return _pattern().search(text) is not None
+    """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
+    return _any_language().search(text) is not None
+
+
+def is_text_task(text: str, language: str | None) -> bool:
+    """Whether ``text`` asks for something to be done to a text: to translate, summarise or correct it."""
+    return (pattern := _patterns("text_tasks.txt").get(language)) is not None and pattern.search(text) is not None
+
+
+def is_question(text: str, language: str | None) -> bool:
+    """Whether ``text`` asks by its words, with or without a question mark."""
+    return (pattern := _patterns("questions.txt").get(language)) is not None and pattern.search(text) is not None
+
+
+def asks(text: str) -> bool:
+    """Whether ``text`` ends as a question does."""
+    return text.rstrip("\"'”’»)]*_ \n").endswith(_QUESTION_ENDS)
+
+
+def wants_something(text: str, language: str | None) -> bool:
+    """Whether ``text``, which is in ``language`` and not English, is a question or a request."""
+    return asks(text) or is_request(text) or is_question(text, language)
+
+
+def _words_of(name: str) -> dict[str, set[str]]:
+    lines = (line.partition(": ") for line in (_DATA / name).read_text("utf-8").splitlines() if line[:1] != "#")
+    return {language: set(map(normalise, words.split(", "))) for language, _, words in lines}
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
-    spaced: set[str] = set()
-    unspaced: set[str] = set()
-    for line in REQUESTS_FILE.read_text("utf-8").splitlines():
-        language, _, words = line.partition(": ")
-        if line[:1] != "#":
-            (unspaced if language in _UNSPACED else spaced).update(map(normalise, words.split(", ")))
-    return re.compile(rf"(?<!\w)(?:{_any_of(spaced)})(?!\w)|{_any_of(unspaced)}", re.IGNORECASE)
+def _any_language() -> re.Pattern[str]:
+    listed = _words_of("requests.txt")
+    unspaced = {word for language in _UNSPACED for word in listed[language]}
+    spaced = {word for language, words in listed.items() if language not in _UNSPACED for word in words}
+    return re.compile(rf"{_as_words(spaced)}|{_any_of(unspaced)}", re.IGNORECASE)
+
+
+@cache
+def _patterns(name: str) -> dict[str | None, re.Pattern[str]]:
+    """A pattern for each language of a file."""
+    found: dict[str | None, re.Pattern[str]] = {}
+    for language, words in _words_of(name).items():
+        form = _any_of(words) if language in _UNSPACED else _as_words(words)
+        if language in _ASKING_FIRST and name == "questions.txt":
+            form = _FIRST + form
+        found[language] = re.compile(form, re.IGNORECASE)
+    return found
+
+
+def _as_words(words: set[str]) -> str:
+    return rf"(?<!{_OF_WORDS})(?:{_any_of(words)})(?!{_OF_WORDS})"
 
 
 def _any_of(words: set[str]) -> str:
