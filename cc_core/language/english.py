@@ -32,7 +32,7 @@ _TEXT: Final = (
 _TASK = re.compile(
     rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
     rf"(?:(?:write|give|make|create|provide|generate|produce|need|want|get|me|us|a|an|the|short|brief|quick|concise|"
-    rf"good|one-sentence)\b[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
+    rf"good|one-sentence|what|what's|is|are)\b[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
     rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in) (?:{_TEXT}|(?-i:[A-Z]))))|"
     r"\b(?:which|what) language\b|"
     rf"\bwhat (?:does|do|did|is|are) {_TEXT}|\bwhat does .{{1,40}}\bmean|\bmeaning of|"
@@ -66,6 +66,15 @@ _ANNOUNCEMENT = re.compile(
     r"(?:(?:correct|right|best|final) )?(?:answer|solution|option|choice)\b|\bany (?:ideas?|help|thoughts)\b",
     re.IGNORECASE,
 )
+# How only English begins a question or an instruction. The next word's small letter tells it from a title.
+_OPENING = re.compile(
+    r"\W*(?:(?i:who|what|where|when|why|how|which)(?:['’](?:s|re|d|ll))?\s+[a-z]+\b|(?i:who|what|where|how)['’]s\b|"
+    r"(?i:explain|translate|summari[sz]e|please|meaning of|definition of|lyrics (?:of|to|for)|recipe for|plot of|"
+    r"tell me|give me|write (?:a|an|the|me)|list (?:the|all|some)|difference between|cheapest|"
+    r"is (?:this|it|there|that|the)|are (?:there|these|those|the|you)|does|did|do you|can (?:you|i)|could you|should i|"
+    r"i am|i'm|i have|my)\b)"
+)
+_IS_A_NAME = re.compile(r"\W*(?:Is|Are|Was|Were)\s+(?:\w+\s+){1,6}\w+\s?\?")
 # What points at a text that is not the instruction's own.
 _POINTING = re.compile(
     r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"
@@ -100,6 +109,16 @@ def use_of(text: str) -> Use:
     if _FRAME.search(text):
         return Use.FRAME
     return Use.POINTER if _POINTING.search(text) else Use.OTHER
+
+
+def opens_in_english(text: str) -> bool:
+    """Whether ``text`` begins as only an English question or instruction does, whatever names follow."""
+    return _OPENING.match(text) is not None
+
+
+def asks_about_name(text: str) -> bool:
+    """Whether ``text`` may be an English question about a name: "Is … open?". Dutch begins one like that, too."""
+    return _IS_A_NAME.match(text) is not None
 
 
 def is_task(text: str) -> bool:

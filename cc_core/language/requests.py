@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,18 @@ def is_question(text: str, language: str | None) -> bool:
     return (pattern := _patterns("questions.txt").get(language)) is not None and pattern.search(text) is not None
 
 
+def holds_question_word(text: str, languages: Iterable[str]) -> bool:
+    """Whether a word that asks in one of ``languages`` stands anywhere in ``text``."""
+    patterns = _patterns("questions.txt", anywhere=True)
+    return any(language in patterns and patterns[language].search(text) for language in languages)
+
+
+def opening_language(text: str) -> str | None:
+    """The language in whose words ``text`` begins to ask for something, by two or more of them; None without such."""
+    found = [language for language, pattern in _openings().items() if pattern.match(text)]
+    return found[0] if len(found) == 1 else None
+
+
 def asks(text: str) -> bool:
     """Whether ``text`` ends as a question does."""
     return text.rstrip("\"'”’»)]*_ \n").endswith(_QUESTION_ENDS)
@@ -59,12 +72,25 @@ def _any_language() -> re.Pattern[str]:
 
 
 @cache
-def _patterns(name: str) -> dict[str | None, re.Pattern[str]]:
+def _openings() -> dict[str, re.Pattern[str]]:
+    """The requests of several words that begin a text, of each language."""
+    longer = {
+        language: {word for word in words if " " in word} for language, words in _words_of("requests.txt").items()
+    }
+    return {
+        language: re.compile(rf"[^\w\n]{{0,3}}{_as_words(words)}", re.IGNORECASE)
+        for language, words in longer.items()
+        if words
+    }
+
+
+@cache
+def _patterns(name: str, *, anywhere: bool = False) -> dict[str | None, re.Pattern[str]]:
     """A pattern for each language of a file."""
     found: dict[str | None, re.Pattern[str]] = {}
     for language, words in _words_of(name).items():
         form = _any_of(words) if language in _UNSPACED else _as_words(words)
-        if language in _ASKING_FIRST and name == "questions.txt":
+        if language in _ASKING_FIRST and name == "questions.txt" and not anywhere:
             form = _FIRST + form
         found[language] = re.compile(form, re.IGNORECASE)
     return found

@@ -16,7 +16,8 @@ _DEVICE: Final = (
 )
 _SENT: Final = (
     r"gesendet|verschickt|geschickt|enviad[oa]s?|mandad[oa]|envoyée?|expédiée?|inviat[oa]|verzonden|verstuurd|wysłan[eoay]|"
-    r"отправлен[оа]?|надіслано|gönderil(?:di|miştir)|gönderdi[mk]?|dikirim|gửi từ|được gửi|imetumwa|umetumwa|bidali(?:a|ta|tako)|"
+    r"отправлен[оа]?|надіслано|gönderil(?:di|miştir)|gönderdi[mk]?|dikirim|"
+    r"gửi từ|được gửi|imetumwa|umetumwa|bidali(?:a|ta|tako)|"
     r"fi ránṣẹ́|στάλθηκε|εστάλη|أ?رسلت?|مرسل|भेजा|पाठाइएको|পাঠানো|প্রেরিত|పంపబడింది|పంపిన|ส่งจาก|보냄|보낸|발송|전송|"
     r"から送信|送信|发自|發自|发送|傳送|بھیجا"
 )
