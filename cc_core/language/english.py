@@ -74,7 +74,7 @@ _OPENING = re.compile(
     r"is (?:this|it|there|that|the)|are (?:there|these|those|the|you)|does|did|do you|can (?:you|i)|could you|should i|"
     r"i am|i'm|i have|my)\b)"
 )
-_IS_A_NAME = re.compile(r"\W*(?:Is|Are|Was|Were)\s+(?:\w+\s+){1,6}\w+\s?\?")
+_IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # What points at a text that is not the instruction's own.
 _POINTING = re.compile(
     r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"

@@ -28,12 +28,16 @@ from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
 
+# How often the piece that decides is the right one, where others are in another language.
+MIXED_CONFIDENCE: Final = 0.95
 # Fewer letters around a quotation do not tell whose words they are.
 SHORTEST_FRAME: Final = 8
 # What stands before a colon is an instruction if it has this many letters. Otherwise it may be a name or a title.
 SHORTEST_INSTRUCTION: Final = 15
 # Fewer English letters behind a colon are a name or a title.
 LONGEST_NAME: Final = 24
+# Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
+MOST_COLONS: Final = 2
 # How many paragraphs between the first and the last are looked at.
 MIDDLE: Final = 6
 
@@ -48,6 +52,13 @@ def read_turn(text: str, read: Read) -> Reading:
         text: of any length.
         read: reads the language of one passage.
     """
+    reading = _read_turn(text, read)
+    if not reading.mixed or reading.detection.confidence <= MIXED_CONFIDENCE:
+        return reading
+    return replace(reading, detection=replace(reading.detection, confidence=MIXED_CONFIDENCE))
+
+
+def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
     if not _STRUCTURE.search(text):
         return _read_line(prose(text), read)
@@ -188,11 +199,13 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     return replace(found[1], mixed=True)
 
 
-def _around_colon(text: str, read: Read) -> Reading | None:
+def _around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
     """The reading of an instruction before a colon, or of what a label precedes; None where the colon tells nothing."""
     if (parts := around_colon(text)) is None:
         return None
-    instruction, passage = map(read, parts)
+    instruction = read(parts[0])
+    deeper = depth < MOST_COLONS and ":" in parts[1] and instruction.language == ENGLISH
+    passage = (deeper and _around_colon(parts[1], read, depth + 1)) or read(parts[1])
     head, tail = instruction.language, passage.language
     if tells_nothing(parts[1]) and instruction.letters:
         # A title is in the language of who made it, but a headline in capitals may be all that is said.
@@ -215,7 +228,7 @@ def _around_colon(text: str, read: Read) -> Reading | None:
         return instruction if tail is None or tail != head else None
     if head == ENGLISH:
         sides = [(parts[0], instruction)], [(parts[1], passage)]
-        return instruction if english_decides(*sides, english_first=True) else passage
+        return replace(instruction if english_decides(*sides, english_first=True) else passage, mixed=True)
     if instruction.letters < SHORTEST_INSTRUCTION and passage.letters >= LONGEST_NAME:
         return passage
     if tail == ENGLISH or passage.letters <= instruction.letters or instruction.detection.confidence >= SURE:

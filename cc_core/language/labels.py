@@ -57,7 +57,8 @@ _ALONE: Final = {"q": Rank.OWN, "me": Rank.OWN, "you": Rank.OWN, "a": Rank.MODEL
 _SENTENCE_WORDS: Final = (
     "the this these those that my your our an about into to with describe explain tell give write make "
     "create generate list compute calculate find compare define continue complete discuss translate "
-    "summarize summarise rewrite correct say is are"
+    "summarize summarise rewrite correct say is are extract classify identify detect fix improve analyze analyse "
+    "check paraphrase rephrase shorten simplify edit"
 )
 # A sentence with a colon at its end is no label, unless it announces a question.
 _SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())

@@ -33,7 +33,7 @@ _PAIR = re.compile(
 # A named string of a program or a settings file.
 _ASSIGNMENT = re.compile(
     r"^[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
-    r"([\"'])([^\n]{1,2000})\2[;,]?[ \t]*$",
+    r"([\"'`])([^\n]{1,2000})\2[;,]?[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(r"\{\{[\w .|-]{1,40}\}\}")
@@ -51,6 +51,8 @@ def unmarked(text: str) -> str:
         text = _PLACEHOLDER.sub(" ", text)
     if "=" in text:
         text = _ASSIGNMENT.sub(_line_of_assignment, text)
+    if '{\\"' in text:  # JSON inside of a JSON string
+        text = text.replace('\\"', '"')
     if "{" in text or '":' in text or (text.startswith("[") and '"' in text):
         text = _without_json(text)
     if "&lt;" in text:

@@ -32,7 +32,8 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
 _COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+# Vowel signs of India and Thailand stand inside of words.
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
 # What a name or a title writes in lower case.
 _PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
 _PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())

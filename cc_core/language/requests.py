@@ -15,6 +15,8 @@ _DATA: Final = Path(__file__).parent / "data"
 _UNSPACED: Final = frozenset(("ja", "ko", "th", "zh"))
 # Their question words stand at the beginning, and elsewhere are relative pronouns.
 _ASKING_FIRST: Final = frozenset(("de", "el", "es", "fr", "pt", "ru"))
+# These are English words, too.
+_ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "kim"))
 # What belongs to a word; vowel signs of India do.
 _OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
 _FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
@@ -89,6 +91,8 @@ def _patterns(name: str, *, anywhere: bool = False) -> dict[str | None, re.Patte
     """A pattern for each language of a file."""
     found: dict[str | None, re.Pattern[str]] = {}
     for language, words in _words_of(name).items():
+        if anywhere:
+            words -= _ENGLISH_TOO
         form = _any_of(words) if language in _UNSPACED else _as_words(words)
         if language in _ASKING_FIRST and name == "questions.txt" and not anywhere:
             form = _FIRST + form
