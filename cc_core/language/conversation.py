@@ -29,7 +29,7 @@ def in_conversation(turns: Iterable[Reading]) -> Detection:
         newest = newest or reading.detection
         if reading.language is None:
             continue
-        if short is None and not _may_be(newest, reading.detection):
+        if short is None and reading.detection is not newest and not _may_be(newest, reading.detection):
             break  # undecided, and in a script that was not used before
         if reading.letters >= SHORT_TURN and (reading.detection is not newest or not _is_name(reading.detection)):
             return short if short is not None and not _may_be(short, reading.detection) else reading.detection
@@ -40,7 +40,10 @@ def in_conversation(turns: Iterable[Reading]) -> Detection:
 def _is_name(turn: Detection) -> bool:
     """Whether a turn may be a name or a title, such as "Rio de Janeiro", which tells nothing of who says it."""
     text = turn.text
-    return script_of(text)[0] is LATIN and tells_nothing(text) and not asks(text) and not text.isupper()
+    last = text.rsplit(None, 1)[-1:]
+    if not last or not last[0][0].isupper() or asks(text) or text.isupper():
+        return False
+    return tells_nothing(text) and script_of(text)[0] is LATIN
 
 
 def _may_be(short: Detection, before: Detection) -> bool:

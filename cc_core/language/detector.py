@@ -21,7 +21,7 @@ from cc_core.language.instruction import read_turn
 from cc_core.language.phrases import CONFIDENCE as PHRASE_CONFIDENCE
 from cc_core.language.phrases import phrase_language
 from cc_core.language.prose import excerpt
-from cc_core.language.requests import holds_question_word, is_request, opening_language
+from cc_core.language.requests import holds_question_word, is_request, load_words, opening_language
 from cc_core.language.scripts import EAST_ASIAN, LATIN, SCRIPTS, Script, only_letters_of, script_of
 from cc_core.language.turns import user_turns
 from cc_core.names import ENGLISH
@@ -58,6 +58,7 @@ class LanguageDetector:
         japanese_probability("\u6771")
         phrase_language("")
         script_of("\u6771")
+        load_words()
 
     def detect(self, text: str, earlier: Iterable[str] = ()) -> Detection:
         """The language of the user's own words in ``text``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from cc_core.language.labels import Rank, rank_of
@@ -34,6 +35,8 @@ _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]
 _COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
 # Vowel signs of India and Thailand stand inside of words.
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
+# So many of a line are looked at.
+MOST_COLONS: Final = 4
 # What a name or a title writes in lower case.
 _PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
 _PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())
@@ -109,7 +112,7 @@ def sentences(text: str) -> list[str]:
 
 def around_colon(text: str) -> tuple[str, str] | None:
     """What stands before and after the first colon of a line; None where there is no colon."""
-    for colon in _COLON.finditer(text):
+    for colon in islice(_COLON.finditer(text), MOST_COLONS):
         before = text[: colon.start()]
         # Within a word, as in "localhost:8000", a colon divides nothing.
         if colon[0] != ":" or colon.end() == len(text) or not before[-1:].isascii() or before.strip().count(" "):

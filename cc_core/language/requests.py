@@ -20,33 +20,47 @@ _ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "kim"))
 # What belongs to a word; vowel signs of India do.
 _OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
 _FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
+# Of a long text, so many characters at either end are read.
+_READ: Final = 100
 _QUESTION_ENDS: Final = ("?", "？", "؟", ";")
+
+
+def load_words() -> None:
+    """Read the words, and compile their patterns, so that no request has to wait for that."""
+    _any_language()
+    _openings()
+    _patterns("text_tasks.txt", anywhere=False)
+    for anywhere in (False, True):
+        _patterns("questions.txt", anywhere=anywhere)
 
 
 def is_request(text: str) -> bool:
     """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
-    return _any_language().search(text) is not None
+    return _finds(_any_language(), text)
 
 
 def is_text_task(text: str, language: str | None) -> bool:
     """Whether ``text`` asks for something to be done to a text: to translate, summarise or correct it."""
-    return (pattern := _patterns("text_tasks.txt").get(language)) is not None and pattern.search(text) is not None
+    return _finds(_patterns("text_tasks.txt", anywhere=False).get(language), text)
 
 
 def is_question(text: str, language: str | None) -> bool:
     """Whether ``text`` asks by its words, with or without a question mark."""
-    return (pattern := _patterns("questions.txt").get(language)) is not None and pattern.search(text) is not None
+    return _finds(_patterns("questions.txt", anywhere=False).get(language), text)
 
 
 def holds_question_word(text: str, languages: Iterable[str]) -> bool:
     """Whether a word that asks in one of ``languages`` stands anywhere in ``text``."""
     patterns = _patterns("questions.txt", anywhere=True)
-    return any(language in patterns and patterns[language].search(text) for language in languages)
+    return any(_finds(patterns.get(language), text) for language in languages)
 
 
 def opening_language(text: str) -> str | None:
     """The language in whose words ``text`` begins to ask for something, by two or more of them; None without such."""
-    found = [language for language, pattern in _openings().items() if pattern.match(text)]
+    any_opening, openings = _openings()
+    if any_opening.match(text) is None:
+        return None
+    found = [language for language, pattern in openings.items() if pattern.match(text)]
     return found[0] if len(found) == 1 else None
 
 
@@ -58,6 +72,13 @@ def asks(text: str) -> bool:
 def wants_something(text: str, language: str | None) -> bool:
     """Whether ``text``, which is in ``language`` and not English, is a question or a request."""
     return asks(text) or is_request(text) or is_question(text, language)
+
+
+def _finds(pattern: re.Pattern[str] | None, text: str) -> bool:
+    """Whether ``pattern`` is in ``text``, or in its ends if it is long: questions and requests are short."""
+    if len(text) > 2 * _READ:
+        text = f"{text[:_READ]}\n{text[-_READ:]}"
+    return pattern is not None and pattern.search(text) is not None
 
 
 def _words_of(name: str) -> dict[str, set[str]]:
@@ -74,20 +95,21 @@ def _any_language() -> re.Pattern[str]:
 
 
 @cache
-def _openings() -> dict[str, re.Pattern[str]]:
-    """The requests of several words that begin a text, of each language."""
+def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The requests of several words that begin a text: of all languages, and of each."""
     longer = {
         language: {word for word in words if " " in word} for language, words in _words_of("requests.txt").items()
     }
-    return {
-        language: re.compile(rf"[^\w\n]{{0,3}}{_as_words(words)}", re.IGNORECASE)
-        for language, words in longer.items()
-        if words
-    }
+
+    def pattern(words: set[str]) -> re.Pattern[str]:
+        return re.compile(rf"[^\w\n]{{0,3}}{_as_words(words)}", re.IGNORECASE)
+
+    each = {language: pattern(words) for language, words in longer.items() if words}
+    return pattern(set().union(*longer.values())), each
 
 
 @cache
-def _patterns(name: str, *, anywhere: bool = False) -> dict[str | None, re.Pattern[str]]:
+def _patterns(name: str, *, anywhere: bool = True) -> dict[str | None, re.Pattern[str]]:
     """A pattern for each language of a file."""
     found: dict[str | None, re.Pattern[str]] = {}
     for language, words in _words_of(name).items():

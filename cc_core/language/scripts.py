@@ -105,22 +105,26 @@ def script_of(text: str) -> tuple[Script | None, int]:
     total = latin + sum(others.values())
     if others[other] == 0:
         return (LATIN if latin else None), total
-    first, last = _FIRST_LETTER.search(text), _FIRST_LETTER.search(text[::-1])
-    ends_in_latin = last is not None and LATIN.words.match(last[0] * 2) is not None
-    if opens_in_english(text) and (ends_in_latin or not holds_question_word(text, other.languages)):
+    if latin and opens_in_english(text) and (_ends_in_latin(text) or not holds_question_word(text, other.languages)):
         return LATIN, total
     # Names and acronyms keep their Latin letters in text of any other script.
     latin -= sum(len(word) for word in words[1:] if word[0].isupper())
     if latin <= others[other]:
         return other, total
     # Most letters are Latin: a foreign question about an English title, or an English question about foreign words.
+    first = _FIRST_LETTER.search(text)
     if first and not LATIN.words.match(first[0] * 2):
         return other, total
-    if ends_in_latin:
+    if _ends_in_latin(text):
         return LATIN, total
     if holds_question_word(text, other.languages):
         return other, total
     return (other if FOREIGN_TITLE * others[other] >= latin else None), total
+
+
+def _ends_in_latin(text: str) -> bool:
+    last = _FIRST_LETTER.search(text[::-1])
+    return last is not None and LATIN.words.match(last[0] * 2) is not None
 
 
 def only_letters_of(script: Script, text: str) -> str:
