@@ -112,7 +112,7 @@ def _opening(text: str, ranking: Ranking) -> str | None:
     if best == ENGLISH:
         return opening_language(text)
     if opens_in_english(text) or (best == ranking.language and asks_about_name(text)):
-        named = [name for name, _ in ranking.candidates]
+        named = [name for name, _ in ranking.candidates] or LATIN.languages
         return None if holds_question_word(text, named) or is_request(text) else ENGLISH
     return None
 

@@ -72,7 +72,7 @@ _OPENING = re.compile(
     r"(?i:explain|translate|summari[sz]e|please|meaning of|definition of|lyrics (?:of|to|for)|recipe for|plot of|"
     r"tell me|give me|write (?:a|an|the|me)|list (?:the|all|some)|difference between|cheapest|"
     r"is (?:this|it|there|that|the)|are (?:there|these|those|the|you)|does|did|do you|can (?:you|i)|could you|should i|"
-    r"i am|i'm|i have|my)\b)"
+    r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # What points at a text that is not the instruction's own.

@@ -71,8 +71,8 @@ _EARLIER: Final = frozenset(
     ("previous", "prev", "prior", "earlier", "past", "former", "old", "example", "sample", "related", "similar")
 )
 _MACHINES: Final = frozenset(("system", "sys", "assistant", "ai", "bot", "developer", "tool", "agent"))
-# In a longer label, the telling word is the last, or has one word behind it.
-_WORDS_BEHIND: Final = 1
+# In a longer label, only the last word tells.
+_SHORT_LABEL: Final = 2
 _SPLIT = re.compile(r"[^a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -86,7 +86,7 @@ def rank_of(label: str) -> Rank | None:
     if len(words) == 1 and words[0] in _ALONE:
         return _ALONE[words[0]]
     sentence = len(words) > 1 and not _SENTENCE.isdisjoint(words)
-    first = max(0, len(words) - 1 - _WORDS_BEHIND) if len(words) > 2 else 0
+    first = len(words) - 1 if len(words) > _SHORT_LABEL else 0
     for place in range(len(words) - 1, first - 1, -1):
         rank = _rank_of_word(words[place])
         if rank is Rank.OWN:

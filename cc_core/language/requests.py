@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from cc_core.language.normalisation import normalise
+from cc_core.language.normalisation import normalise, unaccented
 
 _DATA: Final = Path(__file__).parent / "data"
 # They write no spaces between words, or join endings to them.
@@ -16,7 +16,7 @@ _UNSPACED: Final = frozenset(("ja", "ko", "th", "zh"))
 # Their question words stand at the beginning, and elsewhere are relative pronouns.
 _ASKING_FIRST: Final = frozenset(("de", "el", "es", "fr", "pt", "ru"))
 # These are English words, too.
-_ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "kim"))
+_ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "may", "ai", "hay", "como", "gi"))
 # What belongs to a word; vowel signs of India do.
 _OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
 _FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
@@ -114,7 +114,7 @@ def _patterns(name: str, *, anywhere: bool = True) -> dict[str | None, re.Patter
     found: dict[str | None, re.Pattern[str]] = {}
     for language, words in _words_of(name).items():
         if anywhere:
-            words -= _ENGLISH_TOO
+            words = (words | set(map(unaccented, words))) - _ENGLISH_TOO
         form = _any_of(words) if language in _UNSPACED else _as_words(words)
         if language in _ASKING_FIRST and name == "questions.txt" and not anywhere:
             form = _FIRST + form
