@@ -28,7 +28,8 @@ from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
 
-# How often the piece that decides is the right one, where others are in another language.
+# Where other pieces are in another language, the choice between them may be wrong, however sure the language of the
+# chosen piece is.
 MIXED_CONFIDENCE: Final = 0.95
 # Fewer letters around a quotation do not tell whose words they are.
 SHORTEST_FRAME: Final = 8

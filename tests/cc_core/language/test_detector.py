@@ -237,13 +237,19 @@ def test_two_letters_of_a_script_are_not_certain(text: str) -> None:
         (["API", SERVED["de"]], "de"),
         (["Los Angeles", SERVED["de"]], "de"),
         (["yes", SERVED["de"]], "de"),  # taste: a word that all the world says
+        (["Rio de Janeiro", SERVED["de"]], "de"),
+        (["Rio de Janeiro", SERVED["ja"]], "ja"),
+        (["Santiago de Compostela", SERVED["tr"]], "tr"),
+        (["Wo liegt denn Hamburg?", SERVED["en"]], "de"),
+        (["大学", SERVED["en"]], None),  # another script, and undecided
+        (["駐車場", SERVED["en"]], "ja"),
         (["了解", SERVED["ja"]], "ja"),
         (["了解", SERVED["zh"]], "zh"),
         (["네", SERVED["en"]], "ko"),
         (["Calcula el resultado: 2+2", SERVED["en"]], "es"),
     ],
 )
-def test_a_short_turn_is_understood_by_those_before(turns: list[str], language: str) -> None:
+def test_a_short_turn_is_understood_by_those_before(turns: list[str], language: str | None) -> None:
     assert detector.detect(turns[0], turns[1:]).language == language
 
 
