@@ -7,11 +7,13 @@ from itertools import islice
 from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Detection, Reading
+from cc_core.language.prose import tells_nothing
+from cc_core.language.requests import asks
 from cc_core.language.scripts import LATIN, script_of
 
 #: How many user turns are looked at, newest first, for one whose language can be told.
 TURNS: Final = 8
-# A turn of fewer letters, such as "API" or "Los Angeles", is understood by what was said before.
+# A turn of fewer letters, such as "API" or "Los Angeles", is, as a name is, understood by what was said before.
 SHORT_TURN: Final = 12
 
 
@@ -27,10 +29,21 @@ def in_conversation(turns: Iterable[Reading]) -> Detection:
         newest = newest or reading.detection
         if reading.language is None:
             continue
-        if reading.letters >= SHORT_TURN:
+        if short is None and reading.detection is not newest and not _may_be(newest, reading.detection):
+            break  # undecided, and in a script that was not used before
+        if reading.letters >= SHORT_TURN and (reading.detection is not newest or not _is_name(reading.detection)):
             return short if short is not None and not _may_be(short, reading.detection) else reading.detection
         short = short or reading.detection
     return short or newest or UNDECIDED
+
+
+def _is_name(turn: Detection) -> bool:
+    """Whether a turn may be a name or a title, such as "Rio de Janeiro", which tells nothing of who says it."""
+    text = turn.text
+    last = text.rsplit(None, 1)[-1:]
+    if not last or not last[0][0].isupper() or asks(text) or text.isupper():
+        return False
+    return tells_nothing(text) and script_of(text)[0] is LATIN
 
 
 def _may_be(short: Detection, before: Detection) -> bool:

@@ -44,10 +44,17 @@ UNDECIDED: Final = Detection(None, 0.0)
 
 @dataclass(frozen=True)
 class Reading:
-    """A detection and the number of letters it rests on. A letter of a dense script counts as several."""
+    """The reading of one passage, or of the piece of a turn that decides.
+
+    Args:
+        detection: what was found.
+        letters: how many it rests on. A letter of a dense script counts as several.
+        mixed: whether other pieces of the turn are in another language.
+    """
 
     detection: Detection
     letters: int
+    mixed: bool = False
 
     @property
     def language(self) -> str | None:

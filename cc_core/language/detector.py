@@ -15,13 +15,16 @@ from cc_core.language.classifier import Ranking, classifier
 from cc_core.language.confidence import believed
 from cc_core.language.conversation import in_conversation
 from cc_core.language.detection import UNDECIDED, Detection, Reading, Rule
+from cc_core.language.english import asks_about_name, opens_in_english
 from cc_core.language.han import japanese_probability
 from cc_core.language.instruction import read_turn
 from cc_core.language.phrases import CONFIDENCE as PHRASE_CONFIDENCE
 from cc_core.language.phrases import phrase_language
 from cc_core.language.prose import excerpt
-from cc_core.language.scripts import EAST_ASIAN, SCRIPTS, Script, only_letters_of, script_of
+from cc_core.language.requests import holds_question_word, is_request, load_words, opening_language
+from cc_core.language.scripts import EAST_ASIAN, LATIN, SCRIPTS, Script, only_letters_of, script_of
 from cc_core.language.turns import user_turns
+from cc_core.names import ENGLISH
 
 SERVED_LANGUAGES: Final = (
     *("ar", "bn", "de", "el", "en", "es", "eu", "fr", "hi", "id", "ja"),
@@ -30,6 +33,8 @@ SERVED_LANGUAGES: Final = (
 
 # The default for the lowest probability that decides a language.
 THRESHOLD: Final = 0.6
+# How often a text that begins to ask in a language, and goes on with foreign words, is in that language.
+OPENING_CONFIDENCE: Final = 0.85
 # How many candidates a detection lists.
 CANDIDATES: Final = 3
 
@@ -53,6 +58,7 @@ class LanguageDetector:
         japanese_probability("\u6771")
         phrase_language("")
         script_of("\u6771")
+        load_words()
 
     def detect(self, text: str, earlier: Iterable[str] = ()) -> Detection:
         """The language of the user's own words in ``text``.
@@ -77,6 +83,8 @@ class LanguageDetector:
         if (phrase := phrase_language(text)) is not None:
             return self._answer(Rule.CLASSIFIER, _certainly(phrase, PHRASE_CONFIDENCE), text, letters)
         rule, ranking = _rank(script, only_letters_of(script, text))
+        if script is LATIN and (opening := _opening(text, ranking)) is not None:
+            return self._answer(Rule.CLASSIFIER, _certainly(opening, OPENING_CONFIDENCE), text, letters)
         believable = believed(ranking.probability, text, letters, script_alone=rule is Rule.SCRIPT)
         if believable < ranking.probability:
             ranking = _lowered(ranking, believable)
@@ -96,6 +104,17 @@ def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
     if not script.neighbours:
         return Rule.SCRIPT, _certainly(script.languages[0], 1.0)
     return Rule.CLASSIFIER, classifier(script).rank(text, CANDIDATES)
+
+
+def _opening(text: str, ranking: Ranking) -> str | None:
+    """The language in which ``text`` begins to ask, where it goes on in another, as about a name; else None."""
+    best = ranking.candidates[0][0] if ranking.candidates else None
+    if best == ENGLISH:
+        return opening_language(text)
+    if opens_in_english(text) or (best == ranking.language and asks_about_name(text)):
+        named = [name for name, _ in ranking.candidates] or LATIN.languages
+        return None if holds_question_word(text, named) or is_request(text) else ENGLISH
+    return None
 
 
 def _certainly(language: str, probability: float) -> Ranking:

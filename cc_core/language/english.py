@@ -6,15 +6,46 @@ import re
 from enum import Enum
 from typing import Final
 
-# What is done to a text, whatever its language: such an instruction is the user's own.
+from cc_core.language.requests import asks
+
+# What may come before the verb of an instruction.
+_LEAD: Final = (
+    r"(?:(?:please|pls|now|then|first|next|kindly|just|also|hi|hello|hey|ok|okay|your task is|your job is|can|could|"
+    r"would|will|you|i need|i want|i would like|i'd like|help me|help|with|some|let's|to|and)\b[\s,:]*){0,6}"
+)
+_OPERATION: Final = (
+    r"(?:translat(?:e|ing|ion)|summari[sz](?:e|ing)|rewrit(?:e|ing)|rephrase|paraphrase|proofread|classify|"
+    r"categori[sz]e|extract|transcribe|transliterate|annotate|detect the|identify the|shorten|simplify|spell[- ]?check|"
+    r"tl;?dr|(?:correct|fix|improve|label|edit|polish|analy[sz]e) (?:the|this|these|any|all|my|it)|"
+    r"(?:correct|fix|improve|edit|polish)(?=\s*$))\b"
+)
+_PRODUCT: Final = (
+    r"(?:summary|summaries|translation|paraphrase|sentiment|keywords?|headline|grammar|spelling|punctuation|"
+    r"transcription|entities)\b"
+)
+_TEXT: Final = (
+    r"(?:this|that|these|those|it|they|the (?:following|(?:above|below|next|given|attached) )|"
+    r"the (?:text|passage|article|sentence|review|paragraph|poem|e-?mail|message|tweet|comment|word|phrase)s?)\b"
+)
+# What is done to a text, whatever its language: such an instruction is the user's own. It is known by its form, since
+# its words also stand in what a passage tells, and in the description of an assistant.
 _TASK = re.compile(
-    r"\b(?:translat\w*|summary|summaries|summari[sz]\w*|rewrit\w*|rephras\w*|paraphras\w*|proofread\w*|grammar\w*|spell\w*|"
-    r"punctuation|classif\w*|"
-    r"categori[sz]\w*|sentiment|extract\w*|transcri\w*|transliterat\w*|tl;?dr|keywords?|headline|"
-    r"which language|what language|"
-    r"what (?:does|do|did|is|are) (?:this|that|these|those|it|they)\b|what does .{1,40}\bmean|meaning of|"
-    r"correct (?:the|this|any|my|all)|"
-    r"fix (?:the|this|my)|improve (?:the|this|my)|shorten|simplify|entit(?:y|ies)|annotat\w*|detect the)\b",
+    rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
+    rf"(?:(?:write|give|make|create|provide|generate|produce|need|want|get|me|us|a|an|the|short|brief|quick|concise|"
+    rf"good|one-sentence|what|what's|is|are)\b[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
+    rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in) (?:{_TEXT}|(?-i:[A-Z]))))|"
+    r"\b(?:which|what) language\b|"
+    rf"\bwhat (?:does|do|did|is|are) {_TEXT}|\bwhat does .{{1,40}}\bmean|\bmeaning of|"
+    rf"\b(?:is|are|was|does) {_TEXT}[\w ]{{0,20}}\b(?:right|correct|grammatical|wrong|true|false|formal|polite|mean)\b|"
+    r"\bhow (?:do|would|can|should) (?:you|i|we|one) (?:say|translate|pronounce|spell|read)\b|"
+    r"\b(?:who (?:wrote|said|painted|sang|sings)|what (?:genre|tone|style|dialect|kind|type)) .{0,30}\b"
+    rf"(?!it\b|they\b){_TEXT}",
+    re.IGNORECASE,
+)
+# An operation on the answer, on nothing, or on mistakes that may come.
+_NO_OBJECT = re.compile(
+    r"\b(?:your|yourself|nothing|anything|me)\b|\bthe (?:answer|reply|response|output)\b|"
+    r"\bmy (?:mistakes|errors|typos)\b|\bif (?:i|there|you|any|needed|necessary|possible)\b",
     re.IGNORECASE,
 )
 # Words of those who announce a question or an assistant, or ask for a form of the answer: no user's question.
@@ -28,11 +59,22 @@ _FRAME = re.compile(
 )
 # A request for an answer to a question that stands elsewhere, also where it ends with a question mark.
 _ANNOUNCEMENT = re.compile(
-    r"\b(?:can|could|would|will) (?:you|anyone|somebody|someone) (?:please )?(?:help|answer|solve)\b|"
+    r"\b(?:can|could|would|will) (?:you|anyone|somebody|someone) (?:please )?(?:help|answer|solve|respond|reply)\b|"
+    r"\b(?:may|can|could|might) (?:i|we) (?:please )?ask\b|\b(?:do|does|would) (?:you|anyone|anybody|someone|somebody)"
+    r"(?: here)?(?: happen to)? (?:know[\w ,]{0,16}\?|have (?:an|any|a)\b)|\bi have (?:a|another|one) question\b|"
     r"\b(?:need|want|looking for)(?: some| your)? help\b|\bwhat(?: is|'s| would be) (?:the|your) "
     r"(?:(?:correct|right|best|final) )?(?:answer|solution|option|choice)\b|\bany (?:ideas?|help|thoughts)\b",
     re.IGNORECASE,
 )
+# How only English begins a question or an instruction. The next word's small letter tells it from a title.
+_OPENING = re.compile(
+    r"\W*(?:(?i:who|what|where|when|why|how|which)(?:['’](?:s|re|d|ll))?\s+[a-z]+\b|(?i:who|what|where|how)['’]s\b|"
+    r"(?i:explain|translate|summari[sz]e|please|meaning of|definition of|lyrics (?:of|to|for)|recipe for|plot of|"
+    r"tell me|give me|write (?:a|an|the|me)|list (?:the|all|some)|difference between|cheapest|"
+    r"is (?:this|it|there|that|the)|are (?:there|these|those|the|you)|does|did|do you|can (?:you|i)|could you|should i|"
+    r"i am|i'm)\b)"
+)
+_IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # What points at a text that is not the instruction's own.
 _POINTING = re.compile(
     r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"
@@ -58,7 +100,7 @@ def use_of(text: str) -> Use:
     """What the English ``text`` is for, as far as its words tell. Of a passage, only the ends are read."""
     if len(text) > 2 * _READ:
         text = f"{text[:_READ]} {text[-_READ:]}"
-    if _TASK.search(text):
+    if is_task(text):
         return Use.TASK
     if _ANNOUNCEMENT.search(text):
         return Use.FRAME
@@ -69,6 +111,26 @@ def use_of(text: str) -> Use:
     return Use.POINTER if _POINTING.search(text) else Use.OTHER
 
 
-def asks(text: str) -> bool:
-    """Whether ``text`` ends as a question does."""
-    return text.rstrip("\"'”’»)]*_ \n").endswith(("?", "？", "؟", ";"))
+def opens_in_english(text: str) -> bool:
+    """Whether ``text`` begins as only an English question or instruction does, whatever names follow."""
+    return _OPENING.match(text) is not None
+
+
+def asks_about_name(text: str) -> bool:
+    """Whether ``text`` may be an English question about a name: "Is … open?". Dutch begins one like that, too."""
+    return _IS_A_NAME.match(text) is not None
+
+
+def is_task(text: str) -> bool:
+    """Whether the English ``text`` wants something done to a text, or asks what a text is."""
+    return any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text))
+
+
+def begins_with_task(text: str) -> bool:
+    """Whether the first thing that ``text`` says is such a task."""
+    return (task := _TASK.match(text)) is not None and _NO_OBJECT.search(task["object"] or "") is None
+
+
+def points(text: str) -> bool:
+    """Whether ``text`` points at a text that is not its own."""
+    return _POINTING.search(text) is not None

@@ -7,6 +7,7 @@ the countries, frequencies decide.
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -26,6 +27,10 @@ _RARE: Final = 0.5
 # the Japanese の is fashionable in Chinese names.
 _LACKING: Final = 3.0
 _FEW_KANA: Final = 1.0
+# How much of Chinese is written in traditional characters, as far as a short text is concerned.
+_TRADITIONAL: Final = 0.4
+# Fewer characters, which one standard of Chinese lacks, tell less.
+_FEW_HAN: Final = 3
 # Texts have this much less to say than their characters would, if these were independent.
 _DEPENDENCE: Final = 0.55
 # A share of kana that Chinese text never has and Japanese text nearly always has.
@@ -48,8 +53,17 @@ def japanese_probability(text: str) -> float:
     odds = _odds()
     common = sum(odds.get(character, 0.0) for character in han)
     pairs = sum(odds.get(first + second, 0.0) for first, second in pairwise(han))
-    score = _LACKING * (min(simplified, traditional) - japanese) + common + pairs + _FEW_KANA * kana
+    surely = _LACKING * min(simplified, traditional)
+    doubt = (_chinese_doubt(simplified, traditional) - surely) * min(len(han) / _FEW_HAN, 1)
+    score = surely + doubt - _LACKING * japanese + common + pairs + _FEW_KANA * kana
     return 1 / (1 + 10 ** max(min(-_DEPENDENCE * score, 9.0), -9.0))
+
+
+def _chinese_doubt(simplified: float, traditional: float) -> float:
+    """Powers of ten by which a Chinese writer is less likely, whichever of the two standards they use."""
+    return -math.log10(
+        (1 - _TRADITIONAL) * 10 ** (-_LACKING * simplified) + _TRADITIONAL * 10 ** (-_LACKING * traditional)
+    )
 
 
 @lru_cache(maxsize=1 << 14)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Reading
-from cc_core.language.english import Use, asks, use_of
+from cc_core.language.english import Use, begins_with_task, is_task, use_of
 from cc_core.language.labels import Rank
+from cc_core.language.mixture import SHORTEST_PARAGRAPH, SURE, english_decides, tells, tells_beside, tells_surely
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
@@ -22,26 +23,22 @@ from cc_core.language.prose import (
     window,
     without_quotations,
 )
-from cc_core.language.requests import is_request
+from cc_core.language.requests import asks, is_question, is_request, is_text_task, wants_something
 from cc_core.names import ENGLISH
 
 Read = Callable[[str], Reading]
 
-# A paragraph of fewer letters, such as "Answer:", says too little on its own; a sure one needs fewer.
-SHORTEST_PARAGRAPH: Final = 12
-SHORTEST_SURE: Final = 6
-SURE: Final = 0.9
+# Where other pieces are in another language, the choice between them may be wrong, however sure the language of the
+# chosen piece is.
+MIXED_CONFIDENCE: Final = 0.95
 # Fewer letters around a quotation do not tell whose words they are.
 SHORTEST_FRAME: Final = 8
 # What stands before a colon is an instruction if it has this many letters. Otherwise it may be a name or a title.
 SHORTEST_INSTRUCTION: Final = 15
 # Fewer English letters behind a colon are a name or a title.
 LONGEST_NAME: Final = 24
-# An English paragraph of so few letters is no passage, and one over a so many times longer passage is an instruction.
-SHORT_ENGLISH: Final = 40
-INSTRUCTION_RATIO: Final = 3.0
-# A longer English paragraph than this, and than the rest, is a passage.
-LONGEST_INSTRUCTION: Final = 160
+# Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
+MOST_COLONS: Final = 2
 # How many paragraphs between the first and the last are looked at.
 MIDDLE: Final = 6
 
@@ -56,14 +53,23 @@ def read_turn(text: str, read: Read) -> Reading:
         text: of any length.
         read: reads the language of one passage.
     """
+    reading = _read_turn(text, read)
+    if not reading.mixed or reading.detection.confidence <= MIXED_CONFIDENCE:
+        return reading
+    return replace(reading, detection=replace(reading.detection, confidence=MIXED_CONFIDENCE))
+
+
+def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
     if not _STRUCTURE.search(text):
         return _read_line(prose(text), read)
     parts = parts_of(text)
     own = _newest([part for part in parts if part.rank is Rank.OWN], read)
-    if own is not None and own.language not in (None, ENGLISH):
-        return own
     plain = _together([part for part in parts if part.rank is Rank.PLAIN], read)
+    if own is not None and plain is not None:
+        decided = _own_beside_plain(own, plain)
+        if decided is not None:
+            return decided
     for reading in (own, plain):
         if reading is not None and reading.language is not None and not _announces(reading):
             return reading
@@ -84,14 +90,40 @@ def read_turn(text: str, read: Read) -> Reading:
 
 
 def _newest(parts: list[Part], read: Read) -> Reading | None:
-    """The reading of the last part that decides, or of the last one; None without parts."""
-    last = None
+    """The reading of the last part that decides, or of the last one; None without parts.
+
+    The same label again begins a new turn. Under other labels, the same turn goes on, and its languages compete.
+    """
+    last: Reading | None = None
+    english: tuple[str, Reading] | None = None
+    turn: set[str] = set()
     for part in reversed(parts[-MIDDLE:]):
-        reading = _read_region(prose(part.text), read)
-        if reading.language is not None:
-            return reading
+        if part.label in turn and (english or last):
+            break
+        turn.add(part.label)
+        text = prose(part.text)
+        reading = _read_region(text, read)
+        if reading.language is not None and reading.language != ENGLISH:
+            if english is None or not english_decides([english], [(text, reading)], english_first=False):
+                return reading if english is None else replace(reading, mixed=True)
+            break
+        if reading.language == ENGLISH:
+            english = english or (text, reading)
         last = last or reading
-    return last
+    return english[1] if english else last
+
+
+def _own_beside_plain(own: Reading, plain: Reading) -> Reading | None:
+    """Which of a labelled and an unlabelled text decides, where one is English and tells no question of its own."""
+    pair = (own.language, plain.language)
+    if None in pair or pair.count(ENGLISH) != 1:
+        return own if own.language not in (None, ENGLISH) else None
+    text = plain.detection.text
+    if own.language == ENGLISH:
+        asking = use_of(own.detection.text) in (Use.TASK, Use.QUESTION)
+        return None if asking or not wants_something(text, plain.language) else replace(plain, mixed=True)
+    over = is_task(text) and not is_text_task(own.detection.text, own.language)
+    return replace(plain if over else own, mixed=True)
 
 
 def _together(parts: list[Part], read: Read) -> Reading | None:
@@ -137,85 +169,67 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
         read: reads one passage.
     """
     edges = [(piece, read_piece(piece, read)) for piece in (pieces[0], pieces[-1])]
-    decided = [(piece, reading) for piece, reading in edges if _tells(reading)]
+    decided = [(piece, reading) for piece, reading in edges if tells(reading)]
     languages = {reading.language for _, reading in decided}
     if len(pieces) > 2 and not (len(languages) == 1 and len(decided) == 2 and ENGLISH not in languages):
         between = (
             pieces[1:-1] if len(pieces) - 2 <= MIDDLE else pieces[1 : 1 + MIDDLE // 2] + pieces[-1 - MIDDLE // 2 : -1]
         )
-        middle = [(piece, reading) for piece in between if _tells(reading := read_piece(piece, read))]
+        middle = [(piece, reading) for piece in between if tells(reading := read_piece(piece, read))]
     else:
         middle = []
     english = [(piece, reading) for piece, reading in (*decided, *middle) if reading.language == ENGLISH]
     foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
     if english:  # beside English, names and titles look foreign
-        framed = all(use_of(piece) is Use.FRAME for piece, _ in english)
-        tells = _tells if framed else _tells_surely
-        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH and tells(pair[1])]
+        uses = {use_of(piece) for piece, _ in english}
+        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH and tells_beside(*pair, uses)]
     elif not foreign:
         foreign = middle
     if not foreign:
         undecided = [
             reading for _, reading in edges if reading.language is None and reading.letters >= SHORTEST_PARAGRAPH
         ]
-        if undecided and english and framed:
+        if undecided and english and all(use_of(piece) is Use.FRAME for piece, _ in english):
             return undecided[0]
         return min((reading for _, reading in english), key=lambda reading: reading.letters, default=None)
     chosen = min(foreign, key=lambda pair: pair[1].letters)
-    return english[0][1] if english and _english_decides(english, foreign) else chosen[1]
+    if not english:
+        return chosen[1]
+    english_first = pieces.index(english[0][0]) < pieces.index(foreign[0][0])
+    found = english[0] if english_decides(english, foreign, english_first=english_first) else chosen
+    return replace(found[1], mixed=True)
 
 
-def _tells(reading: Reading) -> bool:
-    sure = reading.detection.confidence >= SURE
-    return reading.decides(SHORTEST_SURE if sure else SHORTEST_PARAGRAPH)
-
-
-def _tells_surely(reading: Reading) -> bool:
-    return reading.letters >= SHORTEST_PARAGRAPH and reading.detection.confidence >= SURE
-
-
-def _english_decides(english: Sequence[tuple[str, Reading]], foreign: Sequence[tuple[str, Reading]]) -> bool:
-    """Whether, of a text in English and another language, the user's own words are the English ones."""
-    own, others = _size(english), _size(foreign)
-    uses = {use_of(piece) for piece, _ in english if len(piece) <= LONGEST_INSTRUCTION}
-    if Use.TASK in uses:
-        return True
-    if Use.QUESTION not in uses and any(asks(piece) for piece, _ in foreign):
-        return False
-    if uses & {Use.QUESTION, Use.POINTER}:
-        return own < others
-    return own >= SHORT_ENGLISH and not uses <= {Use.FRAME} and others >= INSTRUCTION_RATIO * own
-
-
-def _size(pieces: Sequence[tuple[str, Reading]]) -> float:
-    """The letters of ``pieces``, also of those of which only the ends were read."""
-    return sum(reading.letters * max(len(piece), 1) / max(len(reading.detection.text), 1) for piece, reading in pieces)
-
-
-def _around_colon(text: str, read: Read) -> Reading | None:
+def _around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
     """The reading of an instruction before a colon, or of what a label precedes; None where the colon tells nothing."""
     if (parts := around_colon(text)) is None:
         return None
-    instruction, passage = map(read, parts)
+    instruction = read(parts[0])
+    deeper = depth < MOST_COLONS and ":" in parts[1] and instruction.language == ENGLISH
+    passage = (deeper and _around_colon(parts[1], read, depth + 1)) or read(parts[1])
     head, tail = instruction.language, passage.language
     if tells_nothing(parts[1]) and instruction.letters:
         # A title is in the language of who made it, but a headline in capitals may be all that is said.
-        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and _tells_surely(passage)
+        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and tells_surely(passage)
         if head is not None or not headline:
             return instruction
-    if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and is_request(parts[0]):
+    asking = is_request(parts[0]) or is_question(parts[0], head)
+    if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and asking:
         return instruction
+    if head in (None, ENGLISH) and tail != ENGLISH and begins_with_task(parts[0]):
+        return instruction  # "Fix: …"
     if head is None or instruction.letters < SHORTEST_FRAME:
         long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
         foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE
         if tail == ENGLISH and foreign and instruction.letters >= SHORTEST_INSTRUCTION:
             return instruction  # undecided: a wrong "English" would cost the request its connection
-        return passage if tail and passage.letters >= long else None
-    if tail is None or tail == head or not _tells(passage):
+        asked = tail is not None and tells(passage) and wants_something(parts[1], tail)
+        return passage if tail and (asked or passage.letters >= long) else None
+    if tail is None or tail == head or not tells(passage):
         return instruction if tail is None or tail != head else None
     if head == ENGLISH:
         sides = [(parts[0], instruction)], [(parts[1], passage)]
-        return instruction if _english_decides(*sides) else passage
+        return replace(instruction if english_decides(*sides, english_first=True) else passage, mixed=True)
     if instruction.letters < SHORTEST_INSTRUCTION and passage.letters >= LONGEST_NAME:
         return passage
     if tail == ENGLISH or passage.letters <= instruction.letters or instruction.detection.confidence >= SURE:

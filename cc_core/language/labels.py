@@ -57,12 +57,22 @@ _ALONE: Final = {"q": Rank.OWN, "me": Rank.OWN, "you": Rank.OWN, "a": Rank.MODEL
 _SENTENCE_WORDS: Final = (
     "the this these those that my your our an about into to with describe explain tell give write make "
     "create generate list compute calculate find compare define continue complete discuss translate "
-    "summarize summarise rewrite correct say is are"
+    "summarize summarise rewrite correct say is are extract classify identify detect fix improve analyze analyse "
+    "check paraphrase rephrase shorten simplify edit"
 )
 # A sentence with a colon at its end is no label, unless it announces a question.
 _SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())
-# In a longer label, the telling word is the last, or has one word behind it.
-_WORDS_BEHIND: Final = 1
+# What may stand behind the user's own word and changes nothing.
+_BEHIND_WORDS: Final = "is are was below here above for you me us now again please in number no nr s"
+_BEHIND: Final = frozenset(_BEHIND_WORDS.split())
+# What closes the user's words, what was said before, and whose words are not the user's.
+_ENDING: Final = frozenset(("end", "ends", "ended", "endof", "eof", "finish", "finished", "over"))
+_EARLIER: Final = frozenset(
+    ("previous", "prev", "prior", "earlier", "past", "former", "old", "example", "sample", "related", "similar")
+)
+_MACHINES: Final = frozenset(("system", "sys", "assistant", "ai", "bot", "developer", "tool", "agent"))
+# In a longer label, only the last word tells.
+_SHORT_LABEL: Final = 2
 _SPLIT = re.compile(r"[^a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -76,11 +86,35 @@ def rank_of(label: str) -> Rank | None:
     if len(words) == 1 and words[0] in _ALONE:
         return _ALONE[words[0]]
     sentence = len(words) > 1 and not _SENTENCE.isdisjoint(words)
-    for word in words[: -1 - _WORDS_BEHIND : -1] if len(words) > 2 else words[::-1]:
-        rank = _RANKS.get(word, _RANKS.get(word.removesuffix("s")))
+    first = len(words) - 1 if len(words) > _SHORT_LABEL else 0
+    for place in range(len(words) - 1, first - 1, -1):
+        rank = _rank_of_word(words[place])
+        if rank is Rank.OWN:
+            return _rank_of_own(words, place)
+        if rank is Rank.PLAIN and any(_rank_of_word(word) is Rank.OWN for word in words[:place]):
+            return _rank_of_own(words, place)  # "User message"
         if rank is not None:
-            return rank if rank is Rank.OWN or not sentence else None
+            return None if sentence else rank
     return None
+
+
+def _rank_of_own(words: list[str], place: int) -> Rank:
+    """What a label says whose telling word, at ``place``, is the user's. Words around it may close it."""
+    if not _ENDING.isdisjoint(words):
+        return Rank.PLAIN
+    if not _EARLIER.isdisjoint(words):
+        return Rank.PASSAGE
+    if not _MACHINES.isdisjoint(words):
+        return Rank.MODEL
+    known = _SENTENCE | _BEHIND
+    if any(_rank_of_word(word) is None and word not in known for word in words[place + 1 :]):
+        return Rank.PLAIN  # "User location", "Asked by"
+    several = words[place] not in _RANKS and place > 0 and _rank_of_word(words[place - 1]) is None
+    return Rank.PLAIN if several and words[place - 1] not in known else Rank.OWN  # "Follow-up questions"
+
+
+def _rank_of_word(word: str) -> Rank | None:
+    return _RANKS.get(word, _RANKS.get(word.removesuffix("s")))
 
 
 #: Labels inside of a line are looked for by these words, written with a capital.

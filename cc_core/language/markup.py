@@ -13,13 +13,16 @@ from typing import Final
 from cc_core.language.labels import ROLES, rank_of
 
 _TAG = re.compile(
-    r"<(/?)([A-Za-z][\w:.-]{0,40})((?:\s[^<>]{0,300})?)(/?)>|<!--.{0,500}?-->|<![A-Za-z][^<>]{0,200}>", re.DOTALL
+    r"<(/?)([A-Za-z][\w:.-]{0,40})((?:\s[^<>]{0,300})?)(/?)>|<!--(?:(?!<!--).){0,500}?-->|<![A-Za-z][^<>]{0,200}>",
+    re.DOTALL,
 )
 _INLINE: Final = "a abbr b bdi big cite code del em font i ins kbd mark q s small span strong sub sup u var"
 _INLINE_TAGS: Final = frozenset(_INLINE.split())
 # Elements whose content is no text.
-_UNREAD = re.compile(r"<(script|style|pre|code|svg|math)\b[^<>]{0,300}>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_LINK = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,300}\)|\[([^\]\n]{1,200})\]\([^)\n]{0,300}\)")
+_UNREAD = re.compile(
+    r"<(script|style|pre|code|svg|math)\b[^<>]{0,300}>(?:(?!<\1\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
+)
+_LINK = re.compile(r"!\[[^\[\]\n]{0,200}\]\([^()\n]{0,300}\)|\[([^\[\]\n]{1,200})\]\([^)\n]{0,300}\)")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 # A key and its value, also of JSON that is cut off or inside of other text. Values of other types are no language.
 _PAIR = re.compile(
@@ -30,7 +33,7 @@ _PAIR = re.compile(
 # A named string of a program or a settings file.
 _ASSIGNMENT = re.compile(
     r"^[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
-    r"([\"'])([^\n]{1,2000})\2[;,]?[ \t]*$",
+    r"([\"'`])([^\n]{1,2000})\2[;,]?[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(r"\{\{[\w .|-]{1,40}\}\}")
@@ -48,6 +51,8 @@ def unmarked(text: str) -> str:
         text = _PLACEHOLDER.sub(" ", text)
     if "=" in text:
         text = _ASSIGNMENT.sub(_line_of_assignment, text)
+    if '{\\"' in text:  # JSON inside of a JSON string
+        text = text.replace('\\"', '"')
     if "{" in text or '":' in text or (text.startswith("[") and '"' in text):
         text = _without_json(text)
     if "&lt;" in text:

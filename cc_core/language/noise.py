@@ -1,4 +1,4 @@
-"""Knows lines that no user wrote for this prompt: log lines, mail headers, quoted mail, signatures, code."""
+"""Knows lines that no user wrote for this prompt: log lines, quoted mail, code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DATE: Final = (
 _STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
 #: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
 _LOG_PREFIX = re.compile(
-    rf"\s*(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|:(?:[\w.]+:)?|"
-    rf"\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
+    rf"\s*+(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|"
+    rf":(?:[\w.]+:)?|\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
     r"(?:\[[^\]\n]{0,60}\][\s:-]*)?(?:[\w./$-]{1,60}(?:\[\d+\]|\(\d+\))?:\s)?"
 )
 _TRACE = re.compile(
@@ -28,14 +28,6 @@ _TRACE = re.compile(
 _QUOTED = re.compile(
     r">|(?:On|Am|Le|El|Em|Il|Op)\b.{6,120}(?:wrote|schrieb|a écrit|escribió|escreveu).{0,80}:\s*$|"
     r"-{2,}\s*(?:Original|Forwarded)\b|_{5,}\s*$"
-)
-_SIGNATURE = re.compile(r"\s*(?:--|—|__|~~)\s*$")
-_SENT_FROM = re.compile(r"\s*(?:Sent (?:from|via|with|using) |Get \w+ for \w+|Sent by )", re.IGNORECASE)
-_CLOSING = re.compile(
-    r"\s*(?:(?:best|kind|warm|many|with)\s)*(?:regards|wishes|thanks|cheers|sincerely|yours(?: truly|"
-    r" sincerely| faithfully)?|"
-    r"thank you(?: very much| so much)?|respectfully|br|rgds)[,.!]?\s*$",
-    re.IGNORECASE,
 )
 _CODE = re.compile(
     # A Greek question ends with the semicolon.
@@ -88,11 +80,6 @@ def log_message(line: str) -> str | None:
 def is_quoted_mail(line: str) -> bool:
     """Whether ``line`` quotes an earlier mail, or announces that."""
     return bool(_QUOTED.match(line))
-
-
-def begins_signature(line: str) -> bool:
-    """Whether what follows ``line``, itself included, is how a mail ends."""
-    return bool(_SIGNATURE.match(line) or _SENT_FROM.match(line) or _CLOSING.match(line))
 
 
 def comments_of_code(text: str) -> str | None:

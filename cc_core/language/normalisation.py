@@ -42,3 +42,8 @@ def normalise(text: str) -> str:
     if doubtful:
         text = _MARKS.sub("", text)
     return text.replace(_WASLA, _ALEF) if _WASLA in text else text
+
+
+def unaccented(text: str) -> str:
+    """``text`` without the marks of Latin, Greek and Cyrillic letters, as keyboards without them write it."""
+    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn" or ord(c) > 0x36F)

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from cc_core.language.labels import INLINE, ROLES, Rank, rank_of
 from cc_core.language.markup import unmarked
-from cc_core.language.noise import begins_signature, comments_of_code, is_field, is_log, is_quoted_mail, log_message
+from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
+from cc_core.language.signatures import begins_signature
 
 
 class Part(NamedTuple):
@@ -16,19 +17,25 @@ class Part(NamedTuple):
     Args:
         rank: what it is.
         text: paragraphs, divided by blank lines.
+        label: in lower case; empty without one.
     """
 
     rank: Rank
     text: str
+    label: str = ""
 
 
 # What a line may begin with: marks of headings, lists and quotations, and numbers of items.
 _BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+|\(?[a-z]\)[ \t]+)*")
+# Runs of blanks are bounded or possessive: a client may send 100 KB of them.
 _LABEL = re.compile(
-    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]*(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]*:"
+    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]{0,16}+"
+    r"(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]?:"
     r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
 )
-_HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40})[*_=\])]{0,3}[ \t=#]*$")
+# No label reaches further.
+_LONGEST_LABEL: Final = 90
+_HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40}+)[*=\])]{0,3}[ \t=#]*+$")
 # As a terminal asks for a turn.
 _PROMPT = re.compile(r"<?([A-Za-z]{2,10})>{1,3}[ \t]+(?=\S)")
 _INLINE_LABEL = re.compile(
@@ -36,8 +43,10 @@ _INLINE_LABEL = re.compile(
     rf"(?:{'|'.join(INLINE)})(?:[ ]?\d{{1,2}})?:)$"
 )
 # What stands before the last word of a label at the beginning of a line.
-_LABEL_BEGINNING = re.compile(r"[\W\d]*(?:[A-Z][\w'-]*[ -]){0,4}")
-_LABEL_END = re.compile(r"[A-Za-z\d]:(?=\s|$)")
+_LABEL_BEGINNING = re.compile(r"[\W\d]*+(?:[A-Z][\w'-]*+(?:[ ]|(?<=-))){0,4}")
+# Its last word, which must be one of `INLINE`, is looked up before the label is looked for.
+_LABEL_END = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20})(?:[ ]?\d{1,2})?:(?=\s|$)")
+_INLINE_WORDS: Final = frozenset(INLINE)
 # No label inside of a line is longer.
 _LONGEST_INLINE: Final = 64
 _RULE = re.compile(r"[\s*_=#~|:+.-]*$")
@@ -65,19 +74,19 @@ def parts_of(text: str) -> list[Part]:
     if ":" in text:
         text = _with_labels_in_lines(text)
         fields = _fields(text)
-    parts: list[tuple[Rank, list[str]]] = [(Rank.PLAIN, [])]
+    parts: list[tuple[Rank, list[str], str]] = [(Rank.PLAIN, [], "")]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
-        signature = len(parts[-1][1]) > 0 and begins_signature(line)
-        if _RULE.match(line) and not signature:
+        signature = len(parts[-1][1]) > 0 and line != "" and begins_signature(line)
+        if not signature and _RULE.match(line):
             parts[-1][1].append("")
             if not waiting and rank is not Rank.OWN:
                 rank = Rank.PLAIN
             continue
         bare = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]
-        found, value = _labelled(bare)
+        found, value, label = _labelled(bare)
         if found is not None:
-            parts.append((found, [value]))
+            parts.append((found, [value], label))
             waiting = not value
             rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
             continue
@@ -97,9 +106,9 @@ def parts_of(text: str) -> list[Part]:
         else:
             waiting = False
         if parts[-1][0] is not this:
-            parts.append((this, []))
+            parts.append((this, [], ""))
         parts[-1][1].append(bare)
-    return [Part(rank, body) for rank, lines in parts if (body := "\n".join(lines).strip())]
+    return [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
 
 
 def _header(text: str) -> int:
@@ -120,6 +129,8 @@ def _with_labels_in_lines(text: str) -> str:
     """``text`` with each label inside of a line at the beginning of one of its own."""
     pieces, done = [], 0
     for colon in _LABEL_END.finditer(text):
+        if colon[1] not in _INLINE_WORDS:
+            continue
         label = _INLINE_LABEL.search(text, max(done, colon.end() - _LONGEST_INLINE), colon.end())
         if label is None:
             continue
@@ -130,13 +141,13 @@ def _with_labels_in_lines(text: str) -> str:
     return "\n".join((*pieces, text[done:]))
 
 
-def _labelled(line: str) -> tuple[Rank | None, str]:
-    """The rank that a line's label gives, and what follows it in the line."""
-    if (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
-        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_")
+def _labelled(line: str) -> tuple[Rank | None, str, str]:
+    """The rank that a line's label gives, what follows it in the line, and the label."""
+    if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
+        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_"), match[1].strip().lower()
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
-        return rank_of(prompt[1]), line[prompt.end() :]
+        return rank_of(prompt[1]), line[prompt.end() :], prompt[1].lower()
     heading = _HEADING.match(line)
     if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
-        return rank_of(heading[1]), ""
-    return None, ""
+        return rank_of(heading[1]), "", heading[1].strip().lower()
+    return None, "", ""

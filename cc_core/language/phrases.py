@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from cc_core.language.normalisation import unaccented
+
 PHRASES_FILE: Final = Path(__file__).parent / "data/phrases.txt"
 #: No phrase is longer.
 LONGEST: Final = 24
@@ -24,7 +26,7 @@ def phrase_language(text: str) -> str | None:
 def _languages() -> dict[str, str]:
     lines = (line.partition(": ") for line in PHRASES_FILE.read_text("utf-8").splitlines() if line[:1] != "#")
     listed = [(language, phrase) for language, _, phrases in lines for phrase in phrases.split(", ")]
-    found = {(key, language) for language, phrase in listed for key in (_key(phrase), _key(_unaccented(phrase)))}
+    found = {(key, language) for language, phrase in listed for key in (_key(phrase), _key(unaccented(phrase)))}
     times = Counter(key for key, _ in found)
     return {key: language for key, language in found if times[key] == 1}
 
@@ -37,7 +39,3 @@ def _key(text: str) -> str:
         .strip()
         .replace("  ", " ")
     )
-
-
-def _unaccented(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn" or ord(c) > 0x36F)

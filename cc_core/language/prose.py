@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from cc_core.language.labels import Rank, rank_of
+from cc_core.language.requests import is_request
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 2_000
+# Of very short lines, so many.
+WINDOW_LINES: Final = 100
+# Fenced code is looked for in so many, since what stands behind it shall be found, too.
+FENCED_WINDOW: Final = 4_000
 # So many characters at either end of a passage tell its language.
 EXCERPT: Final = 250
 
@@ -26,8 +32,11 @@ _SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
-_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
+# Vowel signs of India and Thailand stand inside of words.
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
+# So many of a line are looked at.
+MOST_COLONS: Final = 4
 # What a name or a title writes in lower case.
 _PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
 _PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())
@@ -37,12 +46,24 @@ _MATHEMATICS: Final = re.compile(r"[\d=^]")
 
 
 def window(text: str) -> str:
-    """``text`` without fenced code; of a long text, `WINDOW` characters at either end."""
+    """``text`` without fenced code; of a long text, `WINDOW` characters and `WINDOW_LINES` lines at either end."""
     if "```" in text or "~~~" in text:
-        text = _without_fences(text)
+        text = _without_fences(_ends_with_fences(text))
     if len(text) > 2 * WINDOW:
         text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
+    if text.count("\n") > 2 * WINDOW_LINES:
+        lines = text.split("\n")
+        text = "\n".join((*lines[:WINDOW_LINES], *lines[-WINDOW_LINES:]))
     return text
+
+
+def _ends_with_fences(text: str) -> str:
+    """`FENCED_WINDOW` characters at either end of a long text; the fences between them stay balanced."""
+    if len(text) <= 2 * FENCED_WINDOW:
+        return text
+    cut = text[FENCED_WINDOW:-FENCED_WINDOW]
+    fences = cut.count("```") + cut.count("~~~")
+    return f"{text[:FENCED_WINDOW]}\n{'```' if fences % 2 else ''}\n{text[-FENCED_WINDOW:]}"
 
 
 def _without_fences(text: str) -> str:
@@ -91,8 +112,14 @@ def sentences(text: str) -> list[str]:
 
 def around_colon(text: str) -> tuple[str, str] | None:
     """What stands before and after the first colon of a line; None where there is no colon."""
-    colon = _COLON.search(text)
-    return (text[: colon.start()], text[colon.end() :]) if colon else None
+    for colon in islice(_COLON.finditer(text), MOST_COLONS):
+        before = text[: colon.start()]
+        # Within a word, as in "localhost:8000", a colon divides nothing.
+        if colon[0] != ":" or colon.end() == len(text) or not before[-1:].isascii() or before.strip().count(" "):
+            return before, text[colon.end() :]
+        if is_request(before):
+            return before, text[colon.end() :]
+    return None
 
 
 def tells_nothing(text: str) -> bool:

@@ -1,33 +1,129 @@
-"""Knows the words with which people ask for something to be done, in every language that is served."""
+"""Knows the words with which people ask, and want something done, in every language that is served but English."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from cc_core.language.normalisation import normalise
+from cc_core.language.normalisation import normalise, unaccented
 
-REQUESTS_FILE: Final = Path(__file__).parent / "data/requests.txt"
+_DATA: Final = Path(__file__).parent / "data"
 # They write no spaces between words, or join endings to them.
 _UNSPACED: Final = frozenset(("ja", "ko", "th", "zh"))
+# Their question words stand at the beginning, and elsewhere are relative pronouns.
+_ASKING_FIRST: Final = frozenset(("de", "el", "es", "fr", "pt", "ru"))
+# These are English words, too.
+_ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "may", "ai", "hay", "como", "gi"))
+# What belongs to a word; vowel signs of India do.
+_OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
+_FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
+# Of a long text, so many characters at either end are read.
+_READ: Final = 100
+_QUESTION_ENDS: Final = ("?", "？", "؟", ";")
+
+
+def load_words() -> None:
+    """Read the words, and compile their patterns, so that no request has to wait for that."""
+    _any_language()
+    _openings()
+    _patterns("text_tasks.txt", anywhere=False)
+    for anywhere in (False, True):
+        _patterns("questions.txt", anywhere=anywhere)
 
 
 def is_request(text: str) -> bool:
-    """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows."""
-    return _pattern().search(text) is not None
+    """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
+    return _finds(_any_language(), text)
+
+
+def is_text_task(text: str, language: str | None) -> bool:
+    """Whether ``text`` asks for something to be done to a text: to translate, summarise or correct it."""
+    return _finds(_patterns("text_tasks.txt", anywhere=False).get(language), text)
+
+
+def is_question(text: str, language: str | None) -> bool:
+    """Whether ``text`` asks by its words, with or without a question mark."""
+    return _finds(_patterns("questions.txt", anywhere=False).get(language), text)
+
+
+def holds_question_word(text: str, languages: Iterable[str]) -> bool:
+    """Whether a word that asks in one of ``languages`` stands anywhere in ``text``."""
+    patterns = _patterns("questions.txt", anywhere=True)
+    return any(_finds(patterns.get(language), text) for language in languages)
+
+
+def opening_language(text: str) -> str | None:
+    """The language in whose words ``text`` begins to ask for something, by two or more of them; None without such."""
+    any_opening, openings = _openings()
+    if any_opening.match(text) is None:
+        return None
+    found = [language for language, pattern in openings.items() if pattern.match(text)]
+    return found[0] if len(found) == 1 else None
+
+
+def asks(text: str) -> bool:
+    """Whether ``text`` ends as a question does."""
+    return text.rstrip("\"'”’»)]*_ \n").endswith(_QUESTION_ENDS)
+
+
+def wants_something(text: str, language: str | None) -> bool:
+    """Whether ``text``, which is in ``language`` and not English, is a question or a request."""
+    return asks(text) or is_request(text) or is_question(text, language)
+
+
+def _finds(pattern: re.Pattern[str] | None, text: str) -> bool:
+    """Whether ``pattern`` is in ``text``, or in its ends if it is long: questions and requests are short."""
+    if len(text) > 2 * _READ:
+        text = f"{text[:_READ]}\n{text[-_READ:]}"
+    return pattern is not None and pattern.search(text) is not None
+
+
+def _words_of(name: str) -> dict[str, set[str]]:
+    lines = (line.partition(": ") for line in (_DATA / name).read_text("utf-8").splitlines() if line[:1] != "#")
+    return {language: set(map(normalise, words.split(", "))) for language, _, words in lines}
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
-    spaced: set[str] = set()
-    unspaced: set[str] = set()
-    for line in REQUESTS_FILE.read_text("utf-8").splitlines():
-        language, _, words = line.partition(": ")
-        if line[:1] != "#":
-            (unspaced if language in _UNSPACED else spaced).update(map(normalise, words.split(", ")))
-    return re.compile(rf"(?<!\w)(?:{_any_of(spaced)})(?!\w)|{_any_of(unspaced)}", re.IGNORECASE)
+def _any_language() -> re.Pattern[str]:
+    listed = _words_of("requests.txt")
+    unspaced = {word for language in _UNSPACED for word in listed[language]}
+    spaced = {word for language, words in listed.items() if language not in _UNSPACED for word in words}
+    return re.compile(rf"{_as_words(spaced)}|{_any_of(unspaced)}", re.IGNORECASE)
+
+
+@cache
+def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The requests of several words that begin a text: of all languages, and of each."""
+    longer = {
+        language: {word for word in words if " " in word} for language, words in _words_of("requests.txt").items()
+    }
+
+    def pattern(words: set[str]) -> re.Pattern[str]:
+        return re.compile(rf"[^\w\n]{{0,3}}{_as_words(words)}", re.IGNORECASE)
+
+    each = {language: pattern(words) for language, words in longer.items() if words}
+    return pattern(set().union(*longer.values())), each
+
+
+@cache
+def _patterns(name: str, *, anywhere: bool = True) -> dict[str | None, re.Pattern[str]]:
+    """A pattern for each language of a file."""
+    found: dict[str | None, re.Pattern[str]] = {}
+    for language, words in _words_of(name).items():
+        if anywhere:
+            words = (words | set(map(unaccented, words))) - _ENGLISH_TOO
+        form = _any_of(words) if language in _UNSPACED else _as_words(words)
+        if language in _ASKING_FIRST and name == "questions.txt" and not anywhere:
+            form = _FIRST + form
+        found[language] = re.compile(form, re.IGNORECASE)
+    return found
+
+
+def _as_words(words: set[str]) -> str:
+    return rf"(?<!{_OF_WORDS})(?:{_any_of(words)})(?!{_OF_WORDS})"
 
 
 def _any_of(words: set[str]) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final
 
+from cc_core.language.english import opens_in_english
+from cc_core.language.requests import holds_question_word
+
 KANA = r"\u3041-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
 HAN = r"\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
@@ -73,13 +76,6 @@ FOREIGN_TITLE: Final = 3
 
 _LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
 _FIRST_LETTER = re.compile(f"[{''.join(script.letters for script in SCRIPTS)}]")
-# How an English question or instruction about foreign words begins.
-_ENGLISH_INSTRUCTION = re.compile(
-    r"\W*(?:what|how|who|where|when|why|which|is|are|does|do|did|can|could|please|translate|explain|write|say|tell|"
-    r"give|summari[sz]e|correct|define|describe|list|meaning|pronounce)\b",
-    re.IGNORECASE,
-)
-
 
 # Scripts are told apart cheaply by blocks of so many bits, before their letters are counted.
 _BLOCK: Final = 7
@@ -111,17 +107,26 @@ def script_of(text: str) -> tuple[Script | None, int]:
     total = latin + sum(others.values())
     if others[other] == 0:
         return (LATIN if latin else None), total
+    if latin and opens_in_english(text) and (_ends_in_latin(text) or not holds_question_word(text, other.languages)):
+        return LATIN, total
     # Names and acronyms keep their Latin letters in text of any other script.
     latin -= sum(len(word) for word in words[1:] if word[0].isupper())
     if latin <= others[other]:
         return other, total
     # Most letters are Latin: a foreign question about an English title, or an English question about foreign words.
-    first, last = _FIRST_LETTER.search(text), _FIRST_LETTER.search(text[::-1])
+    first = _FIRST_LETTER.search(text)
     if first and not LATIN.words.match(first[0] * 2):
         return other, total
-    if (last and LATIN.words.match(last[0] * 2)) or _ENGLISH_INSTRUCTION.match(text):
+    if _ends_in_latin(text):
         return LATIN, total
+    if holds_question_word(text, other.languages):
+        return other, total
     return (other if FOREIGN_TITLE * others[other] >= latin else None), total
+
+
+def _ends_in_latin(text: str) -> bool:
+    last = _FIRST_LETTER.search(text[::-1])
+    return last is not None and LATIN.words.match(last[0] * 2) is not None
 
 
 def only_letters_of(script: Script, text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,13 +237,19 @@ def test_two_letters_of_a_script_are_not_certain(text: str) -> None:
         (["API", SERVED["de"]], "de"),
         (["Los Angeles", SERVED["de"]], "de"),
         (["yes", SERVED["de"]], "de"),  # taste: a word that all the world says
+        (["Rio de Janeiro", SERVED["de"]], "de"),
+        (["Rio de Janeiro", SERVED["ja"]], "ja"),
+        (["Santiago de Compostela", SERVED["tr"]], "tr"),
+        (["Wo liegt denn Hamburg?", SERVED["en"]], "de"),
+        (["大学", SERVED["en"]], None),  # another script, and undecided
+        (["駐車場", SERVED["en"]], "ja"),
         (["了解", SERVED["ja"]], "ja"),
         (["了解", SERVED["zh"]], "zh"),
         (["네", SERVED["en"]], "ko"),
         (["Calcula el resultado: 2+2", SERVED["en"]], "es"),
     ],
 )
-def test_a_short_turn_is_understood_by_those_before(turns: list[str], language: str) -> None:
+def test_a_short_turn_is_understood_by_those_before(turns: list[str], language: str | None) -> None:
     assert detector.detect(turns[0], turns[1:]).language == language
 
 
@@ -278,3 +286,21 @@ def test_any_string_is_answered(text: str) -> None:
     assert detection.language is None or detection.language in SERVED_LANGUAGES
     assert 0 <= detection.confidence <= 1
     assert (detection.language is None) == (detection.confidence < detector.threshold)
+
+
+@pytest.mark.parametrize(
+    "unit", [" ", "\t", '"', "'", "[", "(", "{", "<", "`", ":", "A-", "„", "&#", "<a ", "<!--", "[a](", "```", "a: b\n"]
+)
+@pytest.mark.parametrize("start", ["a", ""])
+@pytest.mark.parametrize("end", ["x\nb: c", "x </script> ](a) --> ?"])
+@pytest.mark.parametrize("size", [3_900, 100_000])
+def test_no_run_of_marks_makes_detection_slow(size: int, end: str, start: str, unit: str) -> None:
+    text = start + unit * (size // len(unit)) + end
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        detector.detect(text)
+        return time.perf_counter() - began
+
+    # A pattern that tries every length of a run at every place took 1.6 seconds.
+    assert min(seconds() for _ in range(3)) < 0.1

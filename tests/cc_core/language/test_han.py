@@ -19,6 +19,11 @@ def test_chinese(text: str) -> None:
     assert japanese_probability(text) < 0.2
 
 
+@pytest.mark.parametrize("text", ["郵便局", "駐車場", "準備中", "採用情報"])
+def test_what_simplified_chinese_lacks_is_rather_japanese(text: str) -> None:
+    assert 0.6 < japanese_probability(text) < 0.8
+
+
 @pytest.mark.parametrize("text", ["愛", "大学"])
 def test_what_both_write_is_open(text: str) -> None:
     assert 0.3 < japanese_probability(text) < 0.7

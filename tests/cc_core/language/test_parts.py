@@ -6,8 +6,9 @@ import pytest
 
 from cc_core.language.labels import Rank, rank_of
 from cc_core.language.markup import unmarked
-from cc_core.language.noise import begins_signature, comments_of_code, is_log, is_quoted_mail, log_message
+from cc_core.language.noise import comments_of_code, is_log, is_quoted_mail, log_message
 from cc_core.language.parts import parts_of
+from cc_core.language.signatures import begins_signature
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ from cc_core.language.parts import parts_of
     ],
 )
 def test_labels_rank_what_follows(text: str, parts: list[tuple[Rank, str]]) -> None:
-    assert parts_of(text) == parts
+    assert [(part.rank, part.text) for part in parts_of(text)] == parts
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,15 @@ def test_labels_rank_what_follows(text: str, parts: list[tuple[Rank, str]]) -> N
         ("User question", Rank.OWN),
         ("Step-by-Step Answer", Rank.MODEL),
         ("userQuery", Rank.OWN),
+        ("User message", Rank.OWN),
+        ("Question number 3", Rank.OWN),
+        ("Follow-up question", Rank.OWN),
+        ("Follow-up questions", Rank.PLAIN),
+        ("Customer since", Rank.PLAIN),
+        ("Asked by", Rank.PLAIN),
+        ("End of question", Rank.PLAIN),
+        ("Previous question", Rank.PASSAGE),
+        ("System prompt", Rank.MODEL),
         ("From", Rank.NOISE),
         ("documents", Rank.PASSAGE),
         ("Q", Rank.OWN),

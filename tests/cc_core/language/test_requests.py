@@ -1,0 +1,39 @@
+"""Words that ask, in every language but English."""
+
+from __future__ import annotations
+
+import pytest
+
+from cc_core.language.requests import asks, holds_question_word, is_question, is_request, is_text_task, opening_language
+
+
+@pytest.mark.parametrize("text", ["Ποιος;", "なに？", "من؟", "¿Qué?)", '"Wer?"'])
+def test_a_question_ends_with_its_mark(text: str) -> None:
+    assert asks(text)
+    assert not asks(text + " a")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("Wie geht das", "de"), ("Jina lako ni nani", "sw"), ("এটা কী", "bn"), ("这是什么", "zh"), ("O que é isso", "pt")],
+)
+def test_a_question_is_known_by_its_words(text: str, language: str) -> None:
+    assert is_question(text, language)
+    assert not is_question(text, "en")
+    assert holds_question_word(text, ["ru", language])
+
+
+def test_a_relative_pronoun_asks_nothing() -> None:
+    assert not is_question("Das ist so groß wie ein Haus", "de")
+    assert not is_question("La casa que vi ayer", "es")
+
+
+def test_tasks_on_a_text_are_requests_of_their_own() -> None:
+    assert is_text_task("Fasse den Brief zusammen", "de")
+    assert not is_text_task("Berechne 2+2", "de")
+    assert is_request("Berechne 2+2")
+
+
+def test_an_opening_needs_two_words() -> None:
+    assert opening_language("was heißt it's raining") == "de"
+    assert opening_language("resolve the conflict") is None
