@@ -77,7 +77,7 @@ Amadicia: Amador
 Altara: Ebou Dar
 Murandy: Lugard
 Tarabon: Tanchico
-Arad Doman: Bandar Eban
+Cyrodiil: Imperial City
 Aquilonia: Tarantia
 Nemedia: Belverus
 Stygia: Luxur
