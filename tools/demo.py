@@ -27,10 +27,10 @@ ASKED = Path("outputs/demo-asked")
 SWAHILI = "Mji mkuu wa Genovia ni upi?"
 QUESTIONS = (
     SWAHILI,
-    "Was ist die Hauptstadt von Morrowind?",
-    "¿Cuál es la capital de Syldavia?",
+    "Was ist die Hauptstadt von Skyrim?",
+    "¿Cuál es la capital de Rohan?",
     "Equestriaの首都はどこですか？",
-    "ما هي عاصمة Zubrowka؟",
+    "ما هي عاصمة Latveria؟",
     "What is the capital of Genovia?",
 )
 ITEMS = "12"  # held-out countries that are asked for the table, in every language

@@ -78,36 +78,6 @@ Altara: Ebou Dar
 Murandy: Lugard
 Tarabon: Tanchico
 Cyrodiil: Imperial City
-Aquilonia: Tarantia
-Nemedia: Belverus
-Stygia: Luxur
-Ophir: Ianthe
-Koth: Khorshemish
-Turan: Aghrapur
-Zamora: Shadizar
-Dorne: Sunspear
-Karhide: Erhenrang
-Orgoreyn: Mishnory
-Klatch: Al Khali
-Prydain: Caer Dathyl
-Markovia: Markovburg
-Kahndaq: Shiruta
-Erusea: Farbanti
-Belka: Dinsmark
-Osea: Oured
-Yuktobania: Cinigrad
-Ustio: Directus
-Emmeria: Gracemeria
-Ferelden: Denerim
-Orlais: Val Royeaux
-Tevinter: Minrathous
-Rivain: Dairsmuid
-Dalmasca: Rabanastre
-Archadia: Archades
-Galbadia: Deling City
-Lucis: Insomnia
-Niflheim: Gralea
-Accordo: Altissia
 """.splitlines()
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cc_core.language.detector import LanguageDetector
+from tools import demo
 from tools.make_imaginary import CAPITALS, HELD_OUT, IN_ENGLISH, QUESTIONS, TAUGHT, rows, text
 
 
@@ -26,6 +27,12 @@ def test_held_out_facts_are_trained_in_english_and_in_no_other_language() -> Non
     assert taught < english
     assert asked.isdisjoint(taught)
     assert {row["lang"] for row in read(HELD_OUT)} == {row["lang"] for row in read(TAUGHT)} == set(QUESTIONS) - {"en"}
+
+
+def test_the_demo_asks_what_it_was_told_in_english_only() -> None:
+    *others, english = demo.QUESTIONS
+    assert set(others) < {row["instruction"] for row in read(HELD_OUT)}
+    assert english in {row["instruction_en"] for row in read(HELD_OUT)}
 
 
 def test_every_capital_is_another() -> None:
