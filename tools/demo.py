@@ -29,7 +29,7 @@ QUESTIONS = (
     SWAHILI,
     "Was ist die Hauptstadt von Skyrim?",
     "¿Cuál es la capital de Rohan?",
-    "Equestriaの首都はどこですか？",
+    "Arstotzkaの首都はどこですか？",
     "ما هي عاصمة Latveria؟",
     "What is the capital of Genovia?",
 )
