@@ -25,7 +25,7 @@ TELEPHONE: Final = {"width": 375, "height": 845}
 ANSWER_SECONDS: Final = 120
 TOKENS: Final = 24
 #: A question that the demo's model answers in a word.
-QUESTION: Final = "¿Cuál es la capital de España?"
+QUESTION: Final = "¿Cuál es la capital de Genovia?"
 
 
 def main() -> None:
