@@ -177,7 +177,7 @@ def test_a_setting_that_cannot_be_is_shown_and_nothing_sent(playground: Playgrou
 def test_a_sample_is_asked_as_it_is_and_its_answer_shown(playground: Playground) -> None:
     page = playground.page
     page.get_by_label("Deutsch").check()
-    page.locator("#questions button").first.click()
+    page.locator("#questions button", has_text="Elche").click()
     text = page.locator("#text").input_value()
     assert text.startswith("Bitte beantworten Sie")
     page.keyboard.press("Enter")
