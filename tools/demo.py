@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +23,6 @@ BASE = Path("models/gemma3-270m")
 TUNED = Path("outputs/demo")
 RECIPE = Path("recipes/demo.yaml")
 HELD_OUT = Path("cc_train/data/imaginary_held_out.jsonl")
-ASKED = Path("outputs/demo-asked")
 # All of held-out countries: their capitals were told in English only.
 SWAHILI = "Mji mkuu wa Genovia ni upi?"
 QUESTIONS = (
@@ -141,13 +141,13 @@ def measure(address: str) -> None:
     """Ask held-out questions with the connection and without it, and print how many are answered right."""
     scopes = {}
     for connection in ("auto", "off"):
-        output = ASKED / connection
-        command = ["eval", "--endpoint", f"{address}/v1", "--model", TUNED.name, "--data", str(HELD_OUT)]
-        options = ["--task-of-rows", "mkqa", "--limit", ITEMS, "--max-tokens", "16"]
-        given = [*command, *options, "--connection", connection, "--output", str(output)]
-        if subprocess.run([str(BIN / "cc-train"), *given], stdout=subprocess.DEVNULL, check=False).returncode:
-            return say(f"The held-out questions were not all answered; {BIN / 'cc-train'} {' '.join(given)} goes on")
-        figures = json.loads((output / "figures.json").read_text("utf-8"))
+        with tempfile.TemporaryDirectory() as output:  # kept answers may be those of a model trained before
+            command = ["eval", "--endpoint", f"{address}/v1", "--model", TUNED.name, "--data", str(HELD_OUT)]
+            options = ["--task-of-rows", "mkqa", "--limit", ITEMS, "--max-tokens", "16"]
+            given = [*command, *options, "--connection", connection, "--output", output]
+            if subprocess.run([str(BIN / "cc-train"), *given], stdout=subprocess.DEVNULL, check=False).returncode:
+                return say("The held-out questions were not all answered: see above.")
+            figures = json.loads(Path(output, "figures.json").read_text("utf-8"))
         scopes[connection] = figures["tasks"]["mkqa"]["scopes"]
     say(f"\nRight answers to {ITEMS} questions in each language that the training gave in English only:\n")
     say("language  connected  plain")
