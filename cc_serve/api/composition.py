@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from fastapi import FastAPI, Request
+from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -77,7 +79,7 @@ def add_endpoints_and_middleware(
     for endpoints in (
         probes(drain),
         admin(reload or Reload(settings, share.peers)),
-        connections_endpoint(exchange, share.peers),
+        connections_endpoint(exchange),
         usage_endpoint(tenancy.ledger),
         explain_endpoint(_caller, raw_prompts),
         languages_endpoint(_router, lambda: connections.served.fit),
@@ -95,8 +97,22 @@ def add_endpoints_and_middleware(
         Middleware(BeginningMiddleware),
     ]
     app.add_exception_handler(HTTPException, http_error)
+    _keep_http_metrics(app)
     # vLLM's application arrives with its middleware already built.
     app.middleware_stack = ObservingMiddleware(AnthropicMiddleware(app.build_middleware_stack()), log)
+
+
+def _keep_http_metrics(app: FastAPI) -> None:
+    """Have the middleware that is built again count in the metrics that the one before has made.
+
+    prometheus_client takes no second metric of a name, and `PrometheusInstrumentatorMiddleware` then counts nothing.
+    """
+    layer: object = app.middleware_stack
+    while layer is not None and not isinstance(layer, PrometheusInstrumentatorMiddleware):
+        layer = getattr(layer, "app", None)
+    for middleware in app.user_middleware:
+        if layer is not None and cast(object, middleware.cls) is PrometheusInstrumentatorMiddleware:
+            middleware.kwargs["instrumentations"] = layer.instrumentations
 
 
 def _caller(request: Request) -> Caller:

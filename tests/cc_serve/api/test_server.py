@@ -150,6 +150,8 @@ def test_probes_and_metrics(server: Server) -> None:
     metrics = server.http.get("/metrics").text
     assert 'cc:requests_total{connection="de",holdout="none",language="de",outcome="ok"}' in metrics
     assert "vllm:num_requests_running" in metrics
+    http = r'^http_requests_total\{handler="/v1/chat/completions",method="POST",status="2xx"\} [1-9]'
+    assert re.search(http, metrics, re.MULTILINE), "vLLM's own counter of HTTP requests"
     for name in ("time_to_first_token_seconds_count", "inter_token_seconds_count", "generation_tokens_total"):
         assert re.search(rf'^cc:{name}\{{connection="de"(,holdout="none")?\}} [1-9]', metrics, re.MULTILINE), name
 
