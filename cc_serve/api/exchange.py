@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cc_core.files import CheckpointError
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
+from cc_serve.api.processes.held import HeldByAll
+from cc_serve.api.processes.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.base import ServedBase
@@ -18,27 +22,29 @@ from cc_serve.routing.router import Router
 logger = logging.getLogger(__name__)
 
 FIELD: Final = "directory"
+_CHANGE: Final = "change connection"
 _POLL_SECONDS: Final = 0.05
 _SHOWN: Final = 12
 _T = TypeVar("_T")
 
 
 class ConflictError(RuntimeError):
-    """It cannot be done now; the message says until when, or what to do instead."""
+    """It cannot be done now; the message says until when."""
 
 
 class Exchange:
     """Changes what is served, one change at a time.
 
     Workers know connections by their digests, and each request names the one that it began with. So nothing has to
-    happen at the same moment in all workers, and the event loop is the only place where a change takes effect.
+    happen at the same moment in all workers, nor in all API processes, of which the first makes the change.
 
     Args:
         engine: vLLM's client.
         connections: what is held.
         settings: whose router changes.
         base: the served model; None where there is no checkpoint, and so nothing to change.
-        refusal: why this server cannot change it at all.
+        peers: the server's other processes; by default, there are none.
+        changes: held by the first process while it changes something in all of them.
     """
 
     def __init__(
@@ -47,58 +53,86 @@ class Exchange:
         connections: Connections,
         settings: LiveSettings,
         base: ServedBase | None,
-        refusal: str | None = None,
+        peers: Peers | None = None,
+        changes: asyncio.Lock | None = None,
     ) -> None:
         self._engine = engine
-        self._refusal = refusal
         self.connections = connections
         self._settings = settings
         self._base = base
+        self._peers = peers or Peers()
+        self._held = HeldByAll(connections, settings, self._peers)
+        self._changes = changes or asyncio.Lock()
         self._changing = False
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        connections.on_idle = self._release_soon
+        if self._peers.is_first:
+            connections.on_idle = self._release_soon
+            self._peers.offer(_CHANGE, self._change_for_peer)
 
-    async def change(self, directory: Path) -> Served:
+    async def running(self) -> Counter[str]:
+        """How many requests run, by the digest that they began with; raises `PeerError`."""
+        return await self._held.running()
+
+    async def change(self, directory: Path) -> None:
         """Serve the connection in ``directory``. Once begun, it is finished, whoever waits for it.
 
         Raises:
             RefusedError: the connection cannot be served with this model; nothing has changed.
-            ConflictError: another change is under way, or requests still need a connection before this one; or this
-                server cannot change it at all.
+            ConflictError: another change is under way, or requests still need a connection before this one.
+            PeerError: another process does not answer. Either nothing has changed or a part of the processes, and to
+                ask again does the rest.
         """
-        if self._refusal is not None:
-            raise ConflictError(self._refusal)
+        if not self._peers.is_first:
+            refusal = await self._peers.first(_CHANGE, str(directory.absolute()))
+            if refusal is not None:
+                raise ConflictError(refusal["conflict"]) if "conflict" in refusal else RefusedError(**refusal)
+            return
         if self._changing:
             raise ConflictError("another connection is being loaded; try again when that has ended")
         self._changing = True
-        task = self._keep(asyncio.create_task(self._change(directory.absolute())))
-        return await asyncio.shield(task)
+        await asyncio.shield(self._keep(asyncio.create_task(self._change(directory.absolute()))))
 
-    async def _change(self, directory: Path) -> Served:
+    async def _change_for_peer(self, directory: str) -> dict[str, str | None] | None:
+        try:
+            await self.change(Path(directory))
+        except RefusedError as error:
+            return {"message": str(error), "param": error.param}
+        except ConflictError as error:
+            return {"conflict": str(error)}
+        return None
+
+    async def _change(self, directory: Path) -> None:
         try:
             async with self._lock:
                 other = await self._checked(directory)
                 before = self.connections.served
-                await self._make_room(other.sha256)
                 if other.sha256 != before.sha256:
+                    await self._make_room(other.sha256)
                     await self._load(directory, other.sha256)
                     await self._move(other.sha256, before.sha256)
-                try:
-                    self._settings.change_router(other.router)
-                except ConfigurationError as error:  # the configuration was reloaded meanwhile
-                    await self._move(before.sha256, other.sha256)
-                    await self._drop_unless_running(other.sha256)
-                    raise RefusedError(str(error), FIELD) from error
-                self.connections.serve(other)
-        except RefusedError as error:
-            logger.error("Connection not changed: %s", error)
+                async with self._changes:
+                    await self._check_in_all(other, before.sha256)
+                    await self._held.serve(other)
+        except (RefusedError, PeerError) as error:
+            logger.error("Connection not changed, or not in all processes: %s", error)
             raise
         finally:
             self._changing = False
         logger.info("Connection changed: %s from %s; before: %s", other.sha256, directory, before.sha256)
-        self._release_soon(before.sha256)
-        return other
+        for earlier in self.connections.earlier:
+            self._release_soon(earlier.sha256)
+
+    async def _check_in_all(self, other: Served, before: str) -> None:
+        """Have every process check ``other``: the configuration may have been reloaded meanwhile."""
+        try:
+            await self._held.check(other)
+        except (ConfigurationError, PeerError) as error:
+            await self._move(before, other.sha256)
+            await self._drop_unless_needed(other.sha256)
+            if isinstance(error, PeerError):
+                raise
+            raise RefusedError(str(error), FIELD) from error
 
     async def _checked(self, directory: Path) -> Served:
         if self._base is None:
@@ -116,7 +150,7 @@ class Exchange:
         if await self._engine.is_sleeping():
             raise ConflictError("the engine sleeps; wake it first")
         for earlier in self.connections.earlier:
-            if not (running := self.connections.running(earlier.sha256)):
+            if not (running := await self._held.needed(earlier.sha256)):
                 await self._drop(earlier.sha256)
             elif earlier.sha256 != sha256:
                 raise ConflictError(
@@ -138,7 +172,7 @@ class Exchange:
             await self._call("serve_connection", sha256)
         except Exception as error:  # a worker's, which vLLM's client wraps
             await self._call("serve_connection", before)
-            await self._drop_unless_running(sha256)
+            await self._drop_unless_needed(sha256)
             raise RefusedError(f"the engine could not take it: {error}", FIELD) from error
 
     def _release_soon(self, sha256: str) -> None:
@@ -147,15 +181,16 @@ class Exchange:
     async def _release(self, sha256: str) -> None:
         async with self._lock:
             if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
-                await self._drop_unless_running(sha256)
+                with suppress(PeerError):  # it is held a while longer: the next change tries again
+                    await self._drop_unless_needed(sha256)
 
-    async def _drop_unless_running(self, sha256: str) -> None:
+    async def _drop_unless_needed(self, sha256: str) -> None:
         """Let go of a connection that is not served after all; going back may have met requests of its own."""
-        if not self.connections.running(sha256):
+        if not await self._held.needed(sha256):
             await self._drop(sha256)
 
     async def _drop(self, sha256: str) -> None:
-        self.connections.forget(sha256)
+        await self._held.forget(sha256)
         await self._call("drop_connection", sha256)
 
     async def _call(self, method: str, *arguments: str) -> list[str | None]:

@@ -21,7 +21,6 @@ from cc_serve.api.exchange import Exchange
 from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
-from cc_serve.api.processes.rules import no_exchange
 from cc_serve.api.processes.share import Share
 from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.reload import Reload
@@ -106,8 +105,9 @@ async def run_front_end(
             keep_malformed_calls(app.state.anthropic_serving_messages)
             template = load_chat_template(arguments.chat_template)
             raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
-            exchange = Exchange(engine, connections, settings, base, no_exchange(share.count))
-            reload = Reload(settings, share.peers)
+            changes = asyncio.Lock()
+            exchange = Exchange(engine, connections, settings, base, share.peers, changes)
+            reload = Reload(settings, share.peers, changes)
             add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy, exchange, reload, share)
             share.peers.offer("engine dead", served.lose)
             if settings.path is not None:

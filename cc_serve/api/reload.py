@@ -13,6 +13,7 @@ from cc_serve.config.settings import LiveSettings, Settings
 
 logger = logging.getLogger(__name__)
 
+_RELOAD = "reload"
 _CHECK = "check configuration"
 _USE = "use configuration"
 
@@ -21,18 +22,21 @@ class Reload:
     """Reads the file again, on a signal or an operator's call.
 
     All processes read and check the file before any puts it in force, so that a bad one, or one that is just being
-    written, changes nothing.
+    written, changes nothing. Whichever is asked, the first process does it.
 
     Args:
         settings: of this process.
         peers: the others.
+        changes: held by the first process while it changes something in all of them.
     """
 
-    def __init__(self, settings: LiveSettings, peers: Peers) -> None:
+    def __init__(self, settings: LiveSettings, peers: Peers, changes: asyncio.Lock | None = None) -> None:
         self._settings = settings
         self._peers = peers
+        self._changes = changes or asyncio.Lock()
         self._checked: Settings | None = None
         self._tasks: set[asyncio.Task[str | None]] = set()
+        peers.offer(_RELOAD, self.everywhere)
         peers.offer(_CHECK, self._check)
         peers.offer(_USE, self._use)
 
@@ -42,12 +46,18 @@ class Reload:
         Raises:
             PeerError: another process does not answer.
         """
+        if not self._peers.is_first:
+            problem: str | None = await self._peers.first(_RELOAD)
+            return problem
+        async with self._changes:
+            return await self._in_all()
+
+    async def _in_all(self) -> str | None:
         try:
             others = await self._peers.others(_CHECK)
         except PeerError as error:
             logger.error("Configuration not reloaded, the old one stays: %s", error)
             raise
-        # Nothing else runs between this check and its use: the connection that it was checked with is still the same.
         mine = await self._check()
         problem = next(filter(None, (each["problem"] for each in (mine, *others))), None)
         if problem is None and any(each["sha256"] != mine["sha256"] for each in others):

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.connections import Connections, Served
+from cc_serve.api.connections import Served
 from cc_serve.api.endpoints.languages import connections_of
 from cc_serve.api.errors import ErrorBody, RefusedError, error_response
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
-from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.processes.peers import PeerError
 
 
 class Wanted(BaseModel):
@@ -26,27 +26,10 @@ class Wanted(BaseModel):
     directory: str = Field(min_length=1, description="A checkpoint of the served model, or a connection on its own.")
 
 
-def connections_endpoint(exchange: Exchange, peers: Peers) -> APIRouter:
-    """The operators' calls.
-
-    Args:
-        exchange: changes the connection.
-        peers: the server's other processes, which have requests of their own.
-    """
+def connections_endpoint(exchange: Exchange) -> APIRouter:
+    """The operators' calls."""
     router = APIRouter()
 
-    async def running() -> Counter[str]:
-        return exchange.connections.all_running
-
-    async def shown() -> JSONResponse:
-        try:
-            others = await peers.others("running")
-        except PeerError as error:
-            return error_response(str(error), status=503, type="ServiceUnavailableError")
-        counts = sum(map(Counter, others), await running())
-        return JSONResponse(_shown(exchange.connections, counts))
-
-    peers.offer("running", running)
     statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 409, 503)}
 
     @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403, 503)})
@@ -54,7 +37,7 @@ def connections_endpoint(exchange: Exchange, peers: Peers) -> APIRouter:
         """The connection that new requests begin with, and those that running ones began with."""
         if not caller_of(request.scope).admin:
             return admin_refusal()
-        return await shown()
+        return await _shown(exchange)
 
     @router.post("/admin/connections", responses=statuses)
     async def change(request: Request, wanted: Wanted) -> Response:
@@ -67,16 +50,29 @@ def connections_endpoint(exchange: Exchange, peers: Peers) -> APIRouter:
             return error_response(str(error), param=error.param)
         except ConflictError as error:
             return error_response(str(error), status=409, type="ConflictError")
-        return await shown()
+        except PeerError as error:
+            return _unanswered(error)
+        return await _shown(exchange)
 
     return router
 
 
-def _shown(connections: Connections, running: Counter[str]) -> dict[str, Any]:
-    return {
-        "served": _one(connections.served, running),
-        "earlier": [_one(served, running) for served in connections.earlier],
-    }
+async def _shown(exchange: Exchange) -> JSONResponse:
+    try:
+        running = await exchange.running()
+    except PeerError as error:
+        return _unanswered(error)
+    connections = exchange.connections
+    return JSONResponse(
+        {
+            "served": _one(connections.served, running),
+            "earlier": [_one(served, running) for served in connections.earlier],
+        }
+    )
+
+
+def _unanswered(error: PeerError) -> JSONResponse:
+    return error_response(str(error), status=503, type="ServiceUnavailableError")
 
 
 def _one(served: Served, running: Counter[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ a key's rates, concurrency and budgets  in ``limits.store``; without one, such l
 usage                                   the store, or one SQLite file; a report has each process write its part: `peers`
 turns between keys                      the engine's queue; all processes give a key the same number: `share`
 metrics                                 prometheus_client's files, one for each process, added up by whoever is asked
-reload, by signal or call               whoever is asked has all others follow, and then answers: `peers`
-another connection without a restart    refused: `rules`
+reload, by signal or call               the first process has all others follow, whichever is asked: `peers`
+another connection without a restart    the same; each tells which connections it still needs: `held`
 what vLLM keeps in a process            refused: `rules`
 pause, sleep, adapters at the start     the engine's own
 stop                                    the parent passes it on, waits for all, and then stops the engine: `parent`

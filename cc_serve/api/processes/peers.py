@@ -1,4 +1,4 @@
-"""How the API processes of a server have one another do something: a line over a Unix socket, answered with JSON."""
+"""How the API processes of a server have one another do something: a line of JSON over a Unix socket, and one back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
+#: The process that makes the changes that concern all, one after another.
+FIRST: Final = 0
 _PATIENCE: Final = 10.0
+# Of an answer: what the call returned, or why another process kept it from returning.
+_VALUE: Final = "value"
+_SILENT: Final = "silent"
 
 
 class PeerError(RuntimeError):
@@ -30,19 +35,32 @@ class Peers:
         self._directory = directory
         self._index = index
         self._others = [other for other in range(count) if other != index]
-        self._calls: dict[str, Callable[[], Awaitable[Any]]] = {}
+        self._calls: dict[str, Callable[..., Awaitable[Any]]] = {}
 
-    def offer(self, name: str, call: Callable[[], Awaitable[Any]]) -> None:
-        """Let others have this process ``call``; what it returns goes through JSON."""
+    @property
+    def is_first(self) -> bool:
+        """Whether this process makes the changes that concern all."""
+        return self._index == FIRST
+
+    def offer(self, name: str, call: Callable[..., Awaitable[Any]]) -> None:
+        """Let others have this process ``call``; its arguments and what it returns go through JSON."""
         self._calls[name] = call
 
-    async def others(self, name: str) -> list[Any]:
+    async def others(self, name: str, *arguments: str) -> list[Any]:
         """Have all others do what they offer as ``name``; what each returns.
 
         Raises:
             PeerError: one of them does not answer, as while it starts or stops.
         """
-        return await asyncio.gather(*(self._ask(other, name) for other in self._others))
+        return await asyncio.gather(*(self._ask(other, _PATIENCE, name, *arguments) for other in self._others))
+
+    async def first(self, name: str, *arguments: str) -> Any:
+        """Have the first process do what it offers as ``name``, however long that takes; what it returns.
+
+        Raises:
+            PeerError: it does not answer, or one that it has to ask does not.
+        """
+        return await self._ask(FIRST, None, name, *arguments)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -58,22 +76,28 @@ class Peers:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
-            name = (await reader.readline()).decode().strip()
-            writer.write(json.dumps(await self._calls[name]()).encode() + b"\n")
+            name, *arguments = json.loads(await reader.readline())
+            try:
+                answer = {_VALUE: await self._calls[name](*arguments)}
+            except PeerError as error:
+                answer = {_SILENT: str(error)}
+            writer.write(_line(answer))
             await writer.drain()
 
-    async def _ask(self, other: int, name: str) -> Any:
-        try:
-            async with asyncio.timeout(_PATIENCE):
+    async def _ask(self, other: int, patience: float | None, *call: str) -> Any:
+        answer = b""
+        with suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(patience):
                 reader, writer = await asyncio.open_unix_connection(path_of(self._directory, other))
                 with closing(writer):
-                    writer.write(f"{name}\n".encode())
+                    writer.write(_line(call))
                     answer = await reader.readline()
-            if answer:
-                return json.loads(answer)
-        except OSError:  # TimeoutError is one
-            pass
-        raise PeerError(f"API process {other} of this server does not answer; try again")
+        if not answer:
+            raise PeerError(f"API process {other} of this server does not answer; try again")
+        content = json.loads(answer)
+        if _SILENT in content:
+            raise PeerError(content[_SILENT])
+        return content[_VALUE]
 
 
 def path_of(directory: Path, index: int) -> Path:
@@ -87,7 +111,11 @@ def tell(directory: Path, index: int, name: str) -> None:
         line.settimeout(1.0)
         try:
             line.connect(str(path_of(directory, index)))
-            line.sendall(f"{name}\n".encode())
+            line.sendall(_line([name]))
             line.recv(1)
         except OSError:
             pass
+
+
+def _line(content: object) -> bytes:
+    return json.dumps(content).encode() + b"\n"

@@ -54,16 +54,6 @@ def check_limits(configuration: Configuration, count: int) -> None:
             )
 
 
-def no_exchange(count: int) -> str | None:
-    """Why the connection cannot be changed while the server runs; None where it can."""
-    if count == 1:
-        return None
-    return (
-        f"this server has {count} API processes ({FLAG}), each with requests of its own that began with the present "
-        "connection; restart it with the other one"
-    )
-
-
 def _first(limits: KeyLimits) -> str | None:
     for field in KeyLimits.model_fields:
         value = getattr(limits, field)

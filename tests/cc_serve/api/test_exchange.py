@@ -10,35 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from cc_core.checkpoint import load_connection
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.config.settings import LiveSettings
-from cc_serve.engine.connections import HeldConnections
 from cc_serve.process.base import ServedBase
 from cc_serve.routing.router import Router
+from tests.support.held_engine import HeldEngine
 from tests.support.tiny import random_connection, save_checkpoint, tiny_gemma3, tiny_llama
-
-
-class Engine:
-    def __init__(self, checkpoint: Path) -> None:
-        connection, entry = load_connection(checkpoint)
-        self.held = HeldConnections(entry.sha256, connection, torch.device("cpu"))
-        self.refused = ""
-
-    async def is_sleeping(self) -> bool:
-        return False
-
-    async def collective_rpc(self, method: str, args: tuple[str, ...]) -> list[Any]:
-        if method == "load_connection":
-            self.held.begin_loading(Path(args[0]), args[1])
-            return [None]
-        if method == "serve_connection" and args[0] == self.refused:
-            raise RuntimeError("no room")
-        return [getattr(self.held, {"connection_problem": "problem"}.get(method, method.split("_")[0]))(*args)]
 
 
 def checkpoint(folder: Path, seed: int, *names: str, model: Any = tiny_llama, offset: int = -1) -> Path:
@@ -55,8 +35,8 @@ def other(tmp_path: Path) -> Path:
     return checkpoint(tmp_path / "other", 1, "global", "de")
 
 
-def start(served: Path) -> tuple[Exchange, Engine, LiveSettings]:
-    router, engine = Router.of(served), Engine(served)
+def start(served: Path) -> tuple[Exchange, HeldEngine, LiveSettings]:
+    router, engine = Router.of(served), HeldEngine(served)
     settings = LiveSettings(None, router, {})
     return Exchange(engine, Connections(Served.at(served, router)), settings, ServedBase(served)), engine, settings
 

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from cc_serve.api.arguments import parse_arguments
-from cc_serve.api.processes.rules import check_limits, no_exchange
+from cc_serve.api.processes.rules import check_limits
 from cc_serve.config.configuration import Configuration, ConfigurationError
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
@@ -92,8 +92,3 @@ def test_a_reload_is_refused_for_the_same(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"server\.yaml: limits\.per_key\.requests_per_minute: "):
         settings.reload()
     assert settings.current.anonymous.limits.choices == 3
-
-
-def test_one_process_may_change_its_connection() -> None:
-    assert no_exchange(1) is None
-    assert "restart it" in (no_exchange(2) or "")

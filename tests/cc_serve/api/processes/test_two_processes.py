@@ -1,4 +1,4 @@
-"""A real server with two API processes and a real store: who answers, what adds up, how it reloads, stops and fails."""
+"""A real server with two API processes and a real store: what adds up, how it reloads, changes, stops and fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import httpx
@@ -17,9 +18,12 @@ import psutil
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from cc_core.checkpoint import save_connection
 from cc_serve.config.keys import hash_key
 from tests.support.server import MODEL, Server, started
 from tests.support.store import running_store
+from tests.support.tiny import random_connection, tiny_llama
+from tests.support.tiny_tokenizer import save_base
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
 ENGLISH = "Where is the train station, please?"
@@ -96,9 +100,14 @@ def engine_of(server: Server) -> psutil.Process:
     return next(child for child in children if "EngineCore" in " ".join(child.cmdline()))
 
 
+def clients_of(process: psutil.Process) -> int:
+    """How many clients' connections one process holds."""
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
+
+
 def summed(server: Server, name: str) -> float:
     lines = httpx.get(f"{server.address}/metrics", timeout=60).text.splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}(\{{| )", line))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 
 def requests_of(server: Server, process: psutil.Process) -> float:
@@ -126,6 +135,7 @@ def test_both_processes_answer_alike_and_what_they_count_adds_up(two: Server, fo
     for _ in range(2):
         assert summed(two, "cc:requests_total") == sum(shares) == len(texts)
         assert summed(two, "cc:request_seconds_count") == len(texts)
+        assert summed(two, f'http_requests_total{{handler="{CHAT}",method="POST",status="2xx"}}') == len(texts)
         assert summed(two, "cc:prompt_tokens_total") == prompt
         assert summed(two, "cc:generation_tokens_total") == answered
         assert summed(two, "cc:connection_info") == 1
@@ -189,14 +199,41 @@ def test_the_servers_limit_is_one_for_all_processes(two: Server, folder: Path, s
     assert statuses == {200: 5, 503: 11}
 
 
-def test_what_is_refused_says_what_to_do(two: Server) -> None:
-    answer = post(two, "ops", "/admin/connections", directory="/somewhere")
-    assert answer.status_code == 400  # the body has other fields
-    answer = httpx.post(
-        f"{two.address}/admin/connections", json={"directory": "/somewhere"}, headers={"x-api-key": "ops"}
-    )
-    assert answer.status_code == 409
-    assert "2 API processes (--api-server-count)" in answer.json()["error"]["message"]
+def change(server: Server, directory: Path) -> httpx.Response:
+    body = {"directory": str(directory)}
+    return httpx.post(f"{server.address}/admin/connections", json=body, headers={"x-api-key": "ops"}, timeout=60)
+
+
+def test_another_connection_is_served_by_all(two: Server, checkpoint: Path, tmp_path: Path) -> None:
+    """While they answer: each answer is whole, of one connection or the other."""
+    other = save_base(tmp_path / "other", tiny_llama())
+    save_connection(other, random_connection(["global"], seed=5), ["de", "sw"])
+
+    def answer(_: int) -> tuple[str, str]:
+        response = post(two, max_tokens=12, temperature=0).raise_for_status()
+        return response.headers["X-CC-Connection"], response.json()["choices"][0]["message"]["content"]
+
+    refused = at_once(8, lambda _: change(two, tmp_path / "none"))
+    assert {(each.status_code, each.json()["error"]["param"]) for each in refused} <= {(400, "directory"), (409, None)}
+    (first,) = set(at_once(8, answer))
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(answer, 0) for _ in range(40)]
+        changed = change(two, other)
+        (second,) = set(at_once(8, answer))
+        found = {each.result() for each in asked}
+    assert changed.status_code == 200, changed.text
+    assert (first[0], second[0]) == ("de", "global")
+    assert first in found <= {first, second}
+    served = changed.json()["served"]["sha256"]
+    shown = at_once(8, lambda _: get(two, "/admin/connections")["served"]["sha256"])
+    assert set(shown) == {served}
+    assert all("sw" in text for text in at_once(8, lambda _: json.dumps(get(two, "/v1/languages"))))
+    metrics = httpx.get(f"{two.address}/metrics", timeout=60).text
+    assert f'cc:connection_info{{sha256="{served}"}} 1.0' in metrics
+    back = at_once(4, lambda _: change(two, checkpoint))
+    assert {each.status_code for each in back} <= {200, 409}, "one change at a time, whichever process is asked"
+    assert set(at_once(8, answer)) == {first}
+    until(lambda: not get(two, "/admin/connections")["earlier"])
 
 
 def test_the_playground_is_there(two: Server) -> None:
@@ -206,7 +243,7 @@ def test_the_playground_is_there(two: Server) -> None:
 
 
 def stream(server: Server) -> Iterator[str]:
-    """The lines of a long answer; the first has come when this returns."""
+    """The status of a long answer, and then its lines."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], **LONG}
 
     def lines() -> Iterator[str]:
@@ -216,13 +253,12 @@ def stream(server: Server) -> Iterator[str]:
             yield str(response.status_code)
             yield from response.iter_lines()
 
-    begun = lines()
-    assert next(begun) == "200"
-    return begun
+    return lines()
 
 
 def test_a_stop_lets_all_processes_finish(two: Server) -> None:
     streams = [stream(two) for _ in range(4)]  # open connections are shared out evenly
+    assert {next(each) for each in streams} == {"200"}
     children = psutil.Process(two.process.pid).children(recursive=True)
     two.process.send_signal(signal.SIGTERM)
     until(lambda: turned_away(two))
@@ -239,25 +275,46 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
     with started(checkpoint, log, *TWO, "--shutdown-timeout", "120") as server:
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
-        (first, _), engine = processes_of(server), engine_of(server)
-        streams = at_once(8, lambda _: stream(server))
-        engine.suspend()  # before any of them is over
-        first.kill()
-        # A request for an answer would wait for the engine, if it came before the other process is told.
-        until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
-        engine.kill()
-        ends = Counter(how_it_ends(each) for each in streams)
+        (first, second), engine = processes_of(server), engine_of(server)
+        idle = {process: clients_of(process) for process in (first, second)}
+        begun: set[int] = set()
+        with ThreadPoolExecutor(64) as threads:
+            asked: list[Future[str]] = []
+
+            def each_has_one() -> bool:
+                """A busy machine may give one process all connections, and one that has none ends at once."""
+                asked.extend(threads.submit(end_of_stream, server, begun) for _ in range(4))
+                return all(clients_of(process) > idle[process] for process in (first, second))
+
+            def some_have_begun() -> bool:
+                """In slices, so that none is over."""
+                engine.resume()
+                time.sleep(0.02)
+                engine.suspend()
+                return len(begun) >= 4
+
+            engine.suspend()
+            until(each_has_one)
+            until(some_have_begun)
+            first.kill()
+            # A request for an answer would wait for the engine, if it came before the other process is told.
+            until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
+            engine.kill()
+            ends = Counter(each.result() for each in asked)
         print(f"of the streams of both processes: {dict(ends)}")
-        # On a busy machine one process may have accepted all of them.
-        assert set(ends) <= {"broken", "error"}
+        assert ends.keys() == {"broken", "error"}
         assert server.process.wait(60) == 1, "a supervisor should start it again"
         assert "API process 0 was killed by signal 9" in log.read_text()
         until(lambda: not psutil.wait_procs(children, timeout=1)[1])
 
 
-def how_it_ends(lines: Iterator[str]) -> str:
+def end_of_stream(server: Server, begun: set[int]) -> str:
+    """How a long answer ends: broken, with an error, or whole. Its thread joins ``begun`` at the first line."""
+    lines: list[str] = []
     try:
-        received = list(lines)
+        for line in stream(server):
+            begun.add(get_ident())
+            lines.append(line)
     except httpx.TransportError:
         return "broken"
-    return "error" if any('"error"' in line for line in received) else "whole"
+    return "error" if any('"error"' in line for line in lines) else "whole"

@@ -1,0 +1,124 @@
+"""The connection that the API processes of a server begin requests with, and those that any of them still needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from cc_core.files import CheckpointError
+from cc_core.standalone import describe_either
+from cc_serve.api.connections import Connections, Served
+from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.config.configuration import ConfigurationError
+from cc_serve.config.settings import LiveSettings
+from cc_serve.routing.router import Router
+
+_HELD: Final = "held connections"
+_CHECK: Final = "check connection"
+_SERVE: Final = "serve connection"
+_FORGET: Final = "forget connection"
+_IDLE: Final = "idle connection"
+
+
+class HeldByAll:
+    """This process's connections, and those of the others. Only the first process changes what is served.
+
+    Processes need not change at the same moment: workers hold both connections, and a request names the one that it
+    began with. An earlier one may go when no process serves it any more and none of its requests runs.
+
+    Args:
+        mine: this process's.
+        settings: whose router changes.
+        peers: the others.
+    """
+
+    def __init__(self, mine: Connections, settings: LiveSettings, peers: Peers) -> None:
+        self.mine = mine
+        self._settings = settings
+        self._peers = peers
+        self._checked: Served | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        peers.offer(_HELD, self._held)
+        peers.offer(_CHECK, self._check_for_first)
+        peers.offer(_SERVE, self._serve_for_first)
+        peers.offer(_FORGET, self._forget_for_first)
+        peers.offer(_IDLE, self._idle_for_first)
+        if not peers.is_first:
+            mine.on_idle = self._tell_first
+
+    async def running(self) -> Counter[str]:
+        """How many requests of all processes run, by the digest that they began with; raises `PeerError`."""
+        others = await self._peers.others(_HELD)
+        return sum((Counter(other["running"]) for other in others), self.mine.all_running)
+
+    async def needed(self, sha256: str) -> int:
+        """How many requests began with it, and how many other processes would begin one; raises `PeerError`."""
+        others = await self._peers.others(_HELD)
+        theirs: list[int] = [int(other["running"].get(sha256, 0)) + (other["served"] == sha256) for other in others]
+        return self.mine.running(sha256) + sum(theirs)
+
+    async def check(self, other: Served) -> None:
+        """Make sure that every process can serve ``other``.
+
+        Raises:
+            ConfigurationError: one of them cannot; the message says why.
+            PeerError: one of them does not answer.
+        """
+        problems = await self._peers.others(_CHECK, str(other.directory), other.sha256)
+        self._settings.check_router(other.router)
+        if problem := next(filter(None, problems), None):
+            raise ConfigurationError(problem)
+
+    async def serve(self, other: Served) -> None:
+        """Begin new requests with ``other``, which was checked, here and then in the other processes.
+
+        Raises:
+            PeerError: one of the others does not answer, and may go on with what it served.
+        """
+        self._serve(other)
+        await self._peers.others(_SERVE)
+
+    async def forget(self, sha256: str) -> None:
+        """No process holds it any more; raises `PeerError`, and then it is still held here."""
+        await self._peers.others(_FORGET, sha256)
+        self.mine.forget(sha256)
+
+    def _serve(self, other: Served) -> None:
+        self._settings.change_router(other.router)
+        self.mine.serve(other)
+
+    async def _held(self) -> dict[str, Any]:
+        return {"served": self.mine.served.sha256, "running": self.mine.all_running}
+
+    async def _check_for_first(self, directory: str, sha256: str) -> str | None:
+        try:
+            router = Router.described(await asyncio.to_thread(describe_either, Path(directory)))
+            if router.sha256 != sha256:
+                return f"{directory}: was changed while it was being read; try again"
+            self._settings.check_router(router)
+        except (CheckpointError, ConfigurationError) as error:
+            return str(error)
+        self._checked = Served.at(Path(directory), router)
+        return None
+
+    async def _serve_for_first(self) -> None:
+        if self._checked is not None:
+            self._serve(self._checked)
+
+    async def _forget_for_first(self, sha256: str) -> None:
+        self.mine.forget(sha256)
+
+    async def _idle_for_first(self, sha256: str) -> None:
+        self.mine.on_idle(sha256)
+
+    def _tell_first(self, sha256: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(sha256))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, sha256: str) -> None:
+        with suppress(PeerError):  # the next change asks again
+            await self._peers.first(_IDLE, sha256)
