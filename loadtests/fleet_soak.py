@@ -199,6 +199,7 @@ class Soak:
         self.current[number] = len(self.lives)
         self.lives.append(Life(number, self.now()))
         await self.replicas[number].start()
+        self.lives[self.current[number]].memory.clear()  # a start is no growth, however long it takes
         self.note(f"replica {number} is ready")
 
     async def _until(self, moment: float) -> None:

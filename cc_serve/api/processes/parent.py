@@ -257,6 +257,8 @@ class _Group:
     def ended(self) -> str | None:
         """Which process has ended, and how; None where none has."""
         for index, process in enumerate(self.processes):
+            if connection.wait([process.sentinel], 0):
+                process.join(_KILL_SECONDS)  # it has closed its files, and is about to have an exit code
             if process.exitcode is not None:
                 how = f"was killed by signal {-process.exitcode}" if process.exitcode < 0 else "has ended"
                 return f"API process {index} {how}"

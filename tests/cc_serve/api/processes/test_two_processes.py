@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -272,10 +273,11 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
     """The others finish what they have begun; an engine that dies meanwhile ends that, too, and says so."""
     log = tmp_path / "server.log"
     # Longer than a client waits: it is the engine's death that ends the streams, and not the end of that time.
-    with started(checkpoint, log, *TWO, "--shutdown-timeout", "120") as server:
+    with started(checkpoint, log, *TWO, "--shutdown-timeout", "120") as server, ExitStack() as stack:
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, second), engine = processes_of(server), engine_of(server)
+        stack.callback(put_an_end_to, engine)
         idle = {process: clients_of(process) for process in (first, second)}
         begun: set[int] = set()
         with ThreadPoolExecutor(64) as threads:
@@ -306,6 +308,12 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         assert server.process.wait(60) == 1, "a supervisor should start it again"
         assert "API process 0 was killed by signal 9" in log.read_text()
         until(lambda: not psutil.wait_procs(children, timeout=1)[1])
+
+
+def put_an_end_to(process: psutil.Process) -> None:
+    """Also to one that is stopped, which no SIGTERM ends."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def end_of_stream(server: Server, begun: set[int]) -> str:
