@@ -1,4 +1,4 @@
-"""What flags only name: a tokenizer, a template, classes, a format. Looked up before the engine's process starts.
+"""What flags only name: a tokenizer, a template, classes, adapters, a format. Looked up before the engine starts.
 
 vLLM looks some of them up in that process, where a wrong name is a traceback, and others once the engine is ready.
 """
@@ -41,6 +41,13 @@ def look_up_for_front_end(arguments: Namespace) -> None:
     if arguments.chat_template:
         with _of("--chat-template", arguments.chat_template):
             _compile_jinja_template(load_chat_template(arguments.chat_template))
+    for adapter in arguments.lora_modules or []:
+        flag = f"--lora-modules {adapter.name}={adapter.path}"
+        if not arguments.enable_lora:
+            raise MissingError(f"{flag}: needs --enable-lora, too")
+        is_directory = adapter.path.startswith(("/", "."))  # or else an adapter's id on the hub
+        if is_directory and not (Path(adapter.path) / "adapter_config.json").is_file():
+            raise MissingError(f"{flag}: there is no adapter_config.json")
     if arguments.model_impl not in ("auto", "vllm"):
         raise MissingError(f"--model-impl {arguments.model_impl}: a CC-Tuned checkpoint needs vLLM's own models")
 

@@ -28,6 +28,7 @@ from cc_serve.api.vllm import (
     ReasoningParserManager,
     ToolParserManager,
     VllmConfig,
+    current_platform,
     setup_server,
 )
 from cc_serve.engine.config import UnsupportedConfigurationError
@@ -45,8 +46,8 @@ _BOUNDS: Final = (
     ("h11_max_incomplete_event_size", 1, 1 << 31),
     ("ssl_cert_reqs", 0, 2),
 )
-# The checkpoint's path stands in many messages that are about something else.
-_CHECKPOINT: Final = ("model", "model_tag", "tokenizer", "served_model_name")
+# Values that stand in many messages which are about something else: the checkpoint's path, and words such as "error".
+_COMMON: Final = ("model", "model_tag", "tokenizer", "served_model_name", "uvicorn_log_level", "subparser")
 _SENTENCE: Final = re.compile(r"(?<=[.!]) (?=[A-Z])")
 
 
@@ -105,7 +106,9 @@ def explain(error: Exception, arguments: Namespace) -> str:
         fields = [str(first["loc"][-1])] if first["loc"] else []
         message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     elif isinstance(error, OSError):
-        message = str(error)
+        # `listen` explains its own; nothing else connects to another machine.
+        fields = ["tool_server"] if isinstance(error, socket.gaierror | ConnectionError) else []
+        message = error.strerror or str(error) if fields else str(error)
     else:  # not str(error): that adds quotes, or the parameter, to some of them
         fields = [str(getattr(error, "parameter", ""))]
         message = " ".join(map(str, error.args)).removeprefix("Error: ")
@@ -127,7 +130,7 @@ def _value(arguments: Namespace, name: str) -> object:
 def _named_by_value(message: str, arguments: Namespace) -> Iterator[str]:
     for name, value in vars(arguments).items():
         chosen = isinstance(value, str) and value and value != getattr(AsyncEngineArgs, name, None)
-        if chosen and name not in _CHECKPOINT and value in message:
+        if chosen and name not in _COMMON and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message, re.IGNORECASE):
             yield name
 
 
@@ -191,6 +194,10 @@ def check_front_end(arguments: Namespace) -> None:
                 f"{_flag(field)} {getattr(arguments, field)} has no effect on a directory; name a revision of the hub "
                 "as OWNER/NAME@REVISION, in place of CHECKPOINT"
             )
+    # The least multiple that an attention backend of vLLM takes (`get_supported_kernel_block_sizes`).
+    multiple = 32 if current_platform.is_cpu() else 16
+    if arguments.block_size is not None and arguments.block_size % multiple:
+        raise StartError(f"--block-size {arguments.block_size}: must be a multiple of {multiple}")
     with refusing(arguments):
         look_up_for_front_end(arguments)
     tokenizer = arguments.tokenizer or ""

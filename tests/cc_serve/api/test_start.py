@@ -89,7 +89,11 @@ def start(directory: Path, *flags: str) -> str:
         ("--middleware os.path", "--middleware os.path: neither a class nor a coroutine function"),
         ("--logits-processors nope:Nope", "--logits-processors nope:Nope: No module named 'nope'"),
         ("--worker-extension-cls nope.Nope", "--worker-extension-cls nope.Nope: No module named 'nope'"),
-        ("--attention-backend xx", "Unknown attention backend: 'XX'. (of the flags --enforce-eager --dtype --port"),
+        ("--attention-backend xx", "--attention-backend xx: Unknown attention backend: 'XX'."),
+        ("--block-size 7", "--block-size 7: must be a multiple of 32"),
+        ("--block-size 48", "--block-size 48: must be a multiple of 32"),
+        ("--lora-modules a=/nope", "--lora-modules a=/nope: needs --enable-lora, too"),
+        ("--enable-lora --lora-modules a=/nope", "--lora-modules a=/nope: there is no adapter_config.json"),
         ("--speculative-config {}", "(of the flags --enforce-eager --dtype --port --speculative-config)"),
     ],
 )
@@ -141,6 +145,21 @@ def test_a_key_without_its_certificate_and_of_another(directory: Path, tmp_path:
     assert start(directory, "--ssl-keyfile", key) == f"--ssl-keyfile {key}: needs --ssl-certfile, too"
     message = start(directory, "--ssl-keyfile", other, "--ssl-certfile", certificate)
     assert message.startswith(f"--ssl-certfile {certificate}: cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "--tool-server nope: Name or service not known"),
+        (ConnectionRefusedError(111, "Connection refused"), "--tool-server nope: Connection refused"),
+        (RuntimeError("Worker failed with error 'no room'"), "Worker failed with error 'no room'"),
+        (ValueError("no backend called XX"), "--attention-backend xx: no backend called XX"),
+        (ValueError("exxtra"), "exxtra"),
+    ],
+)
+def test_a_value_names_its_flag_where_it_is_a_word_of_its_own(error: Exception, message: str) -> None:
+    flags = Namespace(tool_server="nope", attention_backend="xx", uvicorn_log_level="error")
+    assert explain(error, flags) == message
 
 
 def test_an_error_of_no_words_has_its_name() -> None:
