@@ -25,7 +25,7 @@ from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 
 LANGUAGES = ("bash", "python", "sh", "shell")
 GENERATED = ("reference/", "notebooks/")
-SECONDS = 300
+SECONDS = 900
 # A block and, right above it, the comment about it.
 BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.DOTALL | re.M

@@ -23,7 +23,8 @@ from tests.support.programs import serve_command
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import save_base
 
-START_SECONDS = 300
+START_SECONDS = 900  # a minute on a machine at rest
+ANSWER_SECONDS = 180
 ANSWER_TOKENS = 12
 MODEL = "tiny"
 CONNECTIONS = ["global", "de"]
@@ -44,11 +45,11 @@ class Server:
 
     @cached_property
     def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0, timeout=60)
+        return openai.OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0, timeout=ANSWER_SECONDS)
 
     @cached_property
     def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.address, timeout=60)
+        return httpx.Client(base_url=self.address, timeout=ANSWER_SECONDS)
 
     def chat(self, text: str, **extra: Any) -> tuple[Any, Mapping[str, str]]:
         """A greedy answer of a few tokens, and the response's headers.

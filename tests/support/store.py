@@ -39,7 +39,7 @@ class StoreServer:
             [program, *where, "--bind", "127.0.0.1", "--save", "", *self.options],
             stdout=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             try:
                 self.client(retry=None).ping()
@@ -54,7 +54,7 @@ class StoreServer:
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def suspend(self) -> None:
@@ -67,7 +67,7 @@ class StoreServer:
 
     def client(self, **options: object) -> redis.Redis:
         tls = {"ssl": True, "ssl_cert_reqs": "none"} if self.scheme == "rediss" else {}
-        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=5, **(tls | options))  # type: ignore[arg-type]
+        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=60, **(tls | options))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -298,9 +298,9 @@ def test_no_run_of_marks_makes_detection_slow(size: int, end: str, start: str, u
     text = start + unit * (size // len(unit)) + end
 
     def seconds() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()  # what others have of the core does not count
         detector.detect(text)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     # A pattern that tries every length of a run at every place took 1.6 seconds.
     assert min(seconds() for _ in range(3)) < 0.1

@@ -32,6 +32,8 @@ def test_the_swap_under_load(tmp_path: Path) -> None:
         askers = [threading.Thread(target=ask) for _ in range(4)]
         for asker in askers:
             asker.start()
+        while not found:  # somebody's answer begins before the change
+            assert askers[0].is_alive()
         changed = server.http.post("/admin/connections", json={"directory": str(other)})
         second = answer(server)
         over.set()

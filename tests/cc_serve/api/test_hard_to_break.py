@@ -39,7 +39,7 @@ def goes_on(server: Server) -> Iterator[None]:
 
 def running(server: Server) -> float:
     """How many requests the engine works on, once that has come to rest."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while True:
         metrics = server.http.get("/metrics").text
         left = sum(map(float, re.findall(r"^vllm:num_requests_(?:running|waiting)\{.*\} (.+)$", metrics, re.MULTILINE)))
@@ -78,7 +78,7 @@ def test_long_prompts_are_refused(server: Server, size: int) -> None:
     response = post(server, CHAT, json.dumps(body("Wo ist der Bahnhof? " * (size // 20))).encode())
     assert response.status_code in (400, 413)
     check(response)
-    assert time.monotonic() - start < 30, "not a measurement: it must not hang"
+    assert time.monotonic() - start < 120, "not a measurement: it must not hang"
 
 
 def test_many_messages(server: Server) -> None:
@@ -187,7 +187,7 @@ def test_a_claimed_length_that_is_not_sent_holds_up_nobody(server: Server) -> No
 def slow(server: Server, start: bytes, length: int = 1000) -> socket.socket:
     """A connection that has sent its headers and the ``start`` of a body."""
     url = httpx.URL(server.address)
-    connection = socket.create_connection((url.host, url.port), timeout=30)
+    connection = socket.create_connection((url.host, url.port), timeout=120)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + start)
     return connection

@@ -14,6 +14,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from cc_train.model.reference import Reference
+from tests.support.engines import slowed
 from tests.support.model_hub import running_hub
 from tests.support.server import CONNECTIONS, LANGUAGES, MODEL, Server, started
 
@@ -208,29 +209,30 @@ def test_engine_state_cannot_be_smuggled(server: Server, name: str) -> None:
 
 def test_sigterm_lets_a_stream_finish(checkpoint: Path, tmp_path: Path) -> None:
     with started(checkpoint, tmp_path / "server.log") as server:
-        stream = server.client.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": GERMAN}],
-            max_tokens=STREAMED,
-            stream=True,
-            stream_options={"include_usage": True},
-            extra_body={"ignore_eos": True},
-        )
-        next(stream)
-        chunks: list[Any] = []
-        reader = threading.Thread(target=lambda: chunks.extend(stream))
-        reader.start()
-        server.process.send_signal(signal.SIGTERM)
-        while (ready := server.http.get("/ready")).status_code == 200:
-            pass
-        assert ready.json() == {"status": "stopping"}
-        assert reader.is_alive(), "the stream still runs"
-        assert server.http.get("/live").status_code == 200
-        with pytest.raises(openai.APIStatusError) as caught:
-            server.chat(ENGLISH)
-        assert caught.value.status_code == 503
-        assert int(caught.value.response.headers["Retry-After"]) > 0
-        reader.join(30)
+        with slowed(server):  # else the stream may be over, and the server gone, before somebody else asks
+            stream = server.client.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": GERMAN}],
+                max_tokens=STREAMED,
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_body={"ignore_eos": True},
+            )
+            next(stream)
+            chunks: list[Any] = []
+            reader = threading.Thread(target=lambda: chunks.extend(stream))
+            reader.start()
+            server.process.send_signal(signal.SIGTERM)
+            while (ready := server.http.get("/ready")).status_code == 200:
+                pass
+            assert ready.json() == {"status": "stopping"}
+            assert reader.is_alive(), "the stream still runs"
+            assert server.http.get("/live").status_code == 200
+            with pytest.raises(openai.APIStatusError) as caught:
+                server.chat(ENGLISH)
+            assert caught.value.status_code == 503
+            assert int(caught.value.response.headers["Retry-After"]) > 0
+        reader.join(60)
         assert chunks[-2].choices[0].finish_reason == "length"
         assert chunks[-1].usage.completion_tokens == STREAMED
         assert server.process.wait(60) == 0

@@ -51,12 +51,12 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
 
 def test_many_keys_take_no_longer_than_few() -> None:
     settings = Settings(Configuration(), router, {f"key{number}": hash_key(f"{number}") for number in range(5000)})
-    started = time.perf_counter()
+    started = time.thread_time()  # what others have of the core does not count
     for number in range(4000, 5000):
         caller = settings.caller(str(number))
         assert caller is not None
         assert caller.name == f"key{number}"
-    assert time.perf_counter() - started < 0.2, "a comparison with each would take a second"
+    assert time.thread_time() - started < 0.2, "a comparison with each would take a second"
 
 
 def test_without_keys_everybody_is_let_in() -> None:

@@ -12,6 +12,8 @@ import time
 from cc_serve.process.phases import ENGINE, IMPORT, WEIGHTS, enter_phase
 from cc_serve.process.progress import Phase, StartProgress, ready_message
 
+LATER = re.compile(rf"cc-serve: +[1-9]\d* s  {re.escape(WEIGHTS)}\r")  # a busy machine may skip a second
+
 
 def test_phases_of_other_processes_are_shown_and_measured() -> None:
     stream = io.StringIO()
@@ -32,12 +34,12 @@ def test_a_terminal_sees_the_seconds_pass() -> None:
     stream = io.StringIO()
     with StartProgress(stream, live=True):
         enter_phase(WEIGHTS)
-        end = time.monotonic() + 10
-        while "1 s" not in stream.getvalue() and time.monotonic() < end:
+        end = time.monotonic() + 60
+        while not LATER.search(stream.getvalue()) and time.monotonic() < end:
             time.sleep(0.05)
     shown = stream.getvalue()
     assert f"cc-serve:    0 s  {WEIGHTS}\r" in shown
-    assert f"cc-serve:    1 s  {WEIGHTS}\r" in shown
+    assert LATER.search(shown)
     assert shown.endswith("\n"), "what follows begins on a line of its own"
 
 

@@ -42,6 +42,8 @@ class Server:
     url: str = ""
     reply: Callable[[str, int], Response] = lambda prompt, times: completion(prompt.upper())
     delay: float = 0.0
+    #: No answer comes before so many requests have run at the same time.
+    together: int = 1
     bodies: list[dict] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     running: int = 0
@@ -62,6 +64,9 @@ class Server:
         body = await request.json()
         self.bodies.append(body)
         self.times.append(time.monotonic())
+        async with asyncio.timeout(60):
+            while self.most < self.together:
+                await asyncio.sleep(0.01)
         await asyncio.sleep(self.delay)
         prompt = body["messages"][0]["content"]
         self.running -= 1
@@ -77,6 +82,7 @@ def server() -> Iterator[Server]:
     thread = threading.Thread(target=http.run)
     thread.start()
     while not http.started:
+        assert thread.is_alive()
         time.sleep(0.01)
     told.url = f"http://127.0.0.1:{port}"
     yield told
@@ -114,7 +120,7 @@ def test_answers_and_what_is_asked(server: Server) -> None:
 
 
 def test_as_many_requests_are_in_flight_as_allowed(server: Server) -> None:
-    server.delay = 0.1
+    server.delay, server.together = 0.1, 5
     answered, _ = ask(at(server, concurrency=5), 20)
     assert len(answered) == len(server.bodies) == 20, "each row is asked once"
     assert server.most == 5

@@ -69,7 +69,7 @@ def in_processes(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,  # processes that wait for one another do so for ever
+        timeout=1800,  # processes that wait for one another do so for ever
     )
 
 

@@ -45,7 +45,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(*arguments: str, **environment: str) -> str:
     """What Python, which finds the trackers, prints."""
     found = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TRACKERS}", **environment}
-    done = subprocess.run([sys.executable, *arguments], env=found, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *arguments], env=found, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 

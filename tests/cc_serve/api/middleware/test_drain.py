@@ -45,7 +45,7 @@ def test_stopping_waits_for_the_running_requests() -> None:
     assert not drain.enter(), "nobody new is let in"
     for delay in (0.05, 0.1):
         threading.Timer(delay, drain.leave).start()
-    assert drain.stop(timeout=5)
+    assert drain.stop(timeout=30)
 
 
 def test_an_idle_server_stops_at_once() -> None:
@@ -56,10 +56,10 @@ def test_the_engine_stops_last_with_the_time_that_is_left() -> None:
     drain, engine = Drain(), Engine()
     drain.enter()
     threading.Timer(0.2, drain.leave).start()
-    ServedEngine(engine, connections(), drain).shutdown(timeout=10)
+    ServedEngine(engine, connections(), drain).shutdown(timeout=30)
     (left,) = engine.timeouts
     assert left is not None
-    assert 5 < left < 10
+    assert 5 < left < 30
 
 
 def test_a_response_that_does_not_end_is_given_up() -> None:
@@ -67,7 +67,7 @@ def test_a_response_that_does_not_end_is_given_up() -> None:
     drain.enter()
     start = time.monotonic()
     ServedEngine(engine, connections(), drain).shutdown(timeout=0.1)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10, "not a measurement: nothing ends it"
     assert engine.timeouts == [0.0]
 
 
@@ -101,7 +101,7 @@ def test_who_does_not_take_the_news_is_cut_off(monkeypatch: pytest.MonkeyPatch) 
         engine = Engine(asyncio.create_task(asyncio.sleep(60)))
         await asyncio.to_thread(ServedEngine(engine, connections(), drain).shutdown, 0.01)
         with pytest.raises(StalledClientError):
-            await asyncio.wait_for(stalled, 5)
+            await asyncio.wait_for(stalled, 30)
 
     asyncio.run(stop())
 
@@ -113,7 +113,7 @@ def test_a_clean_stop_takes_the_outputs_from_nobody() -> None:
     class Stopping(Engine):
         def shutdown(self, timeout: float | None = None) -> None:
             assert self.output_handler is not None
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.output_handler.get_loop()).result(5)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.output_handler.get_loop()).result(30)
             cancelled.append(self.output_handler.done())
 
     async def stop() -> None:

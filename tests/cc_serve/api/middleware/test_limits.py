@@ -98,7 +98,7 @@ def error_of(stream: httpx.Response) -> dict[str, Any]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -233,20 +233,20 @@ def test_a_503_of_any_origin_says_when_to_come_back(serve: Callable[[str, Talk],
 def test_what_ignores_its_deadline_is_cut_off(
     serve: Callable[[str, Talk], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("cc_serve.api.middleware.limits.GRACE_SECONDS", 0.5)  # else a busy machine begins no stream
 
     async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
         before = hits("deadline")
         response = await client.post("/", json={"wait": True})
         assert (response.status_code, response.json()["error"]["type"]) == (504, "Gateway Timeout")
         assert hits("deadline") == before + 1
-        assert "deadline of 0.05 s" in response.json()["error"]["message"]
+        assert "deadline of 0.5 s" in response.json()["error"]["message"]
         assert endpoint.waiting == 0
         stream = await client.post("/", json={"stream": True})
         assert stream.status_code == 200
         assert error_of(stream)["code"] == 504
 
-    serve("limits: {deadline_seconds: 0.05}", talk)
+    serve("limits: {deadline_seconds: 0.5}", talk)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -274,7 +274,7 @@ def test_operators_calls_wait_for_no_place_and_have_no_deadline(
         assert [response.status_code for response in await asyncio.gather(*calls)] == [200] * len(paths)
 
     keys = KEYS.replace("keys: {", f"keys: {{ops: {{sha256: {hash_key('ops')}, admin: true}}, ") if guarded else ""
-    limits = "concurrent_requests: 1, body_bytes: 100, deadline_seconds: 1, per_key: {requests_per_minute: 5}"
+    limits = "concurrent_requests: 1, body_bytes: 100, deadline_seconds: 3, per_key: {requests_per_minute: 5}"
     serve(keys + f"limits: {{{limits}}}", talk)
 
 
@@ -300,7 +300,7 @@ def test_a_client_that_does_not_take_its_answer_is_given_up(tmp_path: Path) -> N
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
         settings = LiveSettings(path, default_router(), {})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await KeyMiddleware(limited, settings)(scope, receive, send)
         assert limited.running == 0
 

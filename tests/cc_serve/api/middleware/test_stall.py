@@ -34,7 +34,8 @@ def send_all(delays: list[float], seconds: float) -> list[float]:
 
 
 def test_many_messages_may_take_longer_than_one() -> None:
-    assert send_all([0.06] * 6, seconds=0.15) == [0.06] * 6
+    # A busy machine may add a second to one of them.
+    assert send_all([0.3] * 6, seconds=1.5) == [0.3] * 6
 
 
 def test_a_message_that_does_not_go_out_is_given_up() -> None:

@@ -62,7 +62,7 @@ def test_the_parent_tells_from_outside(tmp_path: Path) -> None:
 
         peers[0].offer("note", note)
         Thread(target=tell, args=(tmp_path, 0, "note")).start()
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(told.wait(), 60)
 
     together(tmp_path, 2, use)
     tell(tmp_path, 0, "note")  # nobody is there any more, which is no error

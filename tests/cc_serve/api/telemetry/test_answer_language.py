@@ -79,7 +79,7 @@ def test_nobody_waits_and_what_is_too_much_is_dropped() -> None:
     start = time.perf_counter()
     for _ in range(WAITING + 7):
         note_answer_language(answered())
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 10
     held.set()
     settle()
     assert REGISTRY.get_sample_value("cc:answers_dropped_total") == dropped + 7

@@ -20,6 +20,8 @@ from cc_serve.config.configuration import KeyLimits
 from tests.support.ports import free_port
 from tests.support.store import StoreServer, running_store
 
+PATIENCE = 30
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
@@ -41,10 +43,13 @@ def limits(**rates: int) -> KeyLimits:
 
 
 def run(server: StoreServer, talk: Callable[..., Awaitable[None]], *, limiters: int = 2, **options: Any) -> None:
-    """Let several limiters of one store talk; each is what one server has."""
+    """Let several limiters of one store talk; each is what one server has.
+
+    They wait long for the store where ``options`` say nothing else: on a busy machine it may not answer for a second.
+    """
 
     async def main() -> None:
-        section = config.Store.model_validate({"url": server.url, **options})
+        section = config.Store.model_validate({"url": server.url, "timeout_seconds": PATIENCE, **options})
         stores = [Store(section) for _ in range(limiters)]
         made = [SharedLimiter(store) for store in stores]
         try:
@@ -58,7 +63,7 @@ def run(server: StoreServer, talk: Callable[..., Awaitable[None]], *, limiters: 
     asyncio.run(main())
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
@@ -76,8 +81,8 @@ def test_a_request_rate_is_of_all_servers_together(store: StoreServer) -> None:
         assert [place.allowances()["requests"].remaining for place in places] == [2, 1, 0, 0]
         refusal = places[-1].refusal
         assert refusal is not None
-        assert refusal.message == "this key may use 3 requests a minute; try again in 20 s"
-        assert refusal.seconds == 20
+        assert 10 <= refusal.seconds <= 20, "20 s after the first"
+        assert refusal.message == f"this key may use 3 requests a minute; try again in {refusal.seconds} s"
         assert refused(await one.admit("bob", rates, take=True)) is None, "everybody has their own"
         assert refused(await one.admit(None, rates, take=True)) is None
         assert refused(await other.admit("carol", rates, take=False)) is None
@@ -92,21 +97,22 @@ def test_a_token_rate_is_of_all_servers_together(store: StoreServer) -> None:
         mine = await one.admit("alice", rates, take=True)
         mine.charge(30)
         mine.charge(10)
-        assert mine.allowances()["tokens"].remaining == 60
+        # A few come back on a busy machine, where seconds pass.
+        assert 60 <= mine.allowances()["tokens"].remaining < 70
         same = await one.admit("alice", rates, take=True)
-        assert same.allowances()["tokens"].remaining == 60, "charged with the next request"
+        assert 60 <= same.allowances()["tokens"].remaining < 70, "charged with the next request"
 
         async def known() -> bool:
-            return (await other.admit("alice", rates, take=False)).allowances()["tokens"].remaining <= 40
+            return (await other.admit("alice", rates, take=False)).allowances()["tokens"].remaining < 60
 
-        same.charge(20)
+        same.charge(50)
         await until(known)  # while the request still runs
-        same.charge(900)
+        same.charge(870)
         await same.leave()
         place = await other.admit("alice", rates, take=True)
         assert refused(place) == "tokens_per_minute"
         assert place.refusal
-        assert 510 <= place.refusal.seconds <= 518, "use beyond the limit has to drain first"
+        assert 500 <= place.refusal.seconds <= 518, "use beyond the limit has to drain first"
 
     run(store, talk)
 
@@ -148,26 +154,31 @@ def test_a_client_that_leaves_while_the_store_is_asked_takes_no_place(store: Sto
 
         await until(free)
 
-    run(store, talk, limiters=1, timeout_seconds=5, lease_seconds=30)
+    run(store, talk, limiters=1, lease_seconds=30)
 
 
 def test_a_killed_servers_places_become_free_and_a_living_ones_do_not(store: StoreServer) -> None:
+    lease = 4.0  # a living server has to renew it in time, also on a busy machine
+
     async def talk(one: SharedLimiter, other: SharedLimiter) -> None:
         rates = limits(concurrent_requests=1)
         await one.admit("alice", rates, take=True)
+        started = time.monotonic()
         await other.admit("bob", rates, take=True)
         other._held.clear()  # what a killed server does: it says no more
-        started = time.monotonic()
+        ((_, end),) = store.client().zrange("cc-serve:{bob}:running", 0, -1, withscores=True)
+        seconds, microseconds = store.client().time()
+        assert end - seconds - microseconds / 1e6 <= lease
 
         async def free() -> bool:
             return refused(await one.admit("bob", rates, take=True)) is None
 
         await until(free)
-        assert 0.9 < time.monotonic() - started < 2
+        assert time.monotonic() - started > 0.9 * lease
         await asyncio.sleep(1)
         assert refused(await other.admit("alice", rates, take=True)) == "concurrent_requests_per_key"
 
-    run(store, talk, lease_seconds=1)
+    run(store, talk, lease_seconds=lease)
 
 
 def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
@@ -180,10 +191,10 @@ def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
         async def again(short: SharedLimiter) -> None:
             await short.admit("alice", rates, take=True)
             short._renew()
-            await asyncio.sleep(0.05)
+            await asyncio.gather(*short._tasks)
             assert store.client().ttl("cc-serve:{alice}:running") > 50
 
-        section = config.Store.model_validate({"url": store.url, "lease_seconds": 1})
+        section = config.Store.model_validate({"url": store.url, "lease_seconds": 1, "timeout_seconds": PATIENCE})
         await again(short := SharedLimiter(Store(section)))
         await short.close()
         await short._store.close()
@@ -217,6 +228,7 @@ def test_without_the_store_and_back_by_itself(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
     rates = limits(requests_per_minute=2, concurrent_requests=2)
+    timeout = 3.0  # an answer of the store on a busy machine takes less
 
     def errors() -> float:
         return REGISTRY.get_sample_value("cc:store_errors_total", {"action": action}) or 0
@@ -227,7 +239,7 @@ def test_without_the_store_and_back_by_itself(
         store.stop() if how == "stopped" else store.suspend()
         started = time.monotonic()
         places = [await one.admit("alice", rates, take=True) for _ in range(5)]
-        assert time.monotonic() - started < 1, "only the first waits"
+        assert time.monotonic() - started < 2 * timeout, "only the first waits"
         assert [refused(place) for place in places] == [None if action == "allow" else "store"] * 5
         assert all(place.refusal is None or place.refusal.status == 503 for place in places)
         assert errors() == before + 5
@@ -244,10 +256,15 @@ def test_without_the_store_and_back_by_itself(
 
         await until(known)
         assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
-        await asyncio.sleep(0.1)  # those that were let in without the store still run, and it learns of them
-        assert store.client().zcard("cc-serve:{alice}:running") == one.running == (4 if action == "allow" else 0)
+        still = 4 if action == "allow" else 0
 
-    run(store, talk, limiters=1, on_error=action, timeout_seconds=0.3)
+        async def learnt() -> bool:
+            return store.client().zcard("cc-serve:{alice}:running") == still
+
+        await until(learnt)  # those that were let in without the store still run
+        assert one.running == still
+
+    run(store, talk, limiters=1, on_error=action, timeout_seconds=timeout)
 
 
 @pytest.mark.parametrize("action", ["allow", "refuse"])
@@ -286,7 +303,11 @@ def test_a_script_that_finds_a_replica_on_redis_6_loses_it(store: StoreServer) -
         script = "return redis.error_reply('ERR Error running script: -READONLY You can not write against a replica')"
         with pytest.raises(LostError, match="READONLY"):
             await one._store.run(script, [], [])
-        await asyncio.sleep(0.3)  # it is looked for meanwhile
+
+        async def back() -> bool:
+            return one._store._down is None
+
+        await until(back)
         with pytest.raises(StoreError, match="boom"):
             await one._store.run("return redis.error_reply('ERR boom')", [], [])
 
@@ -304,7 +325,7 @@ def test_a_password_that_cannot_be_read_leaves_nobody_waiting(tmp_path: Path) ->
             assert refused(await one.admit("alice", rates, take=True)) is None
             file.write_bytes(b"\xff\xfe")
             guarded.client(password="secret").client_kill_filter(skipme=True)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while refused(await one.admit("alice", rates, take=True)) is None:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(0.3)  # it is looked for meanwhile
@@ -327,7 +348,7 @@ def test_a_fault_of_any_kind_leaves_nobody_waiting(store: StoreServer, monkeypat
 
         with monkeypatch.context() as patch:
             patch.setattr(connection, "pack_commands", pack)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 assert refused(await one.admit("alice", limits(requests_per_minute=9), take=True)) == "store"
                 await asyncio.sleep(0.3)  # it is looked for meanwhile
 
