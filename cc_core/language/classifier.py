@@ -94,15 +94,16 @@ class Classifier:
             candidates: how many to list.
         """
         scores, word_scores = self._scores(text)
+        # On so few numbers, every call of numpy costs more than its arithmetic.
         best = int(scores.argmax())
         if best == self._english and 0 < len(word_scores) <= MOST_WORDS:
             gains = self._gains_over_english(word_scores)
-            if gains.max() >= PREFIX_GAIN:
+            highest = gains.max()
+            if highest >= PREFIX_GAIN:
                 scores = np.where(gains >= PREFIX_GAIN, gains * np.float32(_LN10), np.float32(-np.inf))
                 best = int(scores.argmax())
-            elif max(gains.max(), self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
+            elif max(highest, self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
                 return NOTHING
-        # On so few numbers, every call of numpy costs more than its arithmetic.
         shares = np.exp(scores - scores[best])
         total = float(np.add.reduce(shares))
         order = scores.argsort()[: -candidates - 1 : -1].tolist()
@@ -135,13 +136,14 @@ class Classifier:
             text = text.capitalize()
         words = words_of(text)
         word_scores = self._words.lookup(words)
-        unlisted = (len(words) - len(word_scores)) * self._words.others
-        weight = WORD_WEIGHT + LONE_WORD_WEIGHT / max(len(words), 1)
-        scores = weight * (np.add.reduce(word_scores) + unlisted) + self._priors
+        scores = np.add.reduce(word_scores)
+        if unlisted := len(words) - len(word_scores):
+            scores += unlisted * self._words.others
+        scores *= WORD_WEIGHT + LONE_WORD_WEIGHT / max(len(words), 1)
+        scores += self._priors
         if len(word_scores) >= SURE_WORDS and 2 * len(word_scores) >= len(words):
-            first = scores.max()
-            # The best itself is one of them.
-            if np.count_nonzero(scores >= first - SURE_LEAD) == 1:
+            ascending = np.sort(scores)
+            if ascending[-2] < ascending[-1] - SURE_LEAD:
                 return scores, word_scores
         return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores
 

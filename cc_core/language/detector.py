@@ -57,7 +57,6 @@ class LanguageDetector:
                 classifier(script)
         japanese_probability("\u6771")
         phrase_language("")
-        script_of("\u6771")
         load_words()
 
     def detect(self, text: str, earlier: Iterable[str] = ()) -> Detection:

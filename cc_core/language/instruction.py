@@ -42,8 +42,9 @@ MOST_COLONS: Final = 2
 # How many paragraphs between the first and the last are looked at.
 MIDDLE: Final = 6
 
-# What a text without any of these is: one line without labels, tags and keys.
-_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]|^\W*(?:\d{1,3}[.)]|[a-z]\))")
+# What a text without any of these is: one line without labels, tags and keys. As one pattern, they would take longer.
+_STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]")
+_ITEM = re.compile(r"\W*(?:\d{1,3}[.)]|[a-z]\))")
 
 
 def read_turn(text: str, read: Read) -> Reading:
@@ -61,7 +62,7 @@ def read_turn(text: str, read: Read) -> Reading:
 
 def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
-    if not _STRUCTURE.search(text):
+    if not (_STRUCTURE.search(text) or _ITEM.match(text)):
         return _read_line(prose(text), read)
     parts = parts_of(text)
     own = _newest([part for part in parts if part.rank is Rank.OWN], read)
@@ -181,8 +182,10 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     english = [(piece, reading) for piece, reading in (*decided, *middle) if reading.language == ENGLISH]
     foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
     if english:  # beside English, names and titles look foreign
-        uses = {use_of(piece) for piece, _ in english}
-        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH and tells_beside(*pair, uses)]
+        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH]
+        if foreign:
+            uses = {use_of(piece) for piece, _ in english}
+            foreign = [pair for pair in foreign if tells_beside(*pair, uses)]
     elif not foreign:
         foreign = middle
     if not foreign:

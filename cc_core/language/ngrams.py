@@ -44,7 +44,9 @@ class NgramModel:
         rows = np.fromiter(visits.keys(), np.intp, len(visits))
         counts = np.log1p(np.fromiter(visits.values(), np.float32, len(visits)))
         # py3langid's own temperature, which keeps the probabilities calibrated across lengths.
-        known = (counts @ self._weights[rows] + self._priors) / math.sqrt(len(data))
+        known: NDArray[np.float32] = (counts @ self._weights.take(rows, 0) + self._priors) / math.sqrt(len(data))
+        if len(known) == self._size:
+            return known
         scores = np.full(self._size, known.max() + UNKNOWN, np.float32)
         scores[self._places] = known
         return scores

@@ -30,8 +30,6 @@ _QUOTED = re.compile(
     r"-{2,}\s*(?:Original|Forwarded)\b|_{5,}\s*$"
 )
 _CODE = re.compile(
-    # A Greek question ends with the semicolon.
-    r".*(?:[{}]|[^\u0370-\u03ff\u1f00-\u1fff\s]\s*;)\s*$|"
     r"\s*(?:import|from|def|class|func|fn|package|const|let|var|return|if|for|while|echo|sudo|"
     r"export|public|private|"
     r"static|void|int|use|using|elif|else|try|except|catch|fi|done|do|then|local|set|cd|mkdir|curl|pip|npm|"
@@ -41,6 +39,9 @@ _CODE = re.compile(
     r"\s*#(?:!|include|define|ifdef|ifndef|endif)|\s*[)}\]]+[;,]?\s*$|\s*(?:fi|done|esac|else|then|end|do|"
     r"pass|break|continue)\s*$|\s*@\w+"
 )
+# How a line of code ends, read backwards, since forwards each place would be tried. A Greek question ends with the
+# semicolon.
+_CODE_END = re.compile(r"\s*+(?:[{}]|;\s*+[^\u0370-\u03ff\u1f00-\u1fff])")
 # A line that can be nothing but code, so that one of them suffices.
 _CERTAINLY_CODE = re.compile(
     r"\s*(?:SELECT\b.+\bFROM\b|select .+ from .+;$|INSERT INTO\b|UPDATE\b.+\bSET\b|DELETE FROM\b|"
@@ -82,10 +83,14 @@ def is_quoted_mail(line: str) -> bool:
     return bool(_QUOTED.match(line))
 
 
+def _is_code(line: str) -> bool:
+    return _CODE_END.match(line[::-1]) is not None or _CODE.match(line) is not None
+
+
 def comments_of_code(text: str) -> str | None:
     """The comments of ``text``, if it is program code, and prose before or after; None where it is none."""
     lines = text.split("\n")
-    code = [0 < len(line.strip()) <= _LONGEST_LINE and _CODE.match(line) is not None for line in lines]
+    code = [0 < len(line.strip()) <= _LONGEST_LINE and _is_code(line) for line in lines]
     if sum(code) < FEWEST_CODE_LINES:
         code = [_CERTAINLY_CODE.match(line[:_LONGEST_LINE]) is not None for line in lines]
         if not any(code):

@@ -45,7 +45,7 @@ _INLINE_LABEL = re.compile(
 # What stands before the last word of a label at the beginning of a line.
 _LABEL_BEGINNING = re.compile(r"[\W\d]*+(?:[A-Z][\w'-]*+(?:[ ]|(?<=-))){0,4}")
 # Its last word, which must be one of `INLINE`, is looked up before the label is looked for.
-_LABEL_END = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20})(?:[ ]?\d{1,2})?:(?=\s|$)")
+_LABEL_END = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20}+)(?:[ ]?\d{1,2})?:(?=\s|$)")
 _INLINE_WORDS: Final = frozenset(INLINE)
 # No label inside of a line is longer.
 _LONGEST_INLINE: Final = 64
@@ -77,8 +77,8 @@ def parts_of(text: str) -> list[Part]:
     parts: list[tuple[Rank, list[str], str]] = [(Rank.PLAIN, [], "")]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
-        signature = len(parts[-1][1]) > 0 and line != "" and begins_signature(line)
-        if not signature and _RULE.match(line):
+        rule = _RULE.match(line) is not None
+        if rule and not (parts[-1][1] and line and begins_signature(line)):
             parts[-1][1].append("")
             if not waiting and rank is not Rank.OWN:
                 rank = Rank.PLAIN
@@ -91,7 +91,7 @@ def parts_of(text: str) -> list[Part]:
             rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
             continue
         this = rank
-        if signature:
+        if parts[-1][1] and line and begins_signature(line):
             this = rank = Rank.NOISE
             waiting = line.rstrip()[-1:] in ",-—_~"  # for the name
         elif line in fields:

@@ -36,7 +36,7 @@ def load_words() -> None:
 
 def is_request(text: str) -> bool:
     """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
-    return _finds(_any_language(), text)
+    return any(_finds(pattern, text) for pattern in _any_language())
 
 
 def is_text_task(text: str, language: str | None) -> bool:
@@ -87,11 +87,12 @@ def _words_of(name: str) -> dict[str, set[str]]:
 
 
 @cache
-def _any_language() -> re.Pattern[str]:
+def _any_language() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The requests of languages with spaces, and those of the others. One pattern of both would be slower."""
     listed = _words_of("requests.txt")
     unspaced = {word for language in _UNSPACED for word in listed[language]}
     spaced = {word for language, words in listed.items() if language not in _UNSPACED for word in words}
-    return re.compile(rf"{_as_words(spaced)}|{_any_of(unspaced)}", re.IGNORECASE)
+    return re.compile(_as_words(spaced), re.IGNORECASE), re.compile(_any_of(unspaced), re.IGNORECASE)
 
 
 @cache
@@ -123,8 +124,18 @@ def _patterns(name: str, *, anywhere: bool = True) -> dict[str | None, re.Patter
 
 
 def _as_words(words: set[str]) -> str:
-    return rf"(?<!{_OF_WORDS})(?:{_any_of(words)})(?!{_OF_WORDS})"
+    return rf"(?<!{_OF_WORDS}){_any_of(words)}(?!{_OF_WORDS})"
 
 
-def _any_of(words: set[str]) -> str:
-    return "|".join(re.escape(word).replace(r"\ ", "[ -]") for word in sorted(words, key=len, reverse=True))
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of ``words``. Those that begin alike share it, so that a text is not compared with each of them."""
+    endings: dict[str, set[str]] = {}
+    for word in words:
+        endings.setdefault(word[:1], set()).add(word[1:])
+    whole = endings.pop("", None) is not None
+    forms = [
+        f"{'[ -]' if first == ' ' else re.escape(first)}{_any_of(rest)}" for first, rest in sorted(endings.items())
+    ]
+    if not forms:
+        return ""
+    return f"(?:{'|'.join(forms)}){'?' if whole else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from cc_core.language.english import opens_in_english
@@ -76,32 +76,31 @@ FOREIGN_TITLE: Final = 3
 
 _LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
 _FIRST_LETTER = re.compile(f"[{''.join(script.letters for script in SCRIPTS)}]")
+# For each script but the Latin: its letters, and those that are neither its own nor Latin.
+_ITS_LETTERS: Final = {script: re.compile(f"[{script.letters}]") for script in SCRIPTS[1:]}
+_LETTERS_OF_OTHERS: Final = {
+    script: re.compile(f"[{''.join(other.letters for other in _ITS_LETTERS if other is not script)}]")
+    for script in _ITS_LETTERS
+}
 
-# Scripts are told apart cheaply by blocks of so many bits, before their letters are counted.
-_BLOCK: Final = 7
 
-
-@cache
-def _blocks() -> dict[Script, frozenset[int]]:
-    """The blocks that each script but the Latin has letters in."""
-    characters = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x40000))))
-    return {
-        script: frozenset(ord(letter) >> _BLOCK for letter in re.findall(f"[{script.letters}]", characters))
-        for script in SCRIPTS[1:]
-    }
+@lru_cache(maxsize=1 << 14)
+def _script_of_letter(letter: str) -> Script:
+    return next(script for script, letters in _ITS_LETTERS.items() if letters.match(letter))
 
 
 def script_of(text: str) -> tuple[Script | None, int]:
     """The script of the language that ``text`` is written in, and the number of letters, counted by `Script.weight`."""
     words = LATIN.words.findall(text)
-    latin = sum(map(len, words))
-    if text.isascii() or not _LETTERS_ELSEWHERE.search(text):
+    latin = len("".join(words))
+    if text.isascii() or not (elsewhere := _LETTERS_ELSEWHERE.search(text)):
         return (LATIN if latin else None), latin
-    blocks = {ord(character) >> _BLOCK for character in set(text)}
+    found = _script_of_letter(elsewhere[0])
+    # One search tells that a text has no third script, whose words would take one search for each script.
+    several = _LETTERS_OF_OTHERS[found].search(text, elsewhere.end())
     others = {
-        script: script.weight * sum(map(len, script.words.findall(text)))
-        for script, own in _blocks().items()
-        if not own.isdisjoint(blocks)
+        script: script.weight * len("".join(script.words.findall(text)))
+        for script in (_ITS_LETTERS if several else (found,))
     }
     other = max(others, key=others.__getitem__)
     total = latin + sum(others.values())

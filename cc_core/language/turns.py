@@ -13,7 +13,7 @@ from cc_core.language.labels import ROLES, Rank, rank_of
 
 _BARS: Final = "|\uff5c"  # DeepSeek's tokens have full-width bars
 # Cheap to look for, also in a long text.
-_SIGNS: Final = (
+_SIGN_TEXTS: Final = (
     "<|",
     "<\uff5c",
     "|>",
@@ -28,6 +28,7 @@ _SIGNS: Final = (
     "<extra_id",
     "[gMASK",
 )
+_SIGN = re.compile("|".join(map(re.escape, _SIGN_TEXTS)))
 # Of a long prompt, so many characters at either end are looked at. A turn that is cut keeps its role.
 _WINDOW: Final = 8_000
 _TOKEN = re.compile(
@@ -49,7 +50,7 @@ def user_turns(text: str) -> list[str] | None:
     """
     if len(text) > 2 * _WINDOW:
         text = f"{text[:_WINDOW]}\n{text[-_WINDOW:]}"
-    if ("<" not in text and "[" not in text) or not any(sign in text for sign in _SIGNS):
+    if ("<" not in text and "[" not in text) or not _SIGN.search(text):
         return None
     turns: list[list[str]] = []
     loose: list[str] = []

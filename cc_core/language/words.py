@@ -54,7 +54,7 @@ class WordTable:
     def lookup(self, words: list[str]) -> NDArray[np.float32]:
         """The scores [N, C] of the N ``words`` that are in the table, in their order."""
         rows = self.rows
-        return self.scores[[rows[word] for word in words if word in rows]]
+        return self.scores.take(np.array([rows[word] for word in words if word in rows], np.intp), 0)
 
 
 @cache

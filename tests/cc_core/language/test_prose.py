@@ -48,6 +48,7 @@ def test_sentences_end_in_every_script() -> None:
     assert sentences("Wer? Ich. 2.5 km") == ["Wer?", "Ich. 2.5 km"]
     assert sentences("誰？私。") == ["誰？", "私。"]
     assert sentences("कौन? मैं।") == ["कौन?", "मैं।"]
+    assert sentences("Wer, 2 km?") == ["Wer, 2 km?"]
 
 
 @pytest.mark.parametrize(

@@ -37,3 +37,16 @@ def test_tasks_on_a_text_are_requests_of_their_own() -> None:
 def test_an_opening_needs_two_words() -> None:
     assert opening_language("was heißt it's raining") == "de"
     assert opening_language("resolve the conflict") is None
+
+
+@pytest.mark.parametrize(
+    "word", ["übersetz", "Übersetze", "ÜBERSETZEN", "hitung", "hitunglah", "gib-mir", "計算せ", "計算して"]
+)
+def test_requests_that_begin_alike_are_known_whole(word: str) -> None:
+    assert is_request(word)
+    assert is_request(f"(1) {word}: x")
+
+
+@pytest.mark.parametrize("word", ["übersetzt", "übers", "hitungl", "gib", "因数分"])
+def test_a_part_of_a_request_is_none(word: str) -> None:
+    assert not is_request(word)

@@ -32,6 +32,7 @@ def test_a_letter_counts_by_the_weight_of_its_script() -> None:
     assert script_of("Guten Tag")[1] == 8
     assert script_of("翻译")[1] == 6
     assert script_of("翻译 this")[1] == 10
+    assert script_of("Привет, γεια σου, 翻译 this")[1] == 6 + 7 + 6 + 4
 
 
 def test_other_scripts_are_left_out() -> None:

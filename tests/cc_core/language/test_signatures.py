@@ -13,6 +13,8 @@ from cc_core.language.signatures import begins_signature
         "Sent from my iPhone",
         "Von meinem Samsung Galaxy gesendet",
         "Gesendet von Outlook für Android",
+        "GESENDET VON MEINEM IPHONE",
+        "OTOMATIK GÖNDERİLDİ: IPHONE",
         "Enviado desde mi iPad",
         "Enviado do meu iPhone",
         "Envoyé de mon iPhone",
