@@ -38,7 +38,7 @@ class RawPrompts:
         self._end: Final = lru_cache(maxsize=64)(self._end_of)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of a prompt, control tokens included, which tell whose turn it is; empty where it has none."""
+        """The text of a prompt, control tokens included, which tell whose turn it is; empty if it has none."""
         if (tokenizer := self._tokenizer) is None:
             return ""
         if len(tokens) > 2 * _TOKENS:

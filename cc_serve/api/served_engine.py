@@ -131,6 +131,6 @@ class ServedEngine:
             loop.call_soon_threadsafe(self._drain.hurry)
 
     async def lose(self) -> None:
-        """The engine has died, as another process has seen. What runs fails, as if this one had seen it itself."""
+        """Another process has seen the engine die. Running requests fail, as if this process had seen it."""
         self._engine.engine_core.resources.engine_dead = True
         self._engine.engine_core.shutdown()

@@ -10,7 +10,7 @@ _NAMES: Final = {"0": "V1", "1": "V2"}
 
 
 def asked_runner() -> str | None:
-    """``V1`` or ``V2``; None where the environment does not say.
+    """``V1`` or ``V2``; None if the environment does not say.
 
     Raises:
         ValueError: it says something else.

@@ -67,7 +67,7 @@ class LimitsMiddleware:
             await self.app(scope, receive, send)
             return
         caller, operating = caller_of(scope), operates(scope)
-        if operating:  # some of these take long, and when the server is full they are what helps
+        if operating:  # some of these calls take long, and operators need them when the server is full
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
         large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
@@ -104,7 +104,7 @@ class LimitsMiddleware:
         return self._share.running.value
 
     def _tenant(self, caller: Caller) -> dict[str, float]:
-        """What the engine has to know to let keys take turns: a number, since what it gets may be logged."""
+        """The engine's arguments that let keys take turns: a number instead of the key's name, which may be logged."""
         if caller.name is None:
             return {}
         return {TENANT: self._share.number_of(caller.name), WEIGHT: caller.weight}
