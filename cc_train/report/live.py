@@ -12,9 +12,9 @@ from cc_train.report.page import STATE_FILE, write_report
 from cc_train.terminal.notes import Say
 from cc_train.training.stopping import Stopped
 
-# The first report comes after so many seconds; a shorter run ends before anybody opens it.
+# The first report comes after this many seconds; a shorter run ends before anybody opens it.
 EVERY: Final = 30.0
-# Writing takes at most one in so many seconds of the run.
+# Writing takes at most one second in this many seconds of the run.
 SHARE: Final = 50
 
 
