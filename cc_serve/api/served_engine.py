@@ -62,7 +62,7 @@ class ServedEngine:
         return self._followed(outputs, prompt, sampling_params, work, current_record.get(), sha256)
 
     def _connect(self, parameters: SamplingParams, work: Work | None) -> str:
-        """Tell the engine with which connection a connected request began; the digest, also of plain ones."""
+        """Tell the engine with which connection a connected request began. Returns the digest, also for plain ones."""
         sha256 = (work.sha256 if work is not None else None) or self._connections.served.sha256
         arguments = parameters.extra_args or {}
         name = arguments.get(ENGINE_ARGUMENT)

@@ -51,7 +51,7 @@ class KeyLimits(Section):
 
 
 class Usage(Section):
-    """Where it is kept what each key has used."""
+    """Where the server keeps what each key has used."""
 
     file: Path | None = Field(default=None, description="An SQLite file of this server; unset, the store keeps it.")
     keep_days: PositiveInt = Field(default=400, description="Days that are kept.")
@@ -88,7 +88,7 @@ class Limits(Section):
 
 
 class Metrics(Section):
-    """What is measured beside what every request tells."""
+    """Measurements of a sample of the requests."""
 
     answer_languages: Share = Field(
         default=0.1,

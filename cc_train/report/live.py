@@ -19,7 +19,7 @@ SHARE: Final = 50
 
 
 class LiveReport(TrainerCallback):
-    """Writes ``report.html`` into ``directory`` after a log, now and then. An error is said once, and ends the writing.
+    """Writes ``report.html`` into ``directory`` after a log, now and then. An error is told once, and ends it.
 
     Args:
         directory: in which the run is built.

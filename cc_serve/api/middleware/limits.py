@@ -110,7 +110,7 @@ class LimitsMiddleware:
         return {TENANT: self._share.number_of(caller.name), WEIGHT: caller.weight}
 
     def _note(self, caller: Caller, work: Work) -> None:
-        """Write down what a request has used, of which the engine got a prompt."""
+        """Write down the usage of a request, if the engine got a prompt of it."""
         if self._ledger is None or not work.prompts:
             return
         record = current_record.get()
@@ -179,7 +179,7 @@ class _Answer:
         self._send = send
 
     def close(self) -> None:
-        """Nothing more will be sent."""
+        """Give back what the answer holds: nothing more will be sent."""
         self._over()
         if self.place is not None:
             self.place.abandon()
@@ -201,7 +201,7 @@ class _Answer:
                 headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last:
-            # The place is free before the last byte goes out: once the client has it, it may ask again.
+            # The place is free before the last byte goes out: with that byte, the client may ask again.
             self._over()
             if self.place is not None:
                 await self.place.leave()

@@ -189,7 +189,7 @@ class _Group:
         """Have the processes stop, or read the configuration again."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
-        # The first has the others follow. Without a file, SIGHUP means what it means to any program.
+        # The first process makes the others follow. Without a file, SIGHUP ends the server, as it ends any program.
         signal.signal(signal.SIGHUP, lambda *_: self._send(signal.SIGHUP, 1) if reloads else self.stop())
 
     def stop(self) -> None:

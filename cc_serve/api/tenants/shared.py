@@ -48,7 +48,7 @@ class SharedLimiter:
         self._server = secrets.token_hex(8)
         self._numbers = count(1)
         self._asking: dict[int, None] = {}  # in order; so the first is the first without an answer
-        # What the store has to forget when it is back. Leases also end by themselves, so it need not be all of them.
+        # Requests that the store has to forget when it is back. Leases also expire, so some may be missing here.
         self._lost: list[_Lost] = []
         # The key's tag, by lease. The store learns later of leases that were given without it.
         self._held: dict[str, str] = {}
