@@ -1,4 +1,4 @@
-"""Which of vLLM's two model runners the environment asks for. Where it says nothing, the choice is vLLM's."""
+"""Which of vLLM's two model runners the environment asks for. If it says nothing, the choice is vLLM's."""
 
 from __future__ import annotations
 

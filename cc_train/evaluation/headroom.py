@@ -1,7 +1,7 @@
 """Whether a model knows more in English than it says in other languages, before anything is trained.
 
 Three prompts are compared on the same rows: the prompt alone; with its English parallel written above it, which is what
-a connection could bring at best; and the English prompt itself. Where none of them is better than the first, there is
+a connection could bring at best; and the English prompt itself. If neither of the others is better than the first, there is
 little that CC-Tuning or the alignment could carry over.
 """
 
