@@ -1,8 +1,8 @@
 """Whether a model knows more in English than it says in other languages, before anything is trained.
 
 Three prompts are compared on the same rows: the prompt alone; with its English parallel written above it, which is what
-a connection could bring at best; and the English prompt itself. If neither of the others is better than the first, there is
-little that CC-Tuning or the alignment could carry over.
+a connection could bring at best; and the English prompt itself. If neither of the others is better than the first,
+there is little that CC-Tuning or the alignment could carry over.
 """
 
 from __future__ import annotations
