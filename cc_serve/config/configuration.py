@@ -112,9 +112,7 @@ class Configuration(Section):
     """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
-    keys: dict[KeyName, Key] = Field(
-        default={}, description="By name. If there are any, every route but the probes needs one."
-    )
+    keys: dict[KeyName, Key] = Field(default={}, description="By name. If any, every route but the probes needs one.")
     open_paths: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
         default=(), description="Exact paths that need no key, beside the probes."
     )
