@@ -36,11 +36,11 @@ class Family:
     reduced_late: bool = False
 
     def multiplier_in(self, config: Any) -> float:
-        """What the layers multiply the contribution by, in a model of this ``config``."""
+        """The factor by which the layers multiply the contribution, in a model of this ``config``."""
         return float(getattr(config, self.multiplier)) if self.multiplier else 1.0
 
     def embedding_multiplier_in(self, config: Any) -> float:
-        """What the embedding layer's output is multiplied by before it enters layer 0."""
+        """The factor by which the model multiplies the embedding layer's output before layer 0."""
         return float(getattr(config, self.embedding_multiplier)) if self.embedding_multiplier else 1.0
 
 
@@ -76,7 +76,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-#: How the names of families begin whose layers keep a recurrent state.
+#: Prefixes of the names of families whose layers keep a recurrent state.
 RECURRENT = (
     *("Bamba", "FalconH1", "FalconMamba", "GraniteMoeHybrid", "Jamba", "KimiLinear", "Lfm2", "Mamba", "MiniMaxText"),
     *("NemotronH", "OlmoHybrid", "Plamo2", "Qwen3Next", "Qwen3_5", "RecurrentGemma", "Rwkv", "XLSTM", "Zamba"),

@@ -46,7 +46,7 @@ def save_connection(
         connection: what to write.
         languages: every language the connection was trained for, ISO 639-1.
         details: further facts for ``config.json``, such as the base model and the fit's quality.
-        evidence: what the connection is worth, as in `cc_core.evidence.Evidence`, whose digest is filled in.
+        evidence: the connection's gain, a `cc_core.evidence.Evidence`; its digest is filled in here.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)

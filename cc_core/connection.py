@@ -189,7 +189,7 @@ class Connection(nn.Module):
         """
         matrix = self.transforms[name]
         activations = activations.float()
-        # The mean is linear: to transform the mean is to transform every a_l, at an L-th of the cost.
+        # The transformed mean equals the mean of the transformed a_l, at an L-th of the cost.
         logits = decision_logits(self.decision, transform(activations.mean(dim=-2), matrix), embedding)
         layer = best_layer(logits)
         # Only a_k is added, so no other a_l is ever transformed.

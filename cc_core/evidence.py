@@ -1,4 +1,4 @@
-"""What a connection was worth on held-out pairs, as a checkpoint tells it. Nothing here loads torch."""
+"""The gain of a connection on held-out pairs, as a checkpoint records it. Nothing here loads torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Gain(BaseModel):
     Args:
         pairs: held-out pairs that were scored.
         gain: the mean over pairs of the loss without the connection minus that with it.
-        low: where its 95 % interval begins; None where there are too few pairs for one.
+        low: where its 95 % interval begins; None if there are too few pairs for one.
         high: where that ends.
     """
 
@@ -56,7 +56,7 @@ class Evidence(BaseModel):
 
     Args:
         sha256: digest of the connection's file that was measured.
-        held_out_of: what had not seen the pairs' English prompts: all of the training, or only the fit of the matrices.
+        held_out_of: the pairs' English prompts were held out of all of the ``training``, or only of the ``fit``.
         overall: the mean over languages.
         languages: by language, ISO 639-1.
     """

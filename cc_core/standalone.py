@@ -1,7 +1,7 @@
 """A connection on its own, and the model that it belongs to. Nothing here loads torch.
 
-`cc_train.model.standalone` writes such a directory, and says what is in it. A whole checkpoint belongs to its own
-weights; a connection on its own says to which it does.
+`cc_train.model.standalone` writes such a directory, and says what is in it. A whole checkpoint has its own
+weights; a connection on its own names the weights that it belongs to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Base(BaseModel):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     def difference(self, other: Base, name: object) -> str | None:
-        """The first thing in which another model, called ``name``, differs; None where it is the same model."""
+        """The first difference of another model, called ``name``; None if it is the same model."""
         for field, words in _WORDS.items():
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs:

@@ -27,7 +27,7 @@ def unknown_option(
     Args:
         parser: knows the options.
         given: the command line.
-        meanings: what an option of another program is called in this one; None where that is not known.
+        meanings: what an option of another program is called in this one; None if that is not known.
     """
     known = option_strings(parser)
     for option in (argument.split("=")[0] for argument in given if argument.startswith("--") and argument != "--"):

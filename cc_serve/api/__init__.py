@@ -5,7 +5,7 @@
 3. vLLM's own middleware runs, such as CORS.                                             vLLM
 4. Its key tells the caller: rates, limits, router.                                      `middleware.authentication`,
    The router's connection is held until the request is over.                            `middleware.holding`
-5. It is counted as running, or sent away where the server is stopping.                  `middleware.drain`
+5. It is counted as running, or sent away if the server is stopping.                     `middleware.drain`
 6. Rates and limits admit it; its body is read; its `Work` begins.                       `middleware.limits`, `work`
 7. The body is parsed, and gives the user's texts, the language, the connection.         `request_body`,
    The connection goes into the body as an engine argument (``vllm_xargs``).             `generation_request`,
@@ -13,9 +13,9 @@
 8. Status and headers of the response wait for its first chunk.                          `middleware.begin`
 9. vLLM's endpoint renders the prompt and calls the engine.                              `served_engine`
 10. Each output is counted and charged on its way back to the client.                    `telemetry.token_times`
-11. What ends it early is told, counted and logged alike on every endpoint,              `faults`,
+11. An error that ends it early is told, counted and logged alike on every endpoint,     `faults`,
     on ``/v1/messages`` in Anthropic's shape.                                            `middleware.anthropic`
-12. When it is over, a thread tells the language of its answer, if that was sampled.      `telemetry.answer_language`
+12. When it is over, a thread detects the language of its answer, if that was sampled.   `telemetry.answer_language`
 
 Before all that, `start` finds wrong flags while there is no engine yet, and `server` starts one API process, which is
 `front_end`, or several in front of one engine, which are `processes`.

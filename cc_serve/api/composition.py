@@ -54,7 +54,7 @@ def add_endpoints_and_middleware(
 ) -> None:
     """Complete vLLM's application.
 
-    Our middleware stands behind vLLM's CORS, which answers browsers that ask before they send a key, and lets them read
+    Our middleware stands behind vLLM's CORS, which answers the preflight requests of browsers, and lets browsers read
     our errors. Only observation surrounds everything, and the translation of errors for Anthropic's clients. No body is
     read before its sender has been let in.
 
@@ -103,9 +103,9 @@ def add_endpoints_and_middleware(
 
 
 def _keep_http_metrics(app: FastAPI) -> None:
-    """Have the middleware that is built again count in the metrics that the one before has made.
+    """Let the rebuilt middleware count in the metrics of the earlier one.
 
-    prometheus_client takes no second metric of a name, and `PrometheusInstrumentatorMiddleware` then counts nothing.
+    prometheus_client refuses a second metric of the same name, and `PrometheusInstrumentatorMiddleware` counts nothing.
     """
     layer: object = app.middleware_stack
     while layer is not None and not isinstance(layer, PrometheusInstrumentatorMiddleware):

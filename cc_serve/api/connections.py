@@ -34,12 +34,12 @@ class Served:
 
     @property
     def sha256(self) -> str:
-        """Of its file; empty where there is no checkpoint."""
+        """The SHA-256 of its file; empty without a checkpoint."""
         return self.router.sha256 or ""
 
 
 class Connections:
-    """Counts requests by the connection that they began with. Of the event loop's thread.
+    """Counts requests by the connection that they began with. Only the event loop's thread uses it.
 
     A request keeps its connection from its first header to its last byte, so route, headers and matrices always belong
     together. An earlier connection is needed until the last of its requests has ended.
@@ -71,31 +71,31 @@ class Connections:
                     self.on_idle(sha256)
 
     def running(self, sha256: str) -> int:
-        """How many requests run that began with it."""
+        """How many running requests began with this connection."""
         return self._running[sha256]
 
     @property
     def all_running(self) -> Counter[str]:
-        """The same, of all."""
+        """How many running requests began with each connection, by digest."""
         return self._running.copy()
 
     def has(self, sha256: str, name: object) -> bool:
-        """Whether it is held, and has a Transform Matrix called ``name``."""
+        """Whether this connection is held, and has a Transform Matrix called ``name``."""
         return isinstance(name, str) and sha256 in self._known and name in self._known[sha256].router.connections
 
     @property
     def earlier(self) -> list[Served]:
-        """Those that are held for requests that began with them."""
+        """The earlier connections, held for running requests that began with them."""
         return [one for one in self._known.values() if one is not self.served]
 
     def serve(self, other: Served) -> None:
-        """Let new requests begin with another one."""
+        """Let new requests begin with ``other``."""
         before, self.served = self.served, other
         self._known[other.sha256] = other
         if other.sha256 != before.sha256:
             show_connection(other.sha256, before.sha256)
 
     def forget(self, sha256: str) -> None:
-        """An earlier one is held no more."""
+        """Stop holding an earlier connection."""
         if sha256 != self.served.sha256:
             self._known.pop(sha256, None)

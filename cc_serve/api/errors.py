@@ -61,7 +61,7 @@ def error_response(
 
 
 def busy(message: str, seconds: int) -> JSONResponse:
-    """The refusal of what the server cannot take on now, and may in ``seconds``."""
+    """The refusal of a request that the server cannot take on now, but may in ``seconds``."""
     return error_response(message, status=503, type="ServiceUnavailableError", headers={"Retry-After": str(seconds)})
 
 

@@ -65,7 +65,7 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
 
 
 def _integer(value: object) -> int | None:
-    """``value`` as an endpoint would read it; None where it would refuse it."""
+    """``value`` as an endpoint would read it; None if it would refuse it."""
     try:
         return _INTEGER.validate_python(value)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Another connection without a restart: checked, loaded by every worker beside its steps, and served between two."""
+"""Change the served connection without a restart: check it, let every worker load it beside its steps, then switch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class ConflictError(RuntimeError):
-    """It cannot be done now; the message says until when."""
+    """The connection cannot be changed now; the message says until when."""
 
 
 class Exchange:
@@ -42,7 +42,7 @@ class Exchange:
         engine: vLLM's client.
         connections: what is held.
         settings: whose router changes.
-        base: the served model; None where there is no checkpoint, and so nothing to change.
+        base: the served model; None if there is no checkpoint, and so nothing to change.
         peers: the server's other processes; by default, there are none.
         changes: held by the first process while it changes something in all of them.
     """
@@ -75,13 +75,13 @@ class Exchange:
         return await self._held.running()
 
     async def change(self, directory: Path) -> None:
-        """Serve the connection in ``directory``. Once begun, it is finished, whoever waits for it.
+        """Serve the connection in ``directory``. Once begun, the change is finished, even if the caller leaves.
 
         Raises:
             RefusedError: the connection cannot be served with this model; nothing has changed.
             ConflictError: another change is under way, or requests still need a connection before this one.
-            PeerError: another process does not answer. Either nothing has changed or a part of the processes, and to
-                ask again does the rest.
+            PeerError: another process does not answer. Either nothing or only some processes have changed; the same
+                call again does the rest.
         """
         if not self._peers.is_first:
             refusal = await self._peers.first(_CHANGE, str(directory.absolute()))
@@ -167,7 +167,7 @@ class Exchange:
             raise RefusedError(found, FIELD)
 
     async def _move(self, sha256: str, before: str) -> None:
-        """Have ``sha256`` on all devices, or ``before`` as it was."""
+        """Put ``sha256`` on all devices; if one of them cannot, put ``before`` back."""
         try:
             await self._call("serve_connection", sha256)
         except Exception as error:  # a worker's, which vLLM's client wraps
@@ -181,11 +181,11 @@ class Exchange:
     async def _release(self, sha256: str) -> None:
         async with self._lock:
             if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
-                with suppress(PeerError):  # it is held a while longer: the next change tries again
+                with suppress(PeerError):  # the connection is held longer: the next change tries again
                     await self._drop_unless_needed(sha256)
 
     async def _drop_unless_needed(self, sha256: str) -> None:
-        """Let go of a connection that is not served after all; going back may have met requests of its own."""
+        """Let go of a connection that is not served, unless it is still needed."""
         if not await self._held.needed(sha256):
             await self._drop(sha256)
 
@@ -198,7 +198,7 @@ class Exchange:
         return list(await self._engine.collective_rpc(method, args=arguments))
 
     def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
-        """Refer to the task until it is done: the loop itself does not."""
+        """Keep a reference to the task until it is done: the event loop keeps none."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -1,4 +1,4 @@
-"""What ends the engine's work on a request too early: told to the client, counted, and logged in one line.
+"""Errors that end the engine's work on a request early: told to the client, counted, and logged in one line.
 
 vLLM logs a traceback in each layer that such an error passes. Those say nothing that the one line does not.
 """
@@ -36,7 +36,7 @@ _EXPECTED = (GracefulHTTPError, VLLMClientError, EngineDeadError)
 
 
 def expected(error: BaseException | None) -> Exception | None:
-    """``error``, or what caused it, if it is one that needs no traceback; else None."""
+    """The first of ``error`` and its causes that needs no traceback; None if each of them does."""
     while error is not None:
         if isinstance(error, _EXPECTED):
             return error
@@ -51,7 +51,7 @@ def describe(error: Exception) -> ErrorDetail:
 
 
 def note_fault(record: RequestRecord, error: Exception) -> None:
-    """Note that ``error`` ended the engine's work, and log it where it is the server's. Only the first one counts.
+    """Note that ``error`` ended the engine's work, and log the server's own errors. Only the first error counts.
 
     A refusal of the engine, as when its queue is full, is counted like other refusals.
     """

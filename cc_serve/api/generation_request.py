@@ -49,9 +49,9 @@ class GenerationRequest:
 
     @property
     def user(self) -> str | None:
-        """Who asks, in the field of whichever API names them; None where none does.
+        """The user that the request names, in the field of its API; None if it names none.
 
-        ``prompt_cache_key`` is none of them: all users of a prompt share it.
+        ``prompt_cache_key`` names no user: all users of a prompt share it.
         """
         fields = self.fields
         metadata = fields.get("metadata")
@@ -66,7 +66,7 @@ class GenerationRequest:
 
     @property
     def anchor_mover(self) -> str | None:
-        """The field that lets the prompt end elsewhere than in training, behind another token; None without one.
+        """The field that may make the prompt end with another token than in training; None without such a field.
 
         `template_options` may do so, too.
         """
@@ -111,7 +111,7 @@ class GenerationRequest:
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts of completions that are text; empty where they are token ids, or where there are messages."""
+        """The prompts of completions that are text; empty if they are token ids, or if there are messages."""
         prompt = self._prompt
         if isinstance(prompt, list) and all(isinstance(item, str) for item in prompt):
             return list(prompt)
@@ -119,7 +119,7 @@ class GenerationRequest:
 
     @property
     def token_prompts(self) -> list[list[int]]:
-        """The prompts of completions that are token ids; empty where they are text, or where there are messages."""
+        """The prompts of completions that are token ids; empty if they are text, or if there are messages."""
         prompts = [self._prompt] if _are_tokens(self._prompt) else self._prompt
         return prompts if isinstance(prompts, list) and prompts and all(map(_are_tokens, prompts)) else []
 
@@ -130,7 +130,7 @@ class GenerationRequest:
 
     @property
     def texts(self) -> list[str]:
-        """The user's words, the newest turn first; empty where there are none.
+        """The user's words, the newest turn first; empty if there are none.
 
         They come from ``messages`` (chat), ``input`` (responses) or ``prompt`` (completions).
         """
@@ -141,7 +141,7 @@ class GenerationRequest:
         return self.prompts
 
     def wants_details(self, path: str) -> bool:
-        """Whether the answer shall tell what the connection did. Raises `RefusedError` where that cannot be."""
+        """Whether the answer shall tell what the connection did. Raises `RefusedError` if it cannot."""
         wanted = self.fields.get(DETAILS_FIELD)
         if wanted is None:
             return False
@@ -152,7 +152,7 @@ class GenerationRequest:
         return wanted
 
     def strength(self, allowed: tuple[float, float]) -> float:
-        """What the connection's vector shall be multiplied by; raises `RefusedError` where it is not ``allowed``."""
+        """What the connection's vector shall be multiplied by; raises `RefusedError` if it is not ``allowed``."""
         wanted = self.fields.get(STRENGTH)
         if wanted is None:
             return 1.0

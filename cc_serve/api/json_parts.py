@@ -25,7 +25,7 @@ def objects_in(whole: object, encoded: Collection[str] = ()) -> Iterator[dict[st
 
 
 def parsed(value: object) -> object:
-    """A string's JSON, or None where it has none; anything else as it is."""
+    """A string's JSON, or None if it has none; anything else as it is."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What flags only name: a tokenizer, a template, classes, adapters, a format. Looked up before the engine starts.
+"""Look up what flags name (a tokenizer, a template, classes, adapters, a format) before the engine's process starts.
 
 vLLM looks some of them up in that process, where a wrong name is a traceback, and others once the engine is ready.
 """

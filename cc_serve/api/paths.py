@@ -32,7 +32,7 @@ def route_path(scope: Scope) -> str:
 
 
 def generating_path(scope: Scope) -> str | None:
-    """The path of a generation request, without the root path; None where a request generates nothing."""
+    """The path of a generation request, without the root path; None if the request generates nothing."""
     return posted_path(scope, _GENERATING)
 
 

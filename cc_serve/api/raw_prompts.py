@@ -15,7 +15,7 @@ from cc_core.language.template import ChatFrame
 
 # Of a long prompt, so many tokens at either end are turned into text: routing reads no more.
 _TOKENS: Final = 1_000
-# Options for the template that are longer, as JSON, are not tried: it may take long over them.
+# Longer options for the template, as JSON, are not tried: the template may take long over them.
 _OPTIONS_LENGTH: Final = 1_000
 _TURN: Final = "\ue000turn\ue001"  # no template writes or trims these characters
 
@@ -38,7 +38,7 @@ class RawPrompts:
         self._end: Final = lru_cache(maxsize=64)(self._end_of)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of a prompt, control tokens included, which tell whose turn it is; empty where it has none."""
+        """The text of a prompt, control tokens included, which tell whose turn it is; empty if it has none."""
         if (tokenizer := self._tokenizer) is None:
             return ""
         if len(tokens) > 2 * _TOKENS:

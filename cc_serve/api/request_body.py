@@ -15,8 +15,8 @@ from cc_serve.api.generation_request import GenerationRequest
 
 _BODY: Final = "cc_serve.body"
 _LENGTH: Final = b"content-length"
-# What may be a value that the engine cannot be sent: surrogates, as JSON escapes them and as Python's JSON reads them
-# from UTF-8 that is none, and integers of more than 64 bits.
+# What may be a value that cannot be sent to the engine: a surrogate, escaped in JSON or read by Python's JSON from
+# invalid UTF-8, or an integer of more than 64 bits.
 _SUSPECTS: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|[0-9]{19}")
 _INTEGERS: Final = range(-(1 << 63), 1 << 64)
 
@@ -59,7 +59,7 @@ class RequestBody:
 
     @cached_property
     def request(self) -> GenerationRequest | None:
-        """What the body asks for; None where it is no JSON object, which the endpoint refuses."""
+        """What the body asks for; None if it is no JSON object, which the endpoint refuses."""
         try:
             fields = json.loads(self._received)
         except (ValueError, RecursionError):
@@ -68,7 +68,7 @@ class RequestBody:
         return self._parsed
 
     def refuse_unsendable(self) -> None:
-        """Raise `RefusedError` for what JSON can write, and neither UTF-8 nor the engine's messages."""
+        """Raise `RefusedError` for values of JSON that UTF-8 or the engine's messages cannot hold."""
         if self._parsed is None or not _SUSPECTS.search(self._received):
             return
         for place, value in _values(self._parsed.fields):

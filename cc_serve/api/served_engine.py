@@ -62,7 +62,7 @@ class ServedEngine:
         return self._followed(outputs, prompt, sampling_params, work, current_record.get(), sha256)
 
     def _connect(self, parameters: SamplingParams, work: Work | None) -> str:
-        """Tell the engine with which connection a connected request began; the digest, also of plain ones."""
+        """Tell the engine with which connection a connected request began. Returns the digest, also for plain ones."""
         sha256 = (work.sha256 if work is not None else None) or self._connections.served.sha256
         arguments = parameters.extra_args or {}
         name = arguments.get(ENGINE_ARGUMENT)
@@ -131,6 +131,6 @@ class ServedEngine:
             loop.call_soon_threadsafe(self._drain.hurry)
 
     async def lose(self) -> None:
-        """The engine has died, as another process has seen. What runs fails, as if this one had seen it itself."""
+        """Another process has seen the engine die. Running requests fail, as if this process had seen it."""
         self._engine.engine_core.resources.engine_dead = True
         self._engine.engine_core.shutdown()

@@ -1,4 +1,4 @@
-"""Fields of a shape that vLLM answers with an error of Python's that names no field, or with status 500."""
+"""Refuse wrong shapes of fields that vLLM answers with status 500, or with a Python error that names no field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.paths import BATCH_PATH
 
-# What a message may have a list of, each an object.
+# The fields of a message that may hold a list of objects.
 _PARTS: Final = ("content", "tool_calls")
 
 
@@ -22,7 +22,7 @@ def prompt_field(path: str) -> str:
 
 
 def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
-    """Raise `RefusedError` for the first field of ``fields`` that is none of what its endpoint knows.
+    """Raise `RefusedError` for the first field of ``fields`` whose shape its endpoint does not know.
 
     Args:
         fields: a request's body.

@@ -59,8 +59,8 @@ class CheckedEngineArgs(AsyncEngineArgs):
     """The engine's flags; a `StartError` where they make no configuration. No process has been started by then."""
 
     def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
-        """vLLM's own, which reads the model's files, and where our plugin looks at the connection."""
-        with refusing(Namespace(**vars(self))):  # as they were: vLLM fills in what they leave open
+        """vLLM's own configuration. To make it, vLLM reads the model's files, and our plugin the connection."""
+        with refusing(Namespace(**vars(self))):  # a copy, because vLLM fills in the flags that are not given
             config = super().create_engine_config(*args, **options)
             look_up_for_engine(config)
             return config

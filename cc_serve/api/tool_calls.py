@@ -7,10 +7,10 @@ from typing import Any
 
 
 def keep_malformed_calls(messages: Any) -> None:
-    """Let answers with malformed tool calls be answers. vLLM would refuse the request, which was right.
+    """Return answers with malformed tool calls as text. vLLM would refuse the request, although that was right.
 
     Args:
-        messages: vLLM's handler of ``/v1/messages``, which is changed; None where the model has none.
+        messages: vLLM's handler of ``/v1/messages``, which is changed; None if the model has none.
     """
     if messages is None:
         return

@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
         commands,
         "doctor",
         run,
-        summary="check whether this machine can serve, and say what to do where it cannot",
+        summary="check whether this machine can serve, and say what to do if it cannot",
         description="Check Python, processor, torch, vLLM and port, and with CHECKPOINT what it holds and how much\n"
         "memory it needs. Each failure says what to do.",
         example="cc-serve doctor outputs/demo --port 8001",

@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
         description="Print a new key for a client, and the lines for --cc-config, which hold only its SHA-256.",
         example="cc-serve key new alice",
     )
-    parser.add_argument("name", metavar="NAME", help="what limits and the operator know the key by")
+    parser.add_argument("name", metavar="NAME", help="the name that limits and the operator use for the key")
 
 
 def run(options: argparse.Namespace) -> int:

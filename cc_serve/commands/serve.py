@@ -163,7 +163,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
 
 
 def _check_store(settings: LiveSettings) -> None:
-    """Raise ConfigurationError where the store that the limits name cannot be used."""
+    """Raise ConfigurationError if the store that the limits name cannot be used."""
     current = settings.current
     if (store := current.anonymous.limits.store) is None:
         return

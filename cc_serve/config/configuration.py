@@ -51,7 +51,7 @@ class KeyLimits(Section):
 
 
 class Usage(Section):
-    """Where it is kept what each key has used."""
+    """Where the server keeps what each key has used."""
 
     file: Path | None = Field(default=None, description="An SQLite file of this server; unset, the store keeps it.")
     keep_days: PositiveInt = Field(default=400, description="Days that are kept.")
@@ -60,7 +60,7 @@ class Usage(Section):
 class Limits(Section):
     """What the server admits. The defaults bound what vLLM leaves unbounded."""
 
-    per_key: KeyLimits = Field(default=KeyLimits(), description="For each key that says nothing else.")
+    per_key: KeyLimits = Field(default=KeyLimits(), description="For each key, unless its own `limits` differ.")
     store: Store | None = Field(
         default=None, description="Where several servers count together what keys use; unset, each counts by itself."
     )
@@ -71,7 +71,7 @@ class Limits(Section):
     client_seconds: Seconds = Field(
         default=60.0, description="Time a client gets to send its body, and to take in each piece of an answer."
     )
-    choices: PositiveInt = Field(default=128, description="`n`, and `best_of`.")
+    choices: PositiveInt = Field(default=128, description="`n` and `best_of` of a request.")
     sequences: PositiveInt = Field(default=1024, description="Answers to one request: its prompts times `n`.")
     prompt_tokens: PositiveInt | None = Field(
         default=None, description="Length of a prompt; unset, what the model can hold."
@@ -82,17 +82,17 @@ class Limits(Section):
     deadline_seconds: Seconds | None = Field(default=None, description="Time from a request to its last token.")
     pattern_characters: PositiveInt = Field(
         default=4096,
-        description="Regular expressions, grammars and lists of choices that an answer must follow; they take the "
-        "engine longer than in proportion to their length.",
+        description="Length of regular expressions, grammars and lists of choices that an answer must follow; the "
+        "engine's time for them grows faster than their length.",
     )
 
 
 class Metrics(Section):
-    """What is measured beside what every request tells."""
+    """Measurements of a sample of the requests."""
 
     answer_languages: Share = Field(
         default=0.1,
-        description="Share of answers, 0 to 1, whose language is counted beside the question's; 0: none is looked at.",
+        description="Share of answers, 0 to 1, whose language is counted beside the question's; 0: no answer's.",
     )
 
 
@@ -102,17 +102,17 @@ class Key(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     admin: bool = Field(default=False, description="May call /admin.")
     weight: Weight = Field(
-        default=1.0, description="Turns to one of a key of weight 1, while requests of several keys wait."
+        default=1.0, description="Turns for each turn of a key with weight 1, while requests of several keys wait."
     )
-    limits: KeyLimits = Field(default=KeyLimits(), description="What differs from `limits.per_key`.")
-    routing: RoutingPolicy = Field(default=RoutingPolicy(), description="What differs from `routing`.")
+    limits: KeyLimits = Field(default=KeyLimits(), description="Fields that differ from `limits.per_key`.")
+    routing: RoutingPolicy = Field(default=RoutingPolicy(), description="Fields that differ from `routing`.")
 
 
 class Configuration(Section):
     """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
-    keys: dict[KeyName, Key] = Field(default={}, description="By name. With any, every route but the probes needs one.")
+    keys: dict[KeyName, Key] = Field(default={}, description="By name. If any, every route but the probes needs one.")
     open_paths: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
         default=(), description="Exact paths that need no key, beside the probes."
     )

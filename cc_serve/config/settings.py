@@ -139,7 +139,7 @@ class LiveSettings:
         return settings
 
     def check_router(self, router: Router) -> Settings:
-        """The settings with another connection's router; raises ConfigurationError where it cannot follow them."""
+        """The settings with another connection's router; raises ConfigurationError if it cannot follow them."""
         return Settings(self.current.configuration, router, self._given)
 
     def change_router(self, router: Router) -> None:

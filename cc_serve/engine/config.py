@@ -152,7 +152,7 @@ def _drafts(vllm_config: VllmConfig) -> bool:
     }
     for refusal, applies in refusals.items():
         if applies:
-            raise UnsupportedConfigurationError(f"{DRAFT_KEY} in --additional-config cannot be had with {refusal}")
+            raise UnsupportedConfigurationError(f"{DRAFT_KEY} in --additional-config does not go with {refusal}")
     scheduler.async_scheduling = False  # vLLM would choose for itself
     return True
 

@@ -22,7 +22,8 @@ from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 
 _ATTRIBUTE: Final = "connection_drafts"
 
-# What may differ from vLLM's default. By all else the second token may depend on the first through more than the model.
+# Parameters that may differ from vLLM's defaults. All others may make the second token depend on the first in another
+# way than through the model.
 _HARMLESS: Final = frozenset(
     (
         "n",
@@ -73,7 +74,7 @@ class Drafts:
 
     Args:
         request_ids: B requests.
-        tokens: ``[B]``. The likeliest ones: of all drafts that are no random draws, these are confirmed most often.
+        tokens: ``[B]``. The likeliest tokens: of all drafts that are not drawn, these are confirmed most often.
     """
 
     request_ids: list[str]
@@ -123,7 +124,7 @@ def sample_with_drafts(
     if accepted:
         second = sampler(logits=behind[rows], sampling_metadata=_of_few(sampling, accepted))
         tokens[accepted, 1:] = second.sampled_token_ids
-        if scores and not sampling.logprob_token_ids:  # asked for those, vLLM scores nothing else in the whole batch
+        if scores and not sampling.logprob_token_ids:  # then vLLM scores nothing but those ids, in the whole batch
             assert second.logprobs_tensors is not None
             for all_scores, added in zip(scores[:3], second.logprobs_tensors[:3], strict=True):
                 all_scores[[2 * place + 1 for place in accepted]] = added
@@ -131,7 +132,7 @@ def sample_with_drafts(
 
 
 def _for_two(scores: LogprobsTensors) -> LogprobsTensors:
-    """As many rows as there are places for tokens, which vLLM expects."""
+    """The scores with two rows for each request, since vLLM expects a row for each place of a token."""
     return LogprobsTensors(
         scores.logprob_token_ids.repeat_interleave(2, 0),
         scores.logprobs.repeat_interleave(2, 0),

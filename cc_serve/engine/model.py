@@ -72,7 +72,7 @@ class ConnectedModelMixin(nn.Module):
             module.cc_rows = self.cc_rows
 
         family = family_of(type(self).__name__)
-        # Each rank then captures a part of the sum, and what one rank adds is added once.
+        # With tensor parallelism each rank then captures a part of the sum, and only one rank adds the vector.
         self._ranks_add_up = family.reduced_late and get_tensor_model_parallel_world_size() > 1
         self._multiplier = family.multiplier_in(vllm_config.model_config.hf_config)
         self._ffn_outputs = ffn_outputs(self, family.engine_output or family.output)

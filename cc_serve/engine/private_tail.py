@@ -63,7 +63,7 @@ class PrivateTails:
     def keep_from_store(self, request: Request, anchor: int) -> None:
         """Keep vLLM's offloading from storing these blocks.
 
-        Nobody could find them, and they would drive others out. Where the request itself is preempted, the connector
+        Nobody could find them, and they would drive others out. If the request itself is preempted, the connector
         would still look for the hashes that it had before.
         """
         parameters = request.kv_transfer_params or {}

@@ -49,7 +49,7 @@ class Phase(enum.Enum):
     PREFILL = enum.auto()  # the anchor has not been captured
     CAPTURED = enum.auto()  # the next chunk starts at the anchor and injects
     CONNECTED = enum.auto()  # the KV cache holds the connected anchor
-    REFUSED = enum.auto()  # its next step does not count; then vLLM ends it with an error
+    REFUSED = enum.auto()  # its next step has no effect; then vLLM ends the request with an error
 
 
 @dataclass
@@ -97,7 +97,7 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def __init__(self, vllm_config: VllmConfig, kv_cache_config: KVCacheConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(vllm_config, ZeroedCacheConfig.of(kv_cache_config), *args, **kwargs)
-        if self.policy is SchedulingPolicy.FCFS:  # an operator's priorities are something else
+        if self.policy is SchedulingPolicy.FCFS:  # under priorities, vLLM's own queue stays
             self.waiting = TurnQueue()
         self._settings = EngineConnection.of(self.vllm_config)
         self._connected: dict[str, ConnectedRequest] = {}
@@ -137,7 +137,7 @@ class ConnectionSchedulerMixin(Scheduler):
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
         if not isinstance(connected.sha256, str):
             return f"{DIGEST} is no digest"
-        # What other connections have, the front end knows, and the worker.
+        # The front end and the worker check the names of other connections.
         if connected.sha256 == self._settings.sha256 and connected.name not in self._settings.names:
             return unknown_connection(connected.name, self._settings.names)
         if not is_strength(connected.strength):

@@ -29,8 +29,8 @@ class _Line:
 class TurnQueue(RequestQueue):
     """vLLM's queue, with turns. Requests without a tenant are one tenant's: alone, they are first come first served.
 
-    What had run before a preemption goes before everybody's. What vLLM puts back without having run it, as while its
-    grammar is compiled, goes before its tenant's.
+    A preempted request goes before everybody's. A request that vLLM puts back without having run it, for example while
+    its grammar is compiled, goes to the front of its tenant's line.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class TurnQueue(RequestQueue):
         self._now = 0.0
 
     def add_request(self, request: Request) -> None:
-        """Put it at the end of its tenant's line."""
+        """Put the request at the end of its tenant's line."""
         line = self._lines.setdefault(_tenant(request), _Line(self._now))
         if not line.requests:
             line.turn = max(line.turn, self._now)
         line.requests.append(request)
 
     def pop_request(self) -> Request:
-        """Take the next one, which is a turn of its tenant."""
+        """Take the next request; this uses up a turn of its tenant."""
         if self._front:
             return self._front.popleft()
         line = self._next_line()
@@ -57,30 +57,30 @@ class TurnQueue(RequestQueue):
         return request
 
     def peek_request(self) -> Request:
-        """The one that `pop_request` would take."""
+        """The request that `pop_request` would take."""
         return self._front[0] if self._front else self._next_line().requests[0]
 
     def prepend_request(self, request: Request) -> None:
-        """Put it back, and take its turn back where it has not run."""
+        """Put the request back; unless it has run, its tenant gets the turn back."""
         if request.status == RequestStatus.PREEMPTED:
             self._front.appendleft(request)
             return
         line = self._lines.setdefault(_tenant(request), _Line(self._now))
-        # Not before the clock: a tenant whose requests cannot run yet saves no turns up.
+        # Not earlier than the clock: a tenant whose requests cannot run yet saves up no turns.
         line.turn = max(line.turn - 1 / _weight(request), self._now)
         line.requests.appendleft(request)
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:
-        """Put them back, the last of them first, as vLLM's own queue does."""
+        """Put requests back, so that the last of them comes first, as in vLLM's own queue."""
         for request in requests:
             self.prepend_request(request)
 
     def remove_request(self, request: Request) -> None:
-        """Take one out, wherever it is."""
+        """Take a request out, wherever it waits."""
         self.remove_requests([request])
 
     def remove_requests(self, requests: Iterable[Request]) -> None:
-        """Take these out, wherever they are."""
+        """Take requests out, wherever they wait."""
         gone = set(requests)
         for queue in (self._front, *(line.requests for line in self._lines.values())):
             if any(request in gone for request in queue):
@@ -95,11 +95,11 @@ class TurnQueue(RequestQueue):
         return len(self._front) + sum(len(line.requests) for line in self._lines.values())
 
     def __iter__(self) -> Iterator[Request]:
-        """All of them, though not in the order of their turns."""
+        """All waiting requests, though not in the order of their turns."""
         return chain(self._front, *(line.requests for line in self._lines.values()))
 
     def _next_line(self) -> _Line:
-        # Of equals the first: the dictionary has them in the order in which they came.
+        # Of equal lines, `min` takes the first: the dictionary has them in the order in which they came.
         waiting = (line for line in self._lines.values() if line.requests)
         line = min(waiting, key=lambda line: line.turn, default=None)
         if line is None:
@@ -107,7 +107,7 @@ class TurnQueue(RequestQueue):
         return line
 
     def _forget_idle(self) -> None:
-        """Drop lines that a newcomer's would be equal to."""
+        """Drop empty lines that equal the line that a new tenant would get."""
         for tenant in [name for name, line in self._lines.items() if not line.requests and line.turn <= self._now]:
             del self._lines[tenant]
 

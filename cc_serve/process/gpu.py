@@ -10,7 +10,7 @@ class NoGpuError(ValueError):
 
 
 def require_gpu() -> None:
-    """Raise `NoGpuError` where vLLM cannot run, or list its own flags, for want of a GPU."""
+    """Raise `NoGpuError` if vLLM cannot run, or list its own flags, for want of a GPU."""
     import torch
 
     try:

@@ -17,7 +17,7 @@ _NEEDLESS: Final = "torch._library.triton"
 
 
 def quieten_libraries() -> None:
-    """Silence what no environment variable does, unless the server is verbose. Call it in each process."""
+    """Silence messages that no variable silences, unless the server is verbose. Call it in each process."""
     if os.environ.get("VLLM_LOGGING_LEVEL") == _QUIET["VLLM_LOGGING_LEVEL"]:
         logging.getLogger(_NEEDLESS).setLevel(logging.ERROR)
 

@@ -1,4 +1,4 @@
-"""Which of vLLM's two model runners the environment asks for. Where it says nothing, the choice is vLLM's."""
+"""Which of vLLM's two model runners the environment asks for. If it says nothing, the choice is vLLM's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NAMES: Final = {"0": "V1", "1": "V2"}
 
 
 def asked_runner() -> str | None:
-    """``V1`` or ``V2``; None where the environment does not say.
+    """``V1`` or ``V2``; None if the environment does not say.
 
     Raises:
         ValueError: it says something else.

@@ -31,7 +31,7 @@ def in_a_start() -> bool:
 
 
 def enter_phase(name: str) -> None:
-    """Say that this process now enters phase ``name``. Does nothing where nobody watches, as under stock vLLM."""
+    """Say that this process now enters phase ``name``. Does nothing if nobody watches, as under stock vLLM."""
     if path := os.environ.get(PHASES_FILE):
         with suppress(OSError):  # the start is over, and the file is gone
             file = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -128,7 +128,7 @@ def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: Answer
     if missing and backend is None:
         raise EvaluationError(
             f"{answers.path}: {len(missing)} of {len(rows)} rows have no answer; "
-            "say with --endpoint or --checkpoint what is to answer"
+            "pass --endpoint or --checkpoint to have them answered"
         )
     refusals: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_writable(path: Path) -> None:
-    """Fail before hours of measuring, not behind them."""
+    """Fail before hours of measuring, not after them."""
     if path.is_dir():
         raise EvaluationError(f"--json {path}: is a directory; name a file")
     if not path.parent.is_dir():

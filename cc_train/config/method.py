@@ -35,14 +35,14 @@ class MethodArguments:
         default=None,
         metadata={
             "help": "Remove what all prompts share from the English activations, rescale them to this root mean "
-            "square, and train this projection on; the Transform Matrices take it in. Not given: none, as in the paper."
+            "square, and go on training this projection; the Transform Matrices contain it. Not given: none."
         },
     )
     align: float = field(
         default=0.0,
         metadata={
             "help": "Weight of the alignment (ours, not the paper's): a loss that draws a prompt's own activations to "
-            "those that the model before the training has on its English parallel. 0: none. For --method sft too."
+            "those that the model had on the English parallel before the training. 0: none. For --method sft too."
         },
     )
     loss_chunk: int | None = field(

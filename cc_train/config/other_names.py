@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What something is here, and the options of other trainers for it, in the spelling with underscores.
+#: What to use here, and the options of other trainers for the same thing, spelled with underscores.
 _MEANINGS: Final = {
     "nothing is packed here; --train-sampling-strategy group_by_length saves most of the padding": (
         "packing neat_packing packing_strategy padding_free eval_packing"
@@ -61,7 +61,7 @@ _MEANINGS: Final = {
     """--chat-template-kwargs '{"enable_thinking": false}'""": "enable_thinking thinking reasoning reasoning_effort",
     "--early-stopping-patience": "early_stopping early_stopping_rounds patience early_stopping_steps",
     "report.html in --output has the plots": "plot_loss plot",
-    "rows are read into memory; --max-rows uses a sample": "streaming buffer_size",
+    "rows are kept on disk, not in memory; --max-rows uses a sample": "streaming buffer_size",
     "rows are encoded by one process": "dataset_num_proc preprocessing_num_workers num_proc",
     "--output": "export_dir output_path save_path out output_directory save_dir",
     "models here read text only": "freeze_vision_tower train_mm_proj_only",
@@ -73,5 +73,5 @@ _BY_NAME: Final = {name: meaning for meaning, names in _MEANINGS.items() for nam
 
 
 def other_name(option: str) -> str | None:
-    """What an unknown option of another trainer is here; None if none is known by that name."""
+    """What to use here for an unknown option of another trainer; None if the name is not known."""
     return _BY_NAME.get(option.lstrip("-").replace("-", "_").lower().removeprefix("no_"))

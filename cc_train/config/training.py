@@ -63,7 +63,8 @@ class RunArguments(TrainingArguments):
         default=0.0, metadata={"help": "By how much an evaluation has to be better than the best one to count."}
     )
     ddp_find_unused_parameters: bool | None = field(
-        default=False, metadata={"help": "Whether parallel training looks for parameters without a gradient; none is."}
+        default=False,
+        metadata={"help": "Whether parallel training looks for parameters without a gradient; all have one."},
     )
 
     def __post_init__(self) -> None:
@@ -83,6 +84,6 @@ class RunArguments(TrainingArguments):
             self._n_gpu = 1
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
-        """transformers' own; but a run never is all warm-up, whose first step has a learning rate of 0."""
+        """transformers' own, but at least one step is no warm-up: the first warm-up step has a learning rate of 0."""
         steps: int = super().get_warmup_steps(num_training_steps)
         return max(0, min(steps, num_training_steps - 1))

@@ -19,10 +19,11 @@ class Option:
     """One field of `TrainingArguments`.
 
     Args:
-        effect: on what the test of it sees. ``result``: losses, steps, logs or files. ``speed``: nothing but time,
-            memory or what is printed. ``several``: only with several processes. ``accelerator``: only on one; refused
-            on a CPU. ``elsewhere``: another test, which ``note`` names, has it. ``refused``: any other value than the
-            default is an error, and ``note`` says why. ``fixed``: set by cc-train.
+        effect: what the option changes, and so what its test looks at. ``result``: losses, steps, logs or files.
+            ``speed``: only time, memory or printed text. ``several``: an effect only with several processes.
+            ``accelerator``: an effect only on an accelerator; refused on a CPU. ``elsewhere``: tested by another test,
+            which ``note`` names. ``refused``: any other value than the default is an error, and ``note`` says why.
+            ``fixed``: set by cc-train.
         sample: a value to test it with, as flags have it.
         beside: other options that the value needs.
         note: for the reference, and for the error.

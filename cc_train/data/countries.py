@@ -58,7 +58,7 @@ def preferred(code: str) -> str:
 
 @cache
 def scripts_of(language: str) -> frozenset[str]:
-    """Codes of the scripts that a language is written in; empty where CLDR does not know it."""
+    """Codes of the scripts that a language is written in; empty if CLDR does not know it."""
     full = (tag.split("_") for pair in get_global("likely_subtags").items() for tag in pair)
     return frozenset(parts[1] for parts in full if parts[0] == language and len(parts) > 1 and len(parts[1]) == 4)
 

@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # What programs write for nothing.
 _NOTHING = {"nan", "null", "undefined", "n/a", "#n/a", "none", "todo", "tbd", "[deleted]", "[removed]", "<null>"}
 _QUESTION_MARKS = re.compile(r"\?{4,}|(?<=\w)\?{2,}(?=\w)")
-_REPEATS = 5  # a text of one word so many times over says nothing
+_REPEATS = 5  # a text that repeats one word so often says nothing
 
 
 def damage(text: str) -> str | None:
@@ -48,7 +48,7 @@ def _is_mojibake(text: str) -> bool:
 
 
 def _read_wrong(run: str) -> bool:
-    """Whether the characters are the bytes of others in UTF-8. Hardly any run of real letters is."""
+    """Whether the characters are UTF-8 bytes, decoded in another encoding. Hardly any run of real letters is."""
     for encoding in _READ_AS:
         try:
             payload = b"".join(_byte(c, encoding) for c in run)
@@ -61,5 +61,5 @@ def _read_wrong(run: str) -> bool:
 
 
 def _byte(character: str, encoding: str) -> bytes:
-    """The byte that was read; decoders leave bytes that have no character as they are."""
+    """The byte that was decoded; decoders leave bytes without a character as they are."""
     return bytes([ord(character)]) if "\x80" <= character <= "\x9f" else character.encode(encoding)

@@ -111,7 +111,7 @@ class _File(Generic[Item]):
 
 
 def _room(error: OSError, place: str | Path) -> str | None:
-    """What to do where the disk is full; None where it is not."""
+    """What to do, if the disk is full; None if it is not."""
     if error.errno not in _FULL:
         return None
     return (

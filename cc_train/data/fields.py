@@ -81,5 +81,5 @@ def _is_sentence(value: Any) -> bool:
 
 
 def with_input(instruction: str, given: object) -> str:
-    """An instruction, with the ``input`` that a record gives it on the next line; anything but a text is none."""
+    """An instruction, with the ``input`` that a record gives it on the next line; one that is no text is ignored."""
     return f"{instruction}\n{given}" if isinstance(given, str) and given else instruction

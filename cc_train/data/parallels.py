@@ -1,7 +1,7 @@
 """Whether two texts may be translations of one another: their numbers, their names and their lengths.
 
-Meaning needs a model. What is measured here finds the pairs that slipped by a row, were cut, or were filled in from
-another file; the how-to has how many of those it finds, and how many true pairs it suspects.
+Only a model could compare meanings. These measures find pairs that are shifted by a row, cut, or filled in from another
+file; the how-to says how many of those they find, and how many true pairs they suspect.
 """
 
 from __future__ import annotations

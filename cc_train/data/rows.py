@@ -20,8 +20,8 @@ class Row:
 
     Args:
         lang: ISO 639-1.
-        instruction, instruction_en: the last user's turn; ``instruction_en`` is empty where no English is needed.
-        output: the answer; empty where none is needed.
+        instruction, instruction_en: the last user's turn; ``instruction_en`` is empty if no English is needed.
+        output: the answer; empty if none is needed.
         file: the path as it was given.
         line: in the file, or the row's number in a table, from 1.
         id, task: as the row has them; empty without.

@@ -42,7 +42,7 @@ def suspicions(rows: Sequence[Row], seen: Callable[[int], object] = lambda _: No
 
 
 def answer_language(row: Row) -> str | None:
-    """The language that a row's answer is surely in; None where it may be any."""
+    """The language that a row's answer is surely in; None if it may be any."""
     script, letters = text_script(row.output), script_of(row.output)[1]
     if letters < {"Latn": _ANSWER_LETTERS, "Hani": _HAN_LETTERS}.get(str(script), 0):
         return None

@@ -32,7 +32,7 @@ def _detector() -> LanguageDetector:
 
 
 def sure_language(text: str) -> str | None:
-    """ISO 639-1 of the language that ``text`` is surely written in, served or not; None where it may be another."""
+    """ISO 639-1 of the language that ``text`` is surely written in, served or not; None if it may be another."""
     found = _detector().detect(text)
     if found.language:
         return found.language
@@ -62,7 +62,7 @@ def _script_code(name: str) -> str | None:
 
 
 def disagreement(lang: str, text: str) -> str | None:
-    """What is wrong with ``lang`` as the code of ``text``, and the likely code; None where nothing surely is."""
+    """What is wrong with ``lang`` as the code of ``text``, and the likely code; None if nothing surely is."""
     found = sure_language(text)
     if found is None or found == lang or any({lang, found} <= alike for alike in ALIKE):
         return None

@@ -26,7 +26,7 @@ class Answer:
         finish_reason: ``stop``, or ``length`` where it was cut.
         prompt_tokens: tokens of the rendered prompt.
         tokens: tokens generated.
-        connection: ``off``, ``global`` or a language; None where the endpoint does not say.
+        connection: ``off``, ``global`` or a language; None if the endpoint does not say.
     """
 
     key: str
@@ -53,7 +53,7 @@ class AnswerFile:
     def __init__(self, directory: Path, system: dict[str, Any] | None) -> None:
         self.path = directory / ANSWERS_FILE
         if system is None and not self.path.exists():
-            raise EvaluationError(f"{self.path}: no answers yet; say with --endpoint or --checkpoint what is to answer")
+            raise EvaluationError(f"{self.path}: no answers yet; pass --endpoint or --checkpoint to have rows answered")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")

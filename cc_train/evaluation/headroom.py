@@ -1,8 +1,8 @@
 """Whether a model knows more in English than it says in other languages, before anything is trained.
 
 Three prompts are compared on the same rows: the prompt alone; with its English parallel written above it, which is what
-a connection could bring at best; and the English prompt itself. Where none of them is better than the first, there is
-little that CC-Tuning or the alignment could carry over.
+a connection could bring at best; and the English prompt itself. If neither of the others is better than the first,
+there is little that CC-Tuning or the alignment could carry over.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from cc_train.fit.pairs import capture_pairs
 from cc_train.model.activations import family_in
 from cc_train.training.two_pass import TwoPassModel
 
-#: Where no gain may be larger, of the score or in nats per token, there is hardly anything to gain. A wide interval
-#: about 0 reaches further: it shows no absence.
+#: If all intervals of gains end below this, in score and in nats per token, there is hardly anything to gain. A wide
+#: interval about 0 reaches further, and so does not show that there is nothing.
 HARDLY: Final = 0.05
-#: Rows that all gain the same have an interval without width, however few they are. So many of them make it unlikely
-#: that one row in ten would do otherwise.
+#: Rows that all gain the same have an interval without width, however few they are. This many make it unlikely that
+#: one row in ten would gain something else.
 FEWEST_ALIKE: Final = 30
 
 
@@ -47,7 +47,7 @@ class Headroom:
         loss_gain: the first minus the second.
         score, score_beside: of the task, 0 to 1.
         score_gain: the second minus the first.
-        english: the score of the same questions in English; None where the data has none.
+        english: the score of the same questions in English; None if the data has none.
         english_lead: English minus the prompt alone.
         distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
             as far as English prompts are from their mean.
@@ -100,7 +100,7 @@ class Headroom:
         return f"{self.rows} rows do not tell: no gain was shown, and none above {HARDLY} ruled out; give more"
 
     def _rules_out(self, gain: Interval | None) -> bool:
-        """Whether ``gain`` is surely hardly any."""
+        """Whether ``gain`` is surely next to nothing."""
         if gain is None or gain.high is None or gain.high > HARDLY:
             return False
         return gain.low != gain.high or self.rows >= FEWEST_ALIKE

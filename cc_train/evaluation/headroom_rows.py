@@ -19,7 +19,7 @@ def parallel_rows(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
 
 
 def check_languages(rows: Sequence[EvaluationRow]) -> None:
-    """Raise `EvaluationError` where ``rows`` do not compare each of their languages with English."""
+    """Raise `EvaluationError` if ``rows`` do not compare each of their languages with English."""
     languages = sorted({row.lang for row in rows} - {ENGLISH})
     english = [row for row in rows if row.lang == ENGLISH]
     if not languages:

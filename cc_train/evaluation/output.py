@@ -102,7 +102,7 @@ def comparison_markdown(systems: Mapping[str, Mapping[str, Any]], comparison: Co
 
 
 def write_output(directory: Path, name: str, content: dict[str, Any], text: str) -> None:
-    """Write ``name``.json and ``name``.md; raises `EvaluationError` where they cannot be written."""
+    """Write ``name``.json and ``name``.md; raises `EvaluationError` if they cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -112,7 +112,7 @@ def write_output(directory: Path, name: str, content: dict[str, Any], text: str)
 
 
 def read_system(directory: Path) -> dict[str, Any]:
-    """What was evaluated, from the figures in ``directory``; raises `EvaluationError` where there are none."""
+    """What was evaluated, from the figures in ``directory``; raises `EvaluationError` if there are none."""
     path = directory / FIGURES_FILE
     try:
         system: dict[str, Any] = json.loads(path.read_text("utf-8"))["system"]

@@ -58,7 +58,7 @@ class PairedGains:
 
 
 def evidence(scores: Mapping[str, Mapping[str, Any]], held_out_of: str) -> dict[str, Any] | None:
-    """The evidence for ``config.json``, from `cc_train.fit.scores.score_transforms`; None where nothing was scored.
+    """The evidence for ``config.json``, from `cc_train.fit.scores.score_transforms`; None if nothing was scored.
 
     Args:
         scores: by language, and ``all``.
@@ -86,7 +86,7 @@ def notes(scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | No
 
 
 def harm(found: Mapping[str, Any] | None) -> str | None:
-    """What `evidence` shows of harm, in a sentence; None where it shows none."""
+    """What `evidence` shows of harm, in a sentence; None if it shows none."""
     gains = {language: Gain.model_validate(gain) for language, gain in (found or {}).get("languages", {}).items()}
     harmed = [f"{name} ({gain.gain:+.3f})" for name, gain in gains.items() if gain.harms]
     if not harmed:

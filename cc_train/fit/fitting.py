@@ -47,7 +47,7 @@ class Fitted:
         return {"pairs": pairs, **chosen, **brief(self.facts["scores"])}
 
     def evidence(self, held_out_of: str) -> dict[str, Any] | None:
-        """What the connection is worth, for ``config.json``; None where no pair had an answer.
+        """What the connection is worth, for ``config.json``; None if no pair had an answer.
 
         Args:
             held_out_of: what had not seen the scored pairs, ``training`` or ``fit``.

@@ -61,7 +61,7 @@ class Score:
     def summary(self) -> dict[str, Any]:
         """``r2`` and ``cosine`` over all layers and by layer, and ``agreement`` of the choice, each at most 1.
 
-        R² is None where the true activations do not vary. ``agreement_by_layer`` is over the pairs whose true
+        R² is None if the true activations do not vary. ``agreement_by_layer`` is over the pairs whose true
         activations choose the layer; None without such a pair. ``chosen_by_layer`` counts pairs.
         """
         layers = len(self.error)
@@ -226,7 +226,7 @@ def _finite(losses: dict[str, Tensor], tokens: Tensor) -> tuple[dict[str, Tensor
 
 
 def _r2(error: Tensor, variation: Tensor, square: Tensor) -> float | None:
-    # A difference of nearly equal sums: for a constant, only rounding is left.
+    # The variation is a difference of nearly equal sums: of constant activations, only rounding is left.
     return _rounded(1 - error / variation) if variation > 1e-9 * square else None
 
 

@@ -1,7 +1,7 @@
 """A connection follows its model through quantisation.
 
-Tools that quantise read a checkpoint as the plain model and leave the connection's file behind. What they copy of
-``config.json`` still has the connection's entry, and so tells from which checkpoint the weights were made.
+Tools that quantise read a checkpoint as the plain model and leave the connection's file behind. But they copy the
+connection's entry in ``config.json``, and this entry tells from which checkpoint the weights were made.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Score:
-    """What the reference makes of an answer that somebody else gave.
+    """The reference's scores of an answer that another engine gave.
 
     Args:
         logprobs: of each of the answer's tokens, after those before it.

@@ -18,7 +18,7 @@ from cc_train.config.run import RunConfig
 from cc_train.data.sources import of_hub, parse_sources
 
 RUN_FILE = "cc_run.json"
-# These are among the other facts, are about the machine, or are nobody's business: the hub's token is a secret.
+# These options are among the other facts, concern the machine, or are private: the hub's token is a secret.
 _LEFT_OUT = {
     "push_to_hub",
     "hub_token",
@@ -39,7 +39,7 @@ _LEFT_OUT = {
     "dataloader_pin_memory",
     "disable_tqdm",
 }
-# What transformers, or `RunArguments`, makes of a default.
+# Values that transformers or `RunArguments` puts in place of a default.
 _MADE_OF_DEFAULTS: dict[str, Any] = {
     "accelerator_config": AcceleratorConfig(),
     "debug": [],

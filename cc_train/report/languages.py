@@ -15,7 +15,7 @@ CHECKED_ANSWERS = 200
 
 
 def language_facts(examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
-    """`tokens_by_language`, and how many answers were ``checked`` and are surely ``elsewhere``, in another language."""
+    """`tokens_by_language`, how many answers were ``checked``, and how many are in another language (``elsewhere``)."""
     by_language: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         by_language[example.row.lang].append(i)

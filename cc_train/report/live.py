@@ -12,14 +12,14 @@ from cc_train.report.page import STATE_FILE, write_report
 from cc_train.terminal.notes import Say
 from cc_train.training.stopping import Stopped
 
-# The first report comes after so many seconds; a shorter run ends before anybody opens it.
+# The first report comes after this many seconds; a shorter run ends before anybody opens it.
 EVERY: Final = 30.0
-# Writing takes at most one in so many seconds of the run.
+# Writing takes at most one second in this many seconds of the run.
 SHARE: Final = 50
 
 
 class LiveReport(TrainerCallback):
-    """Writes ``report.html`` into ``directory`` after a log, now and then. An error is said once, and ends the writing.
+    """Writes ``report.html`` into ``directory`` after a log, now and then. An error is told once, and ends it.
 
     Args:
         directory: in which the run is built.

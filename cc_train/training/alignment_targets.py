@@ -68,10 +68,10 @@ class AlignmentTargets:
         return 4 * int(np.prod(self._shape))
 
     def written(self) -> bool:
-        """Whether an earlier part of the run has written the file whole.
+        """Whether an earlier part of the run has written the whole file.
 
         Raises:
-            DataError: it has written that of other rows.
+            DataError: it has written the targets of other rows.
         """
         if self.path.exists():
             return self.path.stat().st_size == self.size

@@ -28,9 +28,9 @@ def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> in
         labels: the batch's, ``[B, N]``.
     """
     head = output_embeddings(model)
-    known = architecture_of(model) in FAMILIES  # others may scale their logits in a way of their own
-    # ZeRO-3 has given a weight back when it is to be computed with again. FSDP gathers it for each chunk, of which
-    # processes have different numbers: they would wait for one another for ever.
+    known = architecture_of(model) in FAMILIES  # other families may scale their logits in another way
+    # ZeRO-3 no longer holds the whole weight when a chunk is computed again. FSDP gathers the weight for each chunk,
+    # and processes have different numbers of chunks: they would wait for one another for ever.
     sharded = hasattr(head.weight, "ds_id") or isinstance(head, FSDPModule)
     if tokens == 0 or not known or sharded:
         return None

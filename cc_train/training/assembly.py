@@ -195,7 +195,7 @@ def keep_targets(
 def _counted(
     batches: Iterator[tuple[list[int], Tensor]], advance: Callable[[int], object], processes: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """``batches``, with those of all processes on the bar."""
+    """``batches``; the bar counts those of all processes."""
     for batch in batches:
         yield batch
         advance(len(batch[0]) * processes)
@@ -204,7 +204,7 @@ def _counted(
 def _projection(
     model: PreTrainedModel, examples: Sequence[Example], pad_id: int, scale: float, anchor_offset: int, *, seed: int
 ) -> Tensor:
-    """``P`` to begin with, from the English prompts of rows that every process and a resumed run draw alike."""
+    """The initial ``P``, from English prompts. Every process and a resumed run draw the same rows for it."""
     connected = [i for i, example in enumerate(examples) if example.row.connected]
     sample = [examples[i] for i in Random(seed).sample(connected, min(len(connected), PROJECTION_PROMPTS))]
     plain = TwoPassModel(model, None, anchor_offset=anchor_offset).eval()

@@ -11,7 +11,7 @@ from cc_train.training.alignment_log import ALIGNMENT
 
 
 class LogCallback(TrainerCallback):
-    """Logs where the run evaluates, saves or ends, too: otherwise no log has the loss of the steps since the last."""
+    """Logs also when the run evaluates, saves or ends: otherwise no log has the loss of the steps since the last."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if control.should_training_stop or control.should_evaluate or control.should_save:

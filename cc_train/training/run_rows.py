@@ -105,7 +105,7 @@ def _without_english(examples: DiskSequence[Example], say: Say) -> DiskSequence[
     connected = examples.where(lambda example: example.row.connected)
     left_out = len(examples) - len(connected)
     if left_out:
-        say(f"{left_out} English rows are left out: they are served without the connection, and only it is trained")
+        say(f"{left_out} English rows are left out: they are served plain, and only the connection is trained")
     return connected
 
 

@@ -17,7 +17,7 @@ def cost(example: Example) -> int:
     return len(example.prompt) + len(example.answer) + len(example.english)
 
 
-# Trainer counts epochs in fractions, of which the sum of a whole epoch's may fall short of it.
+# Trainer counts epochs in fractions. The fractions of a whole epoch may add up to slightly less than 1.
 _ROUNDING: Final = 1e-6
 
 
@@ -45,10 +45,10 @@ class EpochLengthSampler(LengthGroupedSampler):
 
 
 class EpochCallback(TrainerCallback):
-    """Tells the order of rows its epoch, also where a run on several processes is resumed.
+    """Tells the sampler its epoch, even when a run on several processes is resumed.
 
-    Trainer wraps the loader to skip what was seen, and then reaches no sampler below the processes' shards
-    (``Trainer._run_epoch``): the rest of an epoch would be that of the first one's order.
+    To skip the rows that were seen, Trainer wraps the loader, and then reaches no sampler below the processes' shards
+    (``Trainer._run_epoch``): the rest of the epoch would follow the order of the first epoch.
     """
 
     def on_epoch_begin(

@@ -22,7 +22,7 @@ def save_trained(directory: Path, state: Mapping[str, Tensor], names: Set[str]) 
 
 
 def load_trained(checkpoint: Path, names: Set[str]) -> dict[str, Tensor]:
-    """What `save_trained` wrote; raises `TrainingError` if it is not those of ``names``."""
+    """The weights that `save_trained` wrote; raises `TrainingError` unless they are those called ``names``."""
     path = checkpoint / TRAINED_FILE
     try:
         saved = load_file(path)

@@ -69,17 +69,17 @@ class ConnectionTrainer(Trainer):
         self.decision_learning_rate = decision_learning_rate
         self.english = english
         self.targets: AlignmentTargets | None = None
-        """Those of the training rows, for a model that is aligned."""
+        """The alignment's targets of the training rows; None without an alignment."""
         self.answers: AnswerScores | None = None
-        """What an evaluation scores beside the loss."""
+        """Scores generated answers at each evaluation; None if only the loss is measured."""
         self._alignment = AlignmentLog(
             model.align, lambda value: self.accelerator.reduce(value, "mean"), self.args.device
         )
-        self._step_rows = 0  # of the current step, on all processes
+        self._step_rows = 0  # rows of the current step, on all processes
         self._layer_counts = LayerCounts(model.config.num_hidden_layers)
         self.learns = False
         """Whether a step has changed weights: one that was made here, or before the run was resumed."""
-        self._rows: list[int] = []  # those of the current step, on this process
+        self._rows: list[int] = []  # indices of the current step's rows, on this process
         self._aside: Path | None = None
         self.label_smoother = None  # TwoPassModel smooths, since it has the targets
 
@@ -260,7 +260,7 @@ class ConnectionTrainer(Trainer):
         target.load_state_dict(saved, strict=False)  # frozen weights are not in the file
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        """Trainer's own; on another number of processes, noise that no step has had."""
+        """Trainer's own; on another number of processes, a seed that no step has had."""
         untyped: Any = super()
         untyped._load_rng_state(checkpoint)
         saved = saved_course(Path(checkpoint)) if checkpoint else None
@@ -271,7 +271,7 @@ class ConnectionTrainer(Trainer):
         return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
-        """Trainer's own; no batch after the last step, where a resumed Trainer would take one more."""
+        """Trainer's own, but no batch after the last step: a resumed Trainer would take one more."""
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return [], None

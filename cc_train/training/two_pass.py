@@ -71,7 +71,7 @@ class TwoPassModel(nn.Module):
         self.align = align
         self.loss_chunk = loss_chunk
         self.layer_weights: Tensor | None = None
-        """Of the alignment, ``[L]``."""
+        """The alignment's weights by layer, ``[L]``; None without an alignment."""
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
@@ -237,15 +237,15 @@ class TwoPassModel(nn.Module):
         known: Tensor | None,
         aligns: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | float]:
-        """The English ``a_l`` of the C connected rows, ``[C, L, H]``, and with the alignment their own ones.
+        """For the C connected rows: their English ``a_l``, and with the alignment the ``a_l`` of their own prompts.
 
-        Also a zero that gives unused weights a gradient.
+        Both are ``[C, L, H]``. The third value is a zero that gives unused weights a gradient.
         """
         self.chosen_layers = None
         if self.decision is None:
             return None, None, 0.0
         rows = connected.nonzero().squeeze(1)
-        if not len(rows):  # every parameter gets a gradient in every step, if only a zero
+        if not len(rows):  # every parameter gets a gradient in every step, even if it is zero
             if _distributed():
                 return None, None, self._unused(input_ids, known)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())

@@ -25,7 +25,7 @@ class Agreement(BaseModel):
     """How near activations come to the true English ones. Each figure is at most 1.
 
     Args:
-        r2: over all layers; null where the true ones do not vary.
+        r2: over all layers; null if the true ones do not vary.
         cosine: mean over the layers.
         agreement: how often the same layer is chosen.
         cosine_by_layer: the cosine of each layer, for `GET /v1/layers`.
@@ -62,7 +62,7 @@ class Language(BaseModel):
         connection: what routing gives it.
         fit: how well its matrix was fitted.
         gain: what its connection was worth on held-out pairs.
-        harmed: whether it goes plain because of that.
+        harmed: whether its requests are answered plain because the gain shows harm.
     """
 
     language: str
@@ -76,7 +76,7 @@ class Languages(BaseModel):
     """The checkpoint's languages and Transform Matrices; ``fit`` and ``gain`` are of all languages together.
 
     Args:
-        held_out_of: what had not seen the pairs of the gains, ``training`` or the ``fit``.
+        held_out_of: the pairs of the gains were held out of all of the ``training``, or only of the ``fit``.
         strengths: the lowest and the highest that ``cc_strength`` may be.
     """
 
@@ -90,7 +90,7 @@ class Languages(BaseModel):
 
 
 def load_fit(checkpoint: Path) -> dict[str, Fit]:
-    """The fit's figures by language, and ``all``; empty where the checkpoint came without them.
+    """The fit's figures by language, and ``all``; empty if the checkpoint came without them.
 
     They only describe. If the file cannot be understood, a warning names it, and the server starts without them.
     """

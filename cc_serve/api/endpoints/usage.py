@@ -26,7 +26,7 @@ def usage_endpoint(ledger: Ledger | None) -> APIRouter:
     """The operators' call.
 
     Args:
-        ledger: what was used; None where that is not kept.
+        ledger: what was used; None if that is not kept.
     """
     router = APIRouter()
     statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 404, 503)}

@@ -56,7 +56,7 @@ def _translated(send: Send) -> Send:
         elif held is not None:
             await held.add(message, send)
         elif streamed and record is not None and record.error is not None:
-            # What the endpoint says now is not understood by any client.
+            # The endpoint now sends an event that no client understands.
             event = b"" if told else anthropic_event(record.error, request_id)
             told = True
             await send({**message, "body": event})
@@ -70,7 +70,7 @@ def _translated_error(body: bytes, status: int, record: RequestRecord | None, re
     if record is not None and record.error is not None and status >= 500:
         return json.dumps(anthropic_error(record.error.model_dump(), request_id)).encode()
     try:
-        # vLLM's own errors have the shape already, but neither Anthropic's names nor the id.
+        # vLLM's own errors have Anthropic's shape already, but neither its names nor the id.
         error: Any = {"code": status, "message": json.loads(body)["error"]["message"]}
         return json.dumps(anthropic_error(error, request_id)).encode()
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -40,7 +40,7 @@ def caller_of(scope: Scope) -> Caller:
 
 
 def operates(scope: Scope) -> bool:
-    """Whether an operator calls, as `KeyMiddleware` lets only an admin do where there are keys."""
+    """Whether this is an operator's call. If there are keys, `KeyMiddleware` lets only admins make one."""
     path = route_path(scope)
     return path in OPERATOR_PATHS or (path.startswith("/admin/") and caller_of(scope).admin)
 

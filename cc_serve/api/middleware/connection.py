@@ -41,9 +41,9 @@ class Plan(Explanation):
     """A route as it will be taken.
 
     Args:
-        obstacle: what keeps the connection from the engine, or from the place that training saw, and makes it ``off``;
-            None if nothing does.
-        holdout: the side that the request is on, where a share is held out and it is one that routing would connect.
+        obstacle: why the connection is ``off`` in spite of its route: it would not reach the engine, or be made at
+            another token than in training; None without an obstacle.
+        holdout: the request's side, if a share is held out and routing would connect the request; else None.
     """
 
     obstacle: str | None = None
@@ -209,7 +209,7 @@ def refusal(error: RefusedError | UnknownConnectionError) -> Response:
 
 
 def _obstacle(request: GenerationRequest, path: str) -> str | None:
-    """What would keep the connection from reaching the engine: the answer would silently be the plain model's."""
+    """Why a connection would not reach the engine, so that the answer would silently be plain; None if it would."""
     if path in PLAIN_PATHS:
         return path
     # vLLM's beam search makes its own sampling parameters, without the engine arguments.

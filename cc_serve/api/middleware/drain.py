@@ -23,7 +23,7 @@ class Drain:
         self._changed = threading.Condition()
         self._running = 0
         self._stopping = False
-        #: The responses that a stop may have to give up on; of the event loop's thread.
+        #: The responses that a stop may have to give up on; only the event loop's thread uses them.
         self.sending: set[PatientSend] = set()
 
     @property
@@ -44,7 +44,7 @@ class Drain:
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Give up on clients that do not take in what is left for them; from the event loop's thread."""
+        """Give up on clients that do not read the rest of their answer; call it from the event loop's thread."""
         for send in tuple(self.sending):
             send.hurry(LAST_SECONDS)
 

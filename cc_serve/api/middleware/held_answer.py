@@ -1,4 +1,4 @@
-"""A JSON answer that is held back until it is whole, since its content is about to change, and so its length."""
+"""A JSON answer that is held back until it is whole, because its content, and with it its length, will change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class HeldAnswer:
 
     Args:
         start: the message ``http.response.start``, which waits.
-        change: makes the content that is sent from the one that was to be.
+        change: makes the content to send from the original content.
     """
 
     def __init__(self, start: Message, change: Callable[[bytes], bytes]) -> None:

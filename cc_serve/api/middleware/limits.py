@@ -67,7 +67,7 @@ class LimitsMiddleware:
             await self.app(scope, receive, send)
             return
         caller, operating = caller_of(scope), operates(scope)
-        if operating:  # some of these take long, and when the server is full they are what helps
+        if operating:  # some of these calls take long, and operators need them when the server is full
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
         large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
@@ -104,13 +104,13 @@ class LimitsMiddleware:
         return self._share.running.value
 
     def _tenant(self, caller: Caller) -> dict[str, float]:
-        """What the engine has to know to let keys take turns: a number, since what it gets may be logged."""
+        """The engine's arguments that let keys take turns: a number instead of the key's name, which may be logged."""
         if caller.name is None:
             return {}
         return {TENANT: self._share.number_of(caller.name), WEIGHT: caller.weight}
 
     def _note(self, caller: Caller, work: Work) -> None:
-        """Write down what a request has used, of which the engine got a prompt."""
+        """Write down the usage of a request, if the engine got a prompt of it."""
         if self._ledger is None or not work.prompts:
             return
         record = current_record.get()
@@ -179,7 +179,7 @@ class _Answer:
         self._send = send
 
     def close(self) -> None:
-        """Nothing more will be sent."""
+        """Give back what the answer holds: nothing more will be sent."""
         self._over()
         if self.place is not None:
             self.place.abandon()
@@ -201,7 +201,7 @@ class _Answer:
                 headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last:
-            # The place is free before the last byte goes out: once the client has it, it may ask again.
+            # The place is free before the last byte goes out: with that byte, the client may ask again.
             self._over()
             if self.place is not None:
                 await self.place.leave()

@@ -82,7 +82,7 @@ class HeldByAll:
         await self._peers.others(_SERVE)
 
     async def forget(self, sha256: str) -> None:
-        """No process holds it any more; raises `PeerError`, and then it is still held here."""
+        """Have no process hold it any more; raises `PeerError`, and then this process still holds it."""
         await self._peers.others(_FORGET, sha256)
         self.mine.forget(sha256)
 

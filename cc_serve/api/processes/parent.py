@@ -178,7 +178,7 @@ class _Group:
                 raise ServerFailedError(f"{dead} before the server was ready; its own messages are above")
 
     def take_reports(self) -> None:
-        """Take in who is ready; raises `StartError` where one says why it is not."""
+        """Take in who is ready; raises `StartError` if one says why it is not."""
         for report in [each for each in self._reports if each.poll()]:
             if (problem := report.recv()) != READY:
                 raise StartError(problem)
@@ -189,7 +189,7 @@ class _Group:
         """Have the processes stop, or read the configuration again."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
-        # The first has the others follow. Without a file, SIGHUP means what it means to any program.
+        # The first process makes the others follow. Without a file, SIGHUP ends the server, as it ends any program.
         signal.signal(signal.SIGHUP, lambda *_: self._send(signal.SIGHUP, 1) if reloads else self.stop())
 
     def stop(self) -> None:
@@ -199,7 +199,7 @@ class _Group:
             self._send(signal.SIGTERM)
 
     def wait_until_over(self) -> None:
-        """Wait until all processes have ended; raises `ServerFailedError` where nobody had asked for that."""
+        """Wait until all processes have ended; raises `ServerFailedError` if nobody had asked for that."""
         assert self._engine_end is not None
         events: list[Any] = [self._engine_end]
         failure: ServerFailedError | None = None
@@ -247,7 +247,7 @@ class _Group:
         return self._deadline - time.monotonic()
 
     def _process_failure(self) -> ServerFailedError | None:
-        """Have the others stop where a process has ended that nobody had stopped."""
+        """Stop the other processes if one has ended that nobody had stopped."""
         if self._stopping or (dead := self.ended()) is None:
             return None
         logger.error("%s: the others finish what they have begun, and the server stops", dead)
@@ -255,7 +255,7 @@ class _Group:
         return ServerFailedError(f"{dead}, and the server with it")
 
     def ended(self) -> str | None:
-        """Which process has ended, and how; None where none has."""
+        """Which process has ended, and how; None if none has."""
         for index, process in enumerate(self.processes):
             if connection.wait([process.sentinel], 0):
                 process.join(_KILL_SECONDS)  # it has closed its files, and is about to have an exit code
@@ -288,7 +288,7 @@ def _end_of(launch: CoreEngineLaunch) -> connection.Connection:
 
 
 def _require_no_metrics() -> None:
-    """Raise `StartError` where prometheus_client would add up what an earlier server has left."""
+    """Raise `StartError` if prometheus_client would also count what an earlier server has left."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder and any(Path(folder).glob("*.db")):
         raise StartError(f"PROMETHEUS_MULTIPROC_DIR: {folder} holds another server's metrics; empty it, or unset it")

@@ -1,4 +1,4 @@
-"""How the API processes of a server have one another do something: a line of JSON over a Unix socket, and one back."""
+"""Calls between the API processes of a server: a line of JSON over a Unix socket, and a line back."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Peers:
         return self._index == FIRST
 
     def offer(self, name: str, call: Callable[..., Awaitable[Any]]) -> None:
-        """Let others have this process ``call``; its arguments and what it returns go through JSON."""
+        """Let other processes call ``call`` here under ``name``; arguments and result go through JSON."""
         self._calls[name] = call
 
     async def others(self, name: str, *arguments: str) -> list[Any]:
-        """Have all others do what they offer as ``name``; what each returns.
+        """Call ``name``, as `offer` has it, in all other processes; returns what each of them returns.
 
         Raises:
             PeerError: one of them does not answer, as while it starts or stops.
@@ -55,7 +55,7 @@ class Peers:
         return await asyncio.gather(*(self._ask(other, _PATIENCE, name, *arguments) for other in self._others))
 
     async def first(self, name: str, *arguments: str) -> Any:
-        """Have the first process do what it offers as ``name``, however long that takes; what it returns.
+        """Call ``name`` in the first process, however long that takes; returns what it returns.
 
         Raises:
             PeerError: it does not answer, or one that it has to ask does not.

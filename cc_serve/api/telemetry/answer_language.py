@@ -1,7 +1,7 @@
 """The language of answers beside that of their questions, counted for a sample of the requests.
 
-Detection is work that no client should wait for: a thread does it when the response is over, and what it has no time
-for is dropped and counted. The text is kept until then, and nowhere else.
+No client should wait for the detection: a thread does it when the response is over, and drops and counts the answers
+that it has no time for. The text is kept until then, and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cc_core.language.detector import SERVED_LANGUAGES
 from cc_serve.api.telemetry.metrics import count_answer, count_dropped_answer
 from cc_serve.api.telemetry.record import UNDETERMINED, RequestRecord
 
-#: Of languages that are told from the served ones, and not served.
+#: The label of languages that the detector knows and the server does not serve.
 OTHER: Final = "other"
 #: How many answers may wait for the thread.
 WAITING: Final = 64
@@ -27,7 +27,7 @@ _places: Final = BoundedSemaphore(WAITING)
 
 
 def note_answer_language(record: RequestRecord) -> None:
-    """Count the languages of a request that is over, soon, where its answer was sampled and ended well."""
+    """Soon count the languages of a request that is over, if its answer was sampled and ended well."""
     if record.sample is None or not record.sample.text or record.outcome != "ok":
         return
     if _places.acquire(blocking=False):

@@ -15,7 +15,7 @@ class AnswerSample:
 
     Args:
         text: its beginning.
-        claimed: whether an engine request of the HTTP request, which may have several, gathers already.
+        claimed: whether one of the HTTP request's engine requests gathers the text already.
     """
 
     text: str = ""
@@ -27,7 +27,7 @@ class AnswerSample:
         return first
 
     def add(self, text: str, *, whole: bool) -> None:
-        """Take what is new, or, where ``whole``, all that there is."""
+        """Add the new text; if ``whole``, replace the text so far."""
         if whole:
             self.text = text[:MOST_CHARACTERS]
         elif len(self.text) < MOST_CHARACTERS:

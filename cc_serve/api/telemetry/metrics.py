@@ -102,7 +102,7 @@ def count_limit(limit: str) -> None:
 
 
 def expect_store_errors(action: str) -> None:
-    """Show their number from the start: Prometheus sees no rise in what begins with the first error."""
+    """Show the count from the start: Prometheus sees no rise in a counter that appears with the first error."""
     _labelled(_STORE_ERRORS, action)
 
 

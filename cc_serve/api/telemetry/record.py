@@ -34,7 +34,7 @@ class RequestRecord:
         started: when its headers arrived, by `time.perf_counter`.
         route: its route; None until it is routed.
         overridden: whether it named its connection itself.
-        holdout: the side that it is on, where a share is held out of the connection; None where it is on none.
+        holdout: the side that it is on, where a share is held out of the connection; None if it is on none.
         detection_seconds: spent on routing it.
         status: of the response; None until that has begun.
         complete: whether the last byte of the response was handed to the server.
@@ -80,7 +80,7 @@ class RequestRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of it; ask when it is over."""
+        """How the request ended; ask when it is over."""
         if not self.complete and self.left:
             return "disconnected"
         if self.failure is not None:

@@ -35,7 +35,7 @@ def request_log(target: str | None) -> Callable[[RequestRecord], None]:
 
 
 def describe(record: RequestRecord) -> dict[str, Any]:
-    """A record as it is logged: what was done and how long it took, in seconds; null where it did not come to that."""
+    """A record as it is logged: what was done, and the seconds that it took; null for what was not reached."""
     route = record.route
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

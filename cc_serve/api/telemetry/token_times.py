@@ -75,7 +75,7 @@ class Tally:
             record.connections += [self._report] if self._report else []
             record.prompt_tokens += prompt
             record.generated_tokens += self._generated
-        times = output.metrics  # None where vLLM's statistics are off
+        times = output.metrics  # None if vLLM's statistics are off
         if times is None or not times.first_token_latency:
             return
         later = times.num_generation_tokens - 1

@@ -114,7 +114,7 @@ def _check_file(field: str, path: Path | None, read: Callable[[], object] | None
 
 
 def _is_absence(error: Exception) -> bool:
-    """Whether the store may come by itself, and nothing needs to be corrected."""
+    """Whether the store may come back by itself, so that nobody has to correct anything."""
     wrong = AuthenticationError | AuthorizationError | InvalidResponse | ResponseError | ssl.SSLError
     return not any(isinstance(cause, wrong) for cause in _causes(error))
 

@@ -51,7 +51,7 @@ class Place(ABC):
     Args:
         rates: the key's.
         use: what the key has used.
-        refusal: why the request is not admitted; None where it is.
+        refusal: why the request is not admitted; None if it is.
     """
 
     def __init__(self, rates: KeyLimits, use: Use, refusal: Refusal | None = None) -> None:
@@ -100,7 +100,7 @@ def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
 
 
 def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal:
-    """What is told to the key called ``name`` that has come to ``limit``."""
+    """The message for the key called ``name`` that has reached ``limit``."""
     who = "all callers together" if name is None else "this key"
     for budget, kind, period in BUDGETS:
         if limit == budget:

@@ -47,7 +47,7 @@ end
 #: Let a request in, or name the limit that keeps it out.
 #:
 #: KEYS: rates, running, unanswered, day, month. ARGV: 1 where there is a budget; requests a minute, tokens a minute,
-#: requests at the same time, each empty where unlimited; tokens that are not charged yet; the lease's id and seconds;
+#: requests at the same time, each empty if unlimited; tokens that are not charged yet; the lease's id and seconds;
 #: the request's number, or 0 only to ask; the first number that has no answer yet; requests a day, tokens a day, and
 #: the same for a month. Returns the limit or an empty string, and the requests and tokens used.
 ADMIT: Final = (

@@ -48,9 +48,9 @@ class SharedLimiter:
         self._server = secrets.token_hex(8)
         self._numbers = count(1)
         self._asking: dict[int, None] = {}  # in order; so the first is the first without an answer
-        # What the store has to forget when it is back. Leases also end by themselves, so it need not be all of them.
+        # Requests that the store has to forget when it is back. Leases also expire, so some may be missing here.
         self._lost: list[_Lost] = []
-        # Of each lease, the key's tag. Those of requests that were let in without the store become known to it later.
+        # The key's tag, by lease. The store learns later of leases that were given without it.
         self._held: dict[str, str] = {}
         self._uncharged: defaultdict[str, int] = defaultdict(int)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -108,7 +108,7 @@ class SharedLimiter:
         self._uncharged[tag] += tokens
 
     def settle(self, tag: str, rates: KeyLimits, lease: str = "") -> asyncio.Task[None] | None:
-        """Charge what is uncharged, and end a lease; None where there is nothing to do."""
+        """Charge what is uncharged, and end a lease; None if there is nothing to do."""
         self._held.pop(lease, None)
         uncharged = self._uncharged.pop(tag, 0)
         if not uncharged and not lease:
@@ -137,7 +137,7 @@ class SharedLimiter:
             self._renew()
 
     def _return(self) -> None:
-        """Bring the store up to date: what it let in and nobody learnt of is taken back, what still runs runs."""
+        """Bring the store up to date: take back admissions whose answers were lost, renew running leases."""
         lost, self._lost = self._lost, []
         for each in lost:
             self._spawn(self._forget(each))
@@ -145,7 +145,7 @@ class SharedLimiter:
 
     async def _forget(self, lost: _Lost) -> None:
         await self._try(FORGET, self._keys(lost.tag), (*_limits(lost.rates), lost.number, lost.lease))
-        # Only now does it count as answered: the next admission makes the store drop the numbers of those that are.
+        # Only now does this request count as answered: the next admission makes the store drop all answered numbers.
         self._asking.pop(lost.number, None)
 
     def _renew(self) -> None:

@@ -34,7 +34,7 @@ class StoreError(Exception):
 
 
 class LostError(StoreError):
-    """It may have done it: the answer did not come."""
+    """The store may have done what it was asked: the answer did not come."""
 
 
 class _Call(NamedTuple):
@@ -55,7 +55,7 @@ class Credentials(CredentialProvider):
         self._store = store
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """For one connection; raises OSError where the password's file cannot be read."""
+        """For one connection; raises OSError if the password's file cannot be read."""
         user, password = self._store.username, self._store.password() or ""
         return (user, password) if user else (password,)
 
@@ -92,9 +92,9 @@ def make_client(store: section.Store) -> Redis:
 
 
 class Store:
-    """Runs scripts, one pipeline at a time: what is asked while the store is busy goes together, in order.
+    """Runs scripts, one pipeline at a time: calls that come while the store is busy go together, in order.
 
-    While it cannot be reached, whatever is asked fails at once, and a task looks until it is back.
+    While the store cannot be reached, every call fails at once, and a task tries until the store is back.
 
     Args:
         store: where it is, and what happens without it.

@@ -23,7 +23,7 @@ class Tenancy:
 
     Args:
         limiter: admits requests.
-        ledger: keeps what was used; None where nobody wants to know.
+        ledger: keeps what was used; None if nobody wants to know.
     """
 
     limiter: Limiter

@@ -88,7 +88,7 @@ class UsageInStore:
 
 
 def _parsed(field: str, value: str) -> tuple[str, str, str, str, int] | None:
-    """Key, language, connection, and what is counted, with its number; None where something else wrote it."""
+    """Key, language, connection, and what is counted, with its number; None if something else wrote it."""
     parts = field.split("|")
     number = value.isascii() and value.isdecimal() and len(value) <= _DIGITS
     if len(parts) != _PARTS or parts[-1] not in _AMOUNTS or not number:

@@ -12,7 +12,7 @@ _ARTICLE = r"A\s+[a-z\u00df-\u024f\u1e00-\u1eff]"
 
 
 def chosen_label(answer: str, labels: str) -> str | None:
-    """The option that ``answer`` names, one of the characters of ``labels``, or None where it names none or several.
+    """The option that ``answer`` names, one of the characters of ``labels``, or None if it names none or several.
 
     The first of these that finds one decides: a label at the beginning with a mark or nothing behind it; the first
     label in brackets; the only label that stands alone. An answer with lines that begin with different labels repeats

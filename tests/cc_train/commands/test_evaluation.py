@@ -110,7 +110,7 @@ def test_answers_are_scored_anew_without_what_answered(
     output = tmp_path / "out"
     score = ["eval", "--data", str(data), "--output", str(output)]
     assert main(score) == 2
-    assert "no answers yet; say with --endpoint or --checkpoint" in capsys.readouterr().err
+    assert "no answers yet; pass --endpoint or --checkpoint" in capsys.readouterr().err
     assert not output.exists()
     assert evaluate(checkpoint, data, output, "--tasks", "mkqa") == 0
     figures = (output / "figures.json").read_text()
