@@ -348,7 +348,8 @@ def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path)
             assert not isinstance(caught.value, openai.APIConnectionError)
         for thread in threads:
             thread.join(60)
-        assert sorted(set(readiness)) == [200, 503]
+        # On a busy machine the server has ended before it is asked once more.
+        assert {200} <= set(readiness) <= {200, 503}
         assert readiness == sorted(readiness), "not ready from then on"
         assert failures
         assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}

@@ -169,7 +169,9 @@ def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> N
     config, log = folder / "server.yaml", folder / "server.log"
     assert reached(2)
     config.write_text(configuration(store, "choices: 3"))
-    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}).json() == {"status": "reloaded"}
+    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}, timeout=60).json() == {
+        "status": "reloaded"
+    }
     assert reached(3), "at once, once the call is answered"
     before = log.read_text().count("Configuration reloaded")
     config.write_text(configuration(store, "choices: 4"))
@@ -177,14 +179,14 @@ def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> N
     until(lambda: log.read_text().count("Configuration reloaded") > before)
     assert reached(4)
     config.write_text(configuration(store, "choices: 0"))
-    refused = httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"})
+    refused = httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}, timeout=60)
     assert (refused.status_code, "limits.choices" in refused.text) == (400, True)
     assert reached(4)
 
 
 def test_the_servers_limit_is_one_for_all_processes(two: Server, folder: Path, store: str) -> None:
     (folder / "server.yaml").write_text(configuration(store, "concurrent_requests: 5"))
-    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}).status_code == 200
+    assert httpx.post(f"{two.address}/admin/reload", headers={"x-api-key": "ops"}, timeout=60).status_code == 200
     engine = engine_of(two)
     engine.suspend()
     try:
@@ -238,7 +240,7 @@ def test_another_connection_is_served_by_all(two: Server, checkpoint: Path, tmp_
 
 
 def test_the_playground_is_there(two: Server) -> None:
-    pages = at_once(6, lambda _: httpx.get(f"{two.address}/playground"))
+    pages = at_once(6, lambda _: httpx.get(f"{two.address}/playground", timeout=60))
     assert {page.status_code for page in pages} == {200}
     assert len({page.text for page in pages}) == 1
 
