@@ -16,4 +16,17 @@ pause, sleep, adapters at the start     the engine's own
 stop                                    the parent passes it on, waits for all, and then stops the engine: `parent`
 a process that dies                     the others finish what they have begun, and the server ends: `parent`
 ======================================  ===============================================================================
+
+Another connection, asked for at any process, goes through the first one (`cc_serve.api.exchange`, `held`)::
+
+    any process    POST /admin/connections      ->  first process
+    first process  check the model's weights, the connection, the configuration
+                   load_connection              ->  workers, beside their steps
+                   serve_connection             ->  workers, between two steps; they hold both connections now
+                   check connection             ->  other processes; a refusal has the workers go back
+                   serve connection             ->  other processes; new requests begin with it everywhere
+    any process    its last request of the earlier connection is over: idle connection -> first process
+    first process  held connections             ->  other processes: does any serve it, or run a request of it?
+                   forget connection            ->  other processes
+                   drop_connection              ->  workers
 """
