@@ -19,6 +19,7 @@ from typing import Final
 from packaging.specifiers import SpecifierSet
 from safetensors import SafetensorError, safe_open
 
+from cc_core.hub import UnknownModelError
 from cc_core.names import CONNECTION_FILE
 from cc_serve.process.model_runner import RUNNER, asked_runner
 
@@ -176,6 +177,12 @@ def check_configuration(path: Path) -> Check:
     except ConfigurationError as error:
         return Check("configuration", Status.FAILED, str(error), "correct the file; docs/operations.md explains it")
     return Check("configuration", Status.OK, str(path))
+
+
+def unknown_checkpoint(error: UnknownModelError) -> Check:
+    """What to say of a checkpoint that is no directory and that the hub did not give."""
+    found, _, advice = str(error).rpartition("; ")
+    return Check("checkpoint", Status.FAILED, found, advice)
 
 
 def check_checkpoint(directory: Path) -> Check:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import FAILURE
 from cc_serve.commands import checks
 from cc_serve.commands.checks import Check, Status
@@ -27,7 +28,13 @@ def add_parser(commands: Commands) -> None:
         "memory it needs. Each failure says what to do.",
         example="cc-serve doctor outputs/demo --port 8001",
     )
-    parser.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help="what is to be served")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="what is to be served: a directory, or an id of the hub",
+    )
     parser.add_argument("--host", default="0.0.0.0", help="to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="to listen on (default: %(default)s)")
     parser.add_argument(CONFIGURATION_FLAG, type=Path, metavar="FILE", help="check this configuration file, too")
@@ -74,10 +81,15 @@ def examine(checkpoint: Path | None, host: str, port: int, configuration: Path |
     if configuration is not None:
         yield checks.check_configuration(configuration)
     if checkpoint is not None and torch_works:
-        found = checks.check_checkpoint(checkpoint)
+        try:
+            directory = local_directory(checkpoint)
+        except UnknownModelError as error:
+            yield checks.unknown_checkpoint(error)
+            return
+        found = checks.check_checkpoint(directory)
         yield found
         if can_compute and found.status is not Status.FAILED:
-            yield checks.check_memory(checkpoint)
+            yield checks.check_memory(directory)
 
 
 def lines_of(check: Check) -> str:

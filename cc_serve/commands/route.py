@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from cc_core.hub import local_directory
 from cc_serve.commands.command import Commands, add_command, refuse
 from cc_serve.routing.router import Router, default_router
 
@@ -37,7 +38,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer each line of standard input with a line; a bad line is named, and the others are answered."""
     try:
-        router = Router.of(options.checkpoint) if options.checkpoint else default_router()
+        router = Router.of(local_directory(options.checkpoint)) if options.checkpoint else default_router()
     except ValueError as error:
         return refuse(error)
     status = 0

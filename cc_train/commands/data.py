@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_core.terminal.text import one_line
 from cc_core.terminal.usage import SuggestingParser
@@ -39,7 +40,9 @@ def make_parser() -> SuggestingParser:
     check = commands.add_parser("check", help="look at rows before training", description=parser.description)
     check.add_argument("files", nargs="+", metavar="FILE", help="Sources, as cc-train run's --data takes them.")
     check.add_argument("--columns", help="Columns under another name: lang=language,instruction=question.")
-    check.add_argument("--model", help="Directory of the model to train: lengths are then in its tokens.")
+    check.add_argument(
+        "--model", help="The model to train, a directory or an id of the hub: lengths are then in its tokens."
+    )
     check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; goes with --model.")
     check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
     check.add_argument(
@@ -91,9 +94,12 @@ def _encoder(model: str | None, template_options: str | None) -> ChatEncoder | N
             raise DataError("--chat-template-kwargs goes with --model, whose template has the options")
         return None
     try:
-        return ChatEncoder(AutoTokenizer.from_pretrained(model), options=parse_options(template_options))
+        tokenizer = AutoTokenizer.from_pretrained(local_directory(model))
+        return ChatEncoder(tokenizer, options=parse_options(template_options))
     except TemplateOptionError as error:
         raise DataError(f"--chat-template-kwargs: {error}") from error
+    except UnknownModelError as error:
+        raise DataError(f"--model {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"--model {model}: holds no tokenizer: {one_line(error)}") from error
 

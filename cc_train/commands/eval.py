@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cc_core.checkpoint import CheckpointError
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import AUTO
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
@@ -38,7 +39,10 @@ def make_parser() -> SuggestingParser:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--endpoint", metavar="URL", help="an OpenAI endpoint; its key is read from OPENAI_API_KEY")
     where.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="a checkpoint, run in this process on transformers"
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="a checkpoint, run in this process on transformers: a directory, or an id of the hub",
     )
     parser.add_argument("--model", metavar="NAME", help="the name that the endpoint serves the model under")
     parser.add_argument(
@@ -119,7 +123,11 @@ def _backend(options: argparse.Namespace) -> Backend | None:
     from cc_train.evaluation.local import LocalCheckpoint
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return LocalCheckpoint(options.checkpoint, options.connection or AUTO, options.max_tokens, options.batch_size)
+    try:
+        directory = local_directory(options.checkpoint)
+    except UnknownModelError as error:
+        raise EvaluationError(f"--checkpoint {error}") from error
+    return LocalCheckpoint(directory, options.connection or AUTO, options.max_tokens, options.batch_size)
 
 
 def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:

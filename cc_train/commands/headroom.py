@@ -13,6 +13,7 @@ from rich.console import Console
 from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
+from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
@@ -35,7 +36,8 @@ def make_parser() -> SuggestingParser:
         description="Tell before training whether there is anything to gain: does the model know more in English?",
         epilog="example: cc-train headroom --model models/base --data ROWS.jsonl --task-of-rows mkqa",
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="the model, before or after training")
+    what = "the model, before or after training: a directory, or an id of the hub"
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=what)
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, metavar="FILE", help="rows in English and other languages"
     )
@@ -63,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
         for name in ("limit", "max_tokens", "batch_size"):
             if getattr(options, name) < 1:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
-        if not (options.model / CONFIG_FILE).is_file():
+        directory = local_directory(options.model)
+        if not (directory / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
         if options.json:
             _check_writable(options.json)
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{len(without)} rows have no 'instruction_en' and are left out ({', '.join(sorted(set(without)))})")
         template = parse_options(options.chat_template_kwargs)
         model = LocalCheckpoint(
-            options.model, OFF, options.max_tokens, options.batch_size, template=template, option="--model"
+            directory, OFF, options.max_tokens, options.batch_size, template=template, option="--model"
         )
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
@@ -89,6 +92,9 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except TemplateOptionError as error:
         _say(f"--chat-template-kwargs: {error}")
+        return BAD_INPUT
+    except UnknownModelError as error:
+        _say(f"--model {error}")
         return BAD_INPUT
     except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         _say(str(error))
