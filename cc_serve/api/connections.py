@@ -51,7 +51,8 @@ class Connections:
     def __init__(self, served: Served) -> None:
         self.served = served
         self._known = {served.sha256: served}
-        self._running: Counter[str] = Counter()
+        self._holds: Counter[str] = Counter()
+        self._answers: Counter[str] = Counter()
         #: Called with the digest of an earlier connection when the last of its requests has ended.
         self.on_idle: Callable[[str], object] = lambda _sha256: None
         if served.sha256:
@@ -59,25 +60,35 @@ class Connections:
 
     @contextmanager
     def begun_with(self, sha256: str) -> Iterator[None]:
-        """Count one request while it runs."""
-        self._running[sha256] += 1
+        """Hold a connection while a request runs that began with it."""
+        self._holds[sha256] += 1
         try:
             yield
         finally:
-            self._running[sha256] -= 1
-            if not self._running[sha256]:
-                del self._running[sha256]
+            self._holds[sha256] -= 1
+            if not self._holds[sha256]:
+                del self._holds[sha256]
                 if sha256 != self.served.sha256:
                     self.on_idle(sha256)
 
-    def running(self, sha256: str) -> int:
-        """How many running requests began with this connection."""
-        return self._running[sha256]
+    @contextmanager
+    def answered_with(self, sha256: str) -> Iterator[None]:
+        """Hold a connection while the engine answers with it. That may outlast the HTTP request."""
+        self._answers[sha256] += 1
+        try:
+            with self.begun_with(sha256):
+                yield
+        finally:
+            self._answers[sha256] -= 1
+
+    def is_needed(self, sha256: str) -> bool:
+        """Whether a request runs that began with this connection."""
+        return sha256 in self._holds
 
     @property
-    def all_running(self) -> Counter[str]:
-        """How many running requests began with each connection, by digest."""
-        return self._running.copy()
+    def running(self) -> Counter[str]:
+        """How many answers the engine works on, by the digest of their connection."""
+        return +self._answers
 
     def has(self, sha256: str, name: object) -> bool:
         """Whether this connection is held, and has a Transform Matrix called ``name``."""

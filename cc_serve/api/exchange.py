@@ -70,8 +70,12 @@ class Exchange:
             connections.on_idle = self._release_soon
             self._peers.offer(_CHANGE, self._change_for_peer)
 
+    async def served_by_all(self) -> bool:
+        """Whether all processes begin requests with the same connection; raises `PeerError`."""
+        return await self._held.served_by_all()
+
     async def running(self) -> Counter[str]:
-        """How many requests run, by the digest that they began with; raises `PeerError`."""
+        """How many answers run, by the digest of their connection; raises `PeerError`."""
         return await self._held.running()
 
     async def change(self, directory: Path) -> None:
@@ -83,15 +87,16 @@ class Exchange:
             PeerError: another process does not answer. Either nothing or only some processes have changed; the same
                 call again does the rest.
         """
+        directory = directory.absolute()
         if not self._peers.is_first:
-            refusal = await self._peers.first(_CHANGE, str(directory.absolute()))
+            refusal = await self._peers.first(_CHANGE, str(directory))
             if refusal is not None:
                 raise ConflictError(refusal["conflict"]) if "conflict" in refusal else RefusedError(**refusal)
             return
         if self._changing:
             raise ConflictError("another connection is being loaded; try again when that has ended")
         self._changing = True
-        await asyncio.shield(self._keep(asyncio.create_task(self._change(directory.absolute()))))
+        await asyncio.shield(self._keep(asyncio.create_task(self._change(directory))))
 
     async def _change_for_peer(self, directory: str) -> dict[str, str | None] | None:
         try:
@@ -119,7 +124,7 @@ class Exchange:
             raise
         finally:
             self._changing = False
-        logger.info("Connection changed: %s from %s; before: %s", other.sha256, directory, before.sha256)
+        logger.info("Connection served: %s from %s; before: %s", other.sha256, directory, before.sha256)
         for earlier in self.connections.earlier:
             self._release_soon(earlier.sha256)
 
@@ -129,7 +134,7 @@ class Exchange:
             await self._held.check(other)
         except (ConfigurationError, PeerError) as error:
             await self._move(before, other.sha256)
-            await self._drop_unless_needed(other.sha256)
+            await self._give_up(other.sha256)
             if isinstance(error, PeerError):
                 raise
             raise RefusedError(str(error), FIELD) from error
@@ -141,6 +146,8 @@ class Exchange:
             description = await asyncio.to_thread(self._base.check, directory)
             router = Router.described(description)
             self._settings.check_router(router)
+        except OSError as error:
+            raise RefusedError(f"{directory}: cannot be read: {error.strerror}", FIELD) from error
         except (CheckpointError, ConfigurationError) as error:
             raise RefusedError(str(error), FIELD) from error
         return Served.at(directory, router)
@@ -150,12 +157,18 @@ class Exchange:
         if await self._engine.is_sleeping():
             raise ConflictError("the engine sleeps; wake it first")
         for earlier in self.connections.earlier:
-            if not (running := await self._held.needed(earlier.sha256)):
+            if not await self._held.is_needed(earlier.sha256):
                 await self._drop(earlier.sha256)
             elif earlier.sha256 != sha256:
+                name = earlier.sha256[:_SHOWN]
+                if not await self._held.served_by_all():
+                    raise ConflictError(
+                        f"a part of this server still serves the connection before the present one, {name}; ask for "
+                        "the present one again first"
+                    )
                 raise ConflictError(
-                    f"{running} requests still run that began with the connection before the present one, "
-                    f"{earlier.sha256[:_SHOWN]}; a third one has to wait until they have ended"
+                    f"requests still run that began with the connection before the present one, {name}; a third one "
+                    "has to wait until they have ended"
                 )
 
     async def _load(self, directory: Path, sha256: str) -> None:
@@ -172,7 +185,7 @@ class Exchange:
             await self._call("serve_connection", sha256)
         except Exception as error:  # a worker's, which vLLM's client wraps
             await self._call("serve_connection", before)
-            await self._drop_unless_needed(sha256)
+            await self._give_up(sha256)
             raise RefusedError(f"the engine could not take it: {error}", FIELD) from error
 
     def _release_soon(self, sha256: str) -> None:
@@ -182,19 +195,22 @@ class Exchange:
         async with self._lock:
             if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
                 with suppress(PeerError):  # the connection is held longer: the next change tries again
-                    await self._drop_unless_needed(sha256)
+                    if not await self._held.is_needed(sha256):
+                        await self._drop(sha256)
 
-    async def _drop_unless_needed(self, sha256: str) -> None:
-        """Let go of a connection that is not served, unless it is still needed."""
-        if not await self._held.needed(sha256):
-            await self._drop(sha256)
+    async def _give_up(self, sha256: str) -> None:
+        """Let go of a connection that is not served after all, but not of an earlier one that is still needed."""
+        if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
+            self._release_soon(sha256)
+        else:
+            await self._call("drop_connection", sha256)
 
     async def _drop(self, sha256: str) -> None:
         await self._held.forget(sha256)
         await self._call("drop_connection", sha256)
 
     async def _call(self, method: str, *arguments: str) -> list[str | None]:
-        """Have all workers of all engines do something between two steps."""
+        """Have all workers of all engines do something between two steps; what those of the first engine return."""
         return list(await self._engine.collective_rpc(method, args=arguments))
 
     def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:

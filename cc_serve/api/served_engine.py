@@ -91,7 +91,7 @@ class ServedEngine:
         try:
             # Closed at once when the caller goes: that is how vLLM learns that it shall stop. A background response
             # outlives its HTTP request, so the connection is held here, too.
-            with self._connections.begun_with(sha256):
+            with self._connections.answered_with(sha256):
                 async with aclosing(outputs):
                     while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
                         new = tally.add(output)

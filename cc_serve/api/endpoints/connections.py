@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from cc_serve.api.connections import Served
@@ -18,12 +18,21 @@ from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.processes.peers import PeerError
 
 
+def _path(text: str) -> str:
+    """No file has such a name, and the answer to it could not be sent."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be a path: no NUL, and no lone surrogate")
+    return text
+
+
 class Wanted(BaseModel):
     """The connection to serve."""
 
     model_config = ConfigDict(extra="forbid")
 
-    directory: str = Field(min_length=1, description="A checkpoint of the served model, or a connection on its own.")
+    directory: Annotated[str, AfterValidator(_path)] = Field(
+        min_length=1, max_length=4096, description="A checkpoint of the served model, or a connection on its own."
+    )
 
 
 def connections_endpoint(exchange: Exchange) -> APIRouter:
@@ -59,13 +68,14 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
 
 async def _shown(exchange: Exchange) -> JSONResponse:
     try:
-        running = await exchange.running()
+        running, by_all = await exchange.running(), await exchange.served_by_all()
     except PeerError as error:
         return _unanswered(error)
     connections = exchange.connections
     return JSONResponse(
         {
             "served": _one(connections.served, running),
+            "served_by_all": by_all,
             "earlier": [_one(served, running) for served in connections.earlier],
         }
     )

@@ -39,7 +39,7 @@ class HeldByAll:
         self.mine = mine
         self._settings = settings
         self._peers = peers
-        self._checked: Served | None = None
+        self._checked: dict[str, Served] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         peers.offer(_HELD, self._held)
         peers.offer(_CHECK, self._check_for_first)
@@ -50,15 +50,20 @@ class HeldByAll:
             mine.on_idle = self._tell_first
 
     async def running(self) -> Counter[str]:
-        """How many requests of all processes run, by the digest that they began with; raises `PeerError`."""
+        """How many answers of all processes run, by the digest of their connection; raises `PeerError`."""
         others = await self._peers.others(_HELD)
-        return sum((Counter(other["running"]) for other in others), self.mine.all_running)
+        return sum((Counter(other["running"]) for other in others), self.mine.running)
 
-    async def needed(self, sha256: str) -> int:
-        """How many requests began with it, and how many other processes would begin one; raises `PeerError`."""
+    async def served_by_all(self) -> bool:
+        """Whether all processes begin requests with the same connection; raises `PeerError`."""
         others = await self._peers.others(_HELD)
-        theirs: list[int] = [int(other["running"].get(sha256, 0)) + (other["served"] == sha256) for other in others]
-        return self.mine.running(sha256) + sum(theirs)
+        return all(other["served"] == self.mine.served.sha256 for other in others)
+
+    async def is_needed(self, sha256: str) -> bool:
+        """Whether a request runs that began with this connection, or may begin with it; raises `PeerError`."""
+        others = await self._peers.others(_HELD)
+        theirs = any(sha256 in other["needed"] or sha256 == other["served"] for other in others)
+        return theirs or self.mine.is_needed(sha256)
 
     async def check(self, other: Served) -> None:
         """Make sure that every process can serve ``other``.
@@ -79,7 +84,7 @@ class HeldByAll:
             PeerError: one of the others does not answer, and may go on with what it served.
         """
         self._serve(other)
-        await self._peers.others(_SERVE)
+        await self._peers.others(_SERVE, other.sha256)
 
     async def forget(self, sha256: str) -> None:
         """Have no process hold it any more; raises `PeerError`, and then this process still holds it."""
@@ -91,7 +96,8 @@ class HeldByAll:
         self.mine.serve(other)
 
     async def _held(self) -> dict[str, Any]:
-        return {"served": self.mine.served.sha256, "running": self.mine.all_running}
+        needed = [one.sha256 for one in self.mine.earlier if self.mine.is_needed(one.sha256)]
+        return {"served": self.mine.served.sha256, "needed": needed, "running": self.mine.running}
 
     async def _check_for_first(self, directory: str, sha256: str) -> str | None:
         try:
@@ -99,14 +105,17 @@ class HeldByAll:
             if router.sha256 != sha256:
                 return f"{directory}: was changed while it was being read; try again"
             self._settings.check_router(router)
+        except OSError as error:
+            return f"{directory}: cannot be read: {error.strerror}"
         except (CheckpointError, ConfigurationError) as error:
             return str(error)
-        self._checked = Served.at(Path(directory), router)
+        self._checked[sha256] = Served.at(Path(directory), router)
         return None
 
-    async def _serve_for_first(self) -> None:
-        if self._checked is not None:
-            self._serve(self._checked)
+    async def _serve_for_first(self, sha256: str) -> None:
+        checked = self._checked[sha256]
+        self._checked.clear()
+        self._serve(checked)
 
     async def _forget_for_first(self, sha256: str) -> None:
         self.mine.forget(sha256)

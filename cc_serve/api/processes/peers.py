@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -12,10 +13,14 @@ from typing import Any, Final
 
 #: The process that makes the changes that concern all, one after another.
 FIRST: Final = 0
+logger = logging.getLogger(__name__)
+
 _PATIENCE: Final = 10.0
 # Of an answer: what the call returned, or why another process kept it from returning.
 _VALUE: Final = "value"
-_SILENT: Final = "silent"
+_FAILED: Final = "failed"
+# Refusals and directories are part of a line, and may be long.
+_LINE_BYTES: Final = 1 << 20
 
 
 class PeerError(RuntimeError):
@@ -68,7 +73,7 @@ class Peers:
         if not self._others:
             yield
             return
-        server = await asyncio.start_unix_server(self._answer, path_of(self._directory, self._index))
+        server = await asyncio.start_unix_server(self._answer, path_of(self._directory, self._index), limit=_LINE_BYTES)
         try:
             yield
         finally:
@@ -80,23 +85,27 @@ class Peers:
             try:
                 answer = {_VALUE: await self._calls[name](*arguments)}
             except PeerError as error:
-                answer = {_SILENT: str(error)}
+                answer = {_FAILED: str(error)}
+            except Exception:  # the one that asked cannot tell what it means; the log can
+                logger.exception("API process %d could not do what another one asked for: %s", self._index, name)
+                answer = {_FAILED: f"API process {self._index} of this server failed; its log says why"}
             writer.write(_line(answer))
-            await writer.drain()
+            with suppress(ConnectionError):  # the one that asked has gone
+                await writer.drain()
 
     async def _ask(self, other: int, patience: float | None, *call: str) -> Any:
         answer = b""
         with suppress(OSError):  # TimeoutError is one
             async with asyncio.timeout(patience):
-                reader, writer = await asyncio.open_unix_connection(path_of(self._directory, other))
+                reader, writer = await asyncio.open_unix_connection(path_of(self._directory, other), limit=_LINE_BYTES)
                 with closing(writer):
                     writer.write(_line(call))
                     answer = await reader.readline()
         if not answer:
             raise PeerError(f"API process {other} of this server does not answer; try again")
         content = json.loads(answer)
-        if _SILENT in content:
-            raise PeerError(content[_SILENT])
+        if _FAILED in content:
+            raise PeerError(content[_FAILED])
         return content[_VALUE]
 
 

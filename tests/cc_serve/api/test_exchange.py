@@ -54,7 +54,9 @@ def test_requests_keep_theirs_and_new_ones_get_the_new_one(served: Path, other: 
             assert settings.current.anonymous.router.connection_for("de") == "de"
             assert connections.has(old, "global")
             assert engine.held.holds(old, "global")
-            with pytest.raises(ConflictError, match="1 requests still run"):
+            with pytest.raises(
+                ConflictError, match="requests still run that began with the connection before the present one"
+            ):
                 await exchange.change(checkpoint(tmp_path / "third", 2, "global"))
         async with asyncio.timeout(60):
             while connections.earlier or engine.held.holds(old, "global"):  # its last request has ended
@@ -107,3 +109,32 @@ def test_what_does_not_fit_is_refused_by_its_field_and_changes_nothing(served: P
             asyncio.run(exchange.change(directory))
     assert settings.current is before
     assert exchange.connections.served.sha256 == engine.held.served == Router.of(served).sha256
+
+
+def test_one_change_at_a_time(served: Path, other: Path) -> None:
+    exchange, _, _ = start(served)
+
+    async def play() -> None:
+        first = asyncio.create_task(exchange.change(other))
+        await asyncio.sleep(0)
+        with pytest.raises(ConflictError, match="another connection is being loaded"):
+            await exchange.change(served)
+        await first
+        assert exchange.connections.served.sha256 == Router.of(other).sha256
+
+    asyncio.run(play())
+
+
+def test_a_change_is_finished_when_its_caller_has_gone(served: Path, other: Path) -> None:
+    exchange, engine, _ = start(served)
+
+    async def play() -> None:
+        caller = asyncio.create_task(exchange.change(other))
+        await asyncio.sleep(0)
+        caller.cancel()
+        async with asyncio.timeout(30):
+            while exchange.connections.served.sha256 != Router.of(other).sha256:
+                await asyncio.sleep(0.01)
+        assert engine.held.served == Router.of(other).sha256
+
+    asyncio.run(play())

@@ -108,9 +108,10 @@ def test_what_any_process_needs_is_held(tmp_path: Path, checkpoints: tuple[Path,
         stacks = [ExitStack() for _ in processes]
         for process, stack in zip(processes, stacks, strict=True):
             stack.enter_context(process.exchange.connections.begun_with(old))
+            stack.enter_context(process.exchange.connections.answered_with(old))
         await processes[1].exchange.change(other)
         assert await processes[2].exchange.running() == {old: COUNT}
-        with pytest.raises(ConflictError, match=f"{COUNT} requests still run that began with the connection before"):
+        with pytest.raises(ConflictError, match="requests still run that began with the connection before"):
             await processes[2].exchange.change(third)
         stacks.append(stacks.pop(ends_last))
         for stack in stacks:
@@ -130,7 +131,12 @@ def test_a_refusal_reaches_whoever_asked_and_changes_nothing(tmp_path: Path, che
     wrong = save_checkpoint(tmp_path / "gemma", tiny_gemma3(), random_connection(["global"], 1), ["de"])
 
     async def use(processes: list[Process], engine: HeldEngine) -> None:
-        for directory, message in ((wrong, "its architecture is"), (tmp_path / "none", "there is no such directory")):
+        long = "x" * 300
+        for directory, message in (
+            (wrong, "its architecture is"),
+            (tmp_path / "none", "there is no such directory"),
+            (tmp_path / long, f"{long}: cannot be read: File name too long"),
+        ):
             with pytest.raises(RefusedError, match=message) as caught:
                 await processes[1].exchange.change(directory)
             assert caught.value.param == "directory"
@@ -168,9 +174,10 @@ def test_one_that_is_silent_before_the_change_keeps_all_where_they_are(
         (tmp_path / "2.sock").rename(tmp_path / "away")
         with pytest.raises(PeerError, match="API process 2 of this server does not answer; try again"):
             await processes[1].exchange.change(other)
+        assert engine.held.served == digest(served)
+        assert not engine.held.holds(digest(other), "global"), "nobody serves it"
         (tmp_path / "away").rename(tmp_path / "2.sock")
         assert {process.serves for process in processes} == {(digest(served), digest(served))}
-        assert engine.held.served == digest(served)
         await processes[1].exchange.change(other)
         assert {process.serves[0] for process in processes} == {digest(other)}
 
@@ -185,7 +192,7 @@ def test_one_that_is_silent_during_the_change_keeps_what_it_needs(
     old, new = map(digest, checkpoints)
 
     async def use(processes: list[Process], engine: HeldEngine) -> None:
-        async def silent() -> None:
+        async def silent(_: str) -> None:
             raise PeerError("API process 2 of this server does not answer; try again")
 
         follow = processes[2].peers._calls["serve connection"]
@@ -195,6 +202,9 @@ def test_one_that_is_silent_during_the_change_keeps_what_it_needs(
         assert [process.serves[0] for process in processes] == [new, new, old]
         await asyncio.sleep(0.1)
         assert engine.held.holds(old, "global"), "process 2 begins requests with it"
+        assert not await processes[2].exchange.served_by_all()
+        with pytest.raises(ConflictError, match=r"a part of this server still serves .* ask for the present one again"):
+            await processes[1].exchange.change(saved(tmp_path / "third", 2, "global"))
         processes[2].peers.offer("serve connection", follow)
         await processes[1].exchange.change(other)
         assert {process.serves for process in processes} == {(new, new)}

@@ -193,8 +193,7 @@ def test_the_servers_limit_is_one_for_all_processes(two: Server, folder: Path, s
         with ThreadPoolExecutor(16) as threads:
             asked = [threads.submit(post, two) for _ in range(16)]
             until(lambda: sum(each.done() for each in asked) == 11)
-            # Each holds its connection twice, as a request and in the engine; and there is the one that asks.
-            until(lambda: get(two, "/admin/connections")["served"]["running"] == 2 * 5 + 1)
+            until(lambda: get(two, "/admin/connections")["served"]["running"] == 5)
             engine.resume()
             statuses = Counter(each.result().status_code for each in asked)
     finally:
@@ -221,6 +220,7 @@ def test_another_connection_is_served_by_all(two: Server, checkpoint: Path, tmp_
     (first,) = set(at_once(8, answer))
     with ThreadPoolExecutor(4) as threads:
         asked = [threads.submit(answer, 0) for _ in range(40)]
+        asked[0].result()
         changed = change(two, other)
         (second,) = set(at_once(8, answer))
         found = {each.result() for each in asked}
