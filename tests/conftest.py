@@ -29,6 +29,7 @@ FOLDERS = {
     "tests/benchmarks": "training",
     "tests/cc_serve/api/test_another_connection.py": "server",
     "tests/cc_serve/api/test_operations.py": "server",
+    "tests/cc_serve/api/processes/test_failed_starts.py": "server",
     "tests/cc_serve/api/processes/test_two_processes.py": "server",
     "tests/cc_serve/api/tenants/test_check.py": "programs",
     "tests/cc_serve/api/tenants/test_shared.py": "programs",
