@@ -76,6 +76,12 @@ def notes(scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | No
         f"{name} ({score['not_finite']})" for name, score in scores.items() if name != ALL and score.get("not_finite")
     ]
     told = [harm(found)]
+    if found is None and not lost:
+        told.insert(
+            0,
+            "No held-out pair has an answer, so nothing says what the connection is worth: cc-serve connects every "
+            "language. Add rows with answers, or score some with --eval-data.",
+        )
     if lost:
         told.insert(
             0,

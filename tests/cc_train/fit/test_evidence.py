@@ -127,9 +127,12 @@ def test_the_user_is_told_of_losses_that_are_not_finite() -> None:
     assert "in de (12), the loss of the answer is NaN or infinite" in sentence
 
 
-def test_without_answers_there_is_no_evidence() -> None:
+def test_without_answers_there_is_no_evidence_and_the_user_is_told() -> None:
     assert PairedGains().summary() == {}
-    assert evidence({"all": {"gain": None}, "de": {"gain": None}}, "fit") is None
+    unknown = {"all": {"gain": None}, "de": {"gain": None}}
+    assert evidence(unknown, "fit") is None
+    (sentence,) = notes(unknown, None)
+    assert sentence.startswith("No held-out pair has an answer, so nothing says what the connection is worth")
     assert harm(None) is None
 
 
