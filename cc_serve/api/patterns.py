@@ -1,4 +1,4 @@
-"""Regular expressions that xgrammar accepts and takes for something else, found before an answer follows them."""
+"""Patterns and schemas that xgrammar misreads or cannot follow, named before an answer follows them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from cc_serve.api.vllm import SamplingParams, VLLMValidationError
 
 _FIELD: Final = "structured_outputs"
 _NAMES: Final = "patternProperties"
+# How vLLM's xgrammar backend begins what it says of a schema.
+_OF_SCHEMAS: Final = ("Failed to transform json schema into a grammar: ", "The provided JSON schema contains features ")
 # An escape of one character; the beginning or end of a class; POSIX's names, which stand in classes only.
 _TOKEN: Final = re.compile(r"\\.|\[:\w+:\]|\[|\]", re.DOTALL)
 
@@ -33,6 +35,18 @@ def refuse_misread_patterns(parameters: SamplingParams) -> None:
                 "name ranges of characters instead, such as [\\u0600-\\u06FF]",
                 parameter=_FIELD,
             )
+
+
+def named_schema_error(error: Exception) -> Exception:
+    """``error``, or if xgrammar cannot follow a schema, an error that says where the schema may stand."""
+    message = str(error.args[0]) if isinstance(error, VLLMValidationError) else ""
+    if not message.startswith(_OF_SCHEMAS):
+        return error
+    return VLLMValidationError(
+        "a JSON schema in structured_outputs, response_format, text, output_config or a function of tools cannot be "
+        f"followed: {message}",
+        parameter=_FIELD,
+    )
 
 
 def misread_part(pattern: str) -> str | None:

@@ -14,7 +14,7 @@ from cc_core.names import OFF
 from cc_serve.api.connections import Connections
 from cc_serve.api.faults import StoppedError
 from cc_serve.api.middleware.drain import Drain
-from cc_serve.api.patterns import refuse_misread_patterns
+from cc_serve.api.patterns import named_schema_error, refuse_misread_patterns
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.token_times import Tally
 from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams, VLLMValidationError
@@ -99,7 +99,8 @@ class ServedEngine:
                             work.answered(new)
                         yield output
         except Exception as error:
-            fault = StoppedError() if isinstance(error, EngineDeadError) and self._drain.stopping else error
+            stopped = isinstance(error, EngineDeadError) and self._drain.stopping
+            fault = StoppedError() if stopped else named_schema_error(error)
             tally.fail(fault)
             if fault is error:
                 raise

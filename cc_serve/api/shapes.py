@@ -31,6 +31,7 @@ def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     form = fields.get("structured_outputs")
     if form is not None and not isinstance(form, dict):
         raise RefusedError("'structured_outputs' must be an object", "structured_outputs")
+    _require_schema(fields.get("response_format"))
     if (tools := fields.get("tools")) is not None:
         _require_objects(tools, "tools", "tools")
     if prompt_field(path) == "input" and isinstance(given := fields.get("input"), dict | list):
@@ -42,6 +43,14 @@ def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     if path != BATCH_PATH and (required or messages is not None):
         _require_objects(messages, "messages", "messages", "with a role and content")
         _refuse_odd_parts(messages, "messages")
+
+
+def _require_schema(wanted: Any) -> None:
+    """OpenAI's API may leave the schema out; no backend of vLLM can."""
+    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        named = wanted.get("json_schema")
+        if isinstance(named, dict) and not isinstance(named.get("schema"), dict):
+            raise RefusedError("'response_format.json_schema.schema' must be an object", "response_format")
 
 
 def _refuse_odd_parts(messages: Any, field: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
-from cc_serve.api.patterns import misread_part, refuse_misread_patterns
+from cc_serve.api.patterns import misread_part, named_schema_error, refuse_misread_patterns
 
 MISREAD = {
     r"[\p{L}]+": r"\p",
@@ -51,3 +51,19 @@ def test_a_request_is_refused_wherever_the_pattern_is(wanted: dict[str, Any]) ->
 def test_others_are_not(wanted: dict[str, Any]) -> None:
     refuse_misread_patterns(SamplingParams(structured_outputs=StructuredOutputsParams(**wanted)))
     refuse_misread_patterns(SamplingParams())
+
+
+@pytest.mark.parametrize(
+    "message", ["Failed to transform json schema into a grammar: no", "The provided JSON schema contains features not"]
+)
+def test_a_schema_that_cannot_be_followed_is_named(message: str) -> None:
+    named = named_schema_error(VLLMValidationError(message))
+    assert isinstance(named, VLLMValidationError)
+    assert named.parameter == "structured_outputs"
+    assert named.args[0].startswith("a JSON schema in structured_outputs, response_format, text, output_config or ")
+    assert named.args[0].endswith(message)
+
+
+@pytest.mark.parametrize("error", [VLLMValidationError("another"), ValueError("Failed to transform json schema into")])
+def test_other_errors_stay_as_they_are(error: Exception) -> None:
+    assert named_schema_error(error) is error

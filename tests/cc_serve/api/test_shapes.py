@@ -30,6 +30,10 @@ CHAT = ("/v1/chat/completions", "/v1/messages", "/cohere/v2/chat", "/v1/chat/com
         ({"messages": [USER], "tools": 1}, "tools"),
         ({"messages": [USER], "tools": {}}, "tools"),
         ({"messages": [USER], "structured_outputs": [None]}, "structured_outputs"),
+        (
+            {"messages": [USER], "response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+            "response_format.json_schema.schema",
+        ),
     ],
 )
 def test_the_place_is_named(path: str, fields: dict[str, Any], place: str) -> None:
