@@ -48,7 +48,7 @@ def suspended(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def slowed(server: Server, *, then_suspended: bool = False) -> Iterator[None]:
+def slowed(server: Server) -> Iterator[None]:
     """The server with an engine that rests most of the time: what a test does takes less than a long answer."""
     engine, over = engine_of(server), threading.Event()
 
@@ -59,7 +59,7 @@ def slowed(server: Server, *, then_suspended: bool = False) -> Iterator[None]:
                 over.wait(RESTS_SECONDS)
                 if not over.is_set():
                     engine.resume()
-            engine.suspend() if then_suspended else engine.resume()
+            engine.resume()
 
     thread = threading.Thread(target=slow)
     thread.start()

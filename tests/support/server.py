@@ -33,6 +33,12 @@ FLAGS = (
     *("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "8", "--dtype", "float32"),
     *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
 )
+# For answers that no machine, however fast, has ended before a test acts on them.
+ENDLESS_TOKENS = 20_000
+ENDLESS = (
+    *("--hf-overrides", f'{{"max_position_embeddings": {2 * ENDLESS_TOKENS}}}'),
+    *("--max-model-len", str(2 * ENDLESS_TOKENS)),
+)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from cc_serve.config.keys import hash_key
 from tests.support.engines import clients_of, engine_of, engines_of, slowed, suspended
 from tests.support.ports import free_port
 from tests.support.programs import serve_command
-from tests.support.server import FLAGS, MODEL, START_SECONDS, Server, started
+from tests.support.server import ENDLESS, ENDLESS_TOKENS, FLAGS, MODEL, START_SECONDS, Server, started
 from tests.support.traces import Collector, collecting
 
 GERMAN = "Wo ist der Bahnhof, bitte?"
@@ -62,6 +62,21 @@ def collector() -> Iterator[Collector]:
 def guarded(checkpoint: Path, config: Path, log: Path, collector: Collector) -> Iterator[Server]:
     flags = ("--cc-config", str(config), "--otlp-traces-endpoint", collector.address)
     with started(checkpoint, log, *flags) as running:
+        running.client = running.client.copy(api_key="user")
+        running.http.headers["x-api-key"] = "user"
+        yield running
+
+
+@pytest.fixture(scope="module")
+def endless(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose answers are not over before a test has acted on them; the key ``one`` asks one after the other."""
+    folder = tmp_path_factory.mktemp("endless")
+    one = f"{{sha256: {hash_key('one')}, limits: {{concurrent_requests: 1}}}}"
+    keys = f"user: {{sha256: {hash_key('user')}}}, one: {one}"
+    (folder / "server.yaml").write_text(
+        f"keys: {{{keys}}}\nlimits: {{output_tokens: {4 * ENDLESS_TOKENS}, choices: 4, sequences: 16}}"
+    )
+    with started(checkpoint, folder / "log", *ENDLESS, "--cc-config", str(folder / "server.yaml")) as running:
         running.client = running.client.copy(api_key="user")
         running.http.headers["x-api-key"] = "user"
         yield running
@@ -207,24 +222,25 @@ def test_a_stream_is_charged_what_its_usage_says(guarded: Server) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_frees_the_engine_and_its_place(guarded: Server, stream: bool) -> None:
-    before = metric(guarded, "vllm:generation_tokens_total{")
-    messages = [{"role": "user", "content": GERMAN}]
-    wanted = {"model": MODEL, "messages": messages, "max_tokens": 450, "ignore_eos": True, "n": 4, "stream": stream}
-    with slowed(guarded):  # else a fast engine may be done before it is seen to run
-        with connected(guarded, "/v1/chat/completions", json.dumps(wanted)):
-            until(lambda: metric(guarded, "vllm:generation_tokens_total{") > before)
-        until(lambda: running(guarded) == 0)
-    assert metric(guarded, "vllm:generation_tokens_total{") - before < 4 * 450
-    until(lambda: succeeds(lambda: ask(guarded, max_tokens=1)))
+def test_a_client_that_leaves_frees_the_engine_and_its_place(endless: Server, stream: bool) -> None:
+    before = metric(endless, "vllm:generation_tokens_total{")
+    wanted = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], "ignore_eos": True}
+    wanted |= {"max_tokens": ENDLESS_TOKENS, "n": 4, "stream": stream}
+    with connected(endless, "/v1/chat/completions", json.dumps(wanted), key="one"):
+        until(lambda: metric(endless, "vllm:generation_tokens_total{") > before)
+    until(lambda: running(endless) == 0)
+    assert metric(endless, "vllm:generation_tokens_total{") - before < 4 * ENDLESS_TOKENS
+    one = endless.client.copy(api_key="one")
+    messages: Any = wanted["messages"]
+    until(lambda: succeeds(lambda: one.chat.completions.create(model=MODEL, messages=messages, max_tokens=1)))
 
 
 @contextmanager
-def connected(server: Server, path: str, body: str) -> Iterator[socket.socket]:
+def connected(server: Server, path: str, body: str, key: str = "user") -> Iterator[socket.socket]:
     """A request by hand, whose connection is dropped on leaving."""
     address = httpx.URL(server.address)
     with socket.create_connection((address.host, address.port)) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: user\r\nContent-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         yield connection
 
@@ -315,46 +331,45 @@ def test_ctrl_c_lets_a_stream_finish(guarded: Server) -> None:
     assert guarded.process.wait(60) == 0
 
 
-def test_a_dead_engine_ends_everything_cleanly(checkpoint: Path, tmp_path: Path) -> None:
-    with started(checkpoint, tmp_path / "server.log") as server:
-        failures: list[openai.APIError] = []
-        readiness: list[int] = []
+def test_a_dead_engine_ends_everything_cleanly(endless: Server) -> None:
+    failures: list[openai.APIError] = []
+    readiness: list[int] = []
 
-        def load() -> None:
-            while server.process.poll() is None:
-                try:
-                    ask(server, max_tokens=50)
-                except openai.APIConnectionError:
-                    return  # the server is gone
-                except openai.APIError as error:
-                    failures.append(error)
+    def load() -> None:
+        while endless.process.poll() is None:
+            try:
+                ask(endless, max_tokens=50)
+            except openai.APIConnectionError:
+                return  # the server is gone
+            except openai.APIError as error:
+                failures.append(error)
 
-        def probe() -> None:
-            with httpx.Client(base_url=server.address, timeout=60) as prober, suppress(httpx.TransportError):
-                while True:
-                    readiness.append(prober.get("/ready").status_code)
+    def probe() -> None:
+        with httpx.Client(base_url=endless.address, timeout=60) as prober, suppress(httpx.TransportError):
+            while True:
+                readiness.append(prober.get("/ready").status_code)
 
-        with slowed(server, then_suspended=True):  # else an engine has answered before the others have come
-            streams = [ask(server, stream=True, n=2) for _ in range(2)]
-        before = clients_of(server)
-        threads = [threading.Thread(target=target) for target in (probe, load, load, load)]
-        for thread in threads:
-            thread.start()
-        until(lambda: readiness and clients_of(server) >= before + len(threads))
-        engine_of(server).kill()
-        for stream in streams:
-            with pytest.raises(openai.APIError, match=r"EngineCore|[Ii]nternal") as caught:
-                list(stream)
-            assert not isinstance(caught.value, openai.APIConnectionError)
-        for thread in threads:
-            thread.join(60)
-        # On a busy machine the server has ended before it is asked once more.
-        assert {200} <= set(readiness) <= {200, 503}
-        assert readiness == sorted(readiness), "not ready from then on"
-        assert failures
-        assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
-        assert all(error.body for error in failures), "each in OpenAI's shape"
-        assert server.process.wait(60) == 1
+    streams = [ask(endless, stream=True, n=2, max_tokens=ENDLESS_TOKENS) for _ in range(2)]
+    engine_of(endless).suspend()  # else it has answered before the others have come
+    before = clients_of(endless)
+    threads = [threading.Thread(target=target) for target in (probe, load, load, load)]
+    for thread in threads:
+        thread.start()
+    until(lambda: readiness and clients_of(endless) >= before + len(threads))
+    engine_of(endless).kill()
+    for stream in streams:
+        with pytest.raises(openai.APIError, match=r"EngineCore|[Ii]nternal") as caught:
+            list(stream)
+        assert not isinstance(caught.value, openai.APIConnectionError)
+    for thread in threads:
+        thread.join(60)
+    # On a busy machine the server has ended before it is asked once more.
+    assert {200} <= set(readiness) <= {200, 503}
+    assert readiness == sorted(readiness), "not ready from then on"
+    assert failures
+    assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
+    assert all(error.body for error in failures), "each in OpenAI's shape"
+    assert endless.process.wait(60) == 1
 
 
 def test_an_engine_that_dies_at_the_start_is_one_line_at_the_end(checkpoint: Path, tmp_path: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Request, Route, expect
+from playwright.sync_api import Browser, Locator, Request, Route, expect
 
-from tests.cc_serve.playground.conftest import Playground
-from tests.support.server import MODEL, Server
+from tests.cc_serve.playground.conftest import Playground, opened
+from tests.support.server import ENDLESS, ENDLESS_TOKENS, MODEL, Server, started
 from tests.support.tiny import LAYERS
 
 GERMAN = "Wer hat das Buch Faust geschrieben?"
 ARABIC = "من كتب كتاب فاوست؟"
-LONG = 400
 STREAM = {"Content-Type": "text/event-stream", "X-CC-Language": "ar"}
 
 
@@ -231,12 +232,21 @@ def test_each_side_goes_on_from_its_own_answers(playground: Playground) -> None:
     assert all(len(body["messages"]) == 2 for body in sent)  # type: ignore[arg-type]
 
 
-def test_stop_keeps_what_came_and_ends_it_in_the_engine(playground: Playground, server: Server) -> None:
+@pytest.fixture
+def endless(browser: Browser, checkpoint: Path, tmp_path: Path) -> Iterator[tuple[Playground, Server]]:
+    """The page of a server whose answers can be so long that nobody is too late to stop one."""
+    with started(checkpoint, tmp_path / "log", *ENDLESS) as server:
+        for playground in opened(browser, server.address):
+            yield playground, server
+
+
+def test_stop_keeps_what_came_and_ends_it_in_the_engine(endless: tuple[Playground, Server]) -> None:
+    playground, server = endless
     page = playground.page
 
     def lengthen(route: Route) -> None:
-        """Else the tiny model may have ended an answer before anybody could stop it."""
-        route.continue_(post_data={**json.loads(route.request.post_data or ""), "ignore_eos": True})
+        long = {"ignore_eos": True, "max_tokens": ENDLESS_TOKENS}
+        route.continue_(post_data={**json.loads(route.request.post_data or ""), **long})
 
     page.route("**/v1/chat/completions", lengthen)
     page.evaluate(
@@ -249,11 +259,12 @@ def test_stop_keeps_what_came_and_ends_it_in_the_engine(playground: Playground, 
             }).observe(document.getElementById("turns"), { childList: true, subtree: true, characterData: true });
         }"""
     )
-    turn = playground.ask(GERMAN, wait=False, tokens=LONG)
+    turn = playground.ask(GERMAN, wait=False)
     expect(turn.locator("[aria-busy]")).to_have_count(0)
     expect(turn.locator(".ending")).to_have_text(["stopped", "stopped"])
     length = len(turn.locator(".answer.plain .text").text_content() or "")
-    assert 0 < length < LONG
+    assert 0 < length < ENDLESS_TOKENS
+    page.unroute("**/v1/chat/completions")
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_focused()
     again = playground.ask(GERMAN, tokens=4)
     expect(again.locator(".facts").first).to_contain_text("tokens")

@@ -158,7 +158,8 @@ def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
     whole = gradients(module, [batch_of(some)], items)
     parts = gradients(module, [batch_of(some[:1]), batch_of(some[1:])], items)
     for one, other in zip(whole, parts, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        # By their norms: sums in another order differ most in the smallest entries, and by the processor.
+        assert torch.linalg.vector_norm(one - other) <= 1e-4 * torch.linalg.vector_norm(one) + 1e-7
 
 
 @EVERY_FAMILY

@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cc_core.checkpoint import save_connection
 from cc_serve.config.keys import hash_key
-from tests.support.server import MODEL, Server, started
+from tests.support.server import ENDLESS, ENDLESS_TOKENS, MODEL, Server, started
 from tests.support.store import running_store
 from tests.support.tiny import random_connection, tiny_llama
 from tests.support.tiny_tokenizer import save_base
@@ -245,9 +245,9 @@ def test_the_playground_is_there(two: Server) -> None:
     assert len({page.text for page in pages}) == 1
 
 
-def stream(server: Server) -> Iterator[str]:
+def stream(server: Server, **options: Any) -> Iterator[str]:
     """The status of a long answer, and then its lines."""
-    body = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], **LONG}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], **LONG, **options}
 
     def lines() -> Iterator[str]:
         with httpx.stream(
@@ -275,7 +275,8 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
     """The others finish what they have begun; an engine that dies meanwhile ends that, too, and says so."""
     log = tmp_path / "server.log"
     # Longer than a client waits: it is the engine's death that ends the streams, and not the end of that time.
-    with started(checkpoint, log, *TWO, "--shutdown-timeout", "120") as server, ExitStack() as stack:
+    flags = (*TWO, *ENDLESS, "--shutdown-timeout", "120")
+    with started(checkpoint, log, *flags) as server, ExitStack() as stack:
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, second), engine = processes_of(server), engine_of(server)
@@ -290,16 +291,9 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
                 asked.extend(threads.submit(end_of_stream, server, begun) for _ in range(4))
                 return all(clients_of(process) > idle[process] for process in (first, second))
 
-            def some_have_begun() -> bool:
-                """In slices, so that none is over."""
-                engine.resume()
-                time.sleep(0.02)
-                engine.suspend()
-                return len(begun) >= 4
-
-            engine.suspend()
             until(each_has_one)
-            until(some_have_begun)
+            until(lambda: len(begun) >= 4)
+            engine.suspend()
             first.kill()
             # A request for an answer would wait for the engine, if it came before the other process is told.
             until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
@@ -322,7 +316,7 @@ def end_of_stream(server: Server, begun: set[int]) -> str:
     """How a long answer ends: broken, with an error, or whole. Its thread joins ``begun`` at the first line."""
     lines: list[str] = []
     try:
-        for line in stream(server):
+        for line in stream(server, max_tokens=ENDLESS_TOKENS):
             begun.add(get_ident())
             lines.append(line)
     except httpx.TransportError:
