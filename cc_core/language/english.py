@@ -35,20 +35,50 @@ _OPERATION: Final = (
     r"(?:correct|fix|improve|edit|polish)(?=\s*$))\b"
 )
 _PRODUCT: Final = (
-    r"(?:summary|summaries|translation|paraphrase|sentiment|keywords?|headline|grammar|spelling|punctuation|"
-    r"transcription|entities)\b"
+    r"(?:summary|summaries|synopsis|gist|translations?|paraphrase|sentiment|key ?words?|(?:key|main) points?|"
+    r"(?:key|main) ideas?|headline|hashtags|synonyms|antonyms|grammar|spelling|punctuation|pronunciation|"
+    r"transcription|transliteration|entities)\b"
 )
 _TEXT: Final = (
     r"(?:this|that|these|those|it|they|the (?:following|(?:above|below|next|given|attached) )|"
     r"the (?:text|passage|article|sentence|review|paragraph|poem|e-?mail|message|tweet|comment|word|phrase)s?)\b"
 )
+_TEXT_NOUN: Final = (
+    r"(?:text|passage|article|sentence|review|paragraph|poem|e-?mail|letter|message|tweet|comment|proverb|idiom|saying|"
+    r"expression|essay|story|excerpt|quote|post|speech|lyrics|headline|ticket|complaint)s?\b"
+)
+_POINTED_TEXT: Final = (
+    r"(?:(?:this|that|these|those|the (?:following|above|attached|given|next))\s(?:[\w-]+\s){0,2}?"
+    rf"(?:{_TEXT_NOUN}|(?:word|phrase)s?\b)|the (?:[\w-]+\s)?{_TEXT_NOUN}\s(?:below|above))"
+)
+# A text that is called one. Of an answer, the first or the last sentence is spoken of.
+_NAMED_TEXT: Final = (
+    rf"(?:{_POINTED_TEXT}|"
+    rf"(?!the (?:first|last|final|opening)\b)(?:the|my|each|every)\s(?:[\w-]+\s){{0,2}}?{_TEXT_NOUN})"
+)
+# What is done to a text where the text is named: elsewhere, these verbs are about anything.
+_STUDY: Final = (
+    r"(?:check|explain|describe|find|list|name|count|compare|rate|score|evaluate|assess|grade|judge|highlight|underline|"
+    r"interpret|parse|split|break (?:down|up)|convert|turn|change|replace|remove|condense|critique|outline|point out|"
+    r"determine|decide|tell|state|guess|mark|tag|tokeni[sz]e|verify|define|reword|reformulate|restate|render|"
+    r"(?:write|give|make|create|provide|generate|suggest|show)(?= .{0,60}\b(?:of|for|from|in|about|on)\b))\b"
+)
+# To answer a text is what every assistant does.
+_NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
+# What may stand between a verb and the product of a text.
+_OF_PRODUCT: Final = (
+    r"(?:write|give|make|create|provide|generate|produce|suggest|check|find|show|list|need|want|get|me|us|a|an|the|its|"
+    r"all|some|any|key|main|short|brief|quick|concise|good|one-sentence|what|what's|is|are|and|spelling|"
+    r"(?-i:[A-Z])[a-z]+(?=\s[a-z]))\b"
+)
 # What is done to a text, whatever its language: such an instruction is the user's own. It is known by its form, since
 # its words also stand in what a passage tells, and in the description of an assistant.
 _TASK = re.compile(
-    rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
-    rf"(?:(?:write|give|make|create|provide|generate|produce|need|want|get|me|us|a|an|the|short|brief|quick|concise|"
-    rf"good|one-sentence|what|what's|is|are)\b[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
-    rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in) (?:{_TEXT}|(?-i:[A-Z]))))|"
+    rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
+    rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
+    r"explain (?!your)(?:[\w ]{0,24} )?(?:word|line|sentence) (?:by|for) (?:word|line|sentence)(?=\s*[.:]*\s*$)|"
+    rf"(?:{_OF_PRODUCT}[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
+    rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in|from)(?: (?:{_TEXT}|(?-i:[A-Z]))|\s*:?\s*$))))|"
     r"\b(?=[wmiadh])(?:(?:which|what) language\b|"
     rf"what (?:does|do|did|is|are) {_TEXT}|what does .{{1,40}}\bmean|meaning of|"
     rf"(?:is|are|was|does) {_TEXT}[\w ]{{0,20}}\b(?:right|correct|grammatical|wrong|true|false|formal|polite|mean)\b|"
@@ -56,6 +86,12 @@ _TASK = re.compile(
     r"(?:who (?:wrote|said|painted|sang|sings)|what (?:genre|tone|style|dialect|kind|type)) .{0,30}\b"
     rf"(?!it\b|they\b){_TEXT})",
     re.IGNORECASE,
+)
+# A question about a text, which is pointed at so that it is not taken for a story's.
+_TEXT_QUESTION = _Caseless(
+    r"(?:^|[.!?:\n]\s*+)\W{0,3}(?:is|are|was|were|do|does|did|has|have|will|would|can|could|should|what|which|whom?|"
+    rf"whose|where|when|why|how|(?:in|about|to) wh\w+)\b{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_POINTED_TEXT}"
+    r"[^.!?\n]{0,80}\?"
 )
 # An operation on the answer, on nothing, or on mistakes that may come.
 _NO_OBJECT = re.compile(
@@ -135,12 +171,19 @@ def asks_about_name(text: str) -> bool:
 
 def is_task(text: str) -> bool:
     """Whether the English ``text`` wants something done to a text, or asks what a text is."""
-    return any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text))
+    if any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text)):
+        return True
+    return "?" in text and _TEXT_QUESTION.search(text) is not None
 
 
 def begins_with_task(text: str) -> bool:
     """Whether the first thing that ``text`` says is such a task."""
     return (task := _TASK.match(text)) is not None and _NO_OBJECT.search(task["object"] or "") is None
+
+
+def is_english_request(text: str) -> bool:
+    """Whether a sentence begins as only an English one does, or is such a task."""
+    return opens_in_english(text) or begins_with_task(text)
 
 
 def points(text: str) -> bool:

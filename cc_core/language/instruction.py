@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Reading
-from cc_core.language.english import Use, begins_with_task, is_task, use_of
+from cc_core.language.english import Use, begins_with_task, is_english_request, is_task, use_of
 from cc_core.language.labels import Rank
 from cc_core.language.mixture import SHORTEST_PARAGRAPH, SURE, english_decides, tells, tells_beside, tells_surely
 from cc_core.language.normalisation import normalise
@@ -154,9 +154,12 @@ def _read_line(text: str, read: Read) -> Reading:
     if frame != excerpt(text) and (outside := read(frame)).decides(SHORTEST_FRAME):
         return outside
     whole = read(text)
-    if whole.language not in (None, ENGLISH) and whole.detection.confidence >= SURE:
+    pieces = sentences(text)
+    sure = whole.language not in (None, ENGLISH) and whole.detection.confidence >= SURE
+    # A short English task at one end changes little of what the words say together.
+    if sure and not (len(pieces) > 1 and (is_english_request(pieces[0]) or is_english_request(pieces[-1]))):
         return whole
-    if len(pieces := sentences(text)) > 1 and (found := _among(pieces, lambda piece, read: read(piece), read)):
+    if len(pieces) > 1 and (found := _among(pieces, lambda piece, read: read(piece), read)):
         return found
     return whole
 

@@ -71,6 +71,8 @@ _EARLIER: Final = frozenset(
     ("previous", "prev", "prior", "earlier", "past", "former", "old", "example", "sample", "related", "similar")
 )
 _MACHINES: Final = frozenset(("system", "sys", "assistant", "ai", "bot", "developer", "tool", "agent"))
+# What a label never ends with: "English translation of: …" is a task, and what follows is a text.
+_UNFINISHED: Final = frozenset(("of", "for"))
 # In a longer label, only the last word tells.
 _SHORT_LABEL: Final = 2
 _SPLIT = re.compile(r"[^a-z]+")
@@ -94,7 +96,7 @@ def rank_of(label: str) -> Rank | None:
         if rank is Rank.PLAIN and any(_rank_of_word(word) is Rank.OWN for word in words[:place]):
             return _rank_of_own(words, place)  # "User message"
         if rank is not None:
-            return None if sentence else rank
+            return None if sentence or words[-1] in _UNFINISHED else rank
     return None
 
 
