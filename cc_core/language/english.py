@@ -37,7 +37,7 @@ _OPERATION: Final = (
 _PRODUCT: Final = (
     r"(?:summary|summaries|synopsis|gist|translations?|paraphrase|sentiment|key ?words?|(?:key|main) points?|"
     r"(?:key|main) ideas?|headline|hashtags|synonyms|antonyms|grammar|spelling|punctuation|pronunciation|"
-    r"transcription|transliteration|entities)\b"
+    r"transcription|transliteration|entities|(?:title|caption|heading)(?= for ))\b"
 )
 _TEXT: Final = (
     r"(?:this|that|these|those|it|they|the (?:following|(?:above|below|next|given|attached) )|"
@@ -124,11 +124,33 @@ _OPENING = re.compile(
     r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
-# What points at a text that is not the instruction's own.
-_POINTING = _Caseless(
-    r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"
-    r"letter|story|poem|message|"
-    r"tweet|comment|essay|lyrics|post|speech|news|quote)\b"
+# What points at a text that is not the instruction's own. "In one sentence" is how to answer.
+_POINTER: Final = (
+    r"\b(?:this|these|following|above|below|text|passage|article|document|review|e-?mail|letter|story|poem|message|"
+    r"tweet|comment|essay|lyrics|post|speech|news|quote|(?<!\bfirst )(?<!\blast )(?<!\bone )(?:paragraph|sentence))\b"
+)
+_POINTING = _Caseless(_POINTER)
+# What no demand begins with.
+_NO_VERB: Final = (
+    r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
+    r"every|both|one|two|three|there|in|on|at|to|for|from|with|of|by|as|if|while|since|because|after|before|during|and|"
+    r"or|but|so|not|sorry|re|about|is|are|was|were|has|have|had|can|could|will|would|today|yesterday)"
+)
+_DEMANDING: Final = (
+    r"(?:analy[sz]e|change|check|comment|complete|consider|continue|cut|describe|discuss|draft|examine|expand|explain|"
+    r"find|finish|give|guess|help|list|look|make|name|quote|rank|rate|read|review|score|see|show|sort|study|take|tell|"
+    r"turn|use|write)\b(?!\s(?:from|of|by|was|is|has)\b)"
+)
+# A demand, a wish or a question that points at a text. A remark on a text wants nothing.
+_DEMAND = _Caseless(
+    rf"(?:^|[.!?:;\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_DEMANDING}|(?:who|whom|whose|what|where|when|why|how|which)\b|"
+    r"(?:i|we)(?:'d| would)? (?:need|want|like|wonder)\b|here(?:'s| is| are)\b|"
+    rf"(?!{_NO_VERB}\b)[a-z]++(?<!ed)(?<!ing)(?<!ly)\s(?=(?:this|these|those|the)\b))[^.!?\n]{{0,120}}?{_POINTER}"
+)
+# A question with the form of its answer.
+_ANSWERED = _Caseless(
+    r"\?\s+(?:(?:please )?(?:answer|respond|reply) (?:in|with|by|using|yes|only|just|either|as|\w+ly\b)|yes or no\b|"
+    r"(?:in )?one word\b)"
 )
 # Of a long paragraph, so many characters at either end are read.
 _READ: Final = 100
@@ -141,6 +163,7 @@ class Use(Enum):
     QUESTION = "asks"
     POINTER = "points at the text beside it"
     FRAME = "announces a question, or says how to answer"
+    REMARK = "tells something of a text"
     OTHER = "anything else"
 
 
@@ -152,11 +175,13 @@ def use_of(text: str) -> Use:
         return Use.TASK
     if _ANNOUNCEMENT.search(text):
         return Use.FRAME
-    if asks(text):
+    if asks(text) or _ANSWERED.search(text):
         return Use.QUESTION
     if _FRAME.search(text):
         return Use.FRAME
-    return Use.POINTER if _POINTING.search(text) else Use.OTHER
+    if _POINTING.search(text) is None:
+        return Use.OTHER
+    return Use.POINTER if _DEMAND.search(text) else Use.REMARK
 
 
 def opens_in_english(text: str) -> bool:

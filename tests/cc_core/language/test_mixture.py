@@ -249,3 +249,26 @@ def test_an_english_task_on_a_foreign_statement_is_english(task: str, language: 
 )
 def test_what_is_done_to_the_answer_is_no_task_on_the_text(frame: str, language: str) -> None:
     assert detector.detect(frame.format(STATEMENTS[language])).language == language
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize(
+    "remark",
+    [
+        "This is only a test.\n\n{}",
+        "[Voice message, 0:31]\n{}",
+        "(This text was dictated, so it may contain a few errors.)\n\n{}",
+        "Sorry for the long story.\n\n{}",
+        "{}\n\nThis is all I know.",
+        "{}\n\nThis e-mail was sent from the web form of our shop in London.",
+        "{}\n\nAll of the above",
+    ],
+)
+def test_an_english_remark_on_a_text_wants_nothing(remark: str, language: str) -> None:
+    assert detector.detect(remark.format(STATEMENTS[language])).language == language
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize("demand", ["Look at this text.\n\n{}", "{}\n\nI need this in a table.", "Digest this:\n\n{}"])
+def test_an_english_demand_on_a_longer_text_is_english(demand: str, language: str) -> None:
+    assert detector.detect(demand.format(". ".join([STATEMENTS[language]] * 2))).language == "en"
