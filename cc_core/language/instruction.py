@@ -16,6 +16,7 @@ from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
     around_colon,
     excerpt,
+    fenced,
     paragraphs,
     prose,
     sentences,
@@ -55,6 +56,8 @@ def read_turn(text: str, read: Read) -> Reading:
         read: reads the language of one passage.
     """
     reading = _read_turn(text, read)
+    if "`" in text or "~~~" in text:
+        reading = _fenced(text, reading, read) or reading
     if not reading.mixed or reading.detection.confidence <= MIXED_CONFIDENCE:
         return reading
     return replace(reading, detection=replace(reading.detection, confidence=MIXED_CONFIDENCE))
@@ -88,6 +91,21 @@ def _read_turn(text: str, read: Read) -> Reading:
             return reading
     rest = _together([part for part in parts if part.rank < Rank.PASSAGE], read)
     return rest if rest is not None and rest.language else _read_region(prose(text), read)
+
+
+def _fenced(text: str, outside: Reading, read: Read) -> Reading | None:
+    """The reading of what stands in fences or is marked as code, where nothing else is said; else None.
+
+    Whoever only announces a question in English, and quotes program code, may have written the English alone.
+    """
+    empty = not outside.letters
+    if not empty and (outside.language not in (None, ENGLISH) or use_of(outside.detection.text) is not Use.FRAME):
+        return None
+    inside = _read_turn(fenced(text, with_code=empty), read)
+    if empty:
+        return inside if inside.letters else None
+    told = inside.language not in (None, ENGLISH) and tells_beside(inside.detection.text, inside, {Use.OTHER})
+    return replace(inside, mixed=True) if told else None
 
 
 def _newest(parts: list[Part], read: Read) -> Reading | None:

@@ -197,3 +197,43 @@ def test_invisible_characters_anywhere_change_nothing(data: st.DataObject) -> No
     marks = data.draw(st.lists(st.sampled_from(["", "\u200b", "\u00ad", "\u2060", "\u200d", "\ufeff"]), max_size=64))
     marked = "".join(f"{letter}{mark}" for letter, mark in zip(SENTENCE, [*marks, *[""] * len(SENTENCE)], strict=False))
     assert detector.detect(marked).language == "de"
+
+
+QUOTED = {
+    "ar": "هل يمكنني تغيير موعد التسليم غدا؟",
+    "de": "Kann ich den Liefertermin morgen noch ändern?",
+    "en": "Can I still change the delivery date tomorrow?",
+    "hi": "क्या मैं कल की डिलीवरी बदल सकता हूँ?",
+    "ja": "明日の配達日を変更できますか？",
+    "sw": "Je, ninaweza kubadilisha siku ya kuletewa mzigo?",
+}
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "`{}`",
+        "```{}```",
+        "```python\n# {}\n```",
+        "```js\n// {}\nlet x = 1;\n```",
+        "Answer the question.\n```text\n{}\n```",
+        "~~~\n{}\n~~~\nThink step by step.",
+        "Please reply to this: `{}`",
+    ],
+)
+def test_words_marked_as_code_are_read_where_nothing_else_is_said(frame: str, language: str) -> None:
+    assert detector.detect(frame.format(QUOTED[language])).language == language
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "Translate this:\n```\n{}\n```",
+        "What does `{}` mean?",
+        "Write a story about a dog.\n\n```\n{}\n```",
+        "Please help me with this:\n```python\n# {}\nx = 1\ny = 2\n```",
+    ],
+)
+def test_words_marked_as_code_do_not_outweigh_an_english_request(frame: str) -> None:
+    assert detector.detect(frame.format(QUOTED["de"])).language == "en"
