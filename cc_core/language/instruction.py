@@ -69,7 +69,7 @@ def _read_turn(text: str, read: Read) -> Reading:
         return _read_line(prose(text), read)
     parts = parts_of(text)
     own = _newest([part for part in parts if part.rank is Rank.OWN], read)
-    plain = _together([part for part in parts if part.rank is Rank.PLAIN], read)
+    plain = _together(_newest_turn(parts, Rank.PLAIN), read)
     if own is not None and plain is not None:
         decided = _own_beside_plain(own, plain)
         if decided is not None:
@@ -79,7 +79,7 @@ def _read_turn(text: str, read: Read) -> Reading:
             return reading
     if own is not None and own.language is None and own.letters:
         return own
-    passage = _together([part for part in parts if part.rank is Rank.PASSAGE], read)
+    passage = _together(_newest_turn(parts, Rank.PASSAGE), read)
     announced = next((reading for reading in (own, plain) if reading is not None and reading.language), None)
     if announced is not None:
         foreign = passage is not None and passage.language not in (None, ENGLISH) and asks(passage.detection.text)
@@ -130,6 +130,21 @@ def _newest(parts: list[Part], read: Read) -> Reading | None:
             english = english or (text, reading)
         last = last or reading
     return english[1] if english else last
+
+
+def _newest_turn(parts: list[Part], rank: Rank) -> list[Part]:
+    """The parts of ``rank`` without those of earlier turns: under a label that came again, after the model's words."""
+    found: list[Part] = []
+    answered = False
+    later: set[str] = set()
+    for part in reversed(parts):
+        answered = answered or (part.rank is Rank.MODEL and bool(later))
+        if part.rank is not rank or (answered and part.label in later):
+            continue
+        if part.label:
+            later.add(part.label)
+        found.append(part)
+    return found[::-1]
 
 
 def _own_beside_plain(own: Reading, plain: Reading) -> Reading | None:

@@ -237,3 +237,28 @@ def test_words_marked_as_code_are_read_where_nothing_else_is_said(frame: str, la
 )
 def test_words_marked_as_code_do_not_outweigh_an_english_request(frame: str) -> None:
     assert detector.detect(frame.format(QUOTED["de"])).language == "en"
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "shots",
+    [
+        "Input: What time does the shop open?\nOutput: At nine.\n###\nInput: {}\nOutput:",
+        "Sentence: Can you hear me?\nReply: Yes.\n\nSentence: Who is there?\nReply: Me.\n\nSentence: {}\nReply:",
+        "Text: I love it.\nLabel: positive\n\nText: {}\nLabel:",
+    ],
+)
+def test_the_newest_of_several_examples_decides(shots: str, language: str) -> None:
+    statement = QUOTED[language].rstrip("?？؟") + "."
+    assert detector.detect(shots.format(statement)).language == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Input: Wie spät ist es?\nOutput: Es ist neun.\nInput: Where is the station?\nOutput:", "en"),
+        ("Translate to French.\n\nInput: Hello\nOutput: Salut\n\nInput: Wie spät ist es?\nOutput:", "en"),
+    ],
+)
+def test_an_example_in_another_language_does_not_decide(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
