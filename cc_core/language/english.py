@@ -67,9 +67,9 @@ _STUDY: Final = (
 _NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
 # What may stand between a verb and the product of a text.
 _OF_PRODUCT: Final = (
-    r"(?:write|give|make|create|provide|generate|produce|suggest|check|find|show|list|need|want|get|me|us|a|an|the|its|"
-    r"all|some|any|key|main|short|brief|quick|concise|good|one-sentence|what|what's|is|are|and|spelling|"
-    r"(?-i:[A-Z])[a-z]+(?=\s[a-z]))\b"
+    r"(?:write|give|make|create|provide|generate|produce|suggest|check|find|show(?= (?:me|the|a)\b)|list|need|want|get|"
+    r"me|us|a|an|the|its|all|some|any|key|main|short|brief|quick|concise|good|one-sentence|what|what's|is|are|and|"
+    r"spelling|(?-i:[A-Z])[a-z]+(?=\s[a-z]+ (?:of|for)\b))\b"
 )
 # What is done to a text, whatever its language: such an instruction is the user's own. It is known by its form, since
 # its words also stand in what a passage tells, and in the description of an assistant.
