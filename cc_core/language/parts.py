@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from cc_core.language.labels import INLINE, ROLES, Rank, rank_of
+from cc_core.language.labels import INLINE, ROLES, Rank, is_heading, rank_of
 from cc_core.language.markup import unmarked
 from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
 from cc_core.language.signatures import begins_signature
@@ -83,8 +83,9 @@ def parts_of(text: str) -> list[Part]:
             if not waiting and rank is not Rank.OWN:
                 rank = Rank.PLAIN
             continue
-        bare = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]
-        found, value, label = _labelled(bare)
+        bullet = _BULLET.match(line).end()  # type: ignore[union-attr]
+        bare = line[bullet:]
+        found, value, label = _labelled(bare, marked="#" in line[:bullet])
         if found is not None:
             parts.append((found, [value], label))
             waiting = not value
@@ -141,13 +142,21 @@ def _with_labels_in_lines(text: str) -> str:
     return "\n".join((*pieces, text[done:]))
 
 
-def _labelled(line: str) -> tuple[Rank | None, str, str]:
-    """The rank that a line's label gives, what follows it in the line, and the label."""
+def _labelled(line: str, *, marked: bool) -> tuple[Rank | None, str, str]:
+    """The rank that a line's label gives, what follows it in the line, and the label.
+
+    Args:
+        line: without its bullet.
+        marked: whether its bullet is a heading's.
+    """
     if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
         return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_"), match[1].strip().lower()
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
         return rank_of(prompt[1]), line[prompt.end() :], prompt[1].lower()
     heading = _HEADING.match(line)
     if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
+        marked = marked or len(heading[1]) < len(line.rstrip())
+        if not marked and not is_heading(heading[1]):
+            return None, "", ""
         return rank_of(heading[1]), "", heading[1].strip().lower()
     return None, "", ""

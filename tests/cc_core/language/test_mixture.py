@@ -262,6 +262,8 @@ def test_what_is_done_to_the_answer_is_no_task_on_the_text(frame: str, language:
         "{}\n\nThis is all I know.",
         "{}\n\nThis e-mail was sent from the web form of our shop in London.",
         "{}\n\nAll of the above",
+        "Tags: garden, birds\nSeen 40 times\n\n{}",
+        "{}\nSee translation",
     ],
 )
 def test_an_english_remark_on_a_text_wants_nothing(remark: str, language: str) -> None:
