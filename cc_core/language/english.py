@@ -107,6 +107,11 @@ _FRAME = _Caseless(
     r"sentences? or|thanks?|thank you|"
     r"regards|hi|hello|hey|dear|please help|help me|sent from|subject|context|knowledge|solve|problem)\b"
 )
+# Instructions for the manner of an answer.
+_MANNER = _Caseless(
+    r"^\W*(?:please )?(?:be|do not|don['’]t|never|always|avoid|keep (?:it|your|the|to)|stay|remember|make sure|ensure|"
+    r"limit|only|no more than|use (?!th(?:is|e|ese|at)\b))\b"
+)
 # A request for an answer to a question that stands elsewhere, also where it ends with a question mark.
 _ANNOUNCEMENT = _Caseless(
     r"\b(?:can|could|would|will) (?:you|anyone|somebody|someone) (?:please )?(?:help|answer|solve|respond|reply)\b|"
@@ -177,7 +182,7 @@ def use_of(text: str) -> Use:
         return Use.FRAME
     if asks(text) or _ANSWERED.search(text):
         return Use.QUESTION
-    if _FRAME.search(text):
+    if _FRAME.search(text) or _MANNER.search(text):
         return Use.FRAME
     if _POINTING.search(text) is None:
         return Use.OTHER

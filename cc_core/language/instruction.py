@@ -9,8 +9,16 @@ from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Reading
 from cc_core.language.english import Use, begins_with_task, is_english_request, is_task, use_of
-from cc_core.language.labels import Rank
-from cc_core.language.mixture import SHORTEST_PARAGRAPH, SURE, english_decides, tells, tells_beside, tells_surely
+from cc_core.language.labels import SUBJECTS, Rank, rank_of
+from cc_core.language.mixture import (
+    SHORT_ENGLISH,
+    SHORTEST_PARAGRAPH,
+    SURE,
+    english_decides,
+    tells,
+    tells_beside,
+    tells_surely,
+)
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
@@ -40,6 +48,8 @@ SHORTEST_INSTRUCTION: Final = 15
 LONGEST_NAME: Final = 24
 # Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
 MOST_COLONS: Final = 2
+# A longer line with a colon at its end is no label.
+LONGEST_CUE: Final = 24
 # How many paragraphs between the first and the last are looked at.
 MIDDLE: Final = 6
 
@@ -67,7 +77,7 @@ def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
     if not (_STRUCTURE.search(text) or _ITEM.match(text)):
         return _read_line(prose(text), read)
-    parts = parts_of(text)
+    parts = parts_of(_without_cue(text))
     own = _newest([part for part in parts if part.rank is Rank.OWN], read)
     plain = _together(_newest_turn(parts, Rank.PLAIN), read)
     if own is not None and plain is not None:
@@ -79,8 +89,10 @@ def _read_turn(text: str, read: Read) -> Reading:
             return reading
     if own is not None and own.language is None and own.letters:
         return own
-    passage = _together(_newest_turn(parts, Rank.PASSAGE), read)
     announced = next((reading for reading in (own, plain) if reading is not None and reading.language), None)
+    if announced is not None and (subject := _subject(parts, announced, read)) is not None:
+        return subject
+    passage = _together(_newest_turn(parts, Rank.PASSAGE), read)
     if announced is not None:
         foreign = passage is not None and passage.language not in (None, ENGLISH) and asks(passage.detection.text)
         return passage if passage is not None and foreign else announced
@@ -91,6 +103,18 @@ def _read_turn(text: str, read: Read) -> Reading:
             return reading
     rest = _together([part for part in parts if part.rank < Rank.PASSAGE], read)
     return rest if rest is not None and rest.language else _read_region(prose(text), read)
+
+
+def _without_cue(text: str) -> str:
+    """``text`` without a last line such as ``Réponse :``, which waits for the model's words in whatever language."""
+    said = text.rstrip()
+    if not said.endswith(":"):
+        return text
+    rest, _, cue = said.rpartition("\n")
+    asked = (
+        len(cue) > LONGEST_CUE or rank_of(cue.rstrip(" :")) is not None or is_request(cue) or is_english_request(cue)
+    )
+    return text if asked or not rest.strip() else rest
 
 
 def _fenced(text: str, outside: Reading, read: Read) -> Reading | None:
@@ -130,6 +154,17 @@ def _newest(parts: list[Part], read: Read) -> Reading | None:
             english = english or (text, reading)
         last = last or reading
     return english[1] if english else last
+
+
+def _subject(parts: list[Part], body: Reading, read: Read) -> Reading | None:
+    """The reading of a mail's subject, if the question stands there and the ``body`` is "Thanks, Dave"; else None."""
+    if body.letters > SHORT_ENGLISH or (found := [part for part in parts if part.label in SUBJECTS]) == []:
+        return None
+    subject = _together(found[-1:], read)
+    if subject is None or subject.language in (None, ENGLISH):
+        return None
+    title = subject.letters < LONGEST_NAME and not wants_something(found[-1].text, subject.language)
+    return None if title or not tells(subject) else replace(subject, mixed=True)
 
 
 def _newest_turn(parts: list[Part], rank: Rank) -> list[Part]:

@@ -60,6 +60,8 @@ _SENTENCE_WORDS: Final = (
     "summarize summarise rewrite correct say is are extract classify identify detect fix improve analyze analyse "
     "check paraphrase rephrase shorten simplify edit"
 )
+#: The lines of a mail's header that may hold the whole question.
+SUBJECTS: Final = frozenset(("subject", "betreff", "asunto", "objet", "assunto", "konu", "perihal", "тема", "θέμα"))
 # A sentence with a colon at its end is no label, unless it announces a question.
 _SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())
 # What may stand behind the user's own word and changes nothing.

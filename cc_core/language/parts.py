@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from cc_core.language.labels import INLINE, ROLES, Rank, is_heading, rank_of
+from cc_core.language.labels import INLINE, ROLES, SUBJECTS, Rank, is_heading, rank_of
 from cc_core.language.markup import unmarked
 from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
 from cc_core.language.signatures import begins_signature
@@ -66,7 +66,14 @@ def parts_of(text: str) -> list[Part]:
     A label speaks for its paragraph, ``Question:`` for all paragraphs that follow, and a mail's header for its line.
     """
     text = unmarked(text)
+    subjects: list[Part] = []
     if header := _header(text):
+        lines = (line.partition(":") for line in text[:header].splitlines())
+        subjects = [
+            Part(Rank.NOISE, value.strip(), label)
+            for name, _, value in lines
+            if (label := name.strip().lower()) in SUBJECTS
+        ]
         text = text[header:]
     if "\n" in text and (comments := comments_of_code(text)) is not None:
         text = comments
@@ -85,11 +92,11 @@ def parts_of(text: str) -> list[Part]:
             continue
         bullet = _BULLET.match(line).end()  # type: ignore[union-attr]
         bare = line[bullet:]
-        found, value, label = _labelled(bare, marked="#" in line[:bullet])
-        if found is not None:
-            parts.append((found, [value], label))
+        ranked, value, label = _labelled(bare, marked="#" in line[:bullet])
+        if ranked is not None:
+            parts.append((ranked, [value], label))
             waiting = not value
-            rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
+            rank = ranked if waiting or ranked in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
             continue
         this = rank
         if parts[-1][1] and line and begins_signature(line):
@@ -109,7 +116,8 @@ def parts_of(text: str) -> list[Part]:
         if parts[-1][0] is not this:
             parts.append((this, [], ""))
         parts[-1][1].append(bare)
-    return [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
+    found = [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
+    return subjects + found
 
 
 def _header(text: str) -> int:

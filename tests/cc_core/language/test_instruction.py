@@ -262,3 +262,34 @@ def test_the_newest_of_several_examples_decides(shots: str, language: str) -> No
 )
 def test_an_example_in_another_language_does_not_decide(text: str, language: str) -> None:
     assert detector.detect(text).language == language
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{}\n\nInstructions: be brief, be kind, and never use tables.",
+        "{}\n\nInstruction: do not guess.",
+        "Subject: {}\n\nThanks, Dave",
+        "From: dave@example.com\nSubject: {}\n\nThank you in advance!",
+        "Contexte : La livraison se fait du lundi au vendredi, sauf les jours de fête.\nQuestion : {}\nRéponse :",
+        "Question: {}\nAntwort:",
+    ],
+)
+def test_what_says_how_to_answer_or_waits_for_it_does_not_decide(frame: str, language: str) -> None:
+    statement = QUOTED[language].rstrip("?？؟") + "."
+    assert detector.detect(frame.format(statement)).language == language
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Subject: Frohe Weihnachten\n\nHi Anna, thank you for the lovely card, and see you in the new year!",
+        "Subject: Lieferung am Montag nicht möglich\n\nWhat does this mean?",
+        "Der Zug hatte gestern zwei Stunden Verspätung.\n\nInstructions: translate the text.",
+        "### Instruction:\nWrite a poem about trains.\n\n### Input:\nDer Zug hatte Verspätung.",
+        "Der Zug hatte gestern zwei Stunden Verspätung.\nTranslate:",
+    ],
+)
+def test_an_english_request_decides_wherever_it_stands(text: str) -> None:
+    assert detector.detect(text).language == "en"
