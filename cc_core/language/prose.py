@@ -24,6 +24,8 @@ _FENCE = re.compile(r"```|~~~")
 _PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
 _TAGGED_FENCE = re.compile(r"[\w+#.-]{0,20}[ \t]*\n")
 _CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+# A message in such marks, or in fences, has few of them.
+_MOST_SPANS: Final = 8
 # Code in a line that may be words has three of them, or so many letters of a script without spaces.
 _FEWEST_WORDS: Final = 3
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3041-\uffdc]{6}")
@@ -101,7 +103,7 @@ def fenced(text: str, *, with_code: bool) -> str:
     text = _ends_with_fences(text)
     pieces = _FENCE.split(text)
     kept = []
-    for piece in pieces[1::2]:
+    for piece in pieces[1 : 2 * _MOST_SPANS : 2]:
         tag = _TAGGED_FENCE.match(piece)
         said = piece[tag.end() :] if tag else piece
         comments = comments_of_code(said)
@@ -109,7 +111,8 @@ def fenced(text: str, *, with_code: bool) -> str:
             kept.append(said)
         elif with_code:
             kept.append(comments)
-    kept += [span[1] for piece in pieces[::2] for span in _CODE_SPAN.finditer(piece) if _may_be_words(span[1])]
+    spans = (span[1] for piece in pieces[::2] for span in _CODE_SPAN.finditer(piece))
+    kept += filter(_may_be_words, islice(spans, _MOST_SPANS))
     return "\n\n".join(kept)
 
 
