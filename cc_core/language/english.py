@@ -36,7 +36,7 @@ _OPERATION: Final = (
 )
 _PRODUCT: Final = (
     r"(?:summary|summaries|synopsis|gist|translations?|paraphrase|sentiment|key ?words?|(?:key|main) points?|"
-    r"(?:key|main) ideas?|headline|hashtags|synonyms|antonyms|grammar|spelling|punctuation|pronunciation|"
+    r"(?:key|main) ideas?|takeaways|headline|hashtags|synonyms|antonyms|grammar|spelling|punctuation|pronunciation|"
     r"transcription|transliteration|entities|(?:title|caption|heading)(?= for ))\b"
 )
 _TEXT: Final = (
@@ -45,7 +45,8 @@ _TEXT: Final = (
 )
 _TEXT_NOUN: Final = (
     r"(?:text|passage|article|sentence|review|paragraph|poem|e-?mail|letter|message|tweet|comment|proverb|idiom|saying|"
-    r"expression|essay|story|excerpt|quote|post|speech|lyrics|headline|ticket|complaint)s?\b"
+    r"expression|essay|story|excerpt|quote|post|speech|lyrics|headline|ticket|complaint|"
+    r"joke|pun|verse|slogan|caption)s?\b"
 )
 _POINTED_TEXT: Final = (
     r"(?:(?:this|that|these|those|the (?:following|above|attached|given|next))\s(?:[\w-]+\s){0,2}?"
@@ -65,6 +66,12 @@ _STUDY: Final = (
 )
 # To answer a text is what every assistant does.
 _NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
+# What no demand begins with.
+_NO_VERB: Final = (
+    r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
+    r"every|both|one|two|three|there|in|on|at|to|for|from|with|of|by|as|if|while|since|because|after|before|during|and|"
+    r"or|but|so|not|sorry|re|about|is|are|was|were|has|have|had|can|could|will|would|today|yesterday)"
+)
 # What may stand between a verb and the product of a text.
 _OF_PRODUCT: Final = (
     r"(?:write|give|make|create|provide|generate|produce|suggest|check|find|show(?= (?:me|the|a)\b)|list|need|want|get|"
@@ -76,6 +83,8 @@ _OF_PRODUCT: Final = (
 _TASK = re.compile(
     rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
     rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
+    rf"{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,60}}\s(?:in|from)\s*:?\s*$|"
+    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b){_NO_ANSWER}(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$|"
     r"explain (?!your)(?:[\w ]{0,24} )?(?:word|line|sentence) (?:by|for) (?:word|line|sentence)(?=\s*[.:]*\s*$)|"
     rf"(?:{_OF_PRODUCT}[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
     rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in|from)(?: (?:{_TEXT}|(?-i:[A-Z]))|\s*:?\s*$))))|"
@@ -110,7 +119,7 @@ _FRAME = _Caseless(
 # Instructions for the manner of an answer.
 _MANNER = _Caseless(
     r"^\W*(?:please )?(?:be|do not|don['’]t|never|always|avoid|keep (?:it|your|the|to)|stay|remember|make sure|ensure|"
-    r"limit|only|no more than|use (?!th(?:is|e|ese|at)\b))\b"
+    r"limit|only|no|use (?!th(?:is|e|ese|at)\b)[\w-]+|(?:write|speak|talk|sound|act) (?:in|with|as|like|\w+ly))\b"
 )
 # A request for an answer to a question that stands elsewhere, also where it ends with a question mark.
 _ANNOUNCEMENT = _Caseless(
@@ -135,21 +144,15 @@ _POINTER: Final = (
     r"tweet|comment|essay|lyrics|post|speech|news|quote|(?<!\bfirst )(?<!\blast )(?<!\bone )(?:paragraph|sentence))\b"
 )
 _POINTING = _Caseless(_POINTER)
-# What no demand begins with.
-_NO_VERB: Final = (
-    r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
-    r"every|both|one|two|three|there|in|on|at|to|for|from|with|of|by|as|if|while|since|because|after|before|during|and|"
-    r"or|but|so|not|sorry|re|about|is|are|was|were|has|have|had|can|could|will|would|today|yesterday)"
-)
 _DEMANDING: Final = (
     r"(?:analy[sz]e|change|check|comment|complete|consider|continue|cut|describe|discuss|draft|examine|expand|explain|"
     r"find|finish|give|guess|help|list|look|make|name|quote|rank|rate|read|review|score|see|show|sort|study|take|tell|"
-    r"turn|use|write)\b(?!\s(?:from|of|by|was|is|has)\b)"
+    r"turn|use|write)\b(?!\s(?:from|of|by|was|is|has|\w+ed)\b)"
 )
 # A demand, a wish or a question that points at a text. A remark on a text wants nothing.
 _DEMAND = _Caseless(
     rf"(?:^|[.!?:;\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_DEMANDING}|(?:who|whom|whose|what|where|when|why|how|which)\b|"
-    r"(?:i|we)(?:'d| would)? (?:need|want|like|wonder)\b|here(?:'s| is| are)\b|"
+    r"(?:i|we)(?:'d| would)? (?:need|want|like|wonder)\b|here(?:'s| is| are) (?!my\b)|"
     rf"(?!{_NO_VERB}\b)[a-z]++(?<!ed)(?<!ing)(?<!ly)\s(?=(?:this|these|those|the)\b))[^.!?\n]{{0,120}}?{_POINTER}"
 )
 # A question with the form of its answer.

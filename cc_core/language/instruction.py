@@ -84,14 +84,14 @@ def _read_turn(text: str, read: Read) -> Reading:
         decided = _own_beside_plain(own, plain)
         if decided is not None:
             return decided
+    if own is None and plain is not None and (subject := _subject(parts, plain, read)) is not None:
+        return subject
     for reading in (own, plain):
         if reading is not None and reading.language is not None and not _announces(reading):
             return reading
     if own is not None and own.language is None and own.letters:
         return own
     announced = next((reading for reading in (own, plain) if reading is not None and reading.language), None)
-    if announced is not None and (subject := _subject(parts, announced, read)) is not None:
-        return subject
     passage = _together(_newest_turn(parts, Rank.PASSAGE), read)
     if announced is not None:
         foreign = passage is not None and passage.language not in (None, ENGLISH) and asks(passage.detection.text)
@@ -158,7 +158,12 @@ def _newest(parts: list[Part], read: Read) -> Reading | None:
 
 def _subject(parts: list[Part], body: Reading, read: Read) -> Reading | None:
     """The reading of a mail's subject, if the question stands there and the ``body`` is "Thanks, Dave"; else None."""
-    if body.letters > SHORT_ENGLISH or (found := [part for part in parts if part.label in SUBJECTS]) == []:
+    found = [part for part in parts if part.label in SUBJECTS]
+    if not found or body.language not in (None, ENGLISH):
+        return None
+    use = use_of(body.detection.text)
+    most = SHORT_ENGLISH if use is Use.FRAME else LONGEST_NAME
+    if use in (Use.TASK, Use.QUESTION) or body.letters > most:
         return None
     subject = _together(found[-1:], read)
     if subject is None or subject.language in (None, ENGLISH):

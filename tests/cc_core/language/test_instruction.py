@@ -270,6 +270,8 @@ def test_an_example_in_another_language_does_not_decide(text: str, language: str
     [
         "{}\n\nInstructions: be brief, be kind, and never use tables.",
         "{}\n\nInstruction: do not guess.",
+        "{}\n\nInstructions: no tables, write clearly.",
+        "Subject: {}\n\nSee above.\nBest,\nDave",
         "Subject: {}\n\nThanks, Dave",
         "From: dave@example.com\nSubject: {}\n\nThank you in advance!",
         "Contexte : La livraison se fait du lundi au vendredi, sauf les jours de fête.\nQuestion : {}\nRéponse :",
