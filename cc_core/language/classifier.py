@@ -40,10 +40,14 @@ SURE_LEAD: Final = 9.0
 # A text of few words that looks English may be a question in another language about an English title. It is taken for
 # the language that explains its first words better than English does, by so many powers of ten. Where the first or the
 # last words make it only suspicious, it is undecided.
-MOST_WORDS: Final = 16
+FEW_WORDS: Final = 16
 FIRST_WORD_GAIN: Final = 1.0
 SUSPICIOUS_GAIN: Final = 2.7
 PREFIX_GAIN: Final = 3.2  # more than "Dan" gains, which is a name in English and "and" in Indonesian
+# A longer text may go on in English without a mark: "Mein Handy lädt nicht Let's think …". It needs more than a title
+# at the beginning, such as "La Casa de Papel is …".
+MOST_WORDS: Final = 40
+LONG_PREFIX_GAIN: Final = 10.0
 # Bounds what one word gains: no word counts as commoner than this share. Names are rare in all languages but one.
 COMMONEST_SHARE: Final = -2.5
 
@@ -97,12 +101,14 @@ class Classifier:
         # On so few numbers, every call of numpy costs more than its arithmetic.
         best = int(scores.argmax())
         if best == self._english and 0 < len(word_scores) <= MOST_WORDS:
+            few = len(word_scores) <= FEW_WORDS
+            enough = PREFIX_GAIN if few else LONG_PREFIX_GAIN
             gains = self._gains_over_english(word_scores)
             highest = gains.max()
-            if highest >= PREFIX_GAIN:
-                scores = np.where(gains >= PREFIX_GAIN, gains * np.float32(_LN10), np.float32(-np.inf))
+            if highest >= enough:
+                scores = np.where(gains >= enough, gains * np.float32(_LN10), np.float32(-np.inf))
                 best = int(scores.argmax())
-            elif max(highest, self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
+            elif few and max(highest, self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
                 return NOTHING
         shares = np.exp(scores - scores[best])
         total = float(np.add.reduce(shares))

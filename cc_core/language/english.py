@@ -35,20 +35,59 @@ _OPERATION: Final = (
     r"(?:correct|fix|improve|edit|polish)(?=\s*$))\b"
 )
 _PRODUCT: Final = (
-    r"(?:summary|summaries|translation|paraphrase|sentiment|keywords?|headline|grammar|spelling|punctuation|"
-    r"transcription|entities)\b"
+    r"(?:summary|summaries|synopsis|gist|translations?|paraphrase|sentiment|key ?words?|(?:key|main) points?|"
+    r"(?:key|main) ideas?|takeaways|headline|hashtags|synonyms|antonyms|grammar|spelling|punctuation|pronunciation|"
+    r"transcription|transliteration|entities|(?:title|caption|heading)(?= for ))\b"
 )
 _TEXT: Final = (
     r"(?:this|that|these|those|it|they|the (?:following|(?:above|below|next|given|attached) )|"
     r"the (?:text|passage|article|sentence|review|paragraph|poem|e-?mail|message|tweet|comment|word|phrase)s?)\b"
 )
+_TEXT_NOUN: Final = (
+    r"(?:text|passage|article|sentence|review|paragraph|poem|e-?mail|letter|message|tweet|comment|proverb|idiom|saying|"
+    r"expression|essay|story|excerpt|quote|post|speech|lyrics|headline|ticket|complaint|"
+    r"joke|pun|verse|slogan|caption)s?\b"
+)
+_POINTED_TEXT: Final = (
+    r"(?:(?:this|that|these|those|the (?:following|above|attached|given|next))\s(?:[\w-]+\s){0,2}?"
+    rf"(?:{_TEXT_NOUN}|(?:word|phrase)s?\b)|the (?:[\w-]+\s)?{_TEXT_NOUN}\s(?:below|above))"
+)
+# A text that is called one. Of an answer, the first or the last sentence is spoken of.
+_NAMED_TEXT: Final = (
+    rf"(?:{_POINTED_TEXT}|"
+    rf"(?!the (?:first|last|final|opening)\b)(?:the|my|each|every)\s(?:[\w-]+\s){{0,2}}?{_TEXT_NOUN})"
+)
+# What is done to a text where the text is named: elsewhere, these verbs are about anything.
+_STUDY: Final = (
+    r"(?:check|explain|describe|find|list|name|count|compare|rate|score|evaluate|assess|grade|judge|highlight|underline|"
+    r"interpret|parse|split|break (?:down|up)|convert|turn|change|replace|remove|condense|critique|outline|point out|"
+    r"determine|decide|tell|state|guess|mark|tag|tokeni[sz]e|verify|define|reword|reformulate|restate|render|"
+    r"(?:write|give|make|create|provide|generate|suggest|show)(?= .{0,60}\b(?:of|for|from|in|about|on)\b))\b"
+)
+# To answer a text is what every assistant does.
+_NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
+# What no demand begins with.
+_NO_VERB: Final = (
+    r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
+    r"every|both|one|two|three|there|in|on|at|to|for|from|with|of|by|as|if|while|since|because|after|before|during|and|"
+    r"or|but|so|not|sorry|re|about|is|are|was|were|has|have|had|can|could|will|would|today|yesterday)"
+)
+# What may stand between a verb and the product of a text.
+_OF_PRODUCT: Final = (
+    r"(?:write|give|make|create|provide|generate|produce|suggest|check|find|show(?= (?:me|the|a)\b)|list|need|want|get|"
+    r"me|us|a|an|the|its|all|some|any|key|main|short|brief|quick|concise|good|one-sentence|what|what's|is|are|and|"
+    r"spelling|(?-i:[A-Z])[a-z]+(?=\s[a-z]+ (?:of|for)\b))\b"
+)
 # What is done to a text, whatever its language: such an instruction is the user's own. It is known by its form, since
 # its words also stand in what a passage tells, and in the description of an assistant.
 _TASK = re.compile(
-    rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
-    rf"(?:(?:write|give|make|create|provide|generate|produce|need|want|get|me|us|a|an|the|short|brief|quick|concise|"
-    rf"good|one-sentence|what|what's|is|are)\b[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
-    rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in) (?:{_TEXT}|(?-i:[A-Z]))))|"
+    rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
+    rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
+    rf"{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,60}}\s(?:in|from)\s*:?\s*$|"
+    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b){_NO_ANSWER}(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$|"
+    r"explain (?!your)(?:[\w ]{0,24} )?(?:word|line|sentence) (?:by|for) (?:word|line|sentence)(?=\s*[.:]*\s*$)|"
+    rf"(?:{_OF_PRODUCT}[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
+    rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in|from)(?: (?:{_TEXT}|(?-i:[A-Z]))|\s*:?\s*$))))|"
     r"\b(?=[wmiadh])(?:(?:which|what) language\b|"
     rf"what (?:does|do|did|is|are) {_TEXT}|what does .{{1,40}}\bmean|meaning of|"
     rf"(?:is|are|was|does) {_TEXT}[\w ]{{0,20}}\b(?:right|correct|grammatical|wrong|true|false|formal|polite|mean)\b|"
@@ -56,6 +95,12 @@ _TASK = re.compile(
     r"(?:who (?:wrote|said|painted|sang|sings)|what (?:genre|tone|style|dialect|kind|type)) .{0,30}\b"
     rf"(?!it\b|they\b){_TEXT})",
     re.IGNORECASE,
+)
+# A question about a text, which is pointed at so that it is not taken for a story's.
+_TEXT_QUESTION = _Caseless(
+    r"(?:^|[.!?:\n]\s*+)\W{0,3}(?:is|are|was|were|do|does|did|has|have|will|would|can|could|should|what|which|whom?|"
+    rf"whose|where|when|why|how|(?:in|about|to) wh\w+)\b{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_POINTED_TEXT}"
+    r"[^.!?\n]{0,80}\?"
 )
 # An operation on the answer, on nothing, or on mistakes that may come.
 _NO_OBJECT = re.compile(
@@ -70,6 +115,11 @@ _FRAME = _Caseless(
     r"repl(?:y|ies)|expert|you are|you will|your task|concise\w*|brief\w*|final|format|json|boxed|words?|"
     r"sentences? or|thanks?|thank you|"
     r"regards|hi|hello|hey|dear|please help|help me|sent from|subject|context|knowledge|solve|problem)\b"
+)
+# Instructions for the manner of an answer.
+_MANNER = _Caseless(
+    r"^\W*(?:please )?(?:be|do not|don['’]t|never|always|avoid|keep (?:it|your|the|to)|stay|remember|make sure|ensure|"
+    r"limit|only|no|use (?!th(?:is|e|ese|at)\b)[\w-]+|(?:write|speak|talk|sound|act) (?:in|with|as|like|\w+ly))\b"
 )
 # A request for an answer to a question that stands elsewhere, also where it ends with a question mark.
 _ANNOUNCEMENT = _Caseless(
@@ -88,11 +138,27 @@ _OPENING = re.compile(
     r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
-# What points at a text that is not the instruction's own.
-_POINTING = _Caseless(
-    r"\b(?:this|these|following|above|below|text|passage|article|paragraph|sentence|document|review|e-?mail|"
-    r"letter|story|poem|message|"
-    r"tweet|comment|essay|lyrics|post|speech|news|quote)\b"
+# What points at a text that is not the instruction's own. "In one sentence" is how to answer.
+_POINTER: Final = (
+    r"\b(?:this|these|following|above|below|text|passage|article|document|review|e-?mail|letter|story|poem|message|"
+    r"tweet|comment|essay|lyrics|post|speech|news|quote|(?<!\bfirst )(?<!\blast )(?<!\bone )(?:paragraph|sentence))\b"
+)
+_POINTING = _Caseless(_POINTER)
+_DEMANDING: Final = (
+    r"(?:analy[sz]e|change|check|comment|complete|consider|continue|cut|describe|discuss|draft|examine|expand|explain|"
+    r"find|finish|give|guess|help|list|look|make|name|quote|rank|rate|read|review|score|see|show|sort|study|take|tell|"
+    r"turn|use|write)\b(?!\s(?:from|of|by|was|is|has|\w+ed)\b)"
+)
+# A demand, a wish or a question that points at a text. A remark on a text wants nothing.
+_DEMAND = _Caseless(
+    rf"(?:^|[.!?:;\n(]\s*+)\W{{0,3}}{_LEAD}(?:{_DEMANDING}|(?:who|whom|whose|what|where|when|why|how|which)\b|"
+    r"(?:i|we)(?:'d| would)? (?:need|want|like|wonder)\b|here(?:'s| is| are) (?!my\b)|"
+    rf"(?!{_NO_VERB}\b)[a-z]++(?<!ed)(?<!ing)(?<!ly)\s(?=(?:this|these|those|the)\b))[^.!?\n]{{0,120}}?{_POINTER}"
+)
+# A question with the form of its answer.
+_ANSWERED = _Caseless(
+    r"\?\s+(?:(?:please )?(?:answer|respond|reply) (?:in|with|by|using|yes|only|just|either|as|\w+ly\b)|yes or no\b|"
+    r"(?:in )?one word\b)"
 )
 # Of a long paragraph, so many characters at either end are read.
 _READ: Final = 100
@@ -105,6 +171,7 @@ class Use(Enum):
     QUESTION = "asks"
     POINTER = "points at the text beside it"
     FRAME = "announces a question, or says how to answer"
+    REMARK = "tells something of a text"
     OTHER = "anything else"
 
 
@@ -116,11 +183,13 @@ def use_of(text: str) -> Use:
         return Use.TASK
     if _ANNOUNCEMENT.search(text):
         return Use.FRAME
-    if asks(text):
+    if asks(text) or _ANSWERED.search(text):
         return Use.QUESTION
-    if _FRAME.search(text):
+    if _FRAME.search(text) or _MANNER.search(text):
         return Use.FRAME
-    return Use.POINTER if _POINTING.search(text) else Use.OTHER
+    if _POINTING.search(text) is None:
+        return Use.OTHER
+    return Use.POINTER if _DEMAND.search(text) else Use.REMARK
 
 
 def opens_in_english(text: str) -> bool:
@@ -135,12 +204,19 @@ def asks_about_name(text: str) -> bool:
 
 def is_task(text: str) -> bool:
     """Whether the English ``text`` wants something done to a text, or asks what a text is."""
-    return any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text))
+    if any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text)):
+        return True
+    return "?" in text and _TEXT_QUESTION.search(text) is not None
 
 
 def begins_with_task(text: str) -> bool:
     """Whether the first thing that ``text`` says is such a task."""
     return (task := _TASK.match(text)) is not None and _NO_OBJECT.search(task["object"] or "") is None
+
+
+def is_english_request(text: str) -> bool:
+    """Whether a sentence begins as only an English one does, or is such a task."""
+    return opens_in_english(text) or begins_with_task(text)
 
 
 def points(text: str) -> bool:

@@ -8,14 +8,23 @@ from dataclasses import replace
 from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Reading
-from cc_core.language.english import Use, begins_with_task, is_task, use_of
-from cc_core.language.labels import Rank
-from cc_core.language.mixture import SHORTEST_PARAGRAPH, SURE, english_decides, tells, tells_beside, tells_surely
+from cc_core.language.english import Use, begins_with_task, is_english_request, is_task, use_of
+from cc_core.language.labels import SUBJECTS, Rank, rank_of
+from cc_core.language.mixture import (
+    SHORT_ENGLISH,
+    SHORTEST_PARAGRAPH,
+    SURE,
+    english_decides,
+    tells,
+    tells_beside,
+    tells_surely,
+)
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
     around_colon,
     excerpt,
+    fenced,
     paragraphs,
     prose,
     sentences,
@@ -39,6 +48,8 @@ SHORTEST_INSTRUCTION: Final = 15
 LONGEST_NAME: Final = 24
 # Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
 MOST_COLONS: Final = 2
+# A longer line with a colon at its end is no label.
+LONGEST_CUE: Final = 24
 # How many paragraphs between the first and the last are looked at.
 MIDDLE: Final = 6
 
@@ -55,6 +66,8 @@ def read_turn(text: str, read: Read) -> Reading:
         read: reads the language of one passage.
     """
     reading = _read_turn(text, read)
+    if "`" in text or "~~~" in text:
+        reading = _fenced(text, reading, read) or reading
     if not reading.mixed or reading.detection.confidence <= MIXED_CONFIDENCE:
         return reading
     return replace(reading, detection=replace(reading.detection, confidence=MIXED_CONFIDENCE))
@@ -64,20 +77,22 @@ def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
     if not (_STRUCTURE.search(text) or _ITEM.match(text)):
         return _read_line(prose(text), read)
-    parts = parts_of(text)
+    parts = parts_of(_without_cue(text))
     own = _newest([part for part in parts if part.rank is Rank.OWN], read)
-    plain = _together([part for part in parts if part.rank is Rank.PLAIN], read)
+    plain = _together(_newest_turn(parts, Rank.PLAIN), read)
     if own is not None and plain is not None:
         decided = _own_beside_plain(own, plain)
         if decided is not None:
             return decided
+    if own is None and plain is not None and (subject := _subject(parts, plain, read)) is not None:
+        return subject
     for reading in (own, plain):
         if reading is not None and reading.language is not None and not _announces(reading):
             return reading
     if own is not None and own.language is None and own.letters:
         return own
-    passage = _together([part for part in parts if part.rank is Rank.PASSAGE], read)
     announced = next((reading for reading in (own, plain) if reading is not None and reading.language), None)
+    passage = _together(_newest_turn(parts, Rank.PASSAGE), read)
     if announced is not None:
         foreign = passage is not None and passage.language not in (None, ENGLISH) and asks(passage.detection.text)
         return passage if passage is not None and foreign else announced
@@ -88,6 +103,33 @@ def _read_turn(text: str, read: Read) -> Reading:
             return reading
     rest = _together([part for part in parts if part.rank < Rank.PASSAGE], read)
     return rest if rest is not None and rest.language else _read_region(prose(text), read)
+
+
+def _without_cue(text: str) -> str:
+    """``text`` without a last line such as ``Réponse :``, which waits for the model's words in whatever language."""
+    said = text.rstrip()
+    if not said.endswith(":"):
+        return text
+    rest, _, cue = said.rpartition("\n")
+    asked = (
+        len(cue) > LONGEST_CUE or rank_of(cue.rstrip(" :")) is not None or is_request(cue) or is_english_request(cue)
+    )
+    return text if asked or not rest.strip() else rest
+
+
+def _fenced(text: str, outside: Reading, read: Read) -> Reading | None:
+    """The reading of what stands in fences or is marked as code, where nothing else is said; else None.
+
+    Whoever only announces a question in English, and quotes program code, may have written the English alone.
+    """
+    empty = not outside.letters
+    if not empty and (outside.language not in (None, ENGLISH) or use_of(outside.detection.text) is not Use.FRAME):
+        return None
+    inside = _read_turn(fenced(text, with_code=empty), read)
+    if empty:
+        return inside if inside.letters else None
+    told = inside.language not in (None, ENGLISH) and tells_beside(inside.detection.text, inside, {Use.OTHER})
+    return replace(inside, mixed=True) if told else None
 
 
 def _newest(parts: list[Part], read: Read) -> Reading | None:
@@ -112,6 +154,37 @@ def _newest(parts: list[Part], read: Read) -> Reading | None:
             english = english or (text, reading)
         last = last or reading
     return english[1] if english else last
+
+
+def _subject(parts: list[Part], body: Reading, read: Read) -> Reading | None:
+    """The reading of a mail's subject, if the question stands there and the ``body`` is "Thanks, Dave"; else None."""
+    found = [part for part in parts if part.label in SUBJECTS]
+    if not found or body.language not in (None, ENGLISH):
+        return None
+    use = use_of(body.detection.text)
+    most = SHORT_ENGLISH if use is Use.FRAME else LONGEST_NAME
+    if use in (Use.TASK, Use.QUESTION) or body.letters > most:
+        return None
+    subject = _together(found[-1:], read)
+    if subject is None or subject.language in (None, ENGLISH):
+        return None
+    title = subject.letters < LONGEST_NAME and not wants_something(found[-1].text, subject.language)
+    return None if title or not tells(subject) else replace(subject, mixed=True)
+
+
+def _newest_turn(parts: list[Part], rank: Rank) -> list[Part]:
+    """The parts of ``rank`` without those of earlier turns: under a label that came again, after the model's words."""
+    found: list[Part] = []
+    answered = False
+    later: set[str] = set()
+    for part in reversed(parts):
+        answered = answered or (part.rank is Rank.MODEL and bool(later))
+        if part.rank is not rank or (answered and part.label in later):
+            continue
+        if part.label:
+            later.add(part.label)
+        found.append(part)
+    return found[::-1]
 
 
 def _own_beside_plain(own: Reading, plain: Reading) -> Reading | None:
@@ -154,9 +227,12 @@ def _read_line(text: str, read: Read) -> Reading:
     if frame != excerpt(text) and (outside := read(frame)).decides(SHORTEST_FRAME):
         return outside
     whole = read(text)
-    if whole.language not in (None, ENGLISH) and whole.detection.confidence >= SURE:
+    pieces = sentences(text)
+    sure = whole.language not in (None, ENGLISH) and whole.detection.confidence >= SURE
+    # A short English task at one end changes little of what the words say together.
+    if sure and not (len(pieces) > 1 and (is_english_request(pieces[0]) or is_english_request(pieces[-1]))):
         return whole
-    if len(pieces := sentences(text)) > 1 and (found := _among(pieces, lambda piece, read: read(piece), read)):
+    if len(pieces) > 1 and (found := _among(pieces, lambda piece, read: read(piece), read)):
         return found
     return whole
 

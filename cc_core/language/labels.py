@@ -60,6 +60,8 @@ _SENTENCE_WORDS: Final = (
     "summarize summarise rewrite correct say is are extract classify identify detect fix improve analyze analyse "
     "check paraphrase rephrase shorten simplify edit"
 )
+#: The lines of a mail's header that may hold the whole question.
+SUBJECTS: Final = frozenset(("subject", "betreff", "asunto", "objet", "assunto", "konu", "perihal", "тема", "θέμα"))
 # A sentence with a colon at its end is no label, unless it announces a question.
 _SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())
 # What may stand behind the user's own word and changes nothing.
@@ -71,6 +73,13 @@ _EARLIER: Final = frozenset(
     ("previous", "prev", "prior", "earlier", "past", "former", "old", "example", "sample", "related", "similar")
 )
 _MACHINES: Final = frozenset(("system", "sys", "assistant", "ai", "bot", "developer", "tool", "agent"))
+# What a label never ends with: "English translation of: …" is a task, and what follows is a text.
+_UNFINISHED: Final = frozenset(("of", "for"))
+_HEADING_WORDS: Final = (
+    "new next current original given following relevant related retrieved main chat conversation search initial "
+    "first second third last latest follow up standalone multiple choice free form short long full real actual own"
+)
+_IN_HEADINGS: Final = frozenset(_HEADING_WORDS.split()) | _SENTENCE | _BEHIND | _EARLIER | _ENDING
 # In a longer label, only the last word tells.
 _SHORT_LABEL: Final = 2
 _SPLIT = re.compile(r"[^a-z]+")
@@ -94,8 +103,14 @@ def rank_of(label: str) -> Rank | None:
         if rank is Rank.PLAIN and any(_rank_of_word(word) is Rank.OWN for word in words[:place]):
             return _rank_of_own(words, place)  # "User message"
         if rank is not None:
-            return None if sentence else rank
+            return None if sentence or words[-1] in _UNFINISHED else rank
     return None
+
+
+def is_heading(text: str) -> bool:
+    """Whether each word of ``text`` may stand in a label: a heading that nothing marks is else a line as any other."""
+    words = [word for word in _SPLIT.split(text.lower()) if word]
+    return all(word in _IN_HEADINGS or _rank_of_word(word) is not None for word in words)
 
 
 def _rank_of_own(words: list[str], place: int) -> Rank:

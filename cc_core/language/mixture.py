@@ -69,7 +69,7 @@ def english_decides(english: Sequence[Piece], foreign: Sequence[Piece], *, engli
     own, others = _size(english), _size(foreign)
     if uses & {Use.QUESTION, Use.POINTER}:
         return own < others
-    return own >= SHORT_ENGLISH and not uses <= {Use.FRAME} and others >= INSTRUCTION_RATIO * own
+    return own >= SHORT_ENGLISH and not uses <= {Use.FRAME, Use.REMARK} and others >= INSTRUCTION_RATIO * own
 
 
 def _size(pieces: Sequence[Piece]) -> float:

@@ -83,23 +83,24 @@ def is_quoted_mail(line: str) -> bool:
     return bool(_QUOTED.match(line))
 
 
-def _is_code(line: str) -> bool:
+def is_code(line: str) -> bool:
+    """Whether ``line`` looks like a line of a program."""
     return _CODE_END.match(line[::-1]) is not None or _CODE.match(line) is not None
 
 
 def comments_of_code(text: str) -> str | None:
     """The comments of ``text``, if it is program code, and prose before or after; None where it is none."""
     lines = text.split("\n")
-    code = [0 < len(line.strip()) <= _LONGEST_LINE and _is_code(line) for line in lines]
+    code = [0 < len(line.strip()) <= _LONGEST_LINE and is_code(line) for line in lines]
     if sum(code) < FEWEST_CODE_LINES:
         code = [_CERTAINLY_CODE.match(line[:_LONGEST_LINE]) is not None for line in lines]
         if not any(code):
             return None
     kept = []
-    for line, is_code in zip(lines, code, strict=True):
+    for line, of_code in zip(lines, code, strict=True):
         comment = _COMMENT.search(line)
         if comment:
             kept.append(comment[1] or comment[2] or "")
-        elif not is_code:
+        elif not of_code:
             kept.append(line)
     return "\n".join(kept)

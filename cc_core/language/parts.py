@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from cc_core.language.labels import INLINE, ROLES, Rank, rank_of
+from cc_core.language.labels import INLINE, ROLES, SUBJECTS, Rank, is_heading, rank_of
 from cc_core.language.markup import unmarked
 from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
 from cc_core.language.signatures import begins_signature
@@ -66,7 +66,14 @@ def parts_of(text: str) -> list[Part]:
     A label speaks for its paragraph, ``Question:`` for all paragraphs that follow, and a mail's header for its line.
     """
     text = unmarked(text)
+    subjects: list[Part] = []
     if header := _header(text):
+        lines = (line.partition(":") for line in text[:header].splitlines())
+        subjects = [
+            Part(Rank.NOISE, value.strip(), label)
+            for name, _, value in lines
+            if (label := name.strip().lower()) in SUBJECTS
+        ]
         text = text[header:]
     if "\n" in text and (comments := comments_of_code(text)) is not None:
         text = comments
@@ -83,12 +90,13 @@ def parts_of(text: str) -> list[Part]:
             if not waiting and rank is not Rank.OWN:
                 rank = Rank.PLAIN
             continue
-        bare = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]
-        found, value, label = _labelled(bare)
-        if found is not None:
-            parts.append((found, [value], label))
+        bullet = _BULLET.match(line).end()  # type: ignore[union-attr]
+        bare = line[bullet:]
+        ranked, value, label = _labelled(bare, marked="#" in line[:bullet])
+        if ranked is not None:
+            parts.append((ranked, [value], label))
             waiting = not value
-            rank = found if waiting or found in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
+            rank = ranked if waiting or ranked in (Rank.OWN, Rank.PASSAGE) else Rank.PLAIN
             continue
         this = rank
         if parts[-1][1] and line and begins_signature(line):
@@ -108,7 +116,8 @@ def parts_of(text: str) -> list[Part]:
         if parts[-1][0] is not this:
             parts.append((this, [], ""))
         parts[-1][1].append(bare)
-    return [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
+    found = [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
+    return subjects + found
 
 
 def _header(text: str) -> int:
@@ -141,13 +150,21 @@ def _with_labels_in_lines(text: str) -> str:
     return "\n".join((*pieces, text[done:]))
 
 
-def _labelled(line: str) -> tuple[Rank | None, str, str]:
-    """The rank that a line's label gives, what follows it in the line, and the label."""
+def _labelled(line: str, *, marked: bool) -> tuple[Rank | None, str, str]:
+    """The rank that a line's label gives, what follows it in the line, and the label.
+
+    Args:
+        line: without its bullet.
+        marked: whether its bullet is a heading's.
+    """
     if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
         return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_"), match[1].strip().lower()
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
         return rank_of(prompt[1]), line[prompt.end() :], prompt[1].lower()
     heading = _HEADING.match(line)
     if heading and len(heading[1]) > 1 and len(heading[1].split()) <= MOST_HEADING_WORDS:
+        marked = marked or len(heading[1]) < len(line.rstrip())
+        if not marked and not is_heading(heading[1]):
+            return None, "", ""
         return rank_of(heading[1]), "", heading[1].strip().lower()
     return None, "", ""

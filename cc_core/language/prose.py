@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from cc_core.language.labels import Rank, rank_of
+from cc_core.language.noise import comments_of_code, is_code
 from cc_core.language.requests import is_request
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
@@ -21,6 +22,13 @@ EXCERPT: Final = 250
 _NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}+@\S+|<?(?<!\w)@\w+>?|`[^`\n]+`", re.IGNORECASE)
 _FENCE = re.compile(r"```|~~~")
 _PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
+_TAGGED_FENCE = re.compile(r"[\w+#.-]{0,20}[ \t]*\n")
+_CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+# A message in such marks, or in fences, has few of them.
+_MOST_SPANS: Final = 8
+# Code in a line that may be words has three of them, or so many letters of a script without spaces.
+_FEWEST_WORDS: Final = 3
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3041-\uffdc]{6}")
 _LABEL_BEFORE = re.compile(r"([A-Za-z][A-Za-z ]{0,40}):[*_ \t]*\n\s*$")
 # Commands of LaTeX, formulas, and line ends that were escaped.
 _LATEX = re.compile(
@@ -83,6 +91,34 @@ def _without_fences(text: str) -> str:
     if not any(map(_LETTER.search, kept)):
         kept += [piece[plain.end() :] for piece in pieces[1::2] if (plain := _PLAIN_FENCE.match(piece))]
     return "\n".join(kept)
+
+
+def fenced(text: str, *, with_code: bool) -> str:
+    """What stands in the fences of ``text``, and in code in a line that may be words.
+
+    Args:
+        text: of any length.
+        with_code: whether the comments of program code are read; else the code is left out.
+    """
+    text = _ends_with_fences(text)
+    pieces = _FENCE.split(text)
+    kept = []
+    for piece in pieces[1 : 2 * _MOST_SPANS : 2]:
+        tag = _TAGGED_FENCE.match(piece)
+        said = piece[tag.end() :] if tag else piece
+        comments = comments_of_code(said)
+        if comments is None:
+            kept.append(said)
+        elif with_code:
+            kept.append(comments)
+    spans = (span[1] for piece in pieces[::2] for span in _CODE_SPAN.finditer(piece))
+    kept += filter(_may_be_words, islice(spans, _MOST_SPANS))
+    return "\n\n".join(kept)
+
+
+def _may_be_words(code: str) -> bool:
+    words = sum(_LETTER.search(word) is not None for word in code.split())
+    return (words >= _FEWEST_WORDS or _UNSPACED.search(code) is not None) and not is_code(code)
 
 
 def prose(text: str) -> str:

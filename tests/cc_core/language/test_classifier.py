@@ -52,6 +52,25 @@ def test_english_in_a_question_is_a_title(text: str, language: str | None) -> No
     assert best(LATIN, text) in ((language, "ca") if language == "it" else (language,))
 
 
+TAIL = "Let's go through it one step at a time so that we can be sure about the answer in the end"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Ich suche ein einfaches Rezept ohne Fleisch", "de"),
+        ("Mi móvil no carga desde ayer por la noche", "es"),
+        ("Nahitaji njia rahisi ya kupika dengu bila nyama", "sw"),
+        ("Telefonum dünden beri şarj olmuyor, ne yapayım", "tr"),
+        ("La Casa de Papel is a series that I have not watched yet.", "en"),
+        ("Der Spiegel is a magazine that I have never read before.", "en"),
+        ("Dan and his mother went to the market in the morning.", "en"),
+    ],
+)
+def test_a_long_english_tail_without_a_mark_does_not_decide(text: str, language: str) -> None:
+    assert best(LATIN, f"{text} {TAIL}") == language
+
+
 def test_an_answer_is_a_served_language_and_its_probability() -> None:
     ranking = classifier(LATIN).rank("come stai oggi amico mio", 3)
     assert ranking.language in LATIN.languages

@@ -197,3 +197,101 @@ def test_invisible_characters_anywhere_change_nothing(data: st.DataObject) -> No
     marks = data.draw(st.lists(st.sampled_from(["", "\u200b", "\u00ad", "\u2060", "\u200d", "\ufeff"]), max_size=64))
     marked = "".join(f"{letter}{mark}" for letter, mark in zip(SENTENCE, [*marks, *[""] * len(SENTENCE)], strict=False))
     assert detector.detect(marked).language == "de"
+
+
+QUOTED = {
+    "ar": "هل يمكنني تغيير موعد التسليم غدا؟",
+    "de": "Kann ich den Liefertermin morgen noch ändern?",
+    "en": "Can I still change the delivery date tomorrow?",
+    "hi": "क्या मैं कल की डिलीवरी बदल सकता हूँ?",
+    "ja": "明日の配達日を変更できますか？",
+    "sw": "Je, ninaweza kubadilisha siku ya kuletewa mzigo?",
+}
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "`{}`",
+        "```{}```",
+        "```python\n# {}\n```",
+        "```js\n// {}\nlet x = 1;\n```",
+        "Answer the question.\n```text\n{}\n```",
+        "~~~\n{}\n~~~\nThink step by step.",
+        "Please reply to this: `{}`",
+    ],
+)
+def test_words_marked_as_code_are_read_where_nothing_else_is_said(frame: str, language: str) -> None:
+    assert detector.detect(frame.format(QUOTED[language])).language == language
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "Translate this:\n```\n{}\n```",
+        "What does `{}` mean?",
+        "Write a story about a dog.\n\n```\n{}\n```",
+        "Please help me with this:\n```python\n# {}\nx = 1\ny = 2\n```",
+    ],
+)
+def test_words_marked_as_code_do_not_outweigh_an_english_request(frame: str) -> None:
+    assert detector.detect(frame.format(QUOTED["de"])).language == "en"
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "shots",
+    [
+        "Input: What time does the shop open?\nOutput: At nine.\n###\nInput: {}\nOutput:",
+        "Sentence: Can you hear me?\nReply: Yes.\n\nSentence: Who is there?\nReply: Me.\n\nSentence: {}\nReply:",
+        "Text: I love it.\nLabel: positive\n\nText: {}\nLabel:",
+    ],
+)
+def test_the_newest_of_several_examples_decides(shots: str, language: str) -> None:
+    statement = QUOTED[language].rstrip("?？؟") + "."
+    assert detector.detect(shots.format(statement)).language == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Input: Wie spät ist es?\nOutput: Es ist neun.\nInput: Where is the station?\nOutput:", "en"),
+        ("Translate to French.\n\nInput: Hello\nOutput: Salut\n\nInput: Wie spät ist es?\nOutput:", "en"),
+    ],
+)
+def test_an_example_in_another_language_does_not_decide(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
+@pytest.mark.parametrize("language", QUOTED)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{}\n\nInstructions: be brief, be kind, and never use tables.",
+        "{}\n\nInstruction: do not guess.",
+        "{}\n\nInstructions: no tables, write clearly.",
+        "Subject: {}\n\nSee above.\nBest,\nDave",
+        "Subject: {}\n\nThanks, Dave",
+        "From: dave@example.com\nSubject: {}\n\nThank you in advance!",
+        "Contexte : La livraison se fait du lundi au vendredi, sauf les jours de fête.\nQuestion : {}\nRéponse :",
+        "Question: {}\nAntwort:",
+    ],
+)
+def test_what_says_how_to_answer_or_waits_for_it_does_not_decide(frame: str, language: str) -> None:
+    statement = QUOTED[language].rstrip("?？؟") + "."
+    assert detector.detect(frame.format(statement)).language == language
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Subject: Frohe Weihnachten\n\nHi Anna, thank you for the lovely card, and see you in the new year!",
+        "Subject: Lieferung am Montag nicht möglich\n\nWhat does this mean?",
+        "Der Zug hatte gestern zwei Stunden Verspätung.\n\nInstructions: translate the text.",
+        "### Instruction:\nWrite a poem about trains.\n\n### Input:\nDer Zug hatte Verspätung.",
+        "Der Zug hatte gestern zwei Stunden Verspätung.\nTranslate:",
+    ],
+)
+def test_an_english_request_decides_wherever_it_stands(text: str) -> None:
+    assert detector.detect(text).language == "en"

@@ -202,3 +202,81 @@ def test_a_short_head_before_a_colon_decides(head: str, language: str, colon: st
 
 def test_a_colon_within_a_word_divides_nothing() -> None:
     assert detector.detect("mein Server läuft auf localhost:8000 leider nicht mehr").language == "de"
+
+
+STATEMENTS = {
+    "ar": "وصلت الرسالة إلى البيت مساء أمس بعد أسبوعين",
+    "de": "Der Zug hatte gestern zwei Stunden Verspätung",
+    "es": "La caja llegó rota y faltaban dos vasos",
+    "ja": "昨日届いた箱の中でコップが二つ割れていました",
+    "sw": "Kifurushi kilifika jana jioni kikiwa kimevunjika",
+    "zh": "昨天收到的箱子里有两个杯子碎了",
+}
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Check the punctuation: {}",
+        "Explain this phrase word for word: {}",
+        "Main points of: {}",
+        "Give a two-line abstract of: {}",
+        "List the place names in: {}",
+        "Explain the joke: {}",
+        "Spanish translation of: {}",
+        "Find the verbs in the following sentence: {}",
+        "Is a date named in the text below? Yes or no only.\n\n{}",
+        "Who is the author of this letter? Answer in one word.\n\n{}",
+        "What is this about? {}. {}",
+        "{}. {}. What does this mean?",
+    ],
+)
+def test_an_english_task_on_a_foreign_statement_is_english(task: str, language: str) -> None:
+    statement = STATEMENTS[language]
+    assert detector.detect(task.format(statement, statement)).language == "en"
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "Check your facts.\n\n{}",
+        "Explain your answer word by word.\n\n{}",
+        "{}\n\nGive keywords for your answer.",
+        "You check the grammar of texts.\n\n{}",
+        "Answer this message: {}",
+        "Write a friendly reply to this message.\n\n{}",
+        "The grammar check was done.\n\n{}",
+    ],
+)
+def test_what_is_done_to_the_answer_is_no_task_on_the_text(frame: str, language: str) -> None:
+    assert detector.detect(frame.format(STATEMENTS[language])).language == language
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize(
+    "remark",
+    [
+        "This is only a test.\n\n{}",
+        "[Voice message, 0:31]\n{}",
+        "(This text was dictated, so it may contain a few errors.)\n\n{}",
+        "Sorry for the long story.\n\n{}",
+        "Comment posted on the article page\n\n{}",
+        "Here's my message.\n\n{}",
+        "Kind of what I was looking for\n\n{}",
+        "{}\n\nThis is all I know.",
+        "{}\n\nThis e-mail was sent from the web form of our shop in London.",
+        "{}\n\nAll of the above",
+        "Tags: garden, birds\nSeen 40 times\n\n{}",
+        "{}\nSee translation",
+    ],
+)
+def test_an_english_remark_on_a_text_wants_nothing(remark: str, language: str) -> None:
+    assert detector.detect(remark.format(STATEMENTS[language])).language == language
+
+
+@pytest.mark.parametrize("language", STATEMENTS)
+@pytest.mark.parametrize("demand", ["Look at this text.\n\n{}", "{}\n\nI need this in a table.", "Digest this:\n\n{}"])
+def test_an_english_demand_on_a_longer_text_is_english(demand: str, language: str) -> None:
+    assert detector.detect(demand.format(". ".join([STATEMENTS[language]] * 2))).language == "en"

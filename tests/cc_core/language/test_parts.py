@@ -24,6 +24,9 @@ from cc_core.language.signatures import begins_signature
         ("a\n\nBest regards,\nJohn", [(Rank.PLAIN, "a"), (Rank.NOISE, "Best regards,\nJohn")]),
         ("hello USER: a ASSISTANT:", [(Rank.PLAIN, "hello"), (Rank.OWN, "a")]),
         ("Berlin: a", [(Rank.PLAIN, "Berlin: a")]),
+        ("Seen 40 times\n\na", [(Rank.PLAIN, "Seen 40 times\n\na")]),
+        ("## Seen 40 times\n\na", [(Rank.MODEL, "a")]),
+        ("Retrieved passages\n\na\n\nUser question\n\nb", [(Rank.PASSAGE, "a"), (Rank.OWN, "b")]),
         ("a\n(A) b\n(B) c", [(Rank.PLAIN, "a"), (Rank.PASSAGE, "(A) b\n(B) c")]),
     ],
 )
