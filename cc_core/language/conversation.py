@@ -7,14 +7,18 @@ from itertools import islice
 from typing import Final
 
 from cc_core.language.detection import UNDECIDED, Detection, Reading
+from cc_core.language.phrases import phrase_language
 from cc_core.language.prose import tells_nothing
-from cc_core.language.requests import asks
+from cc_core.language.requests import asks, is_question, is_request
 from cc_core.language.scripts import LATIN, script_of
+from cc_core.names import ENGLISH
 
 #: How many user turns are looked at, newest first, for one whose language can be told.
 TURNS: Final = 8
 # A turn of fewer letters, such as "API" or "Los Angeles", is, as a name is, understood by what was said before.
 SHORT_TURN: Final = 12
+# How sure its language must be, if a short turn shall decide against an English one.
+SURE: Final = 0.9
 
 
 def in_conversation(turns: Iterable[Reading]) -> Detection:
@@ -32,7 +36,7 @@ def in_conversation(turns: Iterable[Reading]) -> Detection:
         if short is None and reading.detection is not newest and not _may_be(newest, reading.detection):
             break  # undecided, and in a script that was not used before
         if reading.letters >= SHORT_TURN and (reading.detection is not newest or not _is_name(reading.detection)):
-            return short if short is not None and not _may_be(short, reading.detection) else reading.detection
+            return short if short is not None and _decides(short, reading.detection) else reading.detection
         short = short or reading.detection
     return short or newest or UNDECIDED
 
@@ -44,6 +48,25 @@ def _is_name(turn: Detection) -> bool:
     if not last or not last[0][0].isupper() or asks(text) or text.isupper():
         return False
     return tells_nothing(text) and script_of(text)[0] is LATIN
+
+
+def _decides(short: Detection, before: Detection) -> bool:
+    """Whether a short turn decides against the longer one ``before`` it."""
+    return not _may_be(short, before) or (before.language == ENGLISH != short.language and _speaks_surely(short))
+
+
+def _speaks_surely(turn: Detection) -> bool:
+    """Whether a turn greets, asks or requests in words that only its language has.
+
+    A lone word that asks may be a name or English, as "Nani" and "Comment" are, unless it has a question mark.
+    """
+    text = turn.text
+    if turn.confidence < SURE:
+        return False
+    several = len(text.split()) > 1
+    if several and phrase_language(text) is not None:
+        return True
+    return is_request(text) or ((several or asks(text)) and is_question(text, turn.language))
 
 
 def _may_be(short: Detection, before: Detection) -> bool:

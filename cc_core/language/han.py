@@ -2,7 +2,7 @@
 
 The national standards know which characters a writer of each country has. What one standard lacks was not
 written there: 経 is in JIS only, 经 in GB 2312 only, and 經 is rare in JIS and common in Big5. Where all are common to
-the countries, frequencies decide.
+the countries, frequencies decide: those of Japanese against those of simplified and of traditional Chinese.
 """
 
 from __future__ import annotations
@@ -51,19 +51,23 @@ def japanese_probability(text: str) -> float:
     han = han[:_ENOUGH]
     japanese, simplified, traditional = map(sum, zip(*map(standing, han), strict=True))
     odds = _odds()
-    common = sum(odds.get(character, 0.0) for character in han)
-    pairs = sum(odds.get(first + second, 0.0) for first, second in pairwise(han))
-    surely = _LACKING * min(simplified, traditional)
-    doubt = (_chinese_doubt(simplified, traditional) - surely) * min(len(han) / _FEW_HAN, 1)
-    score = surely + doubt - _LACKING * japanese + common + pairs + _FEW_KANA * kana
+    listed = [odds[run] for run in (*han, *map("".join, pairwise(han))) if run in odds]
+    simplified = _LACKING * simplified + sum(against for against, _ in listed)
+    traditional = _LACKING * traditional + sum(against for _, against in listed)
+    likelier = min(simplified, traditional)
+    doubt = _chinese_doubt(simplified - likelier, traditional - likelier) * min(len(han) / _FEW_HAN, 1)
+    score = likelier + doubt - _LACKING * japanese + _FEW_KANA * kana
     return 1 / (1 + 10 ** max(min(-_DEPENDENCE * score, 9.0), -9.0))
 
 
 def _chinese_doubt(simplified: float, traditional: float) -> float:
-    """Powers of ten by which a Chinese writer is less likely, whichever of the two standards they use."""
-    return -math.log10(
-        (1 - _TRADITIONAL) * 10 ** (-_LACKING * simplified) + _TRADITIONAL * 10 ** (-_LACKING * traditional)
-    )
+    """Powers of ten by which a Chinese writer is less likely, whichever of the two standards they use.
+
+    Args:
+        simplified: powers of ten by which a writer of simplified characters is.
+        traditional: powers of ten by which a writer of traditional characters is.
+    """
+    return -math.log10((1 - _TRADITIONAL) * 10**-simplified + _TRADITIONAL * 10**-traditional)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -83,8 +87,11 @@ def _foreign(character: str, encoding: str, first: int, last: int) -> float:
 
 
 @cache
-def _odds() -> dict[str, float]:
-    """Powers of ten by which a character or a pair is commoner in Japanese than in Chinese."""
+def _odds() -> dict[str, tuple[float, float]]:
+    """Powers of ten by which a character or a pair is commoner in Japanese than in either writing of Chinese."""
     with np.load(HAN_FILE) as arrays:
         runs = arrays["runs"].tobytes().decode().split("\n")
-        return dict(zip(runs, (arrays["odds"] / 10).tolist(), strict=True))
+        # Few tuples differ, and those that do not are kept once.
+        kept: dict[tuple[int, int], tuple[float, float]] = {}
+        pairs = ((simplified, traditional) for simplified, traditional in arrays["odds"].tolist())
+        return {run: kept.setdefault(pair, (pair[0] / 10, pair[1] / 10)) for run, pair in zip(runs, pairs, strict=True)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_LEVEL: Final = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|CRITICAL|CRIT|FATAL|SEVERE|PANIC)"
+LEVEL: Final = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|CRITICAL|CRIT|FATAL|SEVERE|PANIC)"
 _TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:\s?[AaPp][Mm])?(?:Z|\s?[+-]\d{2}:?\d{2})?"
 _DATE: Final = (
     r"(?:\d{4}[-/.]\d{2}[-/.]\d{2}|\d{2}[-/.]\w{2,3}[-/.]\d{2,4}|"
@@ -14,7 +14,7 @@ _DATE: Final = (
 _STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
 #: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
 _LOG_PREFIX = re.compile(
-    rf"\s*+(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{_LEVEL}[\])]?\b)?|[\[(]?{_LEVEL}(?:[\])]|"
+    rf"\s*+(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{LEVEL}[\])]?\b)?|[\[(]?{LEVEL}(?:[\])]|"
     rf":(?:[\w.]+:)?|\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
     r"(?:\[[^\]\n]{0,60}\][\s:-]*)?(?:[\w./$-]{1,60}(?:\[\d+\]|\(\d+\))?:\s)?"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from cc_core.language.chat_log import with_speakers
 from cc_core.language.labels import INLINE, ROLES, SUBJECTS, Rank, is_heading, rank_of
 from cc_core.language.markup import unmarked
 from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
@@ -65,7 +66,7 @@ def parts_of(text: str) -> list[Part]:
 
     A label speaks for its paragraph, ``Question:`` for all paragraphs that follow, and a mail's header for its line.
     """
-    text = unmarked(text)
+    text = unmarked(with_speakers(text))
     subjects: list[Part] = []
     if header := _header(text):
         lines = (line.partition(":") for line in text[:header].splitlines())

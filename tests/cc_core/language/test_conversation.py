@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cc_core.language.conversation import TURNS, in_conversation
 from cc_core.language.detection import UNDECIDED, Detection, Reading, Rule
+from cc_core.language.detector import LanguageDetector
+
+detector = LanguageDetector()
+HELP = "Hello, can you help me with my homework today?"
 
 LONG = Reading(Detection("de", 0.99, Rule.CLASSIFIER, "Wo ist der Bahnhof"), 30)
 NOTHING = Reading(UNDECIDED, 4)
@@ -35,3 +41,35 @@ def test_another_script_is_another_language() -> None:
 def test_the_search_is_bounded() -> None:
     assert in_conversation([NOTHING] * TURNS + [LONG]).language is None
     assert in_conversation([]) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hesapla: 17-9", "tr"),
+        ("Resuelve: 3x+2=11", "es"),
+        ("Tính: 17-9", "vi"),
+        ("Ta ni èyí: Ada Lovelace", "yo"),
+        ("¿Quién eres?", "es"),
+        ("was ist das?", "de"),
+        ("apa itu?", "id"),
+        ("xin chào", "vi"),
+        ("nani wewe?", "sw"),
+        ("zer da?", "eu"),
+    ],
+)
+def test_a_short_question_or_request_decides_against_english(text: str, language: str) -> None:
+    assert detector.detect(text, [HELP]).language == language
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Los Angeles", "La La Land", "Comment", "Nani", "déjà vu", "Como", "que sera sera", "Zara?", "Java", "hat trick"],
+)
+def test_names_and_borrowed_words_follow_english(text: str) -> None:
+    assert detector.detect(text, [HELP]).language == "en"
+
+
+@pytest.mark.parametrize("text", ["yes", "ok", "why?", "what is it?", "qué es?", "API"])
+def test_short_turns_follow_other_languages(text: str) -> None:
+    assert detector.detect(text, ["Wo ist der nächste Bahnhof?"]).language == "de"

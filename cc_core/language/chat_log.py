@@ -1,0 +1,130 @@
+"""Finds who speaks in an exported chat: lines behind a time stamp and a name, as messengers and help desks write them.
+
+A server's log has time stamps, too. Its lines name levels, or programs in small letters behind a time with seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from cc_core.language.english import Use, use_of
+from cc_core.language.labels import rank_of
+from cc_core.language.noise import LEVEL
+from cc_core.language.requests import asks, holds_question_word, is_request
+from cc_core.language.scripts import LATIN, script_of
+
+_DATE: Final = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_SECONDS: Final = r":\d{2}"
+_CLOCK: Final = r"(?:\s?[AaPp]\.?[Mm]\.?)?+(?!\d)"
+_TIME: Final = rf"\d{{1,2}}[:.]\d{{2}}(?:{_SECONDS})?{_CLOCK}"
+_WORD: Final = r"[^\W\d_][\w'’.-]*+"
+_NAME: Final = rf"(?:{_WORD}(?: {_WORD}){{0,3}}|\+\d[\d -]{{6,18}}\d)"
+_SAID = re.compile(
+    rf"(?:[\[(](?:{_DATE},?\s)?\d{{1,2}}[:.]\d{{2}}(?P<bracketed>{_SECONDS})?{_CLOCK}[\])](?::|\s-)?|"
+    rf"(?:{_DATE},?\s)?\d{{1,2}}[:.]\d{{2}}(?P<bare>{_SECONDS})?{_CLOCK}(?:\s[-–—|])?)[ \t]+"
+    rf"(?:<[@+~%& ]?(?P<nick>[^\s<>]{{1,30}})>[ \t]|(?:~ ?)?(?P<name>{_NAME})[ \t]?:(?!\S)[ \t]*)"
+)
+_NICK = re.compile(r"<(?P<nick>[^\W\d_][\w.|-]{0,30})>[ \t]+(?=\S)")
+# A line that holds a name and a time only: what is said follows.
+_DAY: Final = r"(?:(?:Today|Yesterday)(?: at|,)?\s)"
+_HEAD = re.compile(
+    rf"(?:(?P<name>{_NAME})(?:,|\s[-–—|])?\s{{1,3}}(?:\[{_DATE},?\s{_TIME}\]|"
+    rf"{_DAY}?(?:{_DATE},?\s)?{_TIME})|\[{_DAY}?(?:{_DATE},?\s)?{_TIME}\][ \t]+(?P<after>{_NAME}))[ \t]*$"
+)
+_STARTS = re.compile(r"^(?:[\[(<]|\d{1,4}[:./-]\d|.{1,60}\d[:.]\d\d.{0,6}$)", re.MULTILINE)
+_LEVELS = re.compile(rf"\b{LEVEL}\b")
+# Lines of one speaker may be anything.
+_FEWEST_SPEAKERS: Final = 2
+# A last message of fewer letters is understood by what the speaker said before.
+_FEW_LETTERS: Final = 12
+
+
+class _Message(NamedTuple):
+    speaker: str
+    lines: list[str]
+
+
+def with_speakers(text: str) -> str:
+    """``text`` with labels instead of the time stamps and names of a chat: what the last speaker says is the user's.
+
+    Roles such as "Agent" keep their names. If something is asked outside of the chat, all of the chat is a passage.
+    """
+    if _STARTS.search(text) is None:
+        return text
+    pieces = _pieces(text)
+    messages = [piece for piece in pieces if isinstance(piece, _Message)]
+    if len({message.speaker for message in messages}) < _FEWEST_SPEAKERS:
+        return text
+    outside = "\n".join(piece for piece in pieces if isinstance(piece, str)).strip()
+    asked = _asked(outside)
+    own = [] if asked else _own(messages)
+    # Beside words that are no frame, who speaks last in a chat is no more the user than who wrote these words.
+    label = "message" if outside and use_of(outside) is Use.OTHER else "user"
+    lines = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            lines.append(piece)
+        elif any(piece is message for message in own):
+            if piece is own[-1]:
+                lines += [f"{label}:", *(line for message in own for line in message.lines)]
+        else:
+            role = not asked and rank_of(piece.speaker) is not None
+            lines += [f"{piece.speaker if role else 'transcript'}: {piece.lines[0]}", *piece.lines[1:]]
+    return "\n".join(lines)
+
+
+def _asked(outside: str) -> bool:
+    """Whether what stands outside of a chat asks or wants something."""
+    if use_of(outside) in (Use.TASK, Use.QUESTION) or asks(outside) or is_request(outside):
+        return True
+    script, _ = script_of(outside)
+    return script not in (None, LATIN) and holds_question_word(outside, script.languages)
+
+
+def _pieces(text: str) -> list[str | _Message]:
+    """The lines of ``text`` outside of the chat, and its messages."""
+    pieces: list[str | _Message] = []
+    said: _Message | None = None
+    tags = "</" in text
+    for line in text.split("\n"):
+        if (found := _SAID.match(line)) and _is_person(found):
+            said = _Message(found["nick"] or found["name"], [line[found.end() :]])
+        elif not tags and (found := _NICK.match(line)) and rank_of(found["nick"]) is None:
+            said = _Message(found["nick"], [line[found.end() :]])
+        elif found := _HEAD.match(line):
+            said = _Message(found["name"] or found["after"], [])
+        elif said is not None and line.strip():
+            said.lines.append(line)
+            continue
+        else:
+            said = None if said is None or said.lines else said
+            pieces.append(line)
+            continue
+        pieces.append(said)
+    return [piece for piece in pieces if isinstance(piece, str) or any(map(str.strip, piece.lines))]
+
+
+def _is_person(found: re.Match[str]) -> bool:
+    """Whether a person or a role speaks behind a time stamp, and no program."""
+    name = found["nick"] or found["name"]
+    if _LEVELS.search(name):
+        return False
+    if found["nick"] or rank_of(name) is not None or (not found["bracketed"] and not found["bare"]):
+        return True
+    return found["bracketed"] is not None and not name[0].islower()
+
+
+def _own(messages: list[_Message]) -> list[_Message]:
+    """What the last speaker without a role says at last; where that is short, what they said before, too."""
+    own: list[_Message] = []
+    letters = 0
+    for message in reversed(messages):
+        if rank_of(message.speaker) is not None:
+            continue
+        if not own or message.speaker == own[0].speaker:
+            own.insert(0, message)
+            letters += sum(map(str.isalpha, "".join(message.lines)))
+        elif letters >= _FEW_LETTERS:
+            break
+    return own
