@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cc_train.model.base_models import DEFAULT, make_base
 from tests.support.paths import ROOT
 from tests.support.server import checkpoint as checkpoint
 from tests.support.server import server as server
 from tests.support.tally import TALLY, Tally
+
+# On a busy machine, any example may take longer than Hypothesis allows.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # A test has one of these markers by where it stands or by what it asks for; without one, it is `fast`.
 SLOW = {

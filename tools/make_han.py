@@ -80,7 +80,7 @@ def main() -> None:
     japanese, simplified = words_of("ja"), words_of("zh")
     tables: list[dict[str, int]] = []
     for place, chinese in enumerate((simplified, traditional(simplified)), 1):
-        table = {}
+        table: dict[str, int] = {}
         for length in UNSEEN:
             table |= odds(shares(japanese, length), shares(chinese, length), place)
         tables.append(table)

@@ -66,6 +66,8 @@ _STUDY: Final = (
 )
 # To answer a text is what every assistant does.
 _NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
+# A product is named without saying who does what: "kind of what I was looking for" names none.
+_NO_CLAUSE: Final = r"(?![^.!?\n]*\b(?:i|we|you|he|she|they|was|were|is|are)\b)"
 # What no demand begins with.
 _NO_VERB: Final = (
     r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
@@ -84,7 +86,7 @@ _TASK = re.compile(
     rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
     rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
     rf"{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,60}}\s(?:in|from)\s*:?\s*$|"
-    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b){_NO_ANSWER}(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$|"
+    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b){_NO_ANSWER}{_NO_CLAUSE}(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$|"
     r"explain (?!your)(?:[\w ]{0,24} )?(?:word|line|sentence) (?:by|for) (?:word|line|sentence)(?=\s*[.:]*\s*$)|"
     rf"(?:{_OF_PRODUCT}[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
     rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in|from)(?: (?:{_TEXT}|(?-i:[A-Z]))|\s*:?\s*$))))|"

@@ -49,13 +49,14 @@ def japanese_probability(text: str) -> float:
     if telling > _KANA_SHARE * (telling + len(han)) or not han:
         return 1.0
     han = han[:_ENOUGH]
-    japanese, simplified, traditional = map(sum, zip(*map(standing, han), strict=True))
+    japanese, lacking, traditional = map(sum, zip(*map(standing, han), strict=True))
     odds = _odds()
     listed = [odds[run] for run in (*han, *map("".join, pairwise(han))) if run in odds]
-    simplified = _LACKING * simplified + sum(against for against, _ in listed)
-    traditional = _LACKING * traditional + sum(against for _, against in listed)
-    likelier = min(simplified, traditional)
-    doubt = _chinese_doubt(simplified - likelier, traditional - likelier) * min(len(han) / _FEW_HAN, 1)
+    against_simplified = _LACKING * lacking + sum(against for against, _ in listed)
+    against_traditional = _LACKING * traditional + sum(against for _, against in listed)
+    likelier = min(against_simplified, against_traditional)
+    doubts = _chinese_doubt(against_simplified - likelier, against_traditional - likelier)
+    doubt = doubts * min(len(han) / _FEW_HAN, 1)
     score = likelier + doubt - _LACKING * japanese + _FEW_KANA * kana
     return 1 / (1 + 10 ** max(min(-_DEPENDENCE * score, 9.0), -9.0))
 
