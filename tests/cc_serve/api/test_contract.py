@@ -195,11 +195,6 @@ REFUSED: dict[str, Case] = {
     "max_tokens": lambda s, t: chat(s, t, max_tokens=-5),
     "too long a prompt": lambda s, t: complete(s, t, prompt="a" * 2000),
     "logprobs": lambda s, t: chat(s, t, logprobs=True, top_logprobs=999),
-    "a bad schema": lambda s, t: chat(
-        s,
-        t,
-        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "nonsense"}}},
-    ),
     "a stream's options without a stream": lambda s, t: chat(s, t, stream_options={"include_usage": True}),
     "a tool that is not there": lambda s, t: chat(
         s, t, tools=TOOLS, tool_choice={"type": "function", "function": {"name": "x"}}
@@ -308,6 +303,20 @@ def test_refusals_are_the_same(server: Server, stock: Server, case: str) -> None
         return caught.value.status_code, TIME_OF_DAY.sub("", json.dumps(told))
 
     assert refusal(server) == refusal(stock)
+
+
+def test_a_bad_schema_is_refused_in_vllms_words_and_named(server: Server, stock: Server) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "nonsense"}}}
+
+    def message(each: Server) -> str:
+        with pytest.raises(openai.BadRequestError) as caught:
+            chat(each, GERMAN, response_format=form)
+        body: Any = caught.value.body
+        return TIME_OF_DAY.sub("", body["message"])
+
+    named, _, words = message(server).partition(" cannot be followed: ")
+    assert words == message(stock)
+    assert "response_format" in named
 
 
 @pytest.mark.parametrize("stream", [False, True])
