@@ -315,7 +315,7 @@ def test_a_bad_schema_is_refused_in_vllms_words_and_named(server: Server, stock:
         return TIME_OF_DAY.sub("", body["message"])
 
     named, _, words = message(server).partition(" cannot be followed: ")
-    assert words == message(stock)
+    assert words.startswith(message(stock))
     assert "response_format" in named
 
 
