@@ -17,12 +17,13 @@ from cc_core.language.scripts import LATIN, script_of
 _DATE: Final = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _SECONDS: Final = r":\d{2}"
 _CLOCK: Final = r"(?:\s?[AaPp]\.?[Mm]\.?)?+(?!\d)"
-_TIME: Final = rf"\d{{1,2}}[:.]\d{{2}}(?:{_SECONDS})?{_CLOCK}"
+_MINUTES: Final = r"\d{1,2}[:.]\d{2}"
+_TIME: Final = rf"{_MINUTES}(?:{_SECONDS})?{_CLOCK}"
 _WORD: Final = r"[^\W\d_][\w'’.-]*+"
 _NAME: Final = rf"(?:{_WORD}(?: {_WORD}){{0,3}}|\+\d[\d -]{{6,18}}\d)"
 _SAID = re.compile(
-    rf"(?:[\[(](?:{_DATE},?\s)?\d{{1,2}}[:.]\d{{2}}(?P<bracketed>{_SECONDS})?{_CLOCK}[\])](?::|\s-)?|"
-    rf"(?:{_DATE},?\s)?\d{{1,2}}[:.]\d{{2}}(?P<bare>{_SECONDS})?{_CLOCK}(?:\s[-–—|])?)[ \t]+"
+    rf"(?:[\[(](?:{_DATE},?\s)?{_MINUTES}(?P<bracketed>{_SECONDS})?{_CLOCK}[\])](?::|\s-)?|"
+    rf"(?:{_DATE},?\s)?{_MINUTES}(?P<bare>{_SECONDS})?{_CLOCK}(?:\s[-–—|])?)[ \t]+"
     rf"(?:<[@+~%& ]?(?P<nick>[^\s<>]{{1,30}})>[ \t]|(?:~ ?)?(?P<name>{_NAME})[ \t]?:(?!\S)[ \t]*)"
 )
 _NICK = re.compile(r"<(?P<nick>[^\W\d_][\w.|-]{0,30})>[ \t]+(?=\S)")
