@@ -70,13 +70,9 @@ class Exchange:
             connections.on_idle = self._release_soon
             self._peers.offer(_CHANGE, self._change_for_peer)
 
-    async def served_by_all(self) -> bool:
-        """Whether all processes begin requests with the same connection; raises `PeerError`."""
-        return await self._held.served_by_all()
-
-    async def running(self) -> Counter[str]:
-        """How many answers run, by the digest of their connection; raises `PeerError`."""
-        return await self._held.running()
+    async def overview(self) -> tuple[Counter[str], bool]:
+        """`HeldByAll.overview`."""
+        return await self._held.overview()
 
     async def change(self, directory: Path) -> None:
         """Serve the connection in ``directory``. Once begun, the change is finished, even if the caller leaves.
@@ -161,7 +157,8 @@ class Exchange:
                 await self._drop(earlier.sha256)
             elif earlier.sha256 != sha256:
                 name = earlier.sha256[:_SHOWN]
-                if not await self._held.served_by_all():
+                _, served_by_all = await self._held.overview()
+                if not served_by_all:
                     raise ConflictError(
                         f"a part of this server still serves the connection before the present one, {name}; ask for "
                         "the present one again first"

@@ -68,7 +68,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
 
 async def _shown(exchange: Exchange) -> JSONResponse:
     try:
-        running, by_all = await exchange.running(), await exchange.served_by_all()
+        running, by_all = await exchange.overview()
     except PeerError as error:
         return _unanswered(error)
     connections = exchange.connections

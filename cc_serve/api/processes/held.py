@@ -49,15 +49,15 @@ class HeldByAll:
         if not peers.is_first:
             mine.on_idle = self._tell_first
 
-    async def running(self) -> Counter[str]:
-        """How many answers of all processes run, by the digest of their connection; raises `PeerError`."""
-        others = await self._peers.others(_HELD)
-        return sum((Counter(other["running"]) for other in others), self.mine.running)
+    async def overview(self) -> tuple[Counter[str], bool]:
+        """What all processes tell; raises `PeerError`.
 
-    async def served_by_all(self) -> bool:
-        """Whether all processes begin requests with the same connection; raises `PeerError`."""
+        Returns:
+            How many answers run, by the digest of their connection; whether all begin requests with the same one.
+        """
         others = await self._peers.others(_HELD)
-        return all(other["served"] == self.mine.served.sha256 for other in others)
+        running = sum((Counter(other["running"]) for other in others), self.mine.running)
+        return running, all(other["served"] == self.mine.served.sha256 for other in others)
 
     async def is_needed(self, sha256: str) -> bool:
         """Whether a request runs that began with this connection, or may begin with it; raises `PeerError`."""

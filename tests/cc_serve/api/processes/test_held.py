@@ -88,7 +88,7 @@ def test_all_processes_change_whichever_is_asked(tmp_path: Path, checkpoints: tu
     async def use(processes: list[Process], engine: HeldEngine) -> None:
         await processes[asked].exchange.change(other)
         assert {process.serves for process in processes} == {(new, new)}
-        assert await processes[2].exchange.running() == {}
+        assert await processes[2].exchange.overview() == ({}, True)
         await until(lambda: not engine.held.holds(old, "global"))
         assert engine.held.served == new
         await until(lambda: not any(process.exchange.connections.earlier for process in processes))
@@ -110,7 +110,7 @@ def test_what_any_process_needs_is_held(tmp_path: Path, checkpoints: tuple[Path,
             stack.enter_context(process.exchange.connections.begun_with(old))
             stack.enter_context(process.exchange.connections.answered_with(old))
         await processes[1].exchange.change(other)
-        assert await processes[2].exchange.running() == {old: COUNT}
+        assert await processes[2].exchange.overview() == ({old: COUNT}, True)
         with pytest.raises(ConflictError, match="requests still run that began with the connection before"):
             await processes[2].exchange.change(third)
         stacks.append(stacks.pop(ends_last))
@@ -202,7 +202,7 @@ def test_one_that_is_silent_during_the_change_keeps_what_it_needs(
         assert [process.serves[0] for process in processes] == [new, new, old]
         await asyncio.sleep(0.1)
         assert engine.held.holds(old, "global"), "process 2 begins requests with it"
-        assert not await processes[2].exchange.served_by_all()
+        assert await processes[2].exchange.overview() == ({}, False)
         with pytest.raises(ConflictError, match=r"a part of this server still serves .* ask for the present one again"):
             await processes[1].exchange.change(saved(tmp_path / "third", 2, "global"))
         processes[2].peers.offer("serve connection", follow)
