@@ -13,11 +13,11 @@ from rich.console import Console
 from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
-from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
 from cc_core.terminal.usage import SuggestingParser
 from cc_train.bootstrap import Interval
+from cc_train.config.parser import UsageError
 from cc_train.data.template_options import TemplateOptionError, parse_options
 from cc_train.evaluation.headroom import Headroom, measure_headroom
 from cc_train.evaluation.headroom_rows import parallel_rows, rows_to_compare
@@ -25,6 +25,7 @@ from cc_train.evaluation.items import EvaluationError, read_rows
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.tasks import TASKS
 from cc_train.fit.least_squares import FitError
+from cc_train.model.files import base_directory
 from cc_train.terminal.progress import progress
 from cc_train.terminal.tables import plain_table
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         for name in ("limit", "max_tokens", "batch_size"):
             if getattr(options, name) < 1:
                 raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
-        directory = local_directory(options.model)
+        directory = base_directory(str(options.model))
         if not (directory / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")
         if options.json:
@@ -93,10 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     except TemplateOptionError as error:
         _say(f"--chat-template-kwargs: {error}")
         return BAD_INPUT
-    except UnknownModelError as error:
-        _say(f"--model {error}")
-        return BAD_INPUT
-    except (EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
+    except (UsageError, EvaluationError, CheckpointError, UnsupportedArchitectureError, FitError, OSError) as error:
         _say(str(error))
         return BAD_INPUT
     return 0
