@@ -29,10 +29,9 @@ def engine_of(server: Server) -> psutil.Process:
     return engines_of(server.process.pid)[0]
 
 
-def clients_of(server: Server) -> int:
-    """How many clients' connections the server's own process holds."""
-    connections = psutil.Process(server.process.pid).net_connections("tcp")
-    return sum(each.status == psutil.CONN_ESTABLISHED for each in connections)
+def clients_of(process: psutil.Process) -> int:
+    """How many clients' connections one process of a server holds."""
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import anthropic
 import httpx
 import openai
+import psutil
 import pytest
 
 from cc_serve.config.keys import hash_key
@@ -351,11 +352,12 @@ def test_a_dead_engine_ends_everything_cleanly(endless: Server) -> None:
 
     streams = [ask(endless, stream=True, n=2, max_tokens=ENDLESS_TOKENS) for _ in range(2)]
     engine_of(endless).suspend()  # else it has answered before the others have come
-    before = clients_of(endless)
+    front_end = psutil.Process(endless.process.pid)
+    before = clients_of(front_end)
     threads = [threading.Thread(target=target) for target in (probe, load, load, load)]
     for thread in threads:
         thread.start()
-    until(lambda: readiness and clients_of(endless) >= before + len(threads))
+    until(lambda: readiness and clients_of(front_end) >= before + len(threads))
     engine_of(endless).kill()
     for stream in streams:
         with pytest.raises(openai.APIError, match=r"EngineCore|[Ii]nternal") as caught:

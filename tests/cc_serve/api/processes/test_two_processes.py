@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cc_core.checkpoint import save_connection
 from cc_serve.config.keys import hash_key
+from tests.support.engines import clients_of, engine_of
 from tests.support.server import ENDLESS, ENDLESS_TOKENS, MODEL, Server, started
 from tests.support.store import running_store
 from tests.support.tiny import random_connection, tiny_llama
@@ -94,16 +95,6 @@ def processes_of(server: Server) -> list[psutil.Process]:
     """The API processes, by their numbers."""
     children = psutil.Process(server.process.pid).children()
     return sorted((child for child in children if "APIServer" in " ".join(child.cmdline())), key=lambda c: c.cmdline())
-
-
-def engine_of(server: Server) -> psutil.Process:
-    children = psutil.Process(server.process.pid).children()
-    return next(child for child in children if "EngineCore" in " ".join(child.cmdline()))
-
-
-def clients_of(process: psutil.Process) -> int:
-    """How many clients' connections one process holds."""
-    return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 
 
 def summed(server: Server, name: str) -> float:
