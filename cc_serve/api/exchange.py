@@ -7,9 +7,10 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cc_core.files import CheckpointError
+from cc_serve.api.background import Background
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.processes.held import HeldByAll
@@ -25,7 +26,6 @@ FIELD: Final = "directory"
 _CHANGE: Final = "change connection"
 _POLL_SECONDS: Final = 0.05
 _SHOWN: Final = 12
-_T = TypeVar("_T")
 
 
 class ConflictError(RuntimeError):
@@ -65,7 +65,7 @@ class Exchange:
         self._changes = changes or asyncio.Lock()
         self._changing = False
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         if self._peers.is_first:
             connections.on_idle = self._release_soon
             self._peers.offer(_CHANGE, self._change_for_peer)
@@ -92,7 +92,7 @@ class Exchange:
         if self._changing:
             raise ConflictError("another connection is being loaded; try again when that has ended")
         self._changing = True
-        await asyncio.shield(self._keep(asyncio.create_task(self._change(directory))))
+        await asyncio.shield(self._background.start(self._change(directory)))
 
     async def _change_for_peer(self, directory: str) -> dict[str, str | None] | None:
         try:
@@ -186,7 +186,7 @@ class Exchange:
             raise RefusedError(f"the engine could not take it: {error}", FIELD) from error
 
     def _release_soon(self, sha256: str) -> None:
-        self._keep(asyncio.get_running_loop().create_task(self._release(sha256)))
+        self._background.start(self._release(sha256))
 
     async def _release(self, sha256: str) -> None:
         async with self._lock:
@@ -209,9 +209,3 @@ class Exchange:
     async def _call(self, method: str, *arguments: str) -> list[str | None]:
         """Have all workers of all engines do something between two steps; what those of the first engine return."""
         return list(await self._engine.collective_rpc(method, args=arguments))
-
-    def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
-        """Keep a reference to the task until it is done: the event loop keeps none."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

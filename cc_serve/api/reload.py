@@ -7,6 +7,7 @@ import hashlib
 import logging
 from contextlib import suppress
 
+from cc_serve.api.background import Background
 from cc_serve.api.processes.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings, Settings
@@ -35,7 +36,7 @@ class Reload:
         self._peers = peers
         self._changes = changes or asyncio.Lock()
         self._checked: Settings | None = None
-        self._tasks: set[asyncio.Task[str | None]] = set()
+        self._background = Background()
         peers.offer(_RELOAD, self.everywhere)
         peers.offer(_CHECK, self._check)
         peers.offer(_USE, self._use)
@@ -76,9 +77,7 @@ class Reload:
 
     def soon(self) -> None:
         """`everywhere`, from a signal's handler."""
-        task = asyncio.get_running_loop().create_task(self._logged())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._logged())
 
     async def _logged(self) -> str | None:
         with suppress(PeerError):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cc_core.files import CheckpointError
 from cc_core.standalone import describe_either
+from cc_serve.api.background import Background
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.processes.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
@@ -40,7 +41,7 @@ class HeldByAll:
         self._settings = settings
         self._peers = peers
         self._checked: dict[str, Served] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         peers.offer(_HELD, self._held)
         peers.offer(_CHECK, self._check_for_first)
         peers.offer(_SERVE, self._serve_for_first)
@@ -124,9 +125,7 @@ class HeldByAll:
         self.mine.on_idle(sha256)
 
     def _tell_first(self, sha256: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell(sha256))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._tell(sha256))
 
     async def _tell(self, sha256: str) -> None:
         with suppress(PeerError):  # the next change asks again

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Coroutine
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from cc_serve.api.background import Background
 from cc_serve.api.telemetry.metrics import count_store_error, expect_store_errors
 from cc_serve.api.tenants.limiter import Place, Refusal, Use, now, refusal
 from cc_serve.api.tenants.names import keys_of, tag_of
@@ -53,7 +53,7 @@ class SharedLimiter:
         # The key's tag, by lease. The store learns later of leases that were given without it.
         self._held: dict[str, str] = {}
         self._uncharged: defaultdict[str, int] = defaultdict(int)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         self._beat: asyncio.Task[None] | None = None
 
     @property
@@ -113,13 +113,13 @@ class SharedLimiter:
         uncharged = self._uncharged.pop(tag, 0)
         if not uncharged and not lease:
             return None
-        return self._spawn(self._settle(tag, rates, uncharged, lease))
+        return self._background.start(self._settle(tag, rates, uncharged, lease))
 
     async def close(self) -> None:
         """End what this server holds."""
         if self._beat is not None:
             self._beat.cancel()
-        await asyncio.gather(*self._tasks)
+        await self._background.finished()
 
     def _keys(self, tag: str) -> tuple[str, ...]:
         return keys_of(self._section.prefix, tag, self._server, utc_now())
@@ -140,7 +140,7 @@ class SharedLimiter:
         """Bring the store up to date: take back admissions whose answers were lost, renew running leases."""
         lost, self._lost = self._lost, []
         for each in lost:
-            self._spawn(self._forget(each))
+            self._background.start(self._forget(each))
         self._renew()
 
     async def _forget(self, lost: _Lost) -> None:
@@ -153,7 +153,7 @@ class SharedLimiter:
         for lease, tag in self._held.items():
             by_tag[tag].append(lease)
         for tag, leases in by_tag.items():
-            self._spawn(self._try(RENEW, self._keys(tag)[1:2], (self._section.lease_seconds, *leases)))
+            self._background.start(self._try(RENEW, self._keys(tag)[1:2], (self._section.lease_seconds, *leases)))
 
     async def _settle(self, tag: str, rates: KeyLimits, uncharged: int, lease: str) -> None:
         try:
@@ -165,12 +165,6 @@ class SharedLimiter:
     async def _try(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
         with suppress(StoreError):  # the store has said so itself, and leases end by themselves
             await self._store.run(script, keys, arguments)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 class SharedPlace(Place):

@@ -191,7 +191,7 @@ def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
         async def again(short: SharedLimiter) -> None:
             await short.admit("alice", rates, take=True)
             short._renew()
-            await asyncio.gather(*short._tasks)
+            await short._background.finished()
             assert store.client().ttl("cc-serve:{alice}:running") > 50
 
         section = config.Store.model_validate({"url": store.url, "lease_seconds": 1, "timeout_seconds": PATIENCE})
