@@ -271,25 +271,25 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         until(lambda: "ready after" in log.read_text(), 60)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, second), engine = processes_of(server), engine_of(server)
-        stack.callback(put_an_end_to, engine)
+        threads = stack.enter_context(ThreadPoolExecutor(64))
+        stack.callback(put_an_end_to, engine)  # before the threads are waited for: their answers are endless
         idle = {process: clients_of(process) for process in (first, second)}
         begun: set[int] = set()
-        with ThreadPoolExecutor(64) as threads:
-            asked: list[Future[str]] = []
+        asked: list[Future[str]] = []
 
-            def each_has_one() -> bool:
-                """A busy machine may give one process all connections, and one that has none ends at once."""
-                asked.extend(threads.submit(end_of_stream, server, begun) for _ in range(4))
-                return all(clients_of(process) > idle[process] for process in (first, second))
+        def each_has_one() -> bool:
+            """A busy machine may give one process all connections, and one that has none ends at once."""
+            asked.extend(threads.submit(end_of_stream, server, begun) for _ in range(4))
+            return all(clients_of(process) > idle[process] for process in (first, second))
 
-            until(each_has_one)
-            until(lambda: len(begun) >= 4)
-            engine.suspend()
-            first.kill()
-            # A request for an answer would wait for the engine, if it came before the other process is told.
-            until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
-            engine.kill()
-            ends = Counter(each.result() for each in asked)
+        until(each_has_one)
+        until(lambda: len(begun) >= 4)
+        engine.suspend()
+        first.kill()
+        # A request for an answer would wait for the engine, if it came before the other process is told.
+        until(lambda: httpx.get(f"{server.address}/ready", timeout=60).status_code == 503)
+        engine.kill()
+        ends = Counter(each.result() for each in asked)
         print(f"of the streams of both processes: {dict(ends)}")
         assert ends.keys() == {"broken", "error"}
         assert server.process.wait(60) == 1, "a supervisor should start it again"
