@@ -25,6 +25,24 @@ from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
 Detect = Callable[[str], str | None]
 
 LARGE: Final = 100_000  # characters
+# Files of this repository that make such a text of each kind.
+LARGE_FILES: Final = {"code": "cc_core/**/*.py", "yaml": "deploy/**/*.yaml", "markdown": "docs/*.md"}
+MAIL: Final = """\
+From: Anna <anna@example.com>
+To: support@example.com
+Subject: Bestellung 4711
+
+Hallo zusammen,
+
+anbei die Unterlagen. Wann kommt die Lieferung?
+
+> Am Montag schrieb der Support:
+> Das prüfen wir.
+
+Viele Grüße
+Anna
+
+"""
 SPEED_TEXTS: Final = 2_000
 RUNS: Final = 5  # of each, since other work on the machine only ever adds
 
@@ -97,15 +115,23 @@ def accuracy(texts: list[Sample], answers: list[str | None]) -> dict[str, float 
 
 
 def speed(detect: Detect, texts: list[str]) -> dict[str, float]:
-    """Microseconds for a text, the best of `RUNS`, and milliseconds for 100 KB of prose and of one letter."""
+    """Microseconds for a text, the best of `RUNS`, and milliseconds for 100 KB of several kinds."""
     taken = [min(_seconds(detect, text) for _ in range(RUNS)) * 1e6 for text in texts]
-    prose = " ".join(texts)
-    large = {"prose": (prose * (LARGE // len(prose) + 1))[:LARGE], "letter": "a" * LARGE}
+    large = {kind: (text * (LARGE // len(text) + 1))[:LARGE] for kind, text in _kinds(texts).items()}
     return {
         "median_us": statistics.median(taken),
         "p99_us": statistics.quantiles(taken, n=100)[98],
         **{f"{kind}_100kb_ms": min(_seconds(detect, text) for _ in range(3)) * 1e3 for kind, text in large.items()},
     }
+
+
+def _kinds(texts: list[str]) -> dict[str, str]:
+    repository = Path(__file__).parent.parent
+    files = {
+        kind: "\n".join(path.read_text() for path in sorted(repository.glob(pattern)))
+        for kind, pattern in LARGE_FILES.items()
+    }
+    return {"prose": " ".join(texts), "letter": "a", "mail": MAIL, **files}
 
 
 def measure(detect: Detect, texts: list[Sample]) -> dict[str, Any]:

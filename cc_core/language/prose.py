@@ -11,9 +11,9 @@ from cc_core.language.noise import comments_of_code, is_code
 from cc_core.language.requests import is_request
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
-WINDOW: Final = 2_000
+WINDOW: Final = 1_000
 # Of very short lines, so many.
-WINDOW_LINES: Final = 100
+WINDOW_LINES: Final = 40
 # Fenced code is looked for in so many, since what stands behind it shall be found, too.
 FENCED_WINDOW: Final = 4_000
 # So many characters at either end of a passage tell its language.
