@@ -30,7 +30,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from cc_train.data.encoding import Example
     from cc_train.training.alignment_targets import AlignmentTargets
-    from cc_train.training.two_pass import TwoPassModel
+    from cc_train.two_pass.model import TwoPassModel
 
 KINDS = {
     "sft": "SFT",
@@ -143,9 +143,9 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     from cc_train.data.reading import read_rows
     from cc_train.model.adapter import Adapter
     from cc_train.model.files import load_model
-    from cc_train.training.extensions import ExtendedDecisionMaker
     from cc_train.training.precompute import precompute_english
-    from cc_train.training.two_pass import TwoPassModel
+    from cc_train.two_pass.extensions import ExtendedDecisionMaker
+    from cc_train.two_pass.model import TwoPassModel
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     assert device is not None

@@ -11,7 +11,7 @@ Notation, for one prompt of a model with L layers and hidden size H:
 - ``k``: the chosen layer.
 - ``T`` (H x H): the Transform Matrix, applied to row vectors, ``a @ T``.
 
-Training (`cc_train.training.two_pass`) takes ``a_l`` from the English prompt, and ``e`` from the prompt itself. Serving
+Training (`cc_train.two_pass.model`) takes ``a_l`` from the English prompt, and ``e`` from the prompt itself. Serving
 (`Connection`) has no English prompt: it transforms the prompt's own ``a_l``. All arithmetic here is fp32, whatever the
 model's dtype.
 """
@@ -109,7 +109,7 @@ def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
 class DecisionMaker(nn.Module):
     """The paper's Decision Maker, with a ``W`` to train.
 
-    Training builds `cc_train.training.extensions.ExtendedDecisionMaker`, which replaces `forward`: by default it also
+    Training builds `cc_train.two_pass.extensions.ExtendedDecisionMaker`, which replaces `forward`: by default it also
     normalises ``d``.
 
     Args:

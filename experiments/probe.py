@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_train.data.chat import ChatEncoder
-from cc_train.training.extensions import initial_projection
+from cc_train.two_pass.extensions import initial_projection
 from experiments import rows
 from experiments.tail import Tails, batches, losses, run_prompts
 

@@ -29,8 +29,8 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.fit.least_squares import NormalEquations
 from cc_train.fit.pairs import capture_pairs
-from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import ExtendedDecisionMaker, initial_projection
+from cc_train.two_pass.model import TwoPassModel
 from experiments import rows
 from experiments.score import score
 from experiments.tail import batches
@@ -42,7 +42,7 @@ class System:
 
     Args:
         connected: it has a connection.
-        scale: the connection scale (`cc_train.training.extensions`); None for no projection.
+        scale: the connection scale (`cc_train.two_pass.extensions`); None for no projection.
         learns_projection: the projection is trained too.
         layer: the Decision Maker always chooses this one, so that it cannot turn to layers that say nothing.
         frozen: only the connection is trained.

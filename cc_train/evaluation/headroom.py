@@ -27,7 +27,7 @@ from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
 from cc_train.fit.pairs import capture_pairs
 from cc_train.model.activations import family_in
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 
 #: If all intervals of gains end below this, in score and in nats per token, there is hardly anything to gain. A wide
 #: interval about 0 reaches further, and so does not show that there is nothing.

@@ -21,7 +21,7 @@ from cc_train.fit.pairs import capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import brief, score_transforms
 from cc_train.fit.transforms import fit_transforms
 from cc_train.terminal.progress import progress
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 
 
 @dataclass(frozen=True)

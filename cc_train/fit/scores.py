@@ -20,7 +20,7 @@ from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.fit.evidence import ALL, PairedGains
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 
 TRANSFORM = "transform"
 IDENTITY = "identity"

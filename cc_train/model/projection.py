@@ -1,6 +1,6 @@
 """The projection's file in a checkpoint. Only ``cc-train fit`` reads it: other matrices must take in the same ``P``.
 
-What the projection is: `cc_train.training.extensions`.
+What the projection is: `cc_train.two_pass.extensions`.
 """
 
 from __future__ import annotations

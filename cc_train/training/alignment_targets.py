@@ -15,7 +15,7 @@ from torch import Tensor
 from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example
 from cc_train.data.records import DataError
-from cc_train.training.alignment import layer_weights
+from cc_train.two_pass.alignment import layer_weights
 from cc_train.workspace import existing_parent
 
 _NAME = "alignment-{}.f32"
@@ -112,7 +112,7 @@ class AlignmentTargets:
         self.path.unlink(missing_ok=True)
 
     def layer_weights(self) -> Tensor:
-        """`cc_train.training.alignment.layer_weights` of the variance over all prompts, ``[L]``."""
+        """`cc_train.two_pass.alignment.layer_weights` of the variance over all prompts, ``[L]``."""
         mean = sum(part.sum(dim=0) for part in self._parts()) / len(self.prompts)
         squares = sum((part - mean).square().sum(dim=(0, 2)) for part in self._parts())
         assert isinstance(squares, Tensor)

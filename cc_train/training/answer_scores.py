@@ -25,7 +25,7 @@ from cc_train.evaluation.items import EvaluationRow, choose_rows
 from cc_train.evaluation.scores import RowScore, by_task, item_values, score_rows
 from cc_train.evaluation.tasks import TASKS
 from cc_train.model.activations import anchor_positions, connected_at
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 
 SCORE = "score"
 """The mean over tasks of each one's mean over languages, 0 to 1."""

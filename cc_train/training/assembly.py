@@ -23,12 +23,12 @@ from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
-from cc_train.training.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
 from cc_train.training.logged import LogCallback
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
 from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
+from cc_train.two_pass.model import TwoPassModel
 
 
 def make_trainer(

@@ -1,6 +1,6 @@
 """Pass 1 of all rows before training.
 
-It serves every epoch if the language model's weights are frozen, and is what `cc_train.training.alignment` aligns to.
+It serves every epoch if the language model's weights are frozen, and is what `cc_train.two_pass.alignment` aligns to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cc_train.data.batches import pad_right
 from cc_train.data.encoding import Example
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 
 MOST_BYTES = 8 << 30  # if the activations need more, every epoch runs the English prompts again
 _BATCH = 32

@@ -31,13 +31,12 @@ from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
 from cc_train.report.facts import run_facts
 from cc_train.report.languages import language_facts
-from cc_train.report.live import LiveReport
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
 from cc_train.training.course import require_course
-from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.learning import require_batches, require_learning
+from cc_train.training.live_report import LiveReport
 from cc_train.training.logged import logged_alignment, mean_loss
 from cc_train.training.processes import part
 from cc_train.training.run_rows import RunRows, load_rows
@@ -45,6 +44,7 @@ from cc_train.training.stopping import StopCallback
 from cc_train.training.trained_weights import TrainingError
 from cc_train.training.trainer import ConnectionTrainer
 from cc_train.training.training_bar import TrainingBar
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.workspace import Workspace
 
 

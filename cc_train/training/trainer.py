@@ -25,7 +25,7 @@ from cc_train.training.course import course_of, saved_course
 from cc_train.training.layer_counts import LAYERS, LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.trained_weights import TrainingError, load_trained, save_trained
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 from cc_train.workspace import flush, place
 
 _ASIDE = ".saving"  # holds a checkpoint until it is complete

@@ -11,9 +11,9 @@ import torch
 from benchmarks import step_cost
 from benchmarks.padding import padding_share
 from cc_train.data.batches import PairCollator, PairDataset
-from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.sampling import EpochLengthSampler, cost
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import examples
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows

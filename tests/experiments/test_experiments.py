@@ -18,8 +18,8 @@ from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.rows import Row
 from cc_train.model.activations import connected_at
 from cc_train.model.reference import Reference
-from cc_train.training.extensions import ExtendedDecisionMaker
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.model import TwoPassModel
 from experiments.compare import by_row, overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector

@@ -14,7 +14,7 @@ from cc_train.data.encoding import Example
 from cc_train.fit.evidence import PairedGains, evidence, harm, notes
 from cc_train.fit.pairs import capture_pairs
 from cc_train.fit.scores import score_transforms
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 from tests.support.made_pairs import pair
 from tests.support.tiny import random_connection, tiny_llama
 

@@ -19,7 +19,7 @@ from cc_train.data.encoding import Example
 from cc_train.fit.pairs import PairBatch, capture_pairs, pair_counts, split_pairs
 from cc_train.fit.scores import AnswerLoss, Score, brief, score_transforms
 from cc_train.fit.transforms import fit_transforms
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 from tests.support.made_pairs import SIZE, pair
 from tests.support.tiny import HIDDEN, LAYERS, random_connection, tiny_llama
 

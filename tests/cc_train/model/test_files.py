@@ -9,7 +9,7 @@ import torch
 
 from cc_train.model.adapter import Adapter
 from cc_train.model.files import load_base, save_adapted
-from cc_train.training.answer_loss import chunk_size
+from cc_train.two_pass.answer_loss import chunk_size
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 from tests.support.tiny_tokenizer import tiny_tokenizer
 

@@ -13,7 +13,7 @@ from cc_train.data.records import DataError
 from cc_train.training import alignment_targets
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.precompute import english_batches, precompute_english
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import examples
 from tests.support.disk import files_of_at_most
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama

@@ -33,7 +33,7 @@ def stopped(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """Where a run of 10 steps of 8 rows, which was stopped at step 3, would have written."""
     output = tmp_path_factory.mktemp("stopped") / "out"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+        patched.setattr("cc_train.two_pass.model.sample_layer", without_noise)
         stop_after(patched, 3)
         assert main(arguments(base, rows, output, *STEPS)) == 143
     return output
@@ -67,7 +67,7 @@ def test_other_rows_are_refused_in_a_line_that_says_what_to_pass(
 def test_the_same_rows_in_micro_batches_go_on(
     base: Path, rows: Path, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "whole", *STEPS)) == 0
     (saved,) = unfinished_checkpoints(stopped)
     divided = ("--per-device-train-batch-size", "2", "--gradient-accumulation-steps", "4")

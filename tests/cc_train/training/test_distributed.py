@@ -87,7 +87,7 @@ def one(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """What one process makes of 8 rows at once."""
     output = tmp_path_factory.mktemp("one") / "out"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+        patched.setattr("cc_train.two_pass.model.sample_layer", without_noise)
         assert main(arguments(base, rows, output, 8)) == 0
     return output
 
@@ -145,7 +145,7 @@ def test_copies_go_on_in_one_process_and_in_two(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """In an order by length, which neither the processes nor the micro-batches may change."""
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     by_length = ("--train-sampling-strategy", "group_by_length")
     assert main(arguments(base, rows, tmp_path / "whole", 8, *by_length)) == 0
     two = arguments(base, rows, tmp_path / "two", 4, *by_length)
@@ -173,7 +173,7 @@ def test_a_process_whose_rows_are_all_english_keeps_step(
         pytest.skip("`make deepspeed` has not fetched DeepSpeed")
     done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 1, "--connection-scale", "0.3"))
     assert done.returncode == 0, done.stderr[-4000:]
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "one", 2, "--connection-scale", "0.3")) == 0
     check_same(tmp_path / "out", tmp_path / "one")
 
@@ -200,7 +200,7 @@ def test_aligned_in_two_processes_is_aligned_in_one(
     options = ("--align", "0.5", "--align-data", str(unlabelled), "--method", method)
     done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 2, *options))
     assert done.returncode == 0, done.stderr[-4000:]
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     accumulated = ("--gradient-accumulation-steps", "2", *options)
     assert main(arguments(base, rows, tmp_path / "one", 2, *accumulated)) == 0
     check_same(tmp_path / "out", tmp_path / "one", connected=method == "cc")
@@ -213,7 +213,7 @@ def test_aligned_in_two_processes_is_aligned_in_one(
 def test_micro_batches_train_as_one_batch(
     base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     assert main(arguments(base, rows, tmp_path / "out", 2, "--gradient-accumulation-steps", "4")) == 0
     check_same(tmp_path / "out", one)
 
@@ -221,7 +221,7 @@ def test_micro_batches_train_as_one_batch(
 def test_bf16_with_gradient_checkpointing_follows_fp32(
     base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cc_train.training.two_pass.sample_layer", without_noise)
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     options = ("--bf16", "true", "--gradient-checkpointing", "true")
     assert main(arguments(base, rows, tmp_path / "out", 8, *options)) == 0
     assert losses(tmp_path / "out") != losses(one)

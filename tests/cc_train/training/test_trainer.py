@@ -19,10 +19,10 @@ from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example, encode_rows
 from cc_train.data.rows import Row
 from cc_train.model.activations import capture_at, connected_at
-from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.trained_weights import TrainingError
 from cc_train.training.trainer import ConnectionTrainer
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.model import TwoPassModel
 from tests.support.tiny import (
     HIDDEN,
     LAYERS,

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from transformers import Trainer
 
-import cc_train.training.two_pass
+import cc_train.two_pass.model
 from cc_train.commands.main import main
 
 
@@ -53,7 +53,7 @@ def stop_at(step: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cc_train.training.two_pass.sample_layer = without_noise
+    cc_train.two_pass.model.sample_layer = without_noise
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         shard_on_the_cpu()
     if "STOP_AT" in os.environ:

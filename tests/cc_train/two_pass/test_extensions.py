@@ -14,7 +14,7 @@ from cc_core.connection import Connection, chosen_activation
 from cc_train.commands.main import main
 from cc_train.fit.pairs import capture_pairs
 from cc_train.model.projection import PROJECTION_FILE, load_projection
-from cc_train.training.extensions import ExtendedDecisionMaker, initial_projection
+from cc_train.two_pass.extensions import ExtendedDecisionMaker, initial_projection
 from tests.support.made_pairs import pair
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows

@@ -3,7 +3,7 @@
 Pass 1 runs the English prompt up to its anchor (step 1). Steps 2 and 3 choose one of its activations. Pass 2 runs the
 prompt and its answer, connected (step 4), and gives the loss. `cc_core.connection` defines the steps.
 
-With the alignment, which is ours (`cc_train.training.alignment`), pass 1 also runs the connected rows' own prompts:
+With the alignment, which is ours (`cc_train.two_pass.alignment`), pass 1 also runs the connected rows' own prompts:
 pass 2 would give their activations with the connection in them. All other rows' are taken from pass 2.
 """
 
@@ -22,10 +22,10 @@ from transformers import PreTrainedModel
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
-from cc_train.training.alignment import alignment_loss, stacked
-from cc_train.training.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
-from cc_train.training.extensions import ExtendedDecisionMaker
-from cc_train.training.frozen import frozen_answer_logits
+from cc_train.two_pass.alignment import alignment_loss, stacked
+from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.frozen import frozen_answer_logits
 
 
 class TwoPassModel(nn.Module):
@@ -45,7 +45,7 @@ class TwoPassModel(nn.Module):
         anchor_offset: position of the anchor, counted from a prompt's end.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
         align: λ of the alignment; 0 for none.
-        loss_chunk: as in `cc_train.training.answer_loss.chunk_size`.
+        loss_chunk: as in `cc_train.two_pass.answer_loss.chunk_size`.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch, and accumulation weighs tokens alike

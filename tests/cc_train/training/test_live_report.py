@@ -10,7 +10,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from cc_train.commands.main import main
 from cc_train.report import live
-from cc_train.report.live import LiveReport
+from cc_train.training.live_report import LiveReport
 from cc_train.workspace import partial_directory
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows

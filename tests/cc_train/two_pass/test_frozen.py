@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from cc_train.training.extensions import ExtendedDecisionMaker
 from cc_train.training.precompute import precompute_english
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cc_train.model.answer_head import output_embeddings
-from cc_train.training.answer_loss import chunk_size
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.answer_loss import chunk_size
+from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples, two_pass
 from tests.support.tiny import tiny_llama
 

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from cc_train.data.encoding import Example
 from cc_train.model.activations import capture_at
-from cc_train.training.alignment import alignment_loss, layer_weights
-from cc_train.training.extensions import ExtendedDecisionMaker
-from cc_train.training.two_pass import TwoPassModel
+from cc_train.two_pass.alignment import alignment_loss, layer_weights
+from cc_train.two_pass.extensions import ExtendedDecisionMaker
+from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples, gradients
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 
