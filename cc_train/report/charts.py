@@ -9,9 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cc_train.training.alignment_log import ALIGNMENT
-from cc_train.training.answer_scores import SCORES
-from cc_train.training.layer_counts import LAYERS
+from cc_train.log_names import ALIGNMENT, LAYERS, SCORES
 
 _LOSSES = {
     "plain": "without the connection",

@@ -11,13 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cc_core.names import FIT_FILE
+from cc_train.log_names import ALIGNMENT, SCORES
 from cc_train.report.charts import run_charts
 from cc_train.report.facts import RUN_FILE, write_run_facts
 from cc_train.report.model_card import write_card
 from cc_train.report.rendering import render
 from cc_train.terminal.notes import Say
-from cc_train.training.alignment_log import ALIGNMENT
-from cc_train.training.answer_scores import SCORES
 
 REPORT_FILE = "report.html"
 PICTURES = "report"

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ALIGNMENT = "alignment"
-"""Where the log history has the value, without λ."""
+from cc_train.log_names import ALIGNMENT
 
 
 class AlignmentLog:

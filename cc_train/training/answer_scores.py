@@ -29,8 +29,6 @@ from cc_train.two_pass.model import TwoPassModel
 
 SCORE = "score"
 """The mean over tasks of each one's mean over languages, 0 to 1."""
-SCORES = "scores_by_task"
-"""Where Trainer's log history has each task's scores by language."""
 
 
 class AnswerScores:

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-LAYERS = "layers_by_language"
-"""Where Trainer's log history has the counts."""
-
 
 class LayerCounts:
     """Counts rows by language and chosen layer.

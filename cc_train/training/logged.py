@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import IntervalStrategy, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from cc_train.training.alignment_log import ALIGNMENT
+from cc_train.log_names import ALIGNMENT
 
 
 class LogCallback(TrainerCallback):

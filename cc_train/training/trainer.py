@@ -18,11 +18,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from cc_core.terminal.text import one_line
 from cc_train.data.batches import PairCollator, PairDataset
+from cc_train.log_names import LAYERS, SCORES
 from cc_train.training.alignment_log import AlignmentLog
 from cc_train.training.alignment_targets import AlignmentTargets
-from cc_train.training.answer_scores import SCORES, AnswerScores
+from cc_train.training.answer_scores import AnswerScores
 from cc_train.training.course import course_of, saved_course
-from cc_train.training.layer_counts import LAYERS, LayerCounts
+from cc_train.training.layer_counts import LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.trained_weights import TrainingError, load_trained, save_trained
 from cc_train.two_pass.model import TwoPassModel
