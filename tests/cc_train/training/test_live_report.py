@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from cc_train.commands.main import main
-from cc_train.report import live
+from cc_train.training import live_report
 from cc_train.training.live_report import LiveReport
 from cc_train.workspace import partial_directory
 from tests.support.tiny import tiny_llama
@@ -19,8 +19,8 @@ from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 def test_the_report_shows_the_steps_so_far_and_says_how_far_the_run_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(live, "EVERY", 0.0)
-    monkeypatch.setattr(live, "SHARE", 0)
+    monkeypatch.setattr(live_report, "EVERY", 0.0)
+    monkeypatch.setattr(live_report, "SHARE", 0)
     pages: list[str] = []
 
     def written(directory: Path, name: str, *, running: bool) -> Path:
@@ -28,8 +28,8 @@ def test_the_report_shows_the_steps_so_far_and_says_how_far_the_run_is(
         pages.append(path.read_text("utf-8"))
         return path
 
-    write_report = live.write_report
-    monkeypatch.setattr(live, "write_report", written)
+    write_report = live_report.write_report
+    monkeypatch.setattr(live_report, "write_report", written)
     base = save_base(tmp_path / "base", tiny_llama())
     rows = write_rows(tmp_path / "rows.jsonl", word_rows(copies=1))
     output = tmp_path / "out"
