@@ -35,15 +35,14 @@ def clients_of(process: psutil.Process) -> int:
 
 
 @contextmanager
-def suspended(server: Server) -> Iterator[None]:
-    """The server with an engine that does nothing."""
-    engine = engine_of(server)
-    engine.suspend()
+def suspended(process: psutil.Process) -> Iterator[None]:
+    """One process of a server does nothing."""
+    process.suspend()
     try:
         yield
     finally:
         with suppress(psutil.NoSuchProcess):
-            engine.resume()
+            process.resume()
 
 
 @contextmanager

@@ -292,7 +292,10 @@ def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, conf
         ask_claude: Any = {"model": MODEL, "max_tokens": 450, "messages": [{"role": "user", "content": GERMAN}]}
         for stream in (False, True):
             # This endpoint has no field to ignore the answer's end, which may come before the deadline.
-            with suspended(guarded), pytest.raises(anthropic.APIStatusError, match=r"deadline of 0\.1 s") as told:
+            with (
+                suspended(engine_of(guarded)),
+                pytest.raises(anthropic.APIStatusError, match=r"deadline of 0\.1 s") as told,
+            ):
                 list(claude.messages.create(**ask_claude, stream=stream))
             assert told.value.body["error"]["type"] == "timeout_error"  # type: ignore[index]
     messages = [[{"role": "user", "content": GERMAN}]] * 4
