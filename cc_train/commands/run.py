@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"cc-train run: stopped by {stopped}{_how_to_go_on(output, arguments)}", file=sys.stderr)
         return stopped.exit_code
     if not speaks:
-        return 0
+        _end()
     title = f"{result.method}: training loss {result.loss:.4f}"
     Console().print(score_table(title, "rows", result.examples, result.fit))
     print(f"{'connection' if result.tuning == 'connection' else 'checkpoint'}: {result.directory}")
@@ -73,6 +74,17 @@ def main(arguments: Sequence[str]) -> int:
     elif result.method == "cc":
         print(f"serve it:   cc-serve serve {result.directory}")
     return 0
+
+
+def _end() -> NoReturn:
+    """End at once, as one of a parallel job's processes whose work is done.
+
+    A regular exit waits for no thread of torch's, and C++ aborts a process that has one. Its launcher would then stop
+    the first process, which still fits and saves.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _how_to_go_on(output: Path | None, arguments: Sequence[str]) -> str:
