@@ -92,33 +92,34 @@ async def run_front_end(
         raise StartError(f"--request-log {arguments.request_log}: {error.strerror}") from error
     try:
         enter_phase(ENGINE)
-        async with open_tenancy(settings.current, share.peers) as tenancy, _engine(arguments, client) as engine:
-            enter_phase(API)
-            tasks = await engine.get_supported_tasks()
-            with refusing(arguments):
-                app = build_app(arguments, tasks, engine.model_config)
-                xgrammar = arguments.structured_outputs_config.backend == "xgrammar"
-                served: Any = ServedEngine(engine, connections, drain, xgrammar=xgrammar)
-                # All endpoints, and the shutdown of `serve_http`, get the engine from here.
-                await init_app_state(served, app.state, arguments, tasks)
-            describe_models(app.state.openai_serving_models, lambda: settings.current.anonymous.router)
-            keep_malformed_calls(app.state.anthropic_serving_messages)
-            template = load_chat_template(arguments.chat_template)
-            raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
-            changes = asyncio.Lock()
-            exchange = Exchange(engine, connections, settings, base, share.peers, changes)
-            reload = Reload(settings, share.peers, changes)
-            add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy, exchange, reload, share)
-            share.peers.offer("engine dead", served.lose)
-            if settings.path is not None:
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.soon)
-            async with share.peers.listening():
-                sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused
-                on_ready()
-                peer_loads = None if loads is None else (loads, client["client_index"])
-                closed = await serve_http(app, sock=sock, peer_loads=peer_loads, **_http_options(arguments))
-        # Only once the engine is gone: responses that depend on it have then ended, well or not.
-        await closed
+        async with open_tenancy(settings.current, share.peers) as tenancy:
+            async with _engine(arguments, client) as engine:
+                enter_phase(API)
+                tasks = await engine.get_supported_tasks()
+                with refusing(arguments):
+                    app = build_app(arguments, tasks, engine.model_config)
+                    xgrammar = arguments.structured_outputs_config.backend == "xgrammar"
+                    served: Any = ServedEngine(engine, connections, drain, xgrammar=xgrammar)
+                    # All endpoints, and the shutdown of `serve_http`, get the engine from here.
+                    await init_app_state(served, app.state, arguments, tasks)
+                describe_models(app.state.openai_serving_models, lambda: settings.current.anonymous.router)
+                keep_malformed_calls(app.state.anthropic_serving_messages)
+                template = load_chat_template(arguments.chat_template)
+                raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
+                changes = asyncio.Lock()
+                exchange = Exchange(engine, connections, settings, base, share.peers, changes)
+                reload = Reload(settings, share.peers, changes)
+                add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy, exchange, reload, share)
+                share.peers.offer("engine dead", served.lose)
+                if settings.path is not None:
+                    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.soon)
+                async with share.peers.listening():
+                    sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused
+                    on_ready()
+                    peer_loads = None if loads is None else (loads, client["client_index"])
+                    closed = await serve_http(app, sock=sock, peer_loads=peer_loads, **_http_options(arguments))
+            # Only once the engine is gone, and while usage is kept: its responses have then ended, well or not.
+            await closed
         if not drain.stopping:
             raise EngineFailedError("the engine has died; its own messages are above")
     finally:

@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,19 @@ def guarded(checkpoint: Path, config: Path, log: Path, collector: Collector) -> 
 
 
 @pytest.fixture(scope="module")
-def endless(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def usage_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("usage") / "usage.sqlite"
+
+
+@pytest.fixture(scope="module")
+def endless(checkpoint: Path, usage_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose answers are not over before a test has acted on them; the key ``one`` asks one after the other."""
     folder = tmp_path_factory.mktemp("endless")
     one = f"{{sha256: {hash_key('one')}, limits: {{concurrent_requests: 1}}}}"
-    keys = f"user: {{sha256: {hash_key('user')}}}, one: {one}"
+    keys = f"user: {{sha256: {hash_key('user')}}}, last: {{sha256: {hash_key('last')}}}, one: {one}"
     (folder / "server.yaml").write_text(
-        f"keys: {{{keys}}}\nlimits: {{output_tokens: {4 * ENDLESS_TOKENS}, choices: 4, sequences: 16}}"
+        f"keys: {{{keys}}}\nusage: {{file: {usage_file}}}\n"
+        f"limits: {{output_tokens: {4 * ENDLESS_TOKENS}, choices: 4, sequences: 16}}"
     )
     with started(checkpoint, folder / "log", *ENDLESS, "--cc-config", str(folder / "server.yaml")) as running:
         running.client = running.client.copy(api_key="user")
@@ -335,7 +342,7 @@ def test_ctrl_c_lets_a_stream_finish(guarded: Server) -> None:
     assert guarded.process.wait(60) == 0
 
 
-def test_a_dead_engine_ends_everything_cleanly(endless: Server) -> None:
+def test_a_dead_engine_ends_everything_cleanly(endless: Server, usage_file: Path) -> None:
     failures: list[openai.APIError] = []
     readiness: list[int] = []
 
@@ -353,7 +360,10 @@ def test_a_dead_engine_ends_everything_cleanly(endless: Server) -> None:
             while True:
                 readiness.append(prober.get("/ready").status_code)
 
-    streams = [ask(endless, stream=True, n=2, max_tokens=ENDLESS_TOKENS) for _ in range(2)]
+    last = {"Authorization": "Bearer last"}
+    streams = [ask(endless, stream=True, n=2, max_tokens=ENDLESS_TOKENS, extra_headers=last) for _ in range(2)]
+    for stream in streams:
+        next(stream)
     engine_of(endless).suspend()  # else it has answered before the others have come
     front_end = psutil.Process(endless.process.pid)
     before = clients_of(front_end)
@@ -375,6 +385,10 @@ def test_a_dead_engine_ends_everything_cleanly(endless: Server) -> None:
     assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
     assert all(error.body for error in failures), "each in OpenAI's shape"
     assert endless.process.wait(60) == 1
+    with closing(sqlite3.connect(usage_file)) as kept:
+        asked, answered = kept.execute("SELECT requests, answer_tokens FROM usage WHERE key = 'last'").fetchone()
+    assert asked == 2, "also what ended with the engine is kept"
+    assert answered > 0
 
 
 def test_an_engine_that_dies_at_the_start_is_one_line_at_the_end(checkpoint: Path, tmp_path: Path) -> None:
