@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, InvalidRes
 
 from cc_core.terminal.text import one_line
 from cc_serve.api.tenants.names import is_ours, kinds, probe_key
+from cc_serve.api.tenants.periods import utc_now
 from cc_serve.api.tenants.scripts import PROBE
 from cc_serve.api.tenants.store import make_client
 from cc_serve.config.configuration import ConfigurationError
@@ -85,7 +86,8 @@ async def _ask(store: Store, names: list[str | None]) -> None:
 
 
 async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> None:
-    expected = {key: kind for name in names for key, kind in kinds(store.prefix, name).items()}
+    now = utc_now()
+    expected = {key: kind for name in names for key, kind in kinds(store.prefix, name, now).items()}
     async with client.pipeline(transaction=False) as asking:  # at once: there may be thousands, and a long way there
         for key in expected:
             asking.type(key)

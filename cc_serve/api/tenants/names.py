@@ -44,9 +44,12 @@ def probe_key(prefix: str) -> str:
     return f"{prefix}:{{{ANONYMOUS}}}:probe"
 
 
-def kinds(prefix: str, name: str | None) -> dict[str, str]:
-    """What is kept for a key: the store's types by their names."""
-    return {f"{prefix}:{{{tag_of(name)}}}:{suffix}": kind for suffix, kind in _KINDS.items()}
+def kinds(prefix: str, name: str | None, moment: datetime) -> dict[str, str]:
+    """What is kept for a key, and of the day's usage for all: the store's types by their names."""
+    named = periods(moment)
+    suffixes = _KINDS | {f"spent:{period}": "hash" for period in named.values()}
+    own = {f"{prefix}:{{{tag_of(name)}}}:{suffix}": kind for suffix, kind in suffixes.items()}
+    return {**own, usage_key(prefix, named["day"]): "hash"}
 
 
 def is_ours(key: str, prefix: str) -> bool:

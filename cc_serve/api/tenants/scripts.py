@@ -143,11 +143,17 @@ redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1])
 redis.call('DEL', KEYS[1])
 """
 
-#: Add a part of the usage, once: a second time, it does nothing.
+#: Add a part of the usage, once: a second time, it does nothing. Answers the fields that something else has made
+#: impossible to add to: these alone are lost, since a script that fails undoes nothing.
 #:
 #: KEYS: the part, and days. ARGV: seconds to keep a day; then for each number the day's place in KEYS, field, amount.
 ADD_USAGE: Final = """
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', 86400) then return end
-for index = 2, #ARGV, 3 do redis.call('HINCRBY', KEYS[tonumber(ARGV[index])], ARGV[index + 1], ARGV[index + 2]) end
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', 86400) then return {} end
+local lost = {}
+for index = 2, #ARGV, 3 do
+  local sum = redis.pcall('HINCRBY', KEYS[tonumber(ARGV[index])], ARGV[index + 1], ARGV[index + 2])
+  if type(sum) == 'table' and sum.err then table.insert(lost, ARGV[index + 1]) end
+end
 for index = 2, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[1]) end
+return lost
 """

@@ -53,9 +53,15 @@ class UsageInStore:
             for name in _AMOUNTS:
                 arguments += (place, f"{field}|{name}", getattr(amounts, name))
         try:
-            await self._store.run(ADD_USAGE, keys, arguments)
+            lost = await self._store.run(ADD_USAGE, keys, arguments)
         except StoreError as error:
             raise UsageError(str(error)) from error
+        if lost:
+            logger.error(
+                "usage: %d numbers are lost, since something else wrote to their fields in the store, such as %.80r",
+                len(lost),
+                lost[0],
+            )
 
     async def read(self, days: Sequence[str]) -> Usage:
         """See `Archive`. Over a connection of its own and in parts, so that no request waits behind a report."""

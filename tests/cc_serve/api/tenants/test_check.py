@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cc_serve.api.tenants.check import check_store
+from cc_serve.api.tenants.periods import periods, utc_now
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.store import Store
 from tests.support.ports import free_port
@@ -108,12 +109,16 @@ def test_something_else_listens_there() -> None:
 
 @pytest.mark.parametrize(
     ("key", "kind"),
-    [("{alice}:rates", "string"), ("{-}:running", "string"), ("sessions", "string"), ("{alice}:basket", "list")],
+    [
+        *[("{alice}:rates", "string"), ("{-}:running", "string"), ("sessions", "string"), ("{alice}:basket", "list")],
+        *[("{alice}:spent:DAY", "string"), ("{-}:spent:MONTH", "list"), ("{-usage}:DAY", "string")],
+    ],
 )
 def test_keys_of_somebody_else(server: StoreServer, key: str, kind: str) -> None:
     client = server.client(password="secret")
     client.flushall()
-    name = f"cc-serve:{key}"
+    day, month = periods(utc_now()).values()
+    name = f"cc-serve:{key}".replace("DAY", day).replace("MONTH", month)
     if kind == "string":
         client.set(name, "x")
     else:

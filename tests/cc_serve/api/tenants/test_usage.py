@@ -248,11 +248,14 @@ def test_a_report_leaves_out_what_something_else_wrote_and_says_so(
     async def talk() -> None:
         async with serving(tmp_path / "server.yaml", KEYS % "" + kept_in(server)) as (client, _):
             await client.post("/", headers=ALICE, content="3")
-            assert (await client.get("/admin/usage", headers=OPS)).json()["usage"] == [row("alice", 1, 3)]
+            await client.post("/", headers=BOB, content="3")
+            bob = {**row("bob", 0, 3), "prompt_tokens": 0}
+            assert (await client.get("/admin/usage", headers=OPS)).json()["usage"] == [row("alice", 1, 3), bob]
 
     run(talk)
-    (line,) = caplog.messages
-    assert "6 fields in the store are not this server's" in line
+    lost, left_out = caplog.messages
+    assert "2 numbers are lost" in lost
+    assert "6 fields in the store are not this server's" in left_out
 
 
 @pytest.mark.parametrize("format", ["json", "csv"])
