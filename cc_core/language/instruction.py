@@ -18,6 +18,7 @@ from cc_core.language.mixture import (
     english_decides,
     tells,
     tells_beside,
+    tells_surely,
 )
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
@@ -27,6 +28,7 @@ from cc_core.language.prose import (
     paragraphs,
     prose,
     sentences,
+    values_of,
     window,
     without_quotations,
 )
@@ -209,6 +211,8 @@ def _read_region(text: str, read: Read) -> Reading:
 
 def _read_line(text: str, read: Read) -> Reading:
     """The language of one paragraph: of what stands before a colon, outside of quotations, or in one sentence."""
+    if "\n" in text and (values := values_of(text)) is not None:
+        return _read_region("\n\n".join(values), read) if values else read(text)
     if ":" in text and (found := read_around_colon(text, read)):
         return found
     frame = without_quotations(excerpt(text))
@@ -247,7 +251,7 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
     if english:  # beside English, names and titles look foreign
         foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH]
-        if foreign:
+        if not all(tells_surely(reading) for _, reading in foreign):
             uses = {use_of(piece) for piece, _ in english}
             foreign = [pair for pair in foreign if tells_beside(*pair, uses)]
     elif not foreign:
