@@ -36,7 +36,7 @@ def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
     """
     if (parts := around_colon(text)) is None:
         return None
-    instruction = read(parts[0])
+    instruction = _read_instruction(parts[0], read)
     deeper = depth < MOST_COLONS and ":" in parts[1] and instruction.language == ENGLISH
     passage = (deeper and read_around_colon(parts[1], read, depth + 1)) or read(parts[1])
     head, tail = instruction.language, passage.language
@@ -68,3 +68,13 @@ def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
         return instruction
     undecided = replace(UNDECIDED, text=instruction.detection.text)
     return replace(instruction, detection=undecided)
+
+
+def _read_instruction(text: str, read: Read) -> Reading:
+    """The reading of what stands before a colon. A lone English verb tells too little without an object."""
+    reading = read(text)
+    lone = reading.language is None or reading.letters < SHORTEST_FRAME
+    if reading.language == ENGLISH or not lone or not begins_with_task(text):
+        return reading
+    whole = read(f"{text} this text").detection
+    return replace(reading, detection=replace(whole, text=reading.detection.text))
