@@ -24,6 +24,8 @@ SHORTEST_INSTRUCTION: Final = 15
 LONGEST_NAME: Final = 24
 # Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
 MOST_COLONS: Final = 2
+# English tasks that are words elsewhere, too, as in "Edit: hat sich erledigt".
+_BORROWED: Final = frozenset(("correct", "edit", "extract", "fix", "gist", "hashtags", "sentiment", "synopsis"))
 
 
 def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
@@ -74,7 +76,7 @@ def _read_instruction(text: str, read: Read) -> Reading:
     """The reading of what stands before a colon. A lone English verb tells too little without an object."""
     reading = read(text)
     lone = reading.language is None or reading.letters < SHORTEST_FRAME
-    if reading.language == ENGLISH or not lone or not begins_with_task(text):
+    if reading.language == ENGLISH or not lone or text.strip().lower() in _BORROWED or not begins_with_task(text):
         return reading
     whole = read(f"{text} this text").detection
     return replace(reading, detection=replace(whole, text=reading.detection.text))

@@ -142,7 +142,8 @@ _OPENING = re.compile(
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # As only English ends what it asks about a name or a foreign word.
-_CLOSING = re.compile(r"\s(?:means? what|in english|meaning|pronunciation|lyrics|recipe)\W*$", re.IGNORECASE)
+_CLOSING = re.compile(r"\s(?:means? what|in english)\W*$", re.IGNORECASE)
+_LONGEST_CLOSING: Final = 16
 # What comes before a name, as far as the last preposition.
 _BEFORE_NAME = re.compile(r"\W*(?:[A-Z]?[a-z'’-]+\s+){1,6}(?:of|in|from|about|by|to|for|at|near)\s+(?=[^\W\d_])")
 # What points at a text that is not the instruction's own. "In one sentence" is how to answer.
@@ -206,7 +207,7 @@ def opens_in_english(text: str) -> bool:
 
 def closes_in_english(text: str) -> bool:
     """Whether ``text`` ends as only an English question about a name or a foreign word does."""
-    return _CLOSING.search(text) is not None
+    return _CLOSING.search(text[-_LONGEST_CLOSING:]) is not None
 
 
 def before_name(text: str) -> str | None:

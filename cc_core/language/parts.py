@@ -139,7 +139,7 @@ def _is_author(part: Part, later: list[Part]) -> bool:
     announced = next((other for other in later if other.rank is not Rank.NOISE), None)
     if announced is None or not announced.label or announced.rank not in (Rank.PLAIN, Rank.PASSAGE):
         return False
-    return not asks(name) and not is_request(name) and phrase_language(name) is None
+    return not asks(name) and not name.endswith("!") and not is_request(name) and phrase_language(name) is None
 
 
 def _header(text: str) -> int:

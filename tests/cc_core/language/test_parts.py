@@ -33,6 +33,7 @@ from cc_core.language.signatures import begins_signature
         ("User: Berlin\nAssistant: a", [(Rank.OWN, "Berlin"), (Rank.MODEL, "a")]),
         ("Question: Berlin\nText: a", [(Rank.OWN, "Berlin"), (Rank.PASSAGE, "a")]),
         ("User: Hola\nText: a", [(Rank.OWN, "Hola"), (Rank.PASSAGE, "a")]),
+        ("User: Hilfe!\nText: a", [(Rank.OWN, "Hilfe!"), (Rank.PASSAGE, "a")]),
         ("User: Berlin?\nText: a", [(Rank.OWN, "Berlin?"), (Rank.PASSAGE, "a")]),
         ("Key takeaways from: a", [(Rank.PLAIN, "Key takeaways from: a")]),
         ("Received from: a", [(Rank.NOISE, "a")]),
