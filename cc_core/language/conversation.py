@@ -64,7 +64,7 @@ def _speaks_surely(turn: Detection) -> bool:
     if turn.confidence < SURE:
         return False
     several = len(text.split()) > 1
-    if several and phrase_language(text) is not None:
+    if several and ("¿" in text or phrase_language(text) is not None):
         return True
     return is_request(text) or ((several or asks(text)) and is_question(text, turn.language))
 

@@ -15,7 +15,7 @@ from cc_core.language.classifier import Ranking, classifier
 from cc_core.language.confidence import believed
 from cc_core.language.conversation import in_conversation
 from cc_core.language.detection import UNDECIDED, Detection, Reading, Rule
-from cc_core.language.english import asks_about_name, opens_in_english
+from cc_core.language.english import asks_about_name, before_name, closes_in_english, opens_in_english
 from cc_core.language.han import japanese_probability
 from cc_core.language.instruction import read_turn
 from cc_core.language.phrases import CONFIDENCE as PHRASE_CONFIDENCE
@@ -35,6 +35,8 @@ SERVED_LANGUAGES: Final = (
 THRESHOLD: Final = 0.6
 # How often a text that begins to ask in a language, and goes on with foreign words, is in that language.
 OPENING_CONFIDENCE: Final = 0.85
+# How sure the words before a name must be English: "restaurants in" may be German as well.
+SURE_ENGLISH: Final = 0.95
 # How many candidates a detection lists.
 CANDIDATES: Final = 3
 
@@ -110,10 +112,19 @@ def _opening(text: str, ranking: Ranking) -> str | None:
     best = ranking.candidates[0][0] if ranking.candidates else None
     if best == ENGLISH:
         return opening_language(text)
-    if opens_in_english(text) or (best == ranking.language and asks_about_name(text)):
+    asked = best == ranking.language and asks_about_name(text)
+    if asked or opens_in_english(text) or closes_in_english(text) or _is_english_before_name(text):
         named = [name for name, _ in ranking.candidates] or LATIN.languages
         return None if holds_question_word(text, named) or is_request(text) else ENGLISH
     return None
+
+
+def _is_english_before_name(text: str) -> bool:
+    """Whether ``text`` is English but for the name at its end."""
+    if (beginning := before_name(text)) is None:
+        return False
+    ranking = classifier(LATIN).rank(beginning, CANDIDATES)
+    return ranking.language == ENGLISH and ranking.probability >= SURE_ENGLISH
 
 
 def _certainly(language: str, probability: float) -> Ranking:

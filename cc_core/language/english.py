@@ -6,6 +6,7 @@ import re
 from enum import Enum
 from typing import Final
 
+from cc_core.language.prose import tells_nothing
 from cc_core.language.requests import asks
 
 
@@ -140,6 +141,11 @@ _OPENING = re.compile(
     r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
+# As only English ends what it asks about a name or a foreign word.
+_CLOSING = re.compile(r"\s(?:means? what|in english)\W*$", re.IGNORECASE)
+_LONGEST_CLOSING: Final = 16
+# What comes before a name, as far as the last preposition.
+_BEFORE_NAME = re.compile(r"\W*(?:[A-Z]?[a-z'’-]+\s+){1,6}(?:of|in|from|about|by|to|for|at|near)\s+(?=[^\W\d_])")
 # What points at a text that is not the instruction's own. "In one sentence" is how to answer.
 _POINTER: Final = (
     r"\b(?:this|these|following|above|below|text|passage|article|document|review|e-?mail|letter|story|poem|message|"
@@ -197,6 +203,17 @@ def use_of(text: str) -> Use:
 def opens_in_english(text: str) -> bool:
     """Whether ``text`` begins as only an English question or instruction does, whatever names follow."""
     return _OPENING.match(text) is not None
+
+
+def closes_in_english(text: str) -> bool:
+    """Whether ``text`` ends as only an English question about a name or a foreign word does."""
+    return _CLOSING.search(text[-_LONGEST_CLOSING:]) is not None
+
+
+def before_name(text: str) -> str | None:
+    """What stands before the name with which ``text`` ends, as "history of" before "Việt Nam"; None without a name."""
+    begun = _BEFORE_NAME.match(text)
+    return begun[0] if begun and tells_nothing(text[begun.end() :]) else None
 
 
 def asks_about_name(text: str) -> bool:

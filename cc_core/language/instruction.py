@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from cc_core.language.detection import UNDECIDED, Reading
-from cc_core.language.english import Use, begins_with_task, is_english_request, is_task, use_of
+from cc_core.language.colon import LONGEST_NAME, SHORTEST_FRAME, Read, read_around_colon
+from cc_core.language.detection import Reading
+from cc_core.language.english import Use, is_english_request, is_task, use_of
 from cc_core.language.labels import SUBJECTS, Rank, rank_of
 from cc_core.language.mixture import (
     SHORT_ENGLISH,
@@ -22,32 +23,21 @@ from cc_core.language.mixture import (
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
-    around_colon,
     excerpt,
     fenced,
     paragraphs,
     prose,
     sentences,
-    tells_nothing,
+    values_of,
     window,
     without_quotations,
 )
-from cc_core.language.requests import asks, is_question, is_request, is_text_task, wants_something
+from cc_core.language.requests import asks, is_request, is_text_task, wants_something
 from cc_core.names import ENGLISH
-
-Read = Callable[[str], Reading]
 
 # Where other pieces are in another language, the choice between them may be wrong, however sure the language of the
 # chosen piece is.
 MIXED_CONFIDENCE: Final = 0.95
-# Fewer letters around a quotation do not tell whose words they are.
-SHORTEST_FRAME: Final = 8
-# What stands before a colon is an instruction if it has this many letters. Otherwise it may be a name or a title.
-SHORTEST_INSTRUCTION: Final = 15
-# Fewer English letters behind a colon are a name or a title.
-LONGEST_NAME: Final = 24
-# Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
-MOST_COLONS: Final = 2
 # A longer line with a colon at its end is no label.
 LONGEST_CUE: Final = 24
 # How many paragraphs between the first and the last are looked at.
@@ -221,7 +211,9 @@ def _read_region(text: str, read: Read) -> Reading:
 
 def _read_line(text: str, read: Read) -> Reading:
     """The language of one paragraph: of what stands before a colon, outside of quotations, or in one sentence."""
-    if ":" in text and (found := _around_colon(text, read)):
+    if "\n" in text and (values := values_of(text)) is not None:
+        return _read_region("\n\n".join(values), read) if values else read(text)
+    if ":" in text and (found := read_around_colon(text, read)):
         return found
     frame = without_quotations(excerpt(text))
     if frame != excerpt(text) and (outside := read(frame)).decides(SHORTEST_FRAME):
@@ -259,7 +251,7 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
     if english:  # beside English, names and titles look foreign
         foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH]
-        if foreign:
+        if not all(tells_surely(reading) for _, reading in foreign):
             uses = {use_of(piece) for piece, _ in english}
             foreign = [pair for pair in foreign if tells_beside(*pair, uses)]
     elif not foreign:
@@ -277,41 +269,3 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     english_first = pieces.index(english[0][0]) < pieces.index(foreign[0][0])
     found = english[0] if english_decides(english, foreign, english_first=english_first) else chosen
     return replace(found[1], mixed=True)
-
-
-def _around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
-    """The reading of an instruction before a colon, or of what a label precedes; None where the colon tells nothing."""
-    if (parts := around_colon(text)) is None:
-        return None
-    instruction = read(parts[0])
-    deeper = depth < MOST_COLONS and ":" in parts[1] and instruction.language == ENGLISH
-    passage = (deeper and _around_colon(parts[1], read, depth + 1)) or read(parts[1])
-    head, tail = instruction.language, passage.language
-    if tells_nothing(parts[1]) and instruction.letters:
-        # A title is in the language of who made it, but a headline in capitals may be all that is said.
-        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and tells_surely(passage)
-        if head is not None or not headline:
-            return instruction
-    asking = is_request(parts[0]) or is_question(parts[0], head)
-    if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and asking:
-        return instruction
-    if head in (None, ENGLISH) and tail != ENGLISH and begins_with_task(parts[0]):
-        return instruction  # "Fix: …"
-    if head is None or instruction.letters < SHORTEST_FRAME:
-        long = max(LONGEST_NAME if tail == ENGLISH else SHORTEST_PARAGRAPH, instruction.letters)
-        foreign = instruction.detection.scores and dict(instruction.detection.scores).get(ENGLISH, 0.0) < 1 - SURE
-        if tail == ENGLISH and foreign and instruction.letters >= SHORTEST_INSTRUCTION:
-            return instruction  # undecided: a wrong "English" would cost the request its connection
-        asked = tail is not None and tells(passage) and wants_something(parts[1], tail)
-        return passage if tail and (asked or passage.letters >= long) else None
-    if tail is None or tail == head or not tells(passage):
-        return instruction if tail is None or tail != head else None
-    if head == ENGLISH:
-        sides = [(parts[0], instruction)], [(parts[1], passage)]
-        return replace(instruction if english_decides(*sides, english_first=True) else passage, mixed=True)
-    if instruction.letters < SHORTEST_INSTRUCTION and passage.letters >= LONGEST_NAME:
-        return passage
-    if tail == ENGLISH or passage.letters <= instruction.letters or instruction.detection.confidence >= SURE:
-        return instruction
-    undecided = replace(UNDECIDED, text=instruction.detection.text)
-    return replace(instruction, detection=undecided)

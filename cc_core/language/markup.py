@@ -74,6 +74,7 @@ def _line_of_tag(match: re.Match[str]) -> str:
     closing, name = match[1], match[2]
     if name is None:
         return " "
+    name = name.rpartition(":")[2]  # without its namespace
     if name.lower() in _INLINE_TAGS:
         return " "
     if closing or match[4] or rank_of(name) is None:

@@ -47,12 +47,12 @@ _CERTAINLY_CODE = re.compile(
     r"\s*(?:SELECT\b.+\bFROM\b|select .+ from .+;$|INSERT INTO\b|UPDATE\b.+\bSET\b|DELETE FROM\b|"
     r"(?:CREATE|ALTER|DROP) (?:TABLE|INDEX|VIEW)\b|"
     r"(?:def|fn|func|function)\s\w+\s?\(|class \w+[(:{]|#include\s*[<\"]|import \{|"
-    r"(?:const|let|var)\s\w+\s?=|(?:from [\w.]+ )?import [\w.]+(?: as \w+)?$|"
+    r"(?:export )?(?:const|let|var)\s\w+\s?=|(?:from [\w.]+ )?import [\w.]+(?: as \w+)?$|"
     r"(?:\w+\.)+\w+\([^()]*\)\s*[;{]?$|\w+\s?=\s?[\w.]+\(.*\)\s*;?$|\w+\([^()]*\);$|"
     r"(?:sudo |\$ )?(?:pip3?|npm|apt(?:-get)?|docker|kubectl|git|curl|wget|conda|brew) (?:-\S+|[a-z]+)\s.*[-/=:.@\d])"
 )
 _COMMENT = re.compile(
-    r"(?:^|\s)(?:#(?!!|include|define)|//|--\s|/\*+|\*\s|<!--|%|;;)\s*(.*?)\s*(?:\*/|-->)?\s*$|\"\"\"(.*?)(?:\"\"\")?$"
+    r"(?:(?:^|\s)(?:#(?!!|include|define)|//|--\s|/\*+|<!--|%|;;)|^\s*\*\s)\s*(.*?)\s*(?:\*/|-->)?\s*$|\"\"\"(.*?)(?:\"\"\")?$"
 )
 _FIELD = re.compile(
     r"[ \t]*[*_]{0,2}[A-Z][A-Za-z -]{1,24}(?:[*_]{0,2}:[*_]{0,2}[ \t]+(?:\S+[ \t]*){1,3}|[ \t]#?\d[\w-]*[ \t]*)$"

@@ -6,9 +6,14 @@ import re
 from typing import Final, NamedTuple
 
 from cc_core.language.chat_log import with_speakers
+from cc_core.language.english import begins_with_task
 from cc_core.language.labels import INLINE, ROLES, SUBJECTS, Rank, is_heading, rank_of
 from cc_core.language.markup import unmarked
 from cc_core.language.noise import comments_of_code, is_field, is_log, is_quoted_mail, log_message
+from cc_core.language.phrases import LONGEST as LONGEST_PHRASE
+from cc_core.language.phrases import phrase_language
+from cc_core.language.prose import tells_nothing
+from cc_core.language.requests import asks, is_request
 from cc_core.language.signatures import begins_signature
 
 
@@ -118,7 +123,23 @@ def parts_of(text: str) -> list[Part]:
             parts.append((this, [], ""))
         parts[-1][1].append(bare)
     found = [Part(rank, body, label) for rank, lines, label in parts if (body := "\n".join(lines).strip())]
+    authors = [index for index in range(len(found) - 1) if _is_author(found[index], found[index + 1 :])]
+    for index in authors:
+        found[index] = found[index]._replace(rank=Rank.NOISE)
     return subjects + found
+
+
+def _is_author(part: Part, later: list[Part]) -> bool:
+    """Whether ``part``, such as ``user: anna``, names who wrote what a ``later`` label announces."""
+    name = part.text.rstrip(",\n ")  # of JSON
+    if part.rank is not Rank.OWN or part.label not in ROLES or len(name) > LONGEST_PHRASE:
+        return False
+    if not (tells_nothing(name) or (name.isascii() and len(name.split()) == 1)):
+        return False
+    announced = next((other for other in later if other.rank is not Rank.NOISE), None)
+    if announced is None or not announced.label or announced.rank not in (Rank.PLAIN, Rank.PASSAGE):
+        return False
+    return not asks(name) and not name.endswith("!") and not is_request(name) and phrase_language(name) is None
 
 
 def _header(text: str) -> int:
@@ -159,7 +180,10 @@ def _labelled(line: str, *, marked: bool) -> tuple[Rank | None, str, str]:
         marked: whether its bullet is a heading's.
     """
     if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
-        return rank_of(match[1].strip()), line[match.end() :].strip(" \t*_"), match[1].strip().lower()
+        label = match[1].strip()
+        if label.endswith(" from") and begins_with_task(label):
+            return None, "", ""  # "Key takeaways from: …" is a task, and "Received from: …" a header
+        return rank_of(label), line[match.end() :].strip(" \t*_"), label.lower()
     if (prompt := _PROMPT.match(line)) and prompt[1].lower() in ROLES:
         return rank_of(prompt[1]), line[prompt.end() :], prompt[1].lower()
     heading = _HEADING.match(line)

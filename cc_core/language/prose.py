@@ -8,7 +8,7 @@ from typing import Final
 
 from cc_core.language.labels import Rank, rank_of
 from cc_core.language.noise import comments_of_code, is_code
-from cc_core.language.requests import is_request
+from cc_core.language.requests import asks, is_request
 
 # Only so many characters at either end of a prompt are looked at, which bounds the cost.
 WINDOW: Final = 1_000
@@ -30,6 +30,8 @@ _MOST_SPANS: Final = 8
 _FEWEST_WORDS: Final = 3
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3041-\uffdc]{6}")
 _LABEL_BEFORE = re.compile(r"([A-Za-z][A-Za-z ]{0,40}):[*_ \t]*\n\s*$")
+# Such a label, and the blanks around it, are no longer.
+_LABEL_REACH: Final = 100
 # Commands of LaTeX, formulas, and line ends that were escaped.
 _LATEX = re.compile(
     r"\\[nrt](?![a-z])|\\(?:begin|end|documentclass|usepackage|label|ref|cite)(?:\[[^\]\n]*\])?\{[^{}\n]*\}|\\[A-Za-z]+\*?"
@@ -45,6 +47,9 @@ _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]
 _COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
 # Vowel signs of India and Thailand stand inside of words.
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
+# As YAML writes a key; a label that a person writes begins with a capital more often.
+_KEY = re.compile(r"[ \t]*([a-z][\w./-]*+:)(?!\S)")
+_FEWEST_KEYS: Final = 2
 # So many of a line are looked at.
 MOST_COLONS: Final = 4
 # What a name or a title writes in lower case.
@@ -57,8 +62,7 @@ _MATHEMATICS: Final = re.compile(r"[\d=^]")
 
 def window(text: str) -> str:
     """``text`` without fenced code; of a long text, `WINDOW` characters and `WINDOW_LINES` lines at either end."""
-    # A single character is found ten times as fast, which counts where a prompt is long.
-    if ("`" in text and "```" in text) or ("~" in text and "~~~" in text):
+    if "`" in text or "~" in text:  # a single character is found a hundred times as fast as three
         text = _without_fences(_ends_with_fences(text))
     if len(text) > 2 * WINDOW:
         text = f"{text[:WINDOW]}\n{text[-WINDOW:]}"
@@ -73,7 +77,7 @@ def _ends_with_fences(text: str) -> str:
     if len(text) <= 2 * FENCED_WINDOW:
         return text
     cut = text[FENCED_WINDOW:-FENCED_WINDOW]
-    fences = cut.count("```") + cut.count("~~~")
+    fences = sum(cut.count(fence) for fence in ("```", "~~~") if fence[0] in cut)
     return f"{text[:FENCED_WINDOW]}\n{'```' if fences % 2 else ''}\n{text[-FENCED_WINDOW:]}"
 
 
@@ -86,7 +90,9 @@ def _without_fences(text: str) -> str:
     for index, piece in enumerate(pieces):
         if index % 2 == 0:
             kept.append(piece)
-        elif (plain := _PLAIN_FENCE.match(piece)) and (label := _LABEL_BEFORE.search(pieces[index - 1])):
+        elif (plain := _PLAIN_FENCE.match(piece)) and (
+            label := _LABEL_BEFORE.search(pieces[index - 1][-_LABEL_REACH:])
+        ):
             kept += [piece[plain.end() :]] if rank_of(label[1]) in (Rank.OWN, Rank.PLAIN) else []
     if not any(map(_LETTER.search, kept)):
         kept += [piece[plain.end() :] for piece in pieces[1::2] if (plain := _PLAIN_FENCE.match(piece))]
@@ -133,13 +139,31 @@ def prose(text: str) -> str:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs of ``text``; of a single paragraph, its lines. Those without letters are left out."""
+    """The paragraphs of ``text``; of a single paragraph, its lines, or its values if it is data.
+
+    Those without letters are left out.
+    """
     if "\n" not in text:
         return [text]
     parts = _BLANK_LINES.split(text)
     if len(parts) == 1:
-        parts = text.split("\n")
+        values = values_of(text)
+        parts = text.split("\n") if values is None else values
     return [part for part in parts if _LETTER.search(part)] or [text]
+
+
+def values_of(text: str) -> list[str] | None:
+    """The values of a settings file's lines ``key: value``, as far as they may be words.
+
+    None where ``text`` is no such data, or where a key asks for something.
+    """
+    lines = text.split("\n")
+    keys = [_KEY.match(line) for line in lines] if len(lines) >= _FEWEST_KEYS else []
+    found = [key[1] for key in keys if key]
+    if len(found) < _FEWEST_KEYS or 2 * len(found) <= len(lines) or is_request("\n".join(found)):
+        return None
+    values = [(line[key.end() :] if key else line).strip() for line, key in zip(lines, keys, strict=True)]
+    return [value for value in values if not value.isascii() or asks(value) or _may_be_words(value)]
 
 
 def sentences(text: str) -> list[str]:

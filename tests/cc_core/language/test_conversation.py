@@ -56,6 +56,13 @@ def test_the_search_is_bounded() -> None:
         ("xin chào", "vi"),
         ("nani wewe?", "sw"),
         ("zer da?", "eu"),
+        ("¿y tú?", "es"),
+        ("¿y eso?", "es"),
+        ("¿y en francés?", "es"),
+        ("et vous ?", "fr"),
+        ("und du?", "de"),
+        ("e você?", "pt"),
+        ("na wewe?", "sw"),
     ],
 )
 def test_a_short_question_or_request_decides_against_english(text: str, language: str) -> None:

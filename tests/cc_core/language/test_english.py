@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.language.english import Use, use_of
+from cc_core.language.english import Use, before_name, closes_in_english, use_of
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,25 @@ from cc_core.language.english import Use, use_of
 )
 def test_the_use_is_told_by_words(text: str, use: Use) -> None:
     assert use_of(text) is use
+
+
+@pytest.mark.parametrize(
+    ("text", "before"),
+    [
+        ("the capital of Côte d'Ivoire", "the capital of "),
+        ("distance from Köln to Zürich", "distance from "),
+        ("history of Việt Nam", "history of "),
+        ("Erdoğan", None),
+        ("the price of bread", None),
+        ("weather in Ciudad de México tomorrow", None),
+    ],
+)
+def test_what_stands_before_a_name(text: str, before: str | None) -> None:
+    assert before_name(text) == before
+
+
+def test_questions_about_names_end_in_english() -> None:
+    assert closes_in_english("jambo means what?")
+    assert closes_in_english("merci beaucoup in English")
+    assert not closes_in_english("means what it says")
+    assert not closes_in_english("lyrics")

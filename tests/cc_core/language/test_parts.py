@@ -27,6 +27,17 @@ from cc_core.language.signatures import begins_signature
         ("Seen 40 times\n\na", [(Rank.PLAIN, "Seen 40 times\n\na")]),
         ("## Seen 40 times\n\na", [(Rank.MODEL, "a")]),
         ("Retrieved passages\n\na\n\nUser question\n\nb", [(Rank.PASSAGE, "a"), (Rank.OWN, "b")]),
+        ("user: anna\ntext: a b", [(Rank.NOISE, "anna"), (Rank.PASSAGE, "a b")]),
+        ('{"user": "anna", "text": "a b"}', [(Rank.NOISE, "anna\n\n,"), (Rank.PASSAGE, "a b")]),
+        ("Customer: John Smith\nMessage: a", [(Rank.NOISE, "John Smith"), (Rank.PLAIN, "a")]),
+        ("User: Berlin\nAssistant: a", [(Rank.OWN, "Berlin"), (Rank.MODEL, "a")]),
+        ("Question: Berlin\nText: a", [(Rank.OWN, "Berlin"), (Rank.PASSAGE, "a")]),
+        ("User: Hola\nText: a", [(Rank.OWN, "Hola"), (Rank.PASSAGE, "a")]),
+        ("User: Hilfe!\nText: a", [(Rank.OWN, "Hilfe!"), (Rank.PASSAGE, "a")]),
+        ("User: Berlin?\nText: a", [(Rank.OWN, "Berlin?"), (Rank.PASSAGE, "a")]),
+        ("Key takeaways from: a", [(Rank.PLAIN, "Key takeaways from: a")]),
+        ("Received from: a", [(Rank.NOISE, "a")]),
+        ("<s:Body><text>a b</text></s:Body>", [(Rank.PASSAGE, "a b")]),
         ("a\n(A) b\n(B) c", [(Rank.PLAIN, "a"), (Rank.PASSAGE, "(A) b\n(B) c")]),
     ],
 )
@@ -107,3 +118,5 @@ def test_other_noise_is_known_by_its_form() -> None:
 def test_code_is_reduced_to_its_comments() -> None:
     assert comments_of_code("x = 1\ny = 2  # zwei\n# drei") == "zwei\ndrei"
     assert comments_of_code("two lines\nof prose") is None
+    assert comments_of_code("// eins\nexport const f = (x) => x * 2;") == "eins"
+    assert comments_of_code("/**\n * eins\n */\nint f(int x) {\n  return x * 2;\n}") == "\neins\n */"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.language.prose import around_colon, excerpt, paragraphs, prose, sentences, window, without_quotations
+from cc_core.language.prose import (
+    around_colon,
+    excerpt,
+    paragraphs,
+    prose,
+    sentences,
+    values_of,
+    window,
+    without_quotations,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +47,35 @@ def test_only_the_ends_are_looked_at() -> None:
         ("one\ntwo\n--\nthree", ["one", "two", "three"]),
         ("one\ntwo\n \nthree\nfour", ["one\ntwo", "three\nfour"]),
         ("12\n34", ["12\n34"]),
+        ("image: app\nremark: wer bist du", ["wer bist du"]),
+        ("image: app\nports: [80]", ["image: app\nports: [80]"]),
     ],
 )
 def test_paragraphs_come_before_lines(text: str, parts: list[str]) -> None:
     assert paragraphs(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("image: app\nports: [80]\nremark: wer bist du\nrestart", ["wer bist du"]),
+        ("remark: wer?\nports: [80]\nport.name: почта", ["wer?", "почта"]),
+        ("server:\n  ports: [80]\n  app.name: web", []),
+        ("body: |\n  wer bist du\nid: 17", ["wer bist du"]),
+        ("image: app", None),
+        ("image: app\nWarum startet das nicht?\nports: [80]\nDanke", None),
+        ("Frage: wer\nAntwort: ich", None),  # a person's labels
+        ("calcula: 2+2\nexplica: fotosíntesis", None),
+    ],
+)
+def test_the_values_of_data(text: str, values: list[str] | None) -> None:
+    assert values_of(text) == values
+
+
+def test_a_label_before_fences_keeps_what_stands_in_them() -> None:
+    told = "a" * 500
+    assert window(f"{told}\nQuestion:\n```\nWer ist das?\n```").endswith("Wer ist das?\n\n")
+    assert window(f"{told}\nOutput:\n```\nWer ist das?\n```").endswith("Output:\n\n")
 
 
 def test_sentences_end_in_every_script() -> None:
