@@ -385,10 +385,33 @@ def test_a_dead_engine_ends_everything_cleanly(endless: Server, usage_file: Path
     assert {getattr(error, "status_code", 0) for error in failures} <= {500, 503}
     assert all(error.body for error in failures), "each in OpenAI's shape"
     assert endless.process.wait(60) == 1
+    assert used(usage_file, "last")[0] == 2, "also what ended with the engine is kept"
+
+
+def used(usage_file: Path, key: str) -> tuple[int, int]:
+    """Requests and answer tokens of ``key``, as the server has left them."""
     with closing(sqlite3.connect(usage_file)) as kept:
-        asked, answered = kept.execute("SELECT requests, answer_tokens FROM usage WHERE key = 'last'").fetchone()
-    assert asked == 2, "also what ended with the engine is kept"
-    assert answered > 0
+        found = kept.execute("SELECT sum(requests), sum(answer_tokens) FROM usage WHERE key = ?", (key,)).fetchone()
+    return found[0] or 0, found[1] or 0
+
+
+def test_what_a_stop_cuts_off_is_counted(checkpoint: Path, tmp_path: Path) -> None:
+    usage_file, config = tmp_path / "usage.sqlite", tmp_path / "server.yaml"
+    config.write_text(f"keys: {{user: {{sha256: {hash_key('user')}}}}}\nusage: {{file: {usage_file}}}")
+    flags = (*ENDLESS, "--shutdown-timeout", "1", "--cc-config", str(config))
+    with started(checkpoint, tmp_path / "log", *flags) as server:
+        server.client = server.client.copy(api_key="user")
+        streams = [ask(server, stream=True, max_tokens=ENDLESS_TOKENS) for _ in range(4)]
+        for stream in streams:
+            next(stream)
+        server.process.terminate()
+        for stream in streams:
+            with pytest.raises(openai.APIError):
+                list(stream)
+        assert server.process.wait(60) == 0
+    requests, tokens = used(usage_file, "user")
+    assert requests == 4
+    assert tokens >= 4
 
 
 def test_an_engine_that_dies_at_the_start_is_one_line_at_the_end(checkpoint: Path, tmp_path: Path) -> None:
