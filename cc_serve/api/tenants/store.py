@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = 256
 _PROBE_SECONDS: Final = 0.05, 1.0  # the first pause, and the longest
 _TOLD: Final = 20
+# A timer that comes later than this shows that the event loop stood still.
+_LATE_SECONDS: Final = 0.01
 _CONSEQUENCES: Final = {"allow": "requests are let in without the limits of keys", "refuse": "requests are refused"}
 
 Argument = str | int | float
@@ -160,18 +162,29 @@ class Store:
         Raises:
             RedisError, OSError: there is no connection any more, or it leads to a replica; the next call makes one.
         """
-        connection = self._connection
+        exchange = asyncio.create_task(self._exchange(commands))
+        clock = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._timeout):
-                if connection.is_connected and await connection.can_read():  # it was closed on the other side
-                    await connection.disconnect(nowait=True)
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                return [await self._read() for _ in commands]
-        except BaseException as error:
-            await connection.disconnect(nowait=True)
-            if isinstance(error, TimeoutError):
-                raise OSError(f"no answer within {self._timeout:g} s") from error
+            for _ in range(2):
+                begin = clock()
+                await asyncio.wait({exchange}, timeout=self._timeout)
+                # An event loop that stood still for so long has not looked for the answer.
+                if exchange.done() or clock() - begin < self._timeout + _LATE_SECONDS:
+                    break
+            if not exchange.done():
+                raise OSError(f"no answer within {self._timeout:g} s")
+            return exchange.result()
+        except BaseException:
+            exchange.cancel()
+            await self._connection.disconnect(nowait=True)
             raise
+
+    async def _exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        connection = self._connection
+        if connection.is_connected and await connection.can_read():  # it was closed on the other side
+            await connection.disconnect(nowait=True)
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [await self._read() for _ in commands]
 
     async def _read(self) -> Any:
         try:

@@ -181,6 +181,21 @@ def test_a_killed_servers_places_become_free_and_a_living_ones_do_not(store: Sto
     run(store, talk, lease_seconds=lease)
 
 
+@pytest.mark.parametrize("steps", range(8))
+def test_an_event_loop_that_stands_still_loses_no_store(store: StoreServer, steps: int) -> None:
+    """At whatever moment of the question: before it is sent, or when the answer is there."""
+
+    async def talk(limiter: SharedLimiter) -> None:
+        await limiter.admit("alice", limits(requests_per_minute=1), take=True)
+        asked = asyncio.create_task(limiter.admit("alice", limits(requests_per_minute=1), take=True))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        time.sleep(1.2)
+        assert refused(await asked) is not None, "it is asked, and its limit holds"
+
+    run(store, talk, limiters=1, timeout_seconds=1)
+
+
 def test_a_short_lease_does_not_end_a_long_one(store: StoreServer) -> None:
     """Two servers whose files differ share a key."""
 
