@@ -49,11 +49,13 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     base = save_base(tmp_path / "base", tiny_llama())
     data = write_rows(tmp_path / "rows.jsonl", word_rows())
     given = ["--model", str(base), "--data", str(data), "--rounds", "2", "--json", str(tmp_path / "costs.json")]
-    assert step_cost.main([*given, "--kinds", "sft", "connection", "cc-align"]) == 0
+    kinds = ("sft", "connection", "cc-align", "cc", "cc-by-length", "cc-padding-free")
+    assert step_cost.main([*given, "--layers", "2", "--kinds", *kinds]) == 0
     assert "CC, frozen base" in capsys.readouterr().out
     costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
     assert costs["sft"]["ratio"] is None
-    assert costs["connection"]["ratio"] > 0
+    assert costs["connection"]["ratio"] == pytest.approx(costs["connection"]["seconds"] / costs["sft"]["seconds"])
+    assert costs["cc-by-length"]["ratio"] == pytest.approx(costs["cc-by-length"]["seconds"] / costs["cc"]["seconds"])
     assert all(0 < cost["passes"] < cost["seconds"] and cost["peak"] > 100 for cost in costs.values())
 
 

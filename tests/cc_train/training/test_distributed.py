@@ -107,7 +107,8 @@ def check_same(found: Path, expected: Path, *, connected: bool = True) -> None:
 def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
     base: Path, rows: Path, one: Path, tmp_path: Path
 ) -> None:
-    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3"))
+    options = ("--loss-chunk", "3", "--padding-free", "true")
+    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4, *options))
     assert done.returncode == 0, done.stderr[-4000:]
     check_same(tmp_path / "out", one)
 
@@ -118,7 +119,7 @@ def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
 ) -> None:
     if recipe == "zero3.yaml" and not DEEPSPEED.exists():
         pytest.skip("`make deepspeed` has not fetched DeepSpeed")
-    given = arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3")
+    given = arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3", "--padding-free", "true")
     stopped = in_processes(recipe, given, STOP_AT="5")
     assert stopped.returncode != 0
     (saved,) = unfinished_checkpoints(tmp_path / "out")
