@@ -211,6 +211,28 @@ def test_aligned_in_two_processes_is_aligned_in_one(
     assert min(known) > 0.01
 
 
+def test_two_processes_share_the_answers_that_are_scored(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An odd number of rows, in one batch for one of the processes and two for the other."""
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
+    every = ("--eval-data", str(rows), "--eval-strategy", "steps", "--eval-steps", "4", "--per-device-eval-batch-size")
+    scored = ("--eval-generate", "3", "--eval-task", "mkqa", "--eval-max-tokens", "9")
+    best = ("--metric-for-best-model", "score", "--early-stopping-patience", "1")
+    two = arguments(base, rows, tmp_path / "two", 4, *every, "4", *scored, *best)
+    done = in_processes("ddp.yaml", two)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert main(arguments(base, rows, tmp_path / "one", 8, *every, "8", *scored, *best)) == 0
+    assert max(logged(tmp_path / "one", "eval_score")) > 0
+    best_steps = [
+        json.loads((tmp_path / name / "trainer_state.json").read_text())["best_global_step"] for name in ("one", "two")
+    ]
+    assert best_steps[0] == best_steps[1]
+    for name in ("eval_score", "eval_mkqa_de", "eval_mkqa_fr", "eval_mkqa_en", "scores_by_task"):
+        assert logged(tmp_path / "two", name) == logged(tmp_path / "one", name) != [], name
+    assert logged(tmp_path / "two", "eval_loss") == pytest.approx(logged(tmp_path / "one", "eval_loss"), rel=2e-3)
+
+
 def test_micro_batches_train_as_one_batch(
     base: Path, rows: Path, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
