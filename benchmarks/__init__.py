@@ -10,6 +10,8 @@ Serving:
 
 Training:
     python -m benchmarks.step_cost --model DIR      a step of CC-Tuning beside one of plain fine-tuning
+    python -m benchmarks.loss_memory                memory of the loss with a large vocabulary, at once and in chunks
+    python -m benchmarks.long_rows                  memory of long rows, with gradient checkpointing and without
     python -m benchmarks.fit_memory                 memory of a fit of Transform Matrices
     python -m benchmarks.padding --data FILE        padding in batches, with rows in random order and by length
 

@@ -56,9 +56,9 @@ def measure(vocabulary: int, answers: int, chunk: int | None) -> tuple[float, fl
     labels[:, :prompt] = -100
     anchors = torch.full((rows,), prompt - 1)
     step(module, ids[:, : prompt + 2], labels[:, : prompt + 2], anchors)  # what a first step allocates once
-    before, started = _peak(), time.perf_counter()
+    before, started = peak(), time.perf_counter()
     step(module, ids, labels, anchors)
-    return time.perf_counter() - started, _peak() - before
+    return time.perf_counter() - started, peak() - before
 
 
 def step(module: TwoPassModel, ids: Tensor, labels: Tensor, anchors: Tensor) -> None:
@@ -69,7 +69,7 @@ def step(module: TwoPassModel, ids: Tensor, labels: Tensor, anchors: Tensor) -> 
     loss.backward()
 
 
-def _peak() -> float:
+def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

@@ -40,21 +40,27 @@ KINDS = {
     "connection-again": "CC, frozen base, English every time",
     "sft-align": "SFT, aligned",
     "cc-align": "CC, aligned",
+    "cc-by-length": "CC, batches by length",
+    "cc-padding-free": "CC, without padding",
     "sft-lora": "SFT, LoRA",
     "cc-lora": "CC, LoRA",
 }
-BASELINES = {kind: "sft" for kind in KINDS if kind != "sft" and not kind.endswith("lora")} | {"cc-lora": "sft-lora"}
+BASELINES = {kind: "sft" for kind in KINDS if kind != "sft" and not kind.endswith("lora")} | {
+    "cc-lora": "sft-lora",
+    "cc-by-length": "cc",
+    "cc-padding-free": "cc",
+}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of step costs; medians over the rounds.
+    """What one kind of step costs; means over the rounds, which read every row once.
 
     Args:
         seconds: of the whole step.
         passes: seconds of its forward and backward passes, without the optimiser.
         peak: most memory that the process ever held, MB; on a GPU, the most that was allocated there.
-        ratio: the step's time by the baseline's in the same round; None if there is no baseline.
+        ratio: the steps' time by the baseline's; None if there is no baseline.
         passes_ratio: the same for the passes.
     """
 
@@ -72,20 +78,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", default=["cc_train/data/sample.jsonl"], help="Parallel rows.")
     parser.add_argument("--batch", type=int, default=8, help="Rows in a step.")
     parser.add_argument("--rounds", type=int, default=8, help="Steps of each kind, after one to warm up.")
+    parser.add_argument("--layers", type=int, help="Keep this many layers of the model; if not given, all.")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["sft", "cc"], help="What is compared.")
+    parser.add_argument("--cpu-time", action="store_true", help="Count processor time, which no other load changes.")
     parser.add_argument("--freeze-embeddings", action="store_true", help="Do not train the embeddings.")
     parser.add_argument("--json", type=Path, help="Write the figures to this file too.")
     options = parser.parse_args(arguments)
     costs = measure(options)
     Console().print(table(costs))
     if options.json:
-        facts = {name: vars(options)[name] for name in ("model", "data", "batch", "rounds", "freeze_embeddings")}
+        facts = {
+            name: vars(options)[name] for name in ("model", "data", "batch", "rounds", "layers", "freeze_embeddings")
+        }
         options.json.write_text(json.dumps({**facts, "costs": {k: asdict(c) for k, c in costs.items()}}, indent=2))
     return 0
 
 
 def measure(options: argparse.Namespace) -> dict[str, Cost]:
-    """Costs by kind. In each round all kinds get the same batch."""
+    """Costs by kind. In each round all kinds get the same batch, but those that order the rows in another way."""
     context = torch.multiprocessing.get_context("spawn")
     workers: dict[str, tuple[Any, Any]] = {}
     for kind in options.kinds:
@@ -94,13 +104,13 @@ def measure(options: argparse.Namespace) -> dict[str, Cost]:
         process.start()
         workers[kind] = process, here
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in options.kinds}
-    for number in range(options.rounds + 1):
+    for turn in range(options.rounds + 1):
         turns = list(options.kinds)
-        random.Random(number).shuffle(turns)
+        random.Random(turn).shuffle(turns)
         for kind in turns:
-            workers[kind][1].send(number)
+            workers[kind][1].send(max(0, turn - 1))
             took = workers[kind][1].recv()
-            if number:  # the first is warm-up
+            if turn:  # the first is warm-up
                 times[kind].append(took)
     peaks = {}
     for kind, (process, pipe) in workers.items():
@@ -111,15 +121,12 @@ def measure(options: argparse.Namespace) -> dict[str, Cost]:
 
 
 def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -> Cost:
-    whole, passes = zip(*times[kind], strict=True)
+    whole, passes = map(statistics.mean, zip(*times[kind], strict=True))
     baseline = times.get(BASELINES.get(kind, ""))
-    ratios: list[float | None] = [None, None]
-    if baseline:
-        ratios = [
-            statistics.median(own[i] / other[i] for own, other in zip(times[kind], baseline, strict=True))
-            for i in range(2)
-        ]
-    return Cost(statistics.median(whole), statistics.median(passes), peak, ratios[0], ratios[1])
+    if not baseline:
+        return Cost(whole, passes, peak, None, None)
+    other_whole, other_passes = map(statistics.mean, zip(*baseline, strict=True))
+    return Cost(whole, passes, peak, whole / other_whole, passes / other_passes)
 
 
 def table(costs: dict[str, Cost]) -> Table:
@@ -144,6 +151,7 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     from cc_train.model.adapter import Adapter
     from cc_train.model.files import load_model
     from cc_train.training.precompute import precompute_english
+    from cc_train.training.sampling import EpochLengthSampler, cost
     from cc_train.two_pass.extensions import ExtendedDecisionMaker
     from cc_train.two_pass.model import TwoPassModel
 
@@ -151,10 +159,16 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     assert device is not None
     torch.manual_seed(0)
     model = load_model(options.model, torch.float32).to(device)  # type: ignore[arg-type]
+    if options.layers:
+        del model.model.layers[options.layers :]
+        model.config.num_hidden_layers = options.layers
     encoder = ChatEncoder(AutoTokenizer.from_pretrained(options.model), model.generation_config)
     rows = [row for row in read_rows(options.data)[0] if row.connected]
     random.Random(0).shuffle(rows)
-    examples = encode_rows(rows[: options.batch * (options.rounds + 1)], encoder, 1024)[0]
+    examples = encode_rows(rows[: options.batch * options.rounds], encoder, 1024)[0]
+    order = list(range(len(examples)))
+    if kind == "cc-by-length":
+        order = list(EpochLengthSampler(options.batch, [cost(example) for example in examples], seed=0))
     if kind.startswith("connection"):
         model.requires_grad_(False)
     elif kind.endswith("lora"):
@@ -165,7 +179,8 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
     if not kind.startswith("sft"):
         decision = ExtendedDecisionMaker(model.config.num_hidden_layers, model.config.hidden_size)
     aligns = kind.endswith("align")
-    two_pass = TwoPassModel(model, decision, align=float(aligns)).to(device).train()
+    two_pass = TwoPassModel(model, decision, align=float(aligns), padding_free=kind == "cc-padding-free")
+    two_pass = two_pass.to(device).train()
     if kind == "cc-whole":
         _make_whole(two_pass)
     known = precompute_english(two_pass, examples, encoder.pad_id) if kind == "connection" else None
@@ -175,23 +190,24 @@ def _work(kind: str, options: argparse.Namespace, pipe: Pipe) -> None:
         targets = _targets(two_pass, examples, encoder.pad_id, Path(folder.enter_context(TemporaryDirectory())))
     optimizer = torch.optim.AdamW([p for p in two_pass.parameters() if p.requires_grad], lr=1e-5)
     dataset, collate = PairDataset(examples), PairCollator(encoder.pad_id)
+    clock = time.process_time if options.cpu_time else time.perf_counter
     while (number := pipe.recv()) is not None:
-        chosen = [(number * options.batch + i) % len(examples) for i in range(options.batch)]
+        chosen = [order[(number * options.batch + i) % len(order)] for i in range(options.batch)]
         batch = {name: value.to(device) for name, value in collate([dataset[i] for i in chosen]).items()}
         of_rows = batch.pop("row")
         if known is not None:
             batch["english_activations"] = known[of_rows.cpu()].to(device)
-        start = time.perf_counter()
+        start = clock()
         if targets is not None:
             batch["alignment_targets"] = targets.of(of_rows.tolist()).to(device)
         two_pass(**batch)["loss"].backward()
         _wait(device)
-        passes = time.perf_counter() - start
+        passes = clock() - start
         torch.nn.utils.clip_grad_norm_(two_pass.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         _wait(device)
-        pipe.send((time.perf_counter() - start, passes))
+        pipe.send((clock() - start, passes))
     pipe.send(_peak(device))
     folder.close()
 

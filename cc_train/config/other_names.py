@@ -6,8 +6,8 @@ from typing import Final
 
 #: What to use here, and the options of other trainers for the same thing, spelled with underscores.
 _MEANINGS: Final = {
-    "nothing is packed here; --train-sampling-strategy group_by_length saves most of the padding": (
-        "packing neat_packing packing_strategy padding_free eval_packing"
+    "no row is cut or filled up with another; --padding-free true computes no padding": (
+        "packing neat_packing packing_strategy eval_packing"
     ),
     "--train-sampling-strategy group_by_length": "group_by_length",
     "--max-length": "max_seq_length max_seq_len cutoff_len sequence_len seq_length model_max_length block_size",

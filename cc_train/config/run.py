@@ -164,6 +164,16 @@ def _check(config: RunConfig) -> None:
                 alone and method.align > 0,
                 "changes nothing with --tuning connection, which leaves the prompts' own activations as they are",
             ),
+            (
+                "--padding-free",
+                alone and training.padding_free,
+                "goes with --tuning full or lora: a frozen base's answers follow keys and values, which are padded",
+            ),
+            (
+                "--padding-free",
+                training.padding_free and training.neftune_noise_alpha is not None,
+                "goes without --neftune-noise-alpha, whose noise depends on the length of padded rows",
+            ),
             ("--align-data", bool(data.align_data) and not method.align, "goes with --align"),
             ("--learning-rate", (training.learning_rate or 0.0) < 0, "must be at least 0"),
             ("--per-device-train-batch-size", training.per_device_train_batch_size < 1, "must be at least 1"),

@@ -62,6 +62,13 @@ class RunArguments(TrainingArguments):
     early_stopping_threshold: float = field(
         default=0.0, metadata={"help": "By how much an evaluation has to be better than the best one to count."}
     )
+    padding_free: bool = field(
+        default=False,
+        metadata={
+            "help": "Compute no padding: both passes run the rows of a batch one after another, each with its own "
+            "positions. Losses stay the same. All attention but flash_attention_2 then compares all tokens of a batch."
+        },
+    )
     ddp_find_unused_parameters: bool | None = field(
         default=False,
         metadata={"help": "Whether parallel training looks for parameters without a gradient; all have one."},

@@ -13,6 +13,9 @@ from transformers import PreTrainedModel
 from cc_core.architectures import CC_PREFIX, Family, family_of, ffn_outputs
 from cc_core.connection import connect
 
+#: Rows and columns of tokens in a pass, ``[B]`` each.
+Places = tuple[Tensor, Tensor]
+
 
 @dataclass
 class Capture:
@@ -57,27 +60,31 @@ def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
 
 
 @contextmanager
-def capture_at(model: PreTrainedModel, positions: Tensor, *, alone: bool = True) -> Iterator[Capture]:
-    """Record ``a_l`` and ``e`` at ``positions`` ``[B]`` in the one forward pass made inside.
+def capture_at(model: PreTrainedModel, positions: Tensor | Places, *, alone: bool = True) -> Iterator[Capture]:
+    """Record ``a_l`` and ``e`` at ``positions`` in the one forward pass made inside.
 
     Args:
         model: makes the pass.
-        positions: the anchors, ``[B]``.
+        positions: the anchors: one in each row, ``[B]``, or their rows ``[B]`` and columns ``[B]``.
         alone: nothing else is wanted of the pass: ignore what it returns, since the last layer's FFN runs at the
             anchors only.
     """
     capture = Capture()
-    rows = torch.arange(positions.shape[0], device=positions.device)
+    places = _places(positions)
 
     def anchors_only(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][rows, positions][:, None],)
+        return (args[0][places].reshape(len(args[0]), -1, args[0].shape[-1]),)
 
     with ExitStack() as stack:
 
         def record(into: list[Tensor], module: nn.Module, multiplier: float, *, only: bool = False) -> None:
-            def hook(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            def hook(
+                _module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]
+            ) -> Tensor | tuple[Tensor, ...]:
                 states = _states(output)
-                into.append(multiplier * (states[:, 0] if only else states[rows, positions]).float())
+                into.append(multiplier * (states.flatten(0, 1) if only else states[places]).float())
+                # The model adds it to every token of a row: one does, since nothing reads the sum.
+                return _with_states(output, states[:, :1]) if only else output
 
             stack.callback(module.register_forward_hook(hook).remove)
 
@@ -94,17 +101,19 @@ def capture_at(model: PreTrainedModel, positions: Tensor, *, alone: bool = True)
 
 
 @contextmanager
-def connected_at(model: PreTrainedModel, positions: Tensor, vector: Tensor) -> Iterator[None]:
-    """Add ``vector`` ``[B, H]`` to layer 0's FFN contribution at ``positions`` ``[B]`` in the pass made inside."""
-    rows = torch.arange(positions.shape[0], device=positions.device)
+def connected_at(model: PreTrainedModel, positions: Tensor | Places, vector: Tensor) -> Iterator[None]:
+    """Add ``vector`` ``[B, H]`` to layer 0's FFN contribution in the pass made inside.
 
+    The ``positions`` are as in `capture_at`.
+    """
+    places = _places(positions)
     family = family_in(model)
     multiplier = family.multiplier_in(model.config)
 
     def hook(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         states = _states(output)
-        states = states.index_put((rows, positions), connect(states[rows, positions], vector / multiplier))
-        return (states, *output[1:]) if isinstance(output, tuple) else states
+        states = states.index_put(places, connect(states[places], vector / multiplier))
+        return _with_states(output, states)
 
     handle = ffn_outputs(model, family.output)[0].register_forward_hook(hook)
     try:
@@ -113,6 +122,18 @@ def connected_at(model: PreTrainedModel, positions: Tensor, vector: Tensor) -> I
         handle.remove()
 
 
+def _places(positions: Tensor | Places) -> Places:
+    """Rows and columns, ``[B]`` each."""
+    if isinstance(positions, tuple):
+        return positions
+    return torch.arange(len(positions), device=positions.device), positions
+
+
 def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """What a layer adds: some mixtures of experts also return their router's scores."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def _with_states(output: Tensor | tuple[Tensor, ...], states: Tensor) -> Tensor | tuple[Tensor, ...]:
+    """``output`` with other ``states``."""
+    return (states, *output[1:]) if isinstance(output, tuple) else states

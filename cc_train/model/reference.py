@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from cc_core.checkpoint import load_connection
 from cc_core.connection import Connection, Decision, transform
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
+from cc_train.model.files import load_model
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class Reference:
     def from_checkpoint(cls, directory: Path, dtype: torch.dtype = torch.float32) -> Reference:
         """Load a checkpoint directory; raises `cc_core.checkpoint.CheckpointError`."""
         connection, _ = load_connection(directory)
-        # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
-        return cls(model, connection)
+        return cls(load_model(directory, dtype, "eager"), connection)
 
     @torch.inference_mode()
     def capture(self, input_ids: Tensor, attention_mask: Tensor) -> Capture:

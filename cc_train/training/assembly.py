@@ -19,6 +19,7 @@ from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.data.records import DataError
+from cc_train.model.activations import architecture_of
 from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
@@ -28,6 +29,7 @@ from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batch
 from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
 from cc_train.two_pass.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
+from cc_train.two_pass.layout import PADDING_FREE
 from cc_train.two_pass.model import TwoPassModel
 
 
@@ -50,9 +52,14 @@ def make_trainer(
         pad_id: fills batches.
 
     Raises:
-        UsageError: an option that transformers checks only now is wrong.
+        UsageError: an option that transformers checks only now is wrong, or the family is padded only.
         DataError: the rows do not determine a projection.
     """
+    if training.padding_free and (architecture := architecture_of(model)) not in PADDING_FREE:
+        raise UsageError(
+            f"--padding-free: {architecture} is not known to keep the rows of a batch apart; train it without, or use "
+            f"one of: {', '.join(sorted(PADDING_FREE))}"
+        )
     decision = None
     if method.method == "cc":
         first = None
@@ -81,6 +88,7 @@ def make_trainer(
         label_smoothing=training.label_smoothing_factor,
         align=method.align,
         loss_chunk=method.loss_chunk,
+        padding_free=training.padding_free,
     )
     try:
         return ConnectionTrainer(

@@ -224,8 +224,8 @@ class ConnectionTrainer(Trainer):
             self._aside = aside
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
+            self._name_best(directory, aside / name)
             if self.args.should_save:
-                self._name_best(directory, aside / name)
                 course_of(self).save(aside / name)
                 flush(aside / name)
                 place(aside / name, directory / name)
@@ -243,11 +243,12 @@ class ConnectionTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _name_best(self, directory: Path, saved: Path) -> None:
-        """Record the best checkpoint under its final path if it is the one just saved."""
+        """Record the best checkpoint under its final path, from which each process loads it, if it was just saved."""
         best = self.state.best_model_checkpoint
         if best is not None and Path(best) == saved:
             self.state.best_model_checkpoint = str(directory / saved.name)
-            self.state.save_to_json(str(saved / TRAINER_STATE_NAME))
+            if self.args.should_save:
+                self.state.save_to_json(str(saved / TRAINER_STATE_NAME))
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._aside is None else str(self._aside)

@@ -20,12 +20,13 @@ from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
-from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at, family_in
+from cc_train.model.activations import Capture, Places, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
 from cc_train.two_pass.alignment import alignment_loss, stacked
 from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.frozen import frozen_answer_logits
+from cc_train.two_pass.layout import Layout
 
 
 class TwoPassModel(nn.Module):
@@ -46,6 +47,7 @@ class TwoPassModel(nn.Module):
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
         align: λ of the alignment; 0 for none.
         loss_chunk: as in `cc_train.two_pass.answer_loss.chunk_size`.
+        padding_free: as in `cc_train.two_pass.layout.Layout`; a frozen model's batches stay padded.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch, and accumulation weighs tokens alike
@@ -61,6 +63,7 @@ class TwoPassModel(nn.Module):
         label_smoothing: float = 0.0,
         align: float = 0.0,
         loss_chunk: int | None = None,
+        padding_free: bool = False,
     ) -> None:
         super().__init__()
         self.language_model = language_model
@@ -70,6 +73,7 @@ class TwoPassModel(nn.Module):
         self.label_smoothing = label_smoothing
         self.align = align
         self.loss_chunk = loss_chunk
+        self.padding_free = padding_free
         self.layer_weights: Tensor | None = None
         """The alignment's weights by layer, ``[L]``; None without an alignment."""
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
@@ -140,7 +144,8 @@ class TwoPassModel(nn.Module):
                 self.language_model, input_ids, attention_mask, labels, anchors, vector, states
             )
         else:
-            hooks = partial(self._answer_hooks, anchors, vector, captures if aligns else None)
+            places = Layout(attention_mask, self.padding_free).places(anchors)
+            hooks = partial(self._answer_hooks, places, vector, captures if aligns else None)
             logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, states)
         if kept and chunk:
             total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
@@ -153,21 +158,22 @@ class TwoPassModel(nn.Module):
         activations = captures[0].activations
         if own is not None:
             activations = activations.index_put((connected.nonzero().squeeze(1),), own)
-        summed = alignment_loss(activations, alignment_targets, self._layer_weights(activations.device))
+        assert self.layer_weights is not None
+        summed = alignment_loss(activations, alignment_targets, self.layer_weights)
         alignment = summed / (len(input_ids) if num_rows_in_batch is None else num_rows_in_batch)
         return {"loss": loss + self.align * alignment, "alignment": alignment.detach()}
 
     def english_activations(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Pass 1: ``a_l`` of English prompts ``[C, M]`` at their anchors, ``[C, L, H]`` fp32."""
-        positions = anchor_positions(mask, self.anchor_offset)
         ids = ids[:, : mask.sum(dim=1).max()]
-        mask = mask[:, : ids.shape[1]]
+        layout = Layout(mask[:, : ids.shape[1]], self.padding_free)
+        places = layout.places(anchor_positions(mask, self.anchor_offset))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            with self._pass(lambda: capture_at(self.language_model, positions)) as capture:
-                output = self.language_model.model(input_ids=ids, attention_mask=mask, use_cache=False)
+            with self._pass(lambda: capture_at(self.language_model, places)) as capture:
+                output = self.language_model.model(**layout.inputs(ids), use_cache=False)
             # Nothing needs the last layer's output. But a sharded job gathers its weights for the backward pass only if
             # a gradient reaches them.
-            reached: Tensor = 0.0 * output.last_hidden_state[torch.arange(len(ids)), positions].float()
+            reached: Tensor = 0.0 * output.last_hidden_state[places].float()
             activations: Tensor = capture.activations
             return activations + reached[:, None]
 
@@ -207,9 +213,11 @@ class TwoPassModel(nn.Module):
             hooks: makes the context in which the pass runs, such as `connected_at`.
             kept: as in `cc_train.model.answer_head.head_only_at`.
         """
+        layout = Layout(attention_mask, self.padding_free)
+        labels = layout.tokens(labels)
         rows, columns = answer_positions(labels)
         with self._pass(hooks), head_only_at(self.language_model, rows, columns, kept):
-            logits = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+            logits = self.language_model(**layout.inputs(input_ids), use_cache=False).logits
         return logits[0], labels[rows, columns + 1]
 
     def take_choices(self) -> Tensor | None:
@@ -246,7 +254,7 @@ class TwoPassModel(nn.Module):
             return None, None, 0.0
         rows = connected.nonzero().squeeze(1)
         if not len(rows):  # every parameter gets a gradient in every step, even if it is zero
-            if _distributed():
+            if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
                 return None, None, self._unused(input_ids, known)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         if known is not None:
@@ -257,8 +265,7 @@ class TwoPassModel(nn.Module):
         lengths = anchors[rows] - self.anchor_offset
         prompts = input_ids[rows, : lengths.max()]
         is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
-        both = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt))
-        given, own = both.chunk(2)
+        given, own = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt)).chunk(2)
         return given, own, 0.0
 
     def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
@@ -269,19 +276,14 @@ class TwoPassModel(nn.Module):
         self.chosen_layers, self._choices = None, counts
         return unused
 
-    def _layer_weights(self, device: torch.device) -> Tensor:
-        assert self.layer_weights is not None
-        self.layer_weights = self.layer_weights.to(device)
-        return self.layer_weights
-
     @contextmanager
-    def _answer_hooks(self, anchors: Tensor, vector: Tensor | None, captures: list[Capture] | None) -> Iterator[None]:
+    def _answer_hooks(self, places: Places, vector: Tensor | None, captures: list[Capture] | None) -> Iterator[None]:
         """Pass 2's context: ``a_l`` is added to ``captures``, as it is before the connection adds ``vector``."""
         with ExitStack() as stack:
             if captures is not None:
-                captures.append(stack.enter_context(capture_at(self.language_model, anchors, alone=False)))
+                captures.append(stack.enter_context(capture_at(self.language_model, places, alone=False)))
             if vector is not None:
-                stack.enter_context(connected_at(self.language_model, anchors, vector))
+                stack.enter_context(connected_at(self.language_model, places, vector))
             yield
 
     @contextmanager
@@ -292,7 +294,3 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
-
-
-def _distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

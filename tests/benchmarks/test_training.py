@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import examples
+from tests.support.paths import ROOT
 from tests.support.tiny import HIDDEN, LAYERS, tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -49,12 +52,26 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     base = save_base(tmp_path / "base", tiny_llama())
     data = write_rows(tmp_path / "rows.jsonl", word_rows())
     given = ["--model", str(base), "--data", str(data), "--rounds", "2", "--json", str(tmp_path / "costs.json")]
-    assert step_cost.main([*given, "--kinds", "sft", "connection", "cc-align"]) == 0
+    kinds = ("sft", "connection", "cc-align", "cc", "cc-by-length", "cc-padding-free")
+    assert step_cost.main([*given, "--layers", "2", "--kinds", *kinds]) == 0
     assert "CC, frozen base" in capsys.readouterr().out
     costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
     assert costs["sft"]["ratio"] is None
-    assert costs["connection"]["ratio"] > 0
+    assert costs["connection"]["ratio"] == pytest.approx(costs["connection"]["seconds"] / costs["sft"]["seconds"])
+    assert costs["cc-by-length"]["ratio"] == pytest.approx(costs["cc-by-length"]["seconds"] / costs["cc"]["seconds"])
     assert all(0 < cost["passes"] < cost["seconds"] and cost["peak"] > 100 for cost in costs.values())
+
+
+def test_a_long_row_is_measured_with_gradient_checkpointing_and_without() -> None:
+    """In a process of its own: on Linux, one that is started has the peak of the one that started it."""
+    given = ("--length", "2048", "--layers", "4", "--hidden-size", "64", "--rounds", "1")
+    command = [sys.executable, "-m", "benchmarks.long_rows", *given]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    without, checkpointed = done.stdout.splitlines()
+    assert without.startswith("without gradient checkpointing")
+    assert checkpointed.startswith("with    gradient checkpointing")
+    memory = [float(line.split()[-5]) for line in (without, checkpointed)]
+    assert memory[0] > 1.5 * memory[1] > 0
 
 
 def test_logits_of_every_token_change_no_loss() -> None:

@@ -27,6 +27,8 @@ from cc_train.config.training import RunArguments
         (["--align", "nan"], "--align must be 0 or more, and finite"),
         (["--align", "inf"], "--align must be 0 or more, and finite"),
         (["--align", "1", "--tuning", "connection"], "--align changes nothing with --tuning connection"),
+        (["--padding-free", "--tuning", "connection"], "--padding-free goes with --tuning full or lora"),
+        (["--padding-free", "--neftune-noise-alpha", "5"], "--padding-free goes without --neftune-noise-alpha"),
         (["--freeze-embeddings", "--tuning", "lora"], "--freeze-embeddings goes with --tuning full"),
         (["--freeze-embeddings", "--tuning", "connection"], "--freeze-embeddings goes with --tuning full"),
         (["--chat-template-kwargs", "[1]"], "--chat-template-kwargs must be a JSON object"),

@@ -107,7 +107,8 @@ def check_same(found: Path, expected: Path, *, connected: bool = True) -> None:
 def test_copies_in_two_processes_train_as_one_with_twice_the_batch(
     base: Path, rows: Path, one: Path, tmp_path: Path
 ) -> None:
-    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3"))
+    options = ("--loss-chunk", "3", "--padding-free", "true")
+    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "out", 4, *options))
     assert done.returncode == 0, done.stderr[-4000:]
     check_same(tmp_path / "out", one)
 
@@ -118,7 +119,7 @@ def test_shards_in_two_processes_do_too_and_after_one_of_them_was_told_to_stop(
 ) -> None:
     if recipe == "zero3.yaml" and not DEEPSPEED.exists():
         pytest.skip("`make deepspeed` has not fetched DeepSpeed")
-    given = arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3")
+    given = arguments(base, rows, tmp_path / "out", 4, "--loss-chunk", "3", "--padding-free", "true")
     stopped = in_processes(recipe, given, STOP_AT="5")
     assert stopped.returncode != 0
     (saved,) = unfinished_checkpoints(tmp_path / "out")
@@ -208,6 +209,24 @@ def test_aligned_in_two_processes_is_aligned_in_one(
     assert found == pytest.approx(known, rel=2e-3)
     assert len(known) == STEPS
     assert min(known) > 0.01
+
+
+def test_two_processes_share_the_answers_that_are_scored(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An odd number of rows. Both load the best checkpoint in the end."""
+    monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
+    every = ("--max-steps", "40", "--eval-data", str(rows), "--eval-strategy", "steps", "--eval-steps", "20")
+    scored = ("--eval-generate", "3", "--eval-task", "xlsum", "--eval-max-tokens", "9")
+    options = (*every, *scored, "--metric-for-best-model", "score", "--early-stopping-patience", "1")
+    done = in_processes("ddp.yaml", arguments(base, rows, tmp_path / "two", 4, *options))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert main(arguments(base, rows, tmp_path / "one", 8, *options)) == 0
+    assert len(logged(tmp_path / "one", "eval_score")) == 2
+    assert logged(tmp_path / "one", "eval_score")[-1] > 0.8
+    for name in ("eval_score", "eval_xlsum_de", "eval_xlsum_fr", "eval_xlsum_en"):
+        found, expected = (logged(tmp_path / processes, name) for processes in ("two", "one"))
+        assert found == pytest.approx(expected, abs=0.1), name  # a word more or less
 
 
 def test_micro_batches_train_as_one_batch(

@@ -85,7 +85,7 @@ def test_the_only_step_of_a_run_trains(base: Path, tmp_path: Path) -> None:
         (("--tuning", "lora", "--lora-target", "q_prj"), "linear layers: down_proj, gate_proj, k_proj"),
         (("--tuning", "lora", "--lora-dora", "true", "--lora-merge", "false"), "--lora-dora goes with --lora-merge"),
         (("--lora-rslora", "true"), "--lora-rslora goes with --tuning lora"),
-        (("--packing", "true"), "unknown option --packing; here: nothing is packed"),
+        (("--packing", "true"), "unknown option --packing; here: no row is cut or filled up"),
         (("--group_by_length",), "here: --train-sampling-strategy group_by_length"),
         (("--cutoff-len", "9"), "here: --max-length"),
         (("--lora_r=8",), "here: --lora-rank"),
