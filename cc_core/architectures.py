@@ -50,6 +50,7 @@ _GRANITE: dict[str, Any] = {"multiplier": "residual_multiplier", "embedding_mult
 #: By the base model's class. A new family needs a row here, and one in the tests, which compare it with the reference:
 #: docs/how-to/family.md.
 FAMILIES: dict[str, Family] = {
+    "ApertusForCausalLM": Family(),
     "CohereForCausalLM": Family(reduced_late=True),
     "Cohere2ForCausalLM": Family(reduced_late=True),
     "Ernie4_5ForCausalLM": Family(),
