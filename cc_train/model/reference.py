@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from cc_core.checkpoint import load_connection
 from cc_core.connection import Connection, Decision, transform
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at
+from cc_train.model.router_loss import leave_routers_alone_where_nothing_is_trained
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Reference:
         connection, _ = load_connection(directory)
         # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+        leave_routers_alone_where_nothing_is_trained(model)
         return cls(model, connection)
 
     @torch.inference_mode()

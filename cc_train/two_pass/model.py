@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
+from cc_train.model.router_loss import router_loss
 from cc_train.two_pass.alignment import alignment_loss, stacked
 from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
@@ -76,6 +77,7 @@ class TwoPassModel(nn.Module):
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
         self._choices: Tensor | None = None
+        self._router_loss: Tensor | None = None
         self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
@@ -119,8 +121,8 @@ class TwoPassModel(nn.Module):
             num_rows_in_batch: the number of rows to divide the alignment by; this batch's number if None.
 
         Returns:
-            ``loss``, a scalar: nats per answer token, and λ times the alignment. With it ``alignment``, a scalar
-            without gradient and λ.
+            ``loss``, a scalar: nats per answer token, and λ times the alignment; in training also the router loss of
+            a mixture of experts that has one. With an alignment ``alignment``, a scalar without gradient and λ.
         """
         english = english_input_ids, english_attention_mask
         aligns = alignment_targets is not None
@@ -146,6 +148,8 @@ class TwoPassModel(nn.Module):
             total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
         else:
             total = summed_cross_entropy(logits, targets, self.label_smoothing)
+        if self._router_loss is not None:  # each batch of a step weighs as its answers do
+            total = total + targets.numel() * self._router_loss
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
         if alignment_targets is None:
@@ -209,8 +213,9 @@ class TwoPassModel(nn.Module):
         """
         rows, columns = answer_positions(labels)
         with self._pass(hooks), head_only_at(self.language_model, rows, columns, kept):
-            logits = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-        return logits[0], labels[rows, columns + 1]
+            output = self.language_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        self._router_loss = router_loss(self.language_model, output) if self.training and not self.frozen else None
+        return output.logits[0], labels[rows, columns + 1]
 
     def take_choices(self) -> Tensor | None:
         """How often each layer was chosen since the last call, ``[L]``; None if none was."""
@@ -246,7 +251,7 @@ class TwoPassModel(nn.Module):
             return None, None, 0.0
         rows = connected.nonzero().squeeze(1)
         if not len(rows):  # every parameter gets a gradient in every step, even if it is zero
-            if _distributed():
+            if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
                 return None, None, self._unused(input_ids, known)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         if known is not None:
@@ -292,7 +297,3 @@ class TwoPassModel(nn.Module):
                 yield entered
         finally:
             self._hooks = nullcontext
-
-
-def _distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
