@@ -67,12 +67,16 @@ FAMILIES: dict[str, Family] = {
     "MistralForCausalLM": Family(),
     "MixtralForCausalLM": Family(engine_output="block_sparse_moe"),
     "NemotronForCausalLM": Family(),
+    "Olmo2ForCausalLM": _NORM_AFTER,
+    "Olmo3ForCausalLM": _NORM_AFTER,
     "OlmoeForCausalLM": Family(),
     "Phi3ForCausalLM": Family(),
     "Qwen2ForCausalLM": Family(),
     "Qwen2MoeForCausalLM": Family(),
     "Qwen3ForCausalLM": Family(),
     "Qwen3MoeForCausalLM": Family(),
+    "SeedOssForCausalLM": Family(),
+    "SmolLM3ForCausalLM": Family(),
     "StableLmForCausalLM": Family(),
 }
 

@@ -74,6 +74,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     },
     "MistralForCausalLM": {"sliding_window": None},
     "MixtralForCausalLM": _EXPERTS,
+    "Olmo3ForCausalLM": _WINDOWS,
     "OlmoeForCausalLM": _EXPERTS,
     "Qwen2MoeForCausalLM": _EXPERTS | {"shared_expert_intermediate_size": HIDDEN},
     "Qwen3MoeForCausalLM": _EXPERTS,
