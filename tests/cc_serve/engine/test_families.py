@@ -15,6 +15,7 @@ from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 ONLY_IN_TRANSFORMERS = ("Olmo2ForCausalLM", "Olmo3ForCausalLM", "SeedOssForCausalLM", "SmolLM3ForCausalLM")
 
 
+@pytest.mark.shows("served")
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))
 def test_family(architecture: str, tmp_path: Path) -> None:
     names = [name for name in CONNECTIONS if name]
