@@ -142,6 +142,13 @@ test-v2: $(INSTALLED)
 	OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_USE_V2_MODEL_RUNNER=1 \
 	    $(BIN)/pytest $(IN_TWO) $(or $(TESTS),tests/cc_serve/engine)
 
+# Run the tests that the table of model families is made of, under both model runners, and record what they compare.
+.PHONY: families
+families: $(INSTALLED)
+	@test -d $(TRITON) || { echo "Triton is missing: make triton"; exit 1; }
+	RECORD_FAMILIES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m shows $(IN_TWO) tests/cc_train tests/cc_serve/engine
+	RECORD_FAMILIES=1 $(MAKE) --no-print-directory test-v2 TESTS="-m shows tests/cc_serve/engine"
+
 # Build an image and run it; as root on Debian 12, without a daemon. TARGET=cuda: the one for GPUs, 10 GB, which is run
 # as far as it goes without one.
 image-test: $(INSTALLED)

@@ -50,6 +50,7 @@ _GRANITE: dict[str, Any] = {"multiplier": "residual_multiplier", "embedding_mult
 #: By the base model's class. A new family needs a row here, and one in the tests, which compare it with the reference:
 #: docs/how-to/family.md.
 FAMILIES: dict[str, Family] = {
+    "ApertusForCausalLM": Family(),
     "CohereForCausalLM": Family(reduced_late=True),
     "Cohere2ForCausalLM": Family(reduced_late=True),
     "Ernie4_5ForCausalLM": Family(),
@@ -66,12 +67,16 @@ FAMILIES: dict[str, Family] = {
     "MistralForCausalLM": Family(),
     "MixtralForCausalLM": Family(engine_output="block_sparse_moe"),
     "NemotronForCausalLM": Family(),
+    "Olmo2ForCausalLM": _NORM_AFTER,
+    "Olmo3ForCausalLM": _NORM_AFTER,
     "OlmoeForCausalLM": Family(),
     "Phi3ForCausalLM": Family(),
     "Qwen2ForCausalLM": Family(),
     "Qwen2MoeForCausalLM": Family(),
     "Qwen3ForCausalLM": Family(),
     "Qwen3MoeForCausalLM": Family(),
+    "SeedOssForCausalLM": Family(),
+    "SmolLM3ForCausalLM": Family(),
     "StableLmForCausalLM": Family(),
 }
 

@@ -14,6 +14,7 @@ from cc_train.model.base_models import DEFAULT, make_base
 from tests.support.paths import ROOT
 from tests.support.server import checkpoint as checkpoint
 from tests.support.server import server as server
+from tests.support.shown import MARKER, Recorder
 from tests.support.tally import TALLY, Tally
 
 # On a busy machine, any example may take longer than Hypothesis allows.
@@ -49,10 +50,12 @@ FOLDERS = {
     "tests/cc_train/config/test_transformers_options.py": "training",
     "tests/cc_train/model/test_hub.py": "training",
     "tests/cc_train/model/test_language_model.py": "training",
+    "tests/cc_train/model/test_router_loss.py": "training",
     "tests/cc_train/model/test_tuning.py": "training",
     "tests/cc_train/training": "training",
     "tests/deploy": "programs",
     "tests/docs/test_documented_commands.py": "server",
+    "tests/docs/test_family_table.py": "programs",
     "tests/docs/test_site.py": "programs",
     "tests/e2e": "e2e",
     "tests/experiments": "training",
@@ -96,7 +99,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "fast: needs none of what the other markers name")
+    config.addinivalue_line(
+        "markers", f"{MARKER}(column, family): is in the table of families; see tests/support/shown.py"
+    )
     config.pluginmanager.register(Workers())
+    config.pluginmanager.register(Recorder())
     for name, text in SLOW.items():
         config.addinivalue_line("markers", f"{name}: {text}")
 

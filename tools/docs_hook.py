@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from tools import notebook, reference
+from tools import family_table, notebook, reference
 
 OPENAPI = "reference/openapi.json"
 PAGES: dict[str, Callable[[], str]] = {
@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/configuration.md": reference.configuration,
     "reference/metrics.md": reference.metrics,
     "reference/checkpoint.md": reference.checkpoint,
+    "reference/families.md": family_table.families,
     "reference/python.md": reference.python,
 }
 

@@ -32,6 +32,7 @@ from cc_train.model.adapter import Adapter, merged, with_adapter
 from cc_train.model.language_model import language_model
 from cc_train.model.quantization import four_bits, require_4bit
 from cc_train.model.quantized import is_quantized
+from cc_train.model.router_loss import leave_routers_alone_where_nothing_is_trained
 
 NOTICES = re.compile(r"licen[cs]e|notice|terms|use_policy", re.IGNORECASE)
 
@@ -120,6 +121,7 @@ def load_model(
     auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
     model = auto.from_pretrained(path, dtype=dtype, attn_implementation=chosen, **options)
     language = with_adapter(language_model(model), path)
+    leave_routers_alone_where_nothing_is_trained(language)
     if hasattr(language.config, CONNECTION_KEY):
         # A tuned checkpoint's own connection will not fit the new weights.
         delattr(language.config, CONNECTION_KEY)

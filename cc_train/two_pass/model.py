@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, Places, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
+from cc_train.model.router_loss import router_loss
 from cc_train.two_pass.alignment import alignment_loss, stacked
 from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
@@ -80,6 +81,7 @@ class TwoPassModel(nn.Module):
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
         self._choices: Tensor | None = None
+        self._router_loss: Tensor | None = None
         self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
@@ -123,8 +125,8 @@ class TwoPassModel(nn.Module):
             num_rows_in_batch: the number of rows to divide the alignment by; this batch's number if None.
 
         Returns:
-            ``loss``, a scalar: nats per answer token, and λ times the alignment. With it ``alignment``, a scalar
-            without gradient and λ.
+            ``loss``, a scalar: nats per answer token, and λ times the alignment; in training also the router loss of
+            a mixture of experts that has one. With an alignment ``alignment``, a scalar without gradient and λ.
         """
         english = english_input_ids, english_attention_mask
         aligns = alignment_targets is not None
@@ -151,6 +153,8 @@ class TwoPassModel(nn.Module):
             total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
         else:
             total = summed_cross_entropy(logits, targets, self.label_smoothing)
+        if self._router_loss is not None:  # each batch of a step weighs as its answers do
+            total = total + targets.numel() * self._router_loss
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
         if alignment_targets is None:
@@ -217,8 +221,9 @@ class TwoPassModel(nn.Module):
         labels = layout.tokens(labels)
         rows, columns = answer_positions(labels)
         with self._pass(hooks), head_only_at(self.language_model, rows, columns, kept):
-            logits = self.language_model(**layout.inputs(input_ids), use_cache=False).logits
-        return logits[0], labels[rows, columns + 1]
+            output = self.language_model(**layout.inputs(input_ids), use_cache=False)
+        self._router_loss = router_loss(self.language_model, output) if self.training and not self.frozen else None
+        return output.logits[0], labels[rows, columns + 1]
 
     def take_choices(self) -> Tensor | None:
         """How often each layer was chosen since the last call, ``[L]``; None if none was."""

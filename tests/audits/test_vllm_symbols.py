@@ -47,7 +47,10 @@ def test_family(base: str) -> None:
         model = registry.models[base].load_model_cls()
     assert {"vllm_config", "prefix"} <= set(inspect.signature(model.__init__).parameters)
     assert list(inspect.signature(model.load_weights).parameters) == ["self", "weights"]
-    modules = {inspect.getmodule(c) for c in model.__mro__ if c.__module__.startswith("vllm.")}
+    if model.__name__.startswith("Transformers"):  # vLLM runs the layers of transformers
+        modules = {inspect.getmodule(find(f"transformers:{base}"))}
+    else:
+        modules = {inspect.getmodule(c) for c in model.__mro__ if c.__module__.startswith("vllm.")}
     output = FAMILIES[base].engine_output or FAMILIES[base].output
     expected = re.compile(rf"= self\.{output}\(")
     assert any(expected.search(inspect.getsource(module)) for module in modules if module), (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
@@ -44,6 +45,7 @@ def make_adapter(directory: Path, model: PreTrainedModel) -> Path:
     return directory
 
 
+@pytest.mark.shows("adapter", "LlamaForCausalLM")
 def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
     from vllm.lora.request import LoRARequest
 
@@ -82,6 +84,7 @@ def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
     assert differing > len(jobs) / 4  # the adapter does something
 
 
+@pytest.mark.shows("adapter", "LlamaForCausalLM")
 def test_an_adapter_that_cc_train_keeps_beside_its_base(tmp_path: Path) -> None:
     from vllm.lora.request import LoRARequest
 

@@ -16,6 +16,9 @@ from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 JOBS = [Job(prompt(800 + n, n), connection) for n in (1, BLOCK, CHUNK, 131) for connection in CONNECTIONS]
 OPTIONS: dict[str, Any] = {"enforce_eager": True, "max_num_batched_tokens": CHUNK, "max_num_seqs": 16}
 
+#: The plain row, ranks that reduce late, and a norm behind the block.
+OF_THREE_KINDS = ("LlamaForCausalLM", "CohereForCausalLM", "Gemma3ForCausalLM")
+
 
 @pytest.fixture(autouse=True)
 def _two_processes_on_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,14 +26,11 @@ def _two_processes_on_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def test_two_tensor_parallel_ranks(tiny_checkpoint: Path) -> None:
-    with start_engine(tiny_checkpoint, tensor_parallel_size=2, **OPTIONS) as engine:
-        assert engine.compare(JOBS) < 1e-4
-
-
-def test_two_tensor_parallel_ranks_of_a_family_that_reduces_late(tmp_path: Path) -> None:
+@pytest.mark.shows("ranks")
+@pytest.mark.parametrize("architecture", OF_THREE_KINDS)
+def test_two_tensor_parallel_ranks(architecture: str, tmp_path: Path) -> None:
     names = [name for name in CONNECTIONS if name]
-    checkpoint = save_checkpoint(tmp_path, tiny_model("CohereForCausalLM"), random_connection(names), ["sw"])
+    checkpoint = save_checkpoint(tmp_path, tiny_model(architecture), random_connection(names), ["sw"])
     with start_engine(checkpoint, tensor_parallel_size=2, **OPTIONS) as engine:
         assert engine.compare(JOBS) < 1e-4
 

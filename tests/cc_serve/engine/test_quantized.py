@@ -58,6 +58,7 @@ def distance(engine: Engine, jobs: list[Job], *, other: str | None = None) -> fl
     return worst
 
 
+@pytest.mark.shows("int8", "LlamaForCausalLM")
 def test_mixed_batch(engine: Engine) -> None:
     for jobs in (JOBS, JOBS[::-1]):
         measured = distance(engine, jobs)
@@ -67,6 +68,7 @@ def test_mixed_batch(engine: Engine) -> None:
     assert distance(engine, connected, other="global") > 1, "another connection is told apart"
 
 
+@pytest.mark.shows("int8", "LlamaForCausalLM")
 def test_plain_requests_answer_as_on_stock_vllm(engine: Engine, quantized: Path) -> None:
     from vllm import LLM
 

@@ -70,6 +70,7 @@ def test_the_vector_is_added_once_where_layer_0s_ffn_adds(make: Callable, before
     torch.testing.assert_close(connected, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.shows("full")
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_every_family_adds_what_is_captured(architecture: str) -> None:
     """Without layer 0's feed-forward block, its output lacks the contribution; the connection adds its vector to it."""

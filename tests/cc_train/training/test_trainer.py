@@ -87,6 +87,7 @@ def written_out(model: PreTrainedModel, decision: ExtendedDecisionMaker, example
     return F.cross_entropy(logits[0, len(prompt) - 1 : -1], torch.tensor(answer), reduction="sum")
 
 
+@pytest.mark.shows("full")
 @EVERY_FAMILY
 @pytest.mark.parametrize("offset", [-1, -2])
 def test_a_padded_mixed_batch_is_the_method_row_by_row(make: Callable, offset: int) -> None:
@@ -116,6 +117,7 @@ def test_logits_are_computed_at_the_answers_positions_only() -> None:
     assert rows == [sum(len(e.answer) for e in some)], "once, and never for the English prompts"
 
 
+@pytest.mark.shows("full")
 @EVERY_FAMILY
 def test_the_gradient_flows_through_the_english_pass_and_the_choice(make: Callable) -> None:
     module = two_pass(make()).train()
@@ -151,6 +153,7 @@ def gradients(module: TwoPassModel, batches: list[dict[str, torch.Tensor]], item
     return [p.grad.clone() for p in module.parameters() if p.grad is not None]  # an argmax passes none to W
 
 
+@pytest.mark.shows("full")
 @EVERY_FAMILY
 def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
     module, some = two_pass(make()).eval(), examples()
@@ -162,6 +165,7 @@ def test_accumulated_batches_weigh_tokens_alike(make: Callable) -> None:
         assert torch.linalg.vector_norm(one - other) <= 1e-4 * torch.linalg.vector_norm(one) + 1e-7
 
 
+@pytest.mark.shows("full")
 @EVERY_FAMILY
 def test_gradient_checkpointing_changes_no_gradient(make: Callable) -> None:
     module, batch = two_pass(make()).train(), batch_of(examples())
