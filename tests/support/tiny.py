@@ -78,6 +78,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "OlmoeForCausalLM": _EXPERTS,
     "Qwen2MoeForCausalLM": _EXPERTS | {"shared_expert_intermediate_size": HIDDEN},
     "Qwen3MoeForCausalLM": _EXPERTS,
+    "SeedOssForCausalLM": {"attention_dropout": 0.0, "residual_dropout": 0.0},  # tests compare two passes
 }
 """What a family needs beside the shape. A window is shorter than most of the tests' prompts."""
 
