@@ -10,7 +10,6 @@ from cc_serve.api.tenants.periods import periods
 
 #: Where requests without a key are counted. No key has this name: theirs begin with a letter or digit.
 ANONYMOUS: Final = "-"
-_KINDS: Final = {"rates": "hash", "running": "zset"}
 _USAGE: Final = "-usage"
 _OURS: Final = re.compile(
     r"\{[^{}]+\}:(rates|running|probe|unanswered:[0-9a-f]+|spent:[0-9-]+)|\{-usage\}:(batch:[0-9a-f]+|[0-9-]+)"
@@ -46,10 +45,9 @@ def probe_key(prefix: str) -> str:
 
 def kinds(prefix: str, name: str | None, moment: datetime) -> dict[str, str]:
     """What is kept for a key, and of the day's usage for all: the store's types by their names."""
-    named = periods(moment)
-    suffixes = _KINDS | {f"spent:{period}": "hash" for period in named.values()}
-    own = {f"{prefix}:{{{tag_of(name)}}}:{suffix}": kind for suffix, kind in suffixes.items()}
-    return {**own, usage_key(prefix, named["day"]): "hash"}
+    rates, running, _, *spent = keys_of(prefix, tag_of(name), "", moment)
+    hashes = (rates, *spent, usage_key(prefix, periods(moment)["day"]))
+    return {running: "zset", **dict.fromkeys(hashes, "hash")}
 
 
 def is_ours(key: str, prefix: str) -> bool:
