@@ -221,7 +221,7 @@ def _targets(two_pass: TwoPassModel, examples: Sequence[Example], pad_id: int, d
     targets.allocate()
     targets.write(english_batches(two_pass, targets.prompts, pad_id))
     targets.publish()
-    two_pass.layer_weights = targets.layer_weights()
+    two_pass.layer_weights = targets.layer_weights().to(next(two_pass.parameters()).device)
     return targets
 
 

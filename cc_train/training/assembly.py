@@ -197,7 +197,7 @@ def keep_targets(
         if arguments.process_index == 0:
             targets.publish()
         wait()
-    trainer.targets, module.layer_weights = targets, targets.layer_weights()
+    trainer.targets, module.layer_weights = targets, targets.layer_weights().to(arguments.device)
 
 
 def _counted(

@@ -33,10 +33,10 @@ def alignment_loss(own: Tensor, english: Tensor, weights: Tensor) -> Tensor:
     Args:
         own: ``a_l(X)``, ``[B, L, H]``.
         english: ``a⁰_l(En)``, ``[B, L, H]``.
-        weights: from `layer_weights`, ``[L]``, on any device.
+        weights: from `layer_weights`, ``[L]``.
     """
     squared = (own.float() - english.float()).square().mean(dim=-1)  # [B, L]
-    total: Tensor = (squared * weights.to(own.device)).mean(dim=-1).sum()
+    total: Tensor = (squared * weights).mean(dim=-1).sum()
     return total
 
 

@@ -76,7 +76,7 @@ class TwoPassModel(nn.Module):
         self.loss_chunk = loss_chunk
         self.padding_free = padding_free
         self.layer_weights: Tensor | None = None
-        """The alignment's weights by layer, ``[L]``; None without an alignment."""
+        """The alignment's weights by layer, ``[L]``, on the model's device; None without an alignment."""
         self.frozen = not any(parameter.requires_grad for parameter in language_model.parameters())
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
