@@ -15,7 +15,7 @@ TRITON := .tools/triton/triton
 LOCKS := $(addprefix requirements/,cpu.lock dev.lock docs.lock load.lock)
 
 .PHONY: install run test test-fast lint format wheel-test docs notebook lock loadtest deploy-tools browser redis deepspeed trackers \
-    triton test-v2 image-test clean
+    triton test-v2 families image-test clean
 
 # The environment in .venv; by itself again when a lock has changed.
 install: $(INSTALLED)
@@ -143,7 +143,6 @@ test-v2: $(INSTALLED)
 	    $(BIN)/pytest $(IN_TWO) $(or $(TESTS),tests/cc_serve/engine)
 
 # Run the tests that the table of model families is made of, under both model runners, and record what they compare.
-.PHONY: families
 families: $(INSTALLED)
 	@test -d $(TRITON) || { echo "Triton is missing: make triton"; exit 1; }
 	RECORD_FAMILIES=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m shows $(IN_TWO) tests/cc_train tests/cc_serve/engine
