@@ -66,6 +66,21 @@ capabilities: {drop: [ALL]}
 {{- if and (eq .model.source "download") .networkPolicy.enabled (not .networkPolicy.egress) -}}
 {{- fail "model.source is download, and networkPolicy.egress allows nothing: it has to allow the download" -}}
 {{- end -}}
+{{- $unused := list
+    (list "model.claim.name" (and .model.claim.name (ne .model.source "claim")) "model.source: claim")
+    (list "model.download.image" (and .model.download.image (ne .model.source "download")) "model.source: download")
+    (list "store.onError" (and (ne .store.onError "allow") (not .store.url)) "store.url")
+    (list "store.secret.name" (and .store.secret.name (not .store.url)) "store.url")
+    (list "store.secret.caKey" (and .store.secret.caKey (not .store.secret.name)) "store.secret.name")
+    (list "serviceMonitor.keySecret.name" (and .serviceMonitor.keySecret.name (not .serviceMonitor.enabled)) "serviceMonitor.enabled")
+    (list "networkPolicy.from" (and .networkPolicy.from (not .networkPolicy.enabled)) "networkPolicy.enabled")
+    (list "networkPolicy.egress" (and .networkPolicy.egress (not .networkPolicy.enabled)) "networkPolicy.enabled")
+    (list "autoscaling.prometheus" (and .autoscaling.prometheus (ne .autoscaling.kind "keda")) "autoscaling.kind: keda") -}}
+{{- range $unused -}}
+{{- if index . 1 -}}
+{{- fail (printf "%s has no effect without %s" (index . 0) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .configuration.content .configuration.existingSecret -}}
 {{- fail "configuration.content and configuration.existingSecret: only one of them" -}}
 {{- end -}}
