@@ -5,17 +5,18 @@ vLLM looks some of them up in that process, where a wrong name is a traceback, a
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from cc_core.terminal.text import one_line
 from cc_serve.api.vllm import (
+    Executor,
     ModelConfig,
     SamplingParams,
     VllmConfig,
@@ -24,6 +25,9 @@ from cc_serve.api.vllm import (
     load_chat_template,
     resolve_obj_by_qualname,
 )
+
+# The executors that vLLM knows by a word (`Executor.get_class`); any other is a class's name.
+_EXECUTORS: Final = ("ray", "mp", "uni", "external_launcher")
 
 
 class MissingError(ValueError):
@@ -34,10 +38,15 @@ def look_up_for_front_end(arguments: Namespace) -> None:
     """Look up what the front end is told by name. Raises `MissingError`."""
     for name in arguments.middleware:
         with _of("--middleware", name):
-            module, _, attribute = name.rpartition(".")
-            found = getattr(importlib.import_module(module), attribute)
+            found = _find(name)
             if not inspect.isclass(found) and not inspect.iscoroutinefunction(found):
                 raise TypeError("neither a class nor a coroutine function")
+    executor = arguments.distributed_executor_backend
+    if executor and executor not in _EXECUTORS:
+        with _of("--distributed-executor-backend", executor):
+            found = _find(executor)
+            if not inspect.isclass(found) or not issubclass(found, Executor):
+                raise TypeError("no subclass of vLLM's Executor")
     if arguments.chat_template:
         with _of("--chat-template", arguments.chat_template):
             _compile_jinja_template(load_chat_template(arguments.chat_template))
@@ -50,6 +59,12 @@ def look_up_for_front_end(arguments: Namespace) -> None:
             raise MissingError(f"{flag}: there is no adapter_config.json")
     if arguments.model_impl not in ("auto", "vllm"):
         raise MissingError(f"--model-impl {arguments.model_impl}: a CC-Tuned checkpoint needs vLLM's own models")
+    for flag, value in (
+        ("--io-processor-plugin", arguments.io_processor_plugin),
+        ("--pooler-config", arguments.pooler_config),
+    ):
+        if value is not None:
+            raise MissingError(f"{flag} {str(value)[:160]} has no effect on a model that generates text; leave it out")
 
 
 def look_up_for_engine(config: VllmConfig) -> None:
@@ -64,7 +79,7 @@ def look_up_for_engine(config: VllmConfig) -> None:
         for name in names:
             if isinstance(name, str) and name:
                 with _of(flag, name):
-                    resolve_obj_by_qualname(name.replace(":", "."))
+                    _find(name)
     for flag, value, usual in (
         ("--tokenizer", model.tokenizer, model.model),
         ("--tokenizer-mode", model.tokenizer_mode, "auto"),
@@ -81,6 +96,14 @@ def _check_sampling_defaults(model: ModelConfig) -> None:
         raise MissingError(f"--generation-config {source}: there is no generation_config.json")
     with _of("--override-generation-config", model.override_generation_config):
         SamplingParams(**model.get_diff_sampling_param())
+
+
+def _find(name: str) -> object:
+    """What ``MODULE.NAME`` or ``MODULE:NAME`` names."""
+    path = name.replace(":", ".")
+    if "." not in path.strip("."):
+        raise ValueError("must be MODULE.NAME")
+    return resolve_obj_by_qualname(path)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ _FILES: Final = (
 _BOUNDS: Final = (
     ("seed", 0, (1 << 32) - 1),
     ("renderer_num_workers", 1, 1 << 16),
+    ("num_gpu_blocks_override", 1, 1 << 31),
+    ("kv_cache_memory_bytes", 1 << 20, 1 << 50),
     ("h11_max_header_count", 1, 1 << 31),
     ("h11_max_incomplete_event_size", 1, 1 << 31),
     ("ssl_cert_reqs", 0, 2),
@@ -203,13 +205,18 @@ def check_front_end(arguments: Namespace) -> None:
     tokenizer = arguments.tokenizer or ""
     if tokenizer.startswith(("/", ".")) and not Path(tokenizer).exists():
         raise StartError(f"--tokenizer {tokenizer}: there is no such directory")
-    if arguments.ssl_keyfile and not arguments.ssl_certfile:
-        raise StartError(f"--ssl-keyfile {arguments.ssl_keyfile}: needs --ssl-certfile, too")
-    if arguments.ssl_certfile:
-        _check_tls(arguments)
+    if arguments.api_key and not all(arguments.api_key):
+        raise StartError("--api-key: the key is empty, and would protect nothing; give one, or leave the flag out")
+    _check_tls(arguments)
 
 
 def _check_tls(arguments: Namespace) -> None:
+    if not arguments.ssl_certfile:
+        # uvicorn would ignore them, and speak plain HTTP.
+        for field in ("ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "enable_ssl_refresh"):
+            if getattr(arguments, field):
+                raise StartError(f"{_flag(field)} {getattr(arguments, field)}: needs --ssl-certfile, too")
+        return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     steps: dict[str, Callable[[], None]] = {
         "ssl_certfile": lambda: context.load_cert_chain(arguments.ssl_certfile, arguments.ssl_keyfile),
