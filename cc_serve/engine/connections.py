@@ -76,6 +76,15 @@ class HeldConnections:
             raise
         self.served = sha256
 
+    def restore(self, sha256: str, connection: Connection) -> None:
+        """Hold what vLLM has read anew with the model's weights (``reload_weights``); what is served stays the same.
+
+        After a deep sleep the device has lost the connection that was allocated with the weights.
+        """
+        if sha256 in self._held:
+            device = self._device if sha256 == self.served else _HOST
+            self._held[sha256] = _copied(connection, device, copy=True)
+
     def drop(self, sha256: str) -> None:
         """Forget a connection that is not served."""
         self._loading.pop(sha256, None)

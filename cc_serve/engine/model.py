@@ -107,7 +107,10 @@ class ConnectedModelMixin(nn.Module):
             {name: tensors[TRANSFORM + name] for name in self._settings.names},
             anchor_offset=self._settings.anchor_offset,
         )
-        self.connections = HeldConnections(self._settings.sha256, connection, self.cc_vectors.device)
+        if self.connections is None:
+            self.connections = HeldConnections(self._settings.sha256, connection, self.cc_vectors.device)
+        else:
+            self.connections.restore(self._settings.sha256, connection)
         return loaded
 
     @staticmethod

@@ -190,6 +190,29 @@ def test_the_device_has_one_connection_at_a_time(engine: Engine, other: Path) ->
     assert engine.model.connection_bytes() == before
 
 
+def test_weights_that_are_loaded_again_leave_what_is_served(engine: Engine, other: Path) -> None:
+    job = Job(prompt(2970, 40), "global")
+    theirs = of(engine, other)
+    with served(engine, other):
+        call(engine, "reload_weights")
+        add(engine, "theirs", job, other)
+        add(engine, "mine", job, engine.checkpoint)
+        done = finish(engine)
+        assert theirs.check(job, done["theirs"]) < 1e-3
+        assert engine.check(job, done["mine"]) < 1e-3
+    assert engine.compare([job]) < 1e-3
+
+
+def test_what_the_device_lost_is_restored() -> None:
+    first, second = (random_connection(["global"], seed=seed) for seed in (4, 5))
+    held = HeldConnections("0f", first, torch.device("cpu"))
+    held["0f"].transforms["global"].zero_()
+    held.restore("0f", first)
+    assert torch.equal(held["0f"].transforms["global"], first.transforms["global"])
+    held.restore("1f", second)
+    assert not held.holds("1f", "global"), "nobody serves it"
+
+
 def test_what_is_held_does_not_follow_the_file(tmp_path: Path) -> None:
     directory = save_checkpoint(tmp_path, tiny_llama(), random_connection(["global"], seed=3), ["de"])
     first = random_connection(["global"], seed=4)
