@@ -90,6 +90,8 @@ def _refuse_other_front_ends(parsed: Namespace) -> None:
                 f"{name} generates from token ids, which have no language that could be detected; leave it out: the "
                 "render endpoints work without it"
             )
+    if parsed.skip_tokenizer_init:
+        raise ValueError("--skip-tokenizer-init leaves no text, whose language could be detected; leave it out")
     reasons = {
         "--grpc": parsed.grpc,
         "--headless": parsed.headless,

@@ -98,6 +98,11 @@ def test_front_ends_without_routing_are_refused(parse: Parse, flags: tuple[str, 
         parse(*flags)
 
 
+def test_a_server_without_a_tokenizer_is_refused(parse: Parse) -> None:
+    with pytest.raises(ValueError, match="--skip-tokenizer-init leaves no text"):
+        parse("--skip-tokenizer-init")
+
+
 @pytest.mark.parametrize("flag", ["--enable-scale-out", "--tokens-only"])
 def test_generating_from_tokens_is_refused_for_what_it_is(parse: Parse, flag: str) -> None:
     with pytest.raises(ValueError, match=f"{flag} generates from token ids, which have no language"):
