@@ -24,12 +24,14 @@ class Load:
         engine: which engine it is for.
         max_tokens: length of each answer.
         connected: share of requests that are connected.
+        strength: of their connections.
     """
 
     name: str
     engine: str
     max_tokens: int
     connected: float = 0.0
+    strength: float = 1.0
 
 
 class Batches:
@@ -64,7 +66,8 @@ class Batches:
         names = [
             self.names[index % len(self.names)] if index < connected else None for index in range(self.concurrency)
         ]
-        return Batch([[*prefix, *self.prompt(self.prompt_tokens)] for _ in names], names, load.max_tokens)
+        prompts = [[*prefix, *self.prompt(self.prompt_tokens)] for _ in names]
+        return Batch(prompts, names, load.max_tokens, load.strength)
 
 
 def make_parser(name: str, description: str | None, rounds: int) -> argparse.ArgumentParser:

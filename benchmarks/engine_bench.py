@@ -41,6 +41,7 @@ LOADS = (
     Load("plain, 64", CC, 64),
     Load("mixed, 64", CC, 64, connected=0.5),
     Load("connected, 64", CC, 64, connected=1.0),
+    Load("connected by 1.5, 64", CC, 64, connected=1.0, strength=1.5),
     Load("stock, 256", STOCK, 256),
     Load("connected, 256", CC, 256, connected=1.0),
 )
@@ -135,6 +136,9 @@ def measure(options: argparse.Namespace) -> tuple[list[Result], Runs]:
             compare_throughput(runs, "connected / stock, 64 tokens", "connected, 64", STOCK_64, 0.97),
             compare_throughput(runs, "connected / stock, 256 tokens", "connected, 256", ["stock, 256"], 0.99),
             compare_throughput(runs, "half connected / stock, 64 tokens", "mixed, 64", STOCK_64, 0.98),
+            compare_throughput(
+                runs, "connected at strength 1.5 / at 1, 64 tokens", "connected by 1.5, 64", ["connected, 64"], None
+            ),
             compare_first_token(runs),
             compare_cache(engines, batches),
         ]
