@@ -140,21 +140,21 @@ class TwoPassModel(nn.Module):
         captures: list[Capture] = []
         kept: list[Tensor] = []
         chunk = chunk_size(self.language_model, self.loss_chunk, labels)
-        states = kept if chunk else None
         if self.frozen and vector is not None:
             logits, targets = frozen_answer_logits(
-                self.language_model, input_ids, attention_mask, labels, anchors, vector, states
+                self.language_model, input_ids, attention_mask, labels, anchors, vector, kept if chunk else None
             )
         else:
             places = Layout(attention_mask, self.padding_free).places(anchors)
             hooks = partial(self._answer_hooks, places, vector, captures if aligns else None)
-            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, states)
+            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, kept if chunk else None)
         if kept and chunk:
             total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
         else:
             total = summed_cross_entropy(logits, targets, self.label_smoothing)
-        if self._router_loss is not None:  # each batch of a step weighs as its answers do
-            total = total + targets.numel() * self._router_loss
+        router, self._router_loss = self._router_loss, None  # it holds the pass's graph
+        if router is not None:  # each batch of a step weighs as its answers do
+            total = total + targets.numel() * router
         count = targets.numel() if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
         if alignment_targets is None:
