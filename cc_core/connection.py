@@ -109,8 +109,7 @@ def connect(ffn_output: Tensor, vector: Tensor) -> Tensor:
 class DecisionMaker(nn.Module):
     """The paper's Decision Maker, with a ``W`` to train.
 
-    Training builds `cc_train.two_pass.extensions.ExtendedDecisionMaker`, which replaces `forward`: by default it also
-    normalises ``d``.
+    Training builds `cc_train.two_pass.extensions.ExtendedDecisionMaker`, which by default normalises ``d`` first.
 
     Args:
         num_layers: L.

@@ -16,14 +16,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cc_core.connection import DecisionMaker, decision_logits
+from cc_core.connection import DecisionMaker
 
 PROJECTION_PROMPTS = 256
 """How many English prompts `initial_projection` is computed from."""
 
 
 class ExtendedDecisionMaker(DecisionMaker):
-    """The method's Decision Maker with normalising and the projection.
+    """The paper's Decision Maker, which may be given normalised activations, projected ones, or both.
 
     Args:
         num_layers: L.
@@ -75,11 +75,12 @@ class ExtendedDecisionMaker(DecisionMaker):
 
     def forward(self, activations: Tensor, embedding: Tensor) -> Tensor:
         """Logits ``[..., L]`` from projected ``activations`` ``[..., L, H]`` and ``embedding`` ``[..., H]``."""
-        mean, embedding = activations.float().mean(dim=-2), embedding.float()
+        activations, embedding = activations.float(), embedding.float()
         if self.normalize:
-            scale = (mean + embedding).square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-12)
-            mean, embedding = mean / scale, embedding / scale
-        return decision_logits(self.weight, mean, embedding)
+            decision_input = activations.mean(dim=-2) + embedding
+            scale = decision_input.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-12)
+            activations, embedding = activations / scale[..., None, :], embedding / scale
+        return super().forward(activations, embedding)
 
 
 def initial_projection(activations: Tensor, scale: float) -> Tensor:
