@@ -52,7 +52,7 @@ class OptionParser(HfArgumentParser):
             raise UsageError(problem)
         options, rest = self.parse_known_args(list(arguments))
         if rest:
-            raise UsageError(f"Some specified arguments are not used by the HfArgumentParser: {rest}")
+            raise UsageError(f"unexpected argument {rest[0]!r}: options begin with --")
         return options
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ from cc_train.config.transformers_options import refused_option
 from cc_train.config.tuning import LEARNING_RATES, TuningArguments
 from cc_train.workspace import partial_directory
 
+# Options that only a connection has a use for.
+_CONNECTION_ONLY = [
+    *("decision-normalize", "decision-learning-rate", "gumbel-temperature", "connection-scale"),
+    *(field.name.replace("_", "-") for field in fields(FitArguments)),
+]
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -89,7 +94,12 @@ def parse_run(arguments: Sequence[str]) -> RunConfig:
     recipe = first.parse_known_args([a for a in arguments if a not in ("-h", "--help")])[0].config
     if recipe is not None:
         set_defaults(parser, read_recipe(recipe, parser))
-    return _configuration(parser.parse(arguments))
+    config = _configuration(parser.parse(arguments))
+    if config.method.method == "sft":  # a recipe may serve both methods, so its options are not looked at
+        written = (argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--"))
+        typed = {f"--{name.removeprefix('--').removeprefix('no-')}" for name in written}
+        check((f"--{name}", f"--{name}" in typed, "changes nothing with --method sft") for name in _CONNECTION_ONLY)
+    return config
 
 
 def configure_run(options: Mapping[str, Any]) -> RunConfig:

@@ -32,6 +32,10 @@ from cc_train.config.training import RunArguments
         (["--freeze-embeddings", "--tuning", "lora"], "--freeze-embeddings goes with --tuning full"),
         (["--freeze-embeddings", "--tuning", "connection"], "--freeze-embeddings goes with --tuning full"),
         (["--chat-template-kwargs", "[1]"], "--chat-template-kwargs must be a JSON object"),
+        (["--method", "sft", "--connection-scale", "1"], "--connection-scale changes nothing with --method sft"),
+        (["--method=sft", "--gumbel_temperature=2"], "--gumbel-temperature changes nothing with --method sft"),
+        (["--method", "sft", "--no_decision_normalize"], "--decision-normalize changes nothing with --method sft"),
+        (["--method", "sft", "--fit-rank", "2"], "--fit-rank changes nothing with --method sft"),
         (["--align-data", "d"], "--align-data goes with --align"),
         (["--eval-strategy", "steps"], "--eval-data goes with --eval-strategy"),
         (["--learning-rate", "-1"], "--learning-rate must be at least 0"),
@@ -40,7 +44,7 @@ from cc_train.config.training import RunArguments
         (["--gradient-accumulation-steps", "0"], "--gradient-accumulation-steps must be at least 1"),
         (["--save-strategy", "best"], "--save-strategy best goes with --metric-for-best-model"),
         (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
-        (["stray"], "not used by the HfArgumentParser: ['stray']"),
+        (["stray"], "unexpected argument 'stray': options begin with --"),
     ],
 )
 def test_wrong_options_are_one_line(options: list[str], message: str, capsys: pytest.CaptureFixture) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cc_train.config.parser import UsageError
 from cc_train.config.run import parse_run
@@ -41,6 +41,13 @@ def evaluates(given: tuple[str, ...]) -> list[str]:
     return ["--eval-data", "e"] if "--eval-strategy" in given else []
 
 
+class _EvaluationBatches(TrainerCallback):
+    count = 0
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        self.count += 1
+
+
 @cache
 def outcome(*given: str) -> tuple[Any, ...]:
     """What a short run on a tiny model logs, keeps and learns."""
@@ -53,12 +60,14 @@ def outcome(*given: str) -> tuple[Any, ...]:
         trainer = make_trainer(
             model, config.method, config.training, examples, examples[:5] if evaluates(given) else [], 0
         )
+        batches = _EvaluationBatches()
+        trainer.add_callback(batches)
         trainer.train()
         place = Path(str(config.training.output_dir))
         files = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
         logs = [{k: v for k, v in e.items() if not k.endswith(TIMES)} for e in trainer.state.log_history]
         weights = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest()
-        return trainer.state.global_step, logs, files, weights
+        return trainer.state.global_step, batches.count, logs, files, weights
 
 
 def test_every_option_of_transformers_has_a_row() -> None:
