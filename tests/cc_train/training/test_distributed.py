@@ -187,7 +187,7 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("recipe", "method"), [("ddp.yaml", "sft"), ("fsdp.yaml", "cc"), ("zero3.yaml", "cc")])
-def test_aligned_in_two_processes_is_aligned_in_one(
+def test_aligned_in_two_processes_is_aligned_in_one_and_goes_on_after_a_stop(
     recipe: str,
     method: str,
     base: Path,
@@ -199,7 +199,10 @@ def test_aligned_in_two_processes_is_aligned_in_one(
     if recipe == "zero3.yaml" and not DEEPSPEED.exists():
         pytest.skip("`make deepspeed` has not fetched DeepSpeed")
     options = ("--align", "0.5", "--align-data", str(unlabelled), "--method", method)
-    done = in_processes(recipe, arguments(base, rows, tmp_path / "out", 2, *options))
+    given = arguments(base, rows, tmp_path / "out", 2, *options)
+    assert in_processes(recipe, given, STOP_AT="5").returncode != 0
+    (saved,) = unfinished_checkpoints(tmp_path / "out")
+    done = in_processes(recipe, [*given, "--resume-from-checkpoint", str(saved)])
     assert done.returncode == 0, done.stderr[-4000:]
     monkeypatch.setattr("cc_train.two_pass.model.sample_layer", without_noise)
     accumulated = ("--gradient-accumulation-steps", "2", *options)
