@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cc_core.evidence import Gain
+from cc_core.evidence import FEWEST_FOR_INTERVAL, Gain
 from cc_train.bootstrap import interval, language_mean, resampled_means
 from cc_train.data.encoding import Example
 
@@ -70,12 +70,13 @@ def evidence(scores: Mapping[str, Mapping[str, Any]], held_out_of: str) -> dict[
     return {"held_out_of": held_out_of, "overall": gains.pop(ALL), "languages": gains}
 
 
-def notes(scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | None) -> list[str]:
-    """What the user should know of ``scores`` and their `evidence`, in sentences."""
-    lost = [
-        f"{name} ({score['not_finite']})" for name, score in scores.items() if name != ALL and score.get("not_finite")
-    ]
-    told = [harm(found)]
+def notes(
+    scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | None, languages: Sequence[str]
+) -> list[str]:
+    """What the user should know of ``scores`` and their `evidence`, in sentences; ``languages`` have been fitted."""
+    not_finite = {name: score["not_finite"] for name, score in scores.items() if score.get("not_finite")}
+    lost = [f"{name} ({count})" for name, count in not_finite.items() if name != ALL]
+    told = [harm(found), _too_few(found, [name for name in languages if name not in not_finite])]
     if found is None and not lost:
         told.insert(
             0,
@@ -89,6 +90,19 @@ def notes(scores: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any] | No
             "them out. Are the model and its dtype sound?",
         )
     return [sentence for sentence in told if sentence is not None]
+
+
+def _too_few(found: Mapping[str, Any] | None, languages: Sequence[str]) -> str | None:
+    if found is None:
+        return None
+    pairs = {language: found["languages"].get(language, {}).get("pairs", 0) for language in languages}
+    few = [f"{language} ({count})" for language, count in pairs.items() if count < FEWEST_FOR_INTERVAL]
+    if not few:
+        return None
+    return (
+        f"Fewer than {FEWEST_FOR_INTERVAL} held-out pairs with an answer: {', '.join(few)}. There is no interval for "
+        "these, and cc-serve connects them. Add rows, or score more with --eval-data."
+    )
 
 
 def harm(found: Mapping[str, Any] | None) -> str | None:

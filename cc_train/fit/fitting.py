@@ -56,7 +56,7 @@ class Fitted:
 
     def notes(self, found: dict[str, Any] | None) -> list[str]:
         """What the user should know of the scores and their evidence, in sentences."""
-        return notes(self.facts["scores"], found)
+        return notes(self.facts["scores"], found, self.languages)
 
     def write_facts(self, directory: Path) -> None:
         """Write ``cc_fit.json``."""

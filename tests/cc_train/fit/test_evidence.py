@@ -123,7 +123,7 @@ def test_the_user_is_told_of_losses_that_are_not_finite() -> None:
     assert told is not None
     assert list(told["languages"]) == ["fr"]
     assert told["overall"]["pairs"] == 12
-    (sentence,) = notes(found, told)
+    (sentence,) = notes(found, told, ["de", "fr"])
     assert "in de (12), the loss of the answer is NaN or infinite" in sentence
 
 
@@ -131,9 +131,19 @@ def test_without_answers_there_is_no_evidence_and_the_user_is_told() -> None:
     assert PairedGains().summary() == {}
     unknown = {"all": {"gain": None}, "de": {"gain": None}}
     assert evidence(unknown, "fit") is None
-    (sentence,) = notes(unknown, None)
+    (sentence,) = notes(unknown, None, ["de"])
     assert sentence.startswith("No held-out pair has an answer, so nothing says what the connection is worth")
     assert harm(None) is None
+
+
+def test_the_user_is_told_of_languages_with_too_few_pairs() -> None:
+    made = planted({"de": 0.2, "fr": 0.2}, 12)
+    few = [pair("sw", number) for number in range(100, 103)]
+    made.add(few, torch.ones(3), torch.ones(3), torch.full((3,), 2))
+    scores = {name: {"gain": gain} for name, gain in made.summary().items()}
+    (sentence,) = notes(scores, evidence(scores, "fit"), ["de", "fr", "sw", "yo"])
+    assert sentence.startswith("Fewer than 10 held-out pairs with an answer: sw (3), yo (0).")
+    assert notes(scores, evidence(scores, "fit"), ["de", "fr"]) == []
 
 
 def test_the_gain_is_that_of_the_connection_as_it_is_served() -> None:
