@@ -98,7 +98,7 @@ def _whole(path: Path, found: FileFormat) -> list[Any] | None:
                 f"{path}: is a JSON array that cannot be read: {error.msg} at line {error.lineno} column {error.colno}"
             ) from error
         return None
-    except RecursionError:
+    except (ValueError, RecursionError):  # numbers of thousands of digits, too
         return None
     if len(values) == 1:
         return values[0] if isinstance(values[0], list) else _wrapped(values[0]) or values

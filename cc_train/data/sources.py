@@ -68,7 +68,7 @@ def parse_columns(given: str | None) -> dict[str, str]:
 def _object(option: str, text: str) -> dict[str, Any]:
     try:
         return dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{option} {text}: is not a JSON object ({error})") from error
 
 

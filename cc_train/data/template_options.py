@@ -35,7 +35,7 @@ def parse_options(text: str | None) -> dict[str, Any]:
     """
     try:
         options = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict):
         raise TemplateOptionError('must be a JSON object, such as {"enable_thinking": false}')

@@ -39,7 +39,7 @@ def turns_of(value: Any, field: str) -> Turns:
     if isinstance(value, str) and value.lstrip().startswith("["):  # a cell of a table
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnusableError(f"field {field!r} is not a list of messages (not JSON: {error})") from error
     if not isinstance(value, list | tuple) or not value or not all(isinstance(turn, Mapping) for turn in value):
         raise UnusableError(f"field {field!r} is not a list of messages (found {shown(value)})")

@@ -81,7 +81,7 @@ def read_rows(paths: Sequence[Path], task: str | None = None) -> list[Evaluation
                 if row.key in rows:
                     raise ValueError(f"{row.key!r} is there twice; ids must differ within a task and language")
                 rows[row.key] = row
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 problems.append(f"{path}:{line}: {error}")
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS

@@ -7,9 +7,13 @@ import csv
 import gzip
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cc_train.data.file_records import file_records
 from cc_train.data.reading import read_rows
@@ -119,3 +123,38 @@ def test_what_is_no_rows_is_one_line(content: bytes, message: str, tmp_path: Pat
         list(file_records(path))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+@pytest.mark.parametrize("name", ["lines", "array", "indented array", "array in an object"])
+def test_values_that_python_cannot_read_spoil_no_other_row(name: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_text(TEXTS[name] + "\n" + f'{{"output": {value}}}\n')
+    rows, skipped = read_rows([path])
+    if name == "lines":
+        assert (len(rows), len(skipped)) == (len(ROWS), 1)
+    assert skipped
+
+
+def test_a_cell_that_python_cannot_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("lang,messages,messages_en\nde," + "[" * 100_000 + ",x\n")
+    rows, skipped = read_rows([path])
+    assert len(rows) == 0
+    assert "field 'messages' is not a list of messages" in skipped[0].reason
+
+
+@given(
+    st.sampled_from(sorted(TEXTS)),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 40), st.binary(max_size=8)), min_size=1, max_size=4),
+)
+@settings(max_examples=150)
+def test_damage_is_named_and_nothing_else_is_raised(name: str, damage: list[tuple[int, int, bytes]]) -> None:
+    content = TEXTS[name].encode()
+    for place, removed, inserted in damage:
+        content = content[:place] + inserted + content[place + removed :]
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "rows"
+        path.write_bytes(content)
+        with suppress(DataError):
+            read_rows([path])
