@@ -6,6 +6,7 @@ A server's log has time stamps, too. Its lines name levels, or programs in small
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final, NamedTuple
 
 from cc_core.language.english import Use, use_of
@@ -51,7 +52,7 @@ def with_speakers(text: str) -> str:
 
     Roles such as "Agent" keep their names. If something is asked outside of the chat, all of the chat is a passage.
     """
-    if _STARTS.search(text) is None:
+    if len(list(islice(_STARTS.finditer(text), _FEWEST_SPEAKERS))) < _FEWEST_SPEAKERS:
         return text
     pieces = _pieces(text)
     messages = [piece for piece in pieces if isinstance(piece, _Message)]
@@ -89,11 +90,12 @@ def _pieces(text: str) -> list[str | _Message]:
     said: _Message | None = None
     tags = "</" in text
     for line in text.split("\n"):
-        if (found := _SAID.match(line)) and _is_person(found):
+        may_start = _STARTS.match(line)
+        if may_start and (found := _SAID.match(line)) and _is_person(found):
             said = _Message(found["nick"] or found["name"], [line[found.end() :]])
-        elif not tags and (found := _NICK.match(line)) and rank_of(found["nick"]) is None:
+        elif may_start and not tags and (found := _NICK.match(line)) and rank_of(found["nick"]) is None:
             said = _Message(found["nick"], [line[found.end() :]])
-        elif found := _HEAD.match(line):
+        elif may_start and (found := _HEAD.match(line)):
             said = _Message(found["name"] or found["after"], [])
         elif said is not None and line.strip():
             said.lines.append(line)

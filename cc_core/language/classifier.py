@@ -67,6 +67,7 @@ class Ranking(NamedTuple):
 
 
 NOTHING: Final = Ranking("", 0.0, ())
+_NO_GAIN: Final = np.zeros(1, np.float32)
 
 
 class Classifier:
@@ -88,7 +89,6 @@ class Classifier:
         if self._english is not None:
             priors[self._english] = ENGLISH_PRIOR
         self._priors: NDArray[np.float32] = np.array(priors, np.float32)
-        self._no_gain: NDArray[np.float32] = np.zeros(len(self.languages), np.float32)
 
     def rank(self, text: str, candidates: int) -> Ranking:
         """Rank the languages of a text in this script.
@@ -104,11 +104,11 @@ class Classifier:
             few = len(word_scores) <= FEW_WORDS
             enough = PREFIX_GAIN if few else LONG_PREFIX_GAIN
             gains = self._gains_over_english(word_scores)
-            highest = gains.max()
+            highest = _highest(gains)
             if highest >= enough:
                 scores = np.where(gains >= enough, gains * np.float32(_LN10), np.float32(-np.inf))
                 best = int(scores.argmax())
-            elif few and max(highest, self._gains_over_english(word_scores[::-1]).max()) >= SUSPICIOUS_GAIN:
+            elif few and max(highest, _highest(self._gains_over_english(word_scores[::-1]))) >= SUSPICIOUS_GAIN:
                 return NOTHING
         shares = np.exp(scores - scores[best])
         total = float(np.add.reduce(shares))
@@ -121,16 +121,16 @@ class Classifier:
         )
 
     def _gains_over_english(self, word_scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much better than English each language [C] explains a text's first words; 0 where English is as good.
+        """How much better than English each language [C] explains a text's first words; [0] where English is as good.
 
         Args:
             word_scores: [words, C], as from `_scores`; reversed for the last words.
         """
         first = word_scores[0] - word_scores[0, self._english]
-        if first.max() < FIRST_WORD_GAIN:
-            return self._no_gain
+        if _highest(first) < FIRST_WORD_GAIN:
+            return _NO_GAIN
         gains = np.minimum(word_scores, COMMONEST_SHARE) - word_scores[:, self._english, None]
-        best_prefix: NDArray[np.float32] = gains.cumsum(0).max(0) * (first >= FIRST_WORD_GAIN)
+        best_prefix: NDArray[np.float32] = np.maximum.reduce(gains.cumsum(0)) * (first >= FIRST_WORD_GAIN)
         return best_prefix
 
     def _scores(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -152,6 +152,10 @@ class Classifier:
             if ascending[-2] < ascending[-1] - SURE_LEAD:
                 return scores, word_scores
         return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores
+
+
+def _highest(gains: NDArray[np.float32]) -> float:
+    return float(np.maximum.reduce(gains))  # `max` would take twice as long
 
 
 @cache

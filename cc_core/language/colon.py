@@ -39,14 +39,16 @@ def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
     if (parts := around_colon(text)) is None:
         return None
     instruction = _read_instruction(parts[0], read)
+    name = tells_nothing(parts[1]) and instruction.letters > 0
+    if name and instruction.language is not None:
+        return instruction
     deeper = depth < MOST_COLONS and ":" in parts[1] and instruction.language == ENGLISH
     passage = (deeper and read_around_colon(parts[1], read, depth + 1)) or read(parts[1])
     head, tail = instruction.language, passage.language
-    if tells_nothing(parts[1]) and instruction.letters:
-        # A title is in the language of who made it, but a headline in capitals may be all that is said.
-        headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and tells_surely(passage)
-        if head is not None or not headline:
-            return instruction
+    # A title is in the language of who made it, but a headline in capitals may be all that is said.
+    headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and tells_surely(passage)
+    if name and not headline:
+        return instruction
     asking = is_request(parts[0]) or is_question(parts[0], head)
     if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and asking:
         return instruction

@@ -30,9 +30,9 @@ _PAIR = re.compile(
     r'(?:"((?:[^"\\]|\\.)*)(?:"|$)|(-?\d[\d.eE+-]{0,20}|true|false|null|\{|\[))',
     re.DOTALL,
 )
-# A named string of a program or a settings file.
+# A named string of a program or a settings file, behind the end of a line: that is found faster than a beginning.
 _ASSIGNMENT = re.compile(
-    r"^[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
+    r"\n[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
     r"([\"'`])([^\n]{1,2000})\2[;,]?[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
@@ -50,7 +50,7 @@ def unmarked(text: str) -> str:
     if "{{" in text:
         text = _PLACEHOLDER.sub(" ", text)
     if "=" in text:
-        text = _ASSIGNMENT.sub(_line_of_assignment, text)
+        text = _ASSIGNMENT.sub(_line_of_assignment, f"\n{text}")[1:]
     if '{\\"' in text:  # JSON inside of a JSON string
         text = text.replace('\\"', '"')
     if "{" in text or '":' in text or (text.startswith("[") and '"' in text):

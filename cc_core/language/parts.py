@@ -35,7 +35,7 @@ class Part(NamedTuple):
 _BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+|\(?[a-z]\)[ \t]+)*")
 # Runs of blanks are bounded or possessive: a client may send 100 KB of them.
 _LABEL = re.compile(
-    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)[*_\])]{0,3}[ \t]{0,16}+"
+    r"[*_\[(]{0,3}([^\W\d_](?:[^\n:<>{}\"|?!;¿¡*]|:(?=\d)){0,48}?)(?=[^\w'-]|[_\d])[*_\])]{0,3}[ \t]{0,16}+"
     r"(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]?:"
     r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
 )
@@ -51,7 +51,9 @@ _INLINE_LABEL = re.compile(
 # What stands before the last word of a label at the beginning of a line.
 _LABEL_BEGINNING = re.compile(r"[\W\d]*+(?:[A-Z][\w'-]*+(?:[ ]|(?<=-))){0,4}")
 # Its last word, which must be one of `INLINE`, is looked up before the label is looked for.
-_LABEL_END = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20}+)(?:[ ]?\d{1,2})?:(?=\s|$)")
+_LABEL_END = re.compile(r":(?=\s|$)")
+_LABEL_WORD = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20})(?:[ ]?\d{1,2})?:$")
+_LONGEST_WORD: Final = 24
 _INLINE_WORDS: Final = frozenset(INLINE)
 # No label inside of a line is longer.
 _LONGEST_INLINE: Final = 64
@@ -90,7 +92,7 @@ def parts_of(text: str) -> list[Part]:
     parts: list[tuple[Rank, list[str], str]] = [(Rank.PLAIN, [], "")]
     rank, waiting, quoting = Rank.PLAIN, False, False
     for line in text.split("\n"):
-        rule = _RULE.match(line) is not None
+        rule = not line[:1].isalnum() and _RULE.match(line) is not None
         if rule and not (parts[-1][1] and line and begins_signature(line)):
             parts[-1][1].append("")
             if not waiting and rank is not Rank.OWN:
@@ -160,7 +162,8 @@ def _with_labels_in_lines(text: str) -> str:
     """``text`` with each label inside of a line at the beginning of one of its own."""
     pieces, done = [], 0
     for colon in _LABEL_END.finditer(text):
-        if colon[1] not in _INLINE_WORDS:
+        word = _LABEL_WORD.search(text, max(0, colon.start() - _LONGEST_WORD), colon.end())
+        if word is None or word[1] not in _INLINE_WORDS:
             continue
         label = _INLINE_LABEL.search(text, max(done, colon.end() - _LONGEST_INLINE), colon.end())
         if label is None:

@@ -19,8 +19,11 @@ FENCED_WINDOW: Final = 4_000
 # So many characters at either end of a passage tell its language.
 EXCERPT: Final = 250
 
-_NOT_LANGUAGE = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}+@\S+|<?(?<!\w)@\w+>?|`[^`\n]+`", re.IGNORECASE)
-_FENCE = re.compile(r"```|~~~")
+_IN_BACK_QUOTES = re.compile(r"`[^`\n]+`")
+_URL = re.compile(r"(?:[Hh][Tt]{2}[Pp][Ss]?://|[Ww]{3}\.)\S+")
+_ADDRESS = re.compile(r"\b[\w.+-]{1,64}+@\S+|<?(?<!\w)@\w+>?")
+_FENCES: Final = ("```", "~~~")
+_FENCE = re.compile("|".join(_FENCES))
 _PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
 _TAGGED_FENCE = re.compile(r"[\w+#.-]{0,20}[ \t]*\n")
 _CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -44,7 +47,7 @@ _SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
-_COLON = re.compile(r":\s|：|(?<=[^\x00-\x7f]):(?=\S)|:$|(?<=[A-Za-z]{2}):(?![\s:/])")
+_COLON = re.compile(r"：|:(?:\s|(?<=[^\x00-\x7f]:)(?=\S)|$|(?<=[A-Za-z]{2}:)(?![\s:/]))")
 # Vowel signs of India and Thailand stand inside of words.
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
 # As YAML writes a key; a label that a person writes begins with a capital more often.
@@ -76,15 +79,24 @@ def _ends_with_fences(text: str) -> str:
     """`FENCED_WINDOW` characters at either end of a long text; the fences between them stay balanced."""
     if len(text) <= 2 * FENCED_WINDOW:
         return text
+    ends = f"{text[:FENCED_WINDOW]}\n", f"\n{text[-FENCED_WINDOW:]}"
+    if not any(map(_holds_fence, ends)):
+        return "".join(ends)
     cut = text[FENCED_WINDOW:-FENCED_WINDOW]
-    fences = sum(cut.count(fence) for fence in ("```", "~~~") if fence[0] in cut)
-    return f"{text[:FENCED_WINDOW]}\n{'```' if fences % 2 else ''}\n{text[-FENCED_WINDOW:]}"
+    fences = sum(cut.count(fence) for fence in _FENCES if fence[0] in cut)
+    return ("```" if fences % 2 else "").join(ends)
+
+
+def _holds_fence(text: str) -> bool:
+    return any(fence in text for fence in _FENCES)
 
 
 def _without_fences(text: str) -> str:
     """``text`` without fenced code. What a label before the fence calls the user's own remains, and text
     in fences outside of which nothing is said.
     """
+    if not _holds_fence(text):
+        return text
     pieces = _FENCE.split(text)
     kept = []
     for index, piece in enumerate(pieces):
@@ -123,8 +135,10 @@ def fenced(text: str, *, with_code: bool) -> str:
 
 
 def _may_be_words(code: str) -> bool:
-    words = sum(_LETTER.search(word) is not None for word in code.split())
-    return (words >= _FEWEST_WORDS or _UNSPACED.search(code) is not None) and not is_code(code)
+    words = code.split()
+    if len(words) >= _FEWEST_WORDS:
+        words = list(filter(_LETTER.search, words))
+    return (len(words) >= _FEWEST_WORDS or _UNSPACED.search(code) is not None) and not is_code(code)
 
 
 def prose(text: str) -> str:
@@ -133,8 +147,12 @@ def prose(text: str) -> str:
         text = _FORMULA.sub(" ", text)
     if "\\" in text:
         text = _LATEX.sub(" ", text)
-    if "`" in text or "@" in text or "://" in text or "www." in text.lower():
-        text = _NOT_LANGUAGE.sub(" ", text)
+    if "`" in text:
+        text = _IN_BACK_QUOTES.sub(" ", text)
+    if "://" in text or "www." in text.lower():
+        text = _URL.sub(" ", text)
+    if "@" in text:
+        text = _ADDRESS.sub(" ", text)
     return text.strip()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_DASHES = re.compile(r"\s*+(?:--|—|__|~~)\s*$")
 _SENT_FROM = re.compile(r"\s*+(?:Sent (?:from|via|with|using) |Get \w+ for \w+|Sent by )", re.IGNORECASE)
 # What a mail program says it runs on, and how each language says "sent". Both in a short line are its signature.
 _DEVICE: Final = (
@@ -27,10 +26,11 @@ _SENT_LINE = re.compile(rf"(?=[^?？؟]*$)(?=.*?(?:{_DEVICE})).*?(?:{_SENT})", r
 _LONGEST_SENT_LINE: Final = 70
 # Comparing without case takes ten times as long as this takes to rule a line out.
 _SENT_ASCII = re.compile(_SENT_IN_ASCII)
+# The lookahead rules most lines out, of code and data above all, before each closing is compared.
 _CLOSING = re.compile(
-    r"\s*+(?:(?:best|kind|warm|many|with)\s)*(?:regards|wishes|thanks|cheers|sincerely|yours(?: truly|"
-    r" sincerely| faithfully)?|"
-    r"thank you(?: very much| so much)?|respectfully|br|rgds|"
+    r"\s*+(?:(?:--|—|__|~~)\s*$|(?-i:(?=[^\W\d_][^\n:=(){}\[\]<>/]*+$))"
+    r"(?:(?:best|kind|warm|many|with)\s)*(?:regards|wishes|thanks|cheers|sincerely|"
+    r"yours(?: truly| sincerely| faithfully)?|thank you(?: very much| so much)?|respectfully|br|rgds|"
     r"(?:(?:mit|viele|liebe|beste|schöne|herzliche|freundliche)\s)+(?:freundlichen\s|besten\s|lieben\s|herzlichen\s)?"
     r"(?:gr(?:ü|ue)(?:ß|ss)en?|gruß|gruss)(?: aus .{1,30})?|hochachtungsvoll|mfg|vg|lg|"
     r"(?:un |muchos |cordiales |atentos )?(?:cordial(?:es)? )?saludos?(?: cordiales| cordial| atentos)?|atentamente|"
@@ -54,7 +54,7 @@ _CLOSING = re.compile(
     r"ขอแสดงความนับถือ|ด้วยความเคารพ|"
     r"敬具|敬上|此致|敬礼|敬禮|顺祝商祺|順頌商祺|よろしくお願い(?:いた)?します|よろしくお願い致します|以上|"
     r"감사합니다|드림|올림|"
-    r"pẹ̀lú ọ̀wọ̀|tìrẹ ní tòótọ́)\s?[!,.،。，]?\s*$",
+    r"pẹ̀lú ọ̀wọ̀|tìrẹ ní tòótọ́)\s?[!,.،。，]?\s*$)",
     re.IGNORECASE,
 )
 # A longer line is no closing.
@@ -66,10 +66,7 @@ def begins_signature(line: str) -> bool:
     if len(line) > _LONGEST:
         return _SENT_FROM.match(line) is not None
     return bool(
-        _DASHES.match(line)
-        or _SENT_FROM.match(line)
-        or _CLOSING.match(line)
-        or (len(line) <= _LONGEST_SENT_LINE and _says_sent(line))
+        _SENT_FROM.match(line) or _CLOSING.match(line) or (len(line) <= _LONGEST_SENT_LINE and _says_sent(line))
     )
 
 

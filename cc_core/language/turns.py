@@ -12,23 +12,11 @@ from typing import Final
 from cc_core.language.labels import ROLES, Rank, rank_of
 
 _BARS: Final = "|\uff5c"  # DeepSeek's tokens have full-width bars
-# Cheap to look for, also in a long text.
-_SIGN_TEXTS: Final = (
-    "<|",
-    "<\uff5c",
-    "|>",
-    "[INST]",
-    "_of_turn",
-    "[|",
-    "<s>",
-    "</s>",
-    "<bos>",
-    "<turn",
-    "<<SYS",
-    "<extra_id",
-    "[gMASK",
+# What a rendered chat has at least one of, by its first character: that is found fast, also in a long text.
+_SIGNS: Final = (
+    ("<", re.compile(rf"<(?:[{_BARS}]|/?s>|bos>|turn|<SYS|extra_id|/?\w+_of_turn|[\w/]{{1,24}}[{_BARS}]>)")),
+    ("[", re.compile(r"\[(?:INST\]|\||gMASK)")),
 )
-_SIGN = re.compile("|".join(map(re.escape, _SIGN_TEXTS)))
 # Of a long prompt, so many characters at either end are looked at. A turn that is cut keeps its role.
 _WINDOW: Final = 8_000
 _TOKEN = re.compile(
@@ -50,7 +38,7 @@ def user_turns(text: str) -> list[str] | None:
     """
     if len(text) > 2 * _WINDOW:
         text = f"{text[:_WINDOW]}\n{text[-_WINDOW:]}"
-    if ("<" not in text and "[" not in text) or not _SIGN.search(text):
+    if not any(first in text and sign.search(text) for first, sign in _SIGNS):
         return None
     turns: list[list[str]] = []
     loose: list[str] = []
