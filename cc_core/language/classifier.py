@@ -86,8 +86,11 @@ class Classifier:
             CLOSE_NEIGHBOUR_PRIORS.get(language, NEIGHBOUR_PRIOR) for language in script.neighbours
         ]
         self._english = self.languages.index(ENGLISH) if script is LATIN else None
-        if self._english is not None:
+        if self._english is not None and self._words is not None:
             priors[self._english] = ENGLISH_PRIOR
+            gains = self._words.scores.max(1) - self._words.scores[:, self._english]
+            # For each word whether another language gains by it, as bytes: those are looked up fastest.
+            self._foreign = (gains >= FIRST_WORD_GAIN).tobytes()
         self._priors: NDArray[np.float32] = np.array(priors, np.float32)
 
     def rank(self, text: str, candidates: int) -> Ranking:
@@ -97,10 +100,11 @@ class Classifier:
             text: a few hundred characters at most; the cost grows with it.
             candidates: how many to list.
         """
-        scores, word_scores = self._scores(text)
+        scores, word_scores, rows = self._scores(text)
         # On so few numbers, every call of numpy costs more than its arithmetic.
         best = int(scores.argmax())
-        if best == self._english and 0 < len(word_scores) <= MOST_WORDS:
+        edges = best == self._english and 0 < len(rows) <= MOST_WORDS
+        if edges and (self._foreign[rows[0]] or self._foreign[rows[-1]]):
             few = len(word_scores) <= FEW_WORDS
             enough = PREFIX_GAIN if few else LONG_PREFIX_GAIN
             gains = self._gains_over_english(word_scores)
@@ -133,25 +137,26 @@ class Classifier:
         best_prefix: NDArray[np.float32] = np.maximum.reduce(gains.cumsum(0)) * (first >= FIRST_WORD_GAIN)
         return best_prefix
 
-    def _scores(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log probabilities of the languages [C] up to a constant, and the scores of the listed words [words, C]."""
+    def _scores(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[int]]:
+        """Log probabilities of the languages [C] up to a constant; scores [words, C] and rows of the listed words."""
         if self._words is None:
             no_words = np.zeros((0, len(self.languages)), np.float32)
-            return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, no_words
+            return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, no_words, []
         if len(text) <= CASELESS or text.isupper():
             text = text.capitalize()
         words = words_of(text)
-        word_scores = self._words.lookup(words)
+        rows = self._words.rows_of(words)
+        word_scores = self._words.lookup(rows)
         scores = np.add.reduce(word_scores)
-        if unlisted := len(words) - len(word_scores):
+        if unlisted := len(words) - len(rows):
             scores += unlisted * self._words.others
         scores *= WORD_WEIGHT + LONE_WORD_WEIGHT / max(len(words), 1)
         scores += self._priors
-        if len(word_scores) >= SURE_WORDS and 2 * len(word_scores) >= len(words):
+        if len(rows) >= SURE_WORDS and 2 * len(rows) >= len(words):
             ascending = np.sort(scores)
             if ascending[-2] < ascending[-1] - SURE_LEAD:
-                return scores, word_scores
-        return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores
+                return scores, word_scores, rows
+        return scores + NGRAM_WEIGHT * self._ngrams.scores(text), word_scores, rows
 
 
 def _highest(gains: NDArray[np.float32]) -> float:

@@ -80,24 +80,23 @@ def _ends_with_fences(text: str) -> str:
     if len(text) <= 2 * FENCED_WINDOW:
         return text
     ends = f"{text[:FENCED_WINDOW]}\n", f"\n{text[-FENCED_WINDOW:]}"
-    if not any(map(_holds_fence, ends)):
-        return "".join(ends)
     cut = text[FENCED_WINDOW:-FENCED_WINDOW]
-    fences = sum(cut.count(fence) for fence in _FENCES if fence[0] in cut)
+    fences = sum(cut.count(fence) for fence in _FENCES if fence in ends[0] or fence in ends[1])
     return ("```" if fences % 2 else "").join(ends)
 
 
-def _holds_fence(text: str) -> bool:
-    return any(fence in text for fence in _FENCES)
+def _at_fences(text: str) -> list[str]:
+    backquotes, tildes = _FENCES
+    return _FENCE.split(text) if tildes in text else text.split(backquotes)  # which takes a tenth as long
 
 
 def _without_fences(text: str) -> str:
     """``text`` without fenced code. What a label before the fence calls the user's own remains, and text
     in fences outside of which nothing is said.
     """
-    if not _holds_fence(text):
+    pieces = _at_fences(text)
+    if len(pieces) == 1:
         return text
-    pieces = _FENCE.split(text)
     kept = []
     for index, piece in enumerate(pieces):
         if index % 2 == 0:
@@ -119,7 +118,7 @@ def fenced(text: str, *, with_code: bool) -> str:
         with_code: whether the comments of program code are read; else the code is left out.
     """
     text = _ends_with_fences(text)
-    pieces = _FENCE.split(text)
+    pieces = _at_fences(text)
     kept = []
     for piece in pieces[1 : 2 * _MOST_SPANS : 2]:
         tag = _TAGGED_FENCE.match(piece)

@@ -12,11 +12,9 @@ from typing import Final
 from cc_core.language.labels import ROLES, Rank, rank_of
 
 _BARS: Final = "|\uff5c"  # DeepSeek's tokens have full-width bars
-# What a rendered chat has at least one of, by its first character: that is found fast, also in a long text.
-_SIGNS: Final = (
-    ("<", re.compile(rf"<(?:[{_BARS}]|/?s>|bos>|turn|<SYS|extra_id|/?\w+_of_turn|[\w/]{{1,24}}[{_BARS}]>)")),
-    ("[", re.compile(r"\[(?:INST\]|\||gMASK)")),
-)
+# A rendered chat has one of these. Their first characters are found fast, also in a long text.
+_ANGLED_SIGN = re.compile(rf"<(?:[{_BARS}]|/?s>|bos>|turn|<SYS|extra_id|/?\w+_of_turn|[\w/]{{1,24}}[{_BARS}]>)")
+_SQUARE_SIGN = re.compile(r"\[(?:INST\]|\||gMASK)")
 # Of a long prompt, so many characters at either end are looked at. A turn that is cut keeps its role.
 _WINDOW: Final = 8_000
 _TOKEN = re.compile(
@@ -38,7 +36,7 @@ def user_turns(text: str) -> list[str] | None:
     """
     if len(text) > 2 * _WINDOW:
         text = f"{text[:_WINDOW]}\n{text[-_WINDOW:]}"
-    if not any(first in text and sign.search(text) for first, sign in _SIGNS):
+    if not (("<" in text and _ANGLED_SIGN.search(text)) or ("[" in text and _SQUARE_SIGN.search(text))):
         return None
     turns: list[list[str]] = []
     loose: list[str] = []

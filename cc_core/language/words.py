@@ -51,10 +51,14 @@ class WordTable:
     scores: NDArray[np.float32]
     others: NDArray[np.float32]
 
-    def lookup(self, words: list[str]) -> NDArray[np.float32]:
-        """The scores [N, C] of the N ``words`` that are in the table, in their order."""
+    def rows_of(self, words: list[str]) -> list[int]:
+        """The rows of those ``words`` that are in the table, in their order."""
         rows = self.rows
-        return self.scores.take(np.array([rows[word] for word in words if word in rows], np.intp), 0)
+        return [rows[word] for word in words if word in rows]
+
+    def lookup(self, rows: list[int]) -> NDArray[np.float32]:
+        """The scores [N, C] of N ``rows``."""
+        return self.scores.take(np.array(rows, np.intp), 0)
 
 
 @cache

@@ -32,15 +32,17 @@ def test_words_are_in_lower_case_and_composed(text: str, words: list[str]) -> No
     [("the", "en"), ("nicht", "de"), ("merci", "fr"), ("habari", "sw"), ("được", "vi"), ("duoc", "vi"), ("uber", "de")],
 )
 def test_a_common_word_points_at_its_language(word: str, language: str) -> None:
-    (scores,) = word_table(LATIN, LANGUAGES).lookup([word])
+    table = word_table(LATIN, LANGUAGES)
+    (scores,) = table.lookup(table.rows_of([word]))
     assert LANGUAGES[int(scores.argmax())] == language
 
 
 def test_unlisted_words_are_left_out_and_the_order_is_kept() -> None:
     table = word_table(LATIN, LANGUAGES)
-    both = table.lookup(["the", "xqzzt", "nicht"])
-    np.testing.assert_array_equal(both, [table.lookup(["the"])[0], table.lookup(["nicht"])[0]])
-    assert table.lookup(["xqzzt"]).shape == (0, len(LANGUAGES))
+    rows = table.rows_of(["the", "xqzzt", "nicht"])
+    assert rows == [table.rows["the"], table.rows["nicht"]]
+    np.testing.assert_array_equal(table.lookup(rows), table.scores[rows])
+    assert table.lookup([]).shape == (0, len(LANGUAGES))
 
 
 def test_a_language_without_a_list_is_as_likely_for_every_word() -> None:
