@@ -20,6 +20,7 @@ from cc_core.language.mixture import (
     tells_beside,
     tells_surely,
 )
+from cc_core.language.noise import is_lone_code
 from cc_core.language.normalisation import normalise
 from cc_core.language.parts import Part, parts_of
 from cc_core.language.prose import (
@@ -65,6 +66,8 @@ def read_turn(text: str, read: Read) -> Reading:
 
 def _read_turn(text: str, read: Read) -> Reading:
     text = normalise(window(text))
+    if is_lone_code(text):
+        return read("")
     if not (_STRUCTURE.search(text) or _ITEM.match(text)):
         return _read_line(prose(text), read)
     parts = parts_of(_without_cue(text))

@@ -42,7 +42,8 @@ _BBCODE = re.compile(
 )
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BRACKETS = re.compile(r"[{}\[\]](?:[\s{}\[\],]|\d)*[{}\[\],]*")
-_ROLE_KEYS: Final = frozenset(("role", "from", "author", "speaker", "sender", "type"))
+_ROLE_KEYS: Final = ("role", "from", "author", "speaker", "sender", "type")
+_ROLE = re.compile(rf"\s(?:{'|'.join(_ROLE_KEYS)})\s?=\s?[\"']?(\w+)", re.IGNORECASE)
 
 
 def unmarked(text: str) -> str:
@@ -77,6 +78,8 @@ def _line_of_tag(match: re.Match[str]) -> str:
     name = name.rpartition(":")[2]  # without its namespace
     if name.lower() in _INLINE_TAGS:
         return " "
+    if not closing and (role := _ROLE.search(match[3])) and role[1].lower() in ROLES:
+        return f"\n\n{role[1]}:\n"
     if closing or match[4] or rank_of(name) is None:
         return "\n" if name.lower() in ("br", "p", "div", "li", "td", "tr") and not closing else "\n\n"
     return f"\n\n{name}:\n"

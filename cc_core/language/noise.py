@@ -58,6 +58,14 @@ _FIELD = re.compile(
 )
 # What each comment has. It is found faster.
 _COMMENT_MARK = re.compile(r"[#*%]|//|--|;;|\"\"\"")
+# A line of which nothing but code has the whole form. Commands of a shell are words as well.
+_LONE_CODE = re.compile(
+    r"(?:print\w*|\w++(?:\.\w++)+)\((?:[^()]|\([^()]*\))*\)[;:]?$|(?:async )?(?:def|fn|func|function) \w+\(.*[:{}].*$|"
+    r"for \w+ in [\w.]+(?:\(.*\))?:\s*(?:\w+[.(=].*)?$|for \(.*\) ?\{?$|"
+    r"(?:if|elif|while) (?:True|.*(?:[=!<>]=|\w\(|[<>]).*)[:{]$|from [\w.]+ import [\w, *]+$|import \w+ as \w+$|"
+    r"#include ?[<\"][\w./]+[>\"]$|[a-z_][\w.]*+ ?[-+*/]?= ?[\w.]+\(.*\)$|"
+    r"[A-Za-z_](?=[ -~]*;$)[ -~]*(?:\w\(| [-+*/]?= | [+*] )[ -~]*;$"
+)
 FEWEST_CODE_LINES: Final = 2
 # A longer line is a paragraph, and these patterns would take long to find that out.
 _LONGEST_LINE: Final = 400
@@ -87,6 +95,14 @@ def is_quoted_mail(line: str) -> bool:
 def is_code(line: str) -> bool:
     """Whether ``line`` looks like a line of a program."""
     return _CODE_END.match(line[::-1]) is not None or _CODE.match(line) is not None
+
+
+def is_lone_code(text: str) -> bool:
+    """Whether ``text`` is a single line of code, and nothing is said in it."""
+    signed = "(" in text or ";" in text or ":" in text or "<" in text or "import " in text  # a question has none
+    if not signed or len(text) > _LONGEST_LINE:
+        return False
+    return _LONE_CODE.match(text.strip()) is not None and _COMMENT.search(text) is None
 
 
 def comments_of_code(text: str) -> str | None:

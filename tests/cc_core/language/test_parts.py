@@ -6,7 +6,7 @@ import pytest
 
 from cc_core.language.labels import Rank, rank_of
 from cc_core.language.markup import unmarked
-from cc_core.language.noise import comments_of_code, is_log, is_quoted_mail, log_message
+from cc_core.language.noise import comments_of_code, is_log, is_lone_code, is_quoted_mail, log_message
 from cc_core.language.parts import parts_of
 from cc_core.language.signatures import begins_signature
 
@@ -82,6 +82,8 @@ def test_the_last_telling_word_ranks_a_label(label: str, rank: Rank | None) -> N
         ("<b>a</b> &amp; [b](x)", "a & b"),
         ('{"question": "a\\nb", "n": 1}', "question: a b"),
         ('{"role": "user", "content": "a"}', "user: a"),
+        ('<turn role="user">a</turn>', "user: a"),
+        ('<turn role="nobody">a</turn>', "a"),
         ('["a", "b"]', "a b"),
         ("<script>x</script>a", "a"),
         ("a {b} c", "a {b} c"),
@@ -113,6 +115,27 @@ def test_other_noise_is_known_by_its_form() -> None:
     assert begins_signature("Sent from my iPhone")
     assert begins_signature("--")
     assert not begins_signature("Thanks to you it works")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("print(x)", True),
+        ("user.save(now(), 'x');", True),
+        ("for name in names: greet(name)", True),
+        ("int total = 0;", True),
+        ("import numpy as np", True),
+        ("x = load(path)  # die Datei", False),
+        ("for example in Kenya: what is it?", False),
+        ("print(x) geht nicht", False),
+        ("Mitarbeiter(innen)", False),
+        ("(A) Brasil;", False),
+        ("Wasser = H2O", False),
+        ("import duties in Kenya", False),
+    ],
+)
+def test_a_line_of_code_has_the_form_of_code_as_a_whole(text: str, code: bool) -> None:
+    assert is_lone_code(text) is code
 
 
 def test_code_is_reduced_to_its_comments() -> None:
