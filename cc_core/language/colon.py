@@ -10,7 +10,7 @@ from cc_core.language.detection import UNDECIDED, Reading
 from cc_core.language.english import begins_with_task
 from cc_core.language.mixture import SHORTEST_PARAGRAPH, SURE, english_decides, tells, tells_surely
 from cc_core.language.prose import around_colon, tells_nothing
-from cc_core.language.requests import is_question, is_request, wants_something
+from cc_core.language.requests import is_lone_request_of, is_question, is_request, wants_something
 from cc_core.names import ENGLISH
 
 #: Reads the language of one passage.
@@ -49,6 +49,8 @@ def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
     headline = tail not in (None, ENGLISH) and passage.letters >= LONGEST_NAME and tells_surely(passage)
     if name and not headline:
         return instruction
+    if tail not in (None, head) and tells(passage) and is_lone_request_of(parts[0], tail):
+        return passage  # "Explique: …" is French, Portuguese or Spanish
     asking = is_request(parts[0]) or is_question(parts[0], head)
     if head != ENGLISH and tail not in (None, head) and (head or tail == ENGLISH) and asking:
         return instruction

@@ -21,7 +21,7 @@ from cc_core.language.instruction import read_turn
 from cc_core.language.phrases import CONFIDENCE as PHRASE_CONFIDENCE
 from cc_core.language.phrases import phrase_language
 from cc_core.language.prose import excerpt
-from cc_core.language.requests import holds_question_word, is_request, load_words, opening_language
+from cc_core.language.requests import closing_language, holds_question_word, is_request_of, load_words, opening_language
 from cc_core.language.scripts import EAST_ASIAN, LATIN, SCRIPTS, Script, only_letters_of, script_of
 from cc_core.language.turns import user_turns
 from cc_core.names import ENGLISH
@@ -37,6 +37,8 @@ THRESHOLD: Final = 0.6
 OPENING_CONFIDENCE: Final = 0.85
 # How sure the words before a name must be English: "restaurants in" may be German as well.
 SURE_ENGLISH: Final = 0.95
+# How likely a language must be, if a request in its words shall outweigh an English beginning or ending.
+LIKELY: Final = 0.01
 # How many candidates a detection lists.
 CANDIDATES: Final = 3
 
@@ -108,15 +110,17 @@ def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
 
 
 def _opening(text: str, ranking: Ranking) -> str | None:
-    """The language in which ``text`` begins to ask, where it goes on in another, as about a name; else None."""
+    """The language in which ``text`` begins or ends to ask, where the rest is in another, as a name is; else None."""
     best = ranking.candidates[0][0] if ranking.candidates else None
     if best == ENGLISH:
         return opening_language(text)
     asked = best == ranking.language and asks_about_name(text)
     if asked or opens_in_english(text) or closes_in_english(text) or _is_english_before_name(text):
         named = [name for name, _ in ranking.candidates] or LATIN.languages
-        return None if holds_question_word(text, named) or is_request(text) else ENGLISH
-    return None
+        likely = [name for name, share in ranking.candidates if share >= LIKELY] or LATIN.languages
+        wanted = any(is_request_of(text, language) for language in likely)
+        return None if wanted or holds_question_word(text, named) else ENGLISH
+    return None if ranking.candidates else closing_language(text)
 
 
 def _is_english_before_name(text: str) -> bool:

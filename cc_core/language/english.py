@@ -135,17 +135,24 @@ _ANNOUNCEMENT = _Caseless(
 # How only English begins a question or an instruction. The next word's small letter tells it from a title.
 _OPENING = re.compile(
     r"\W*(?:(?i:who|what|where|when|why|how|which)(?:['’](?:s|re|d|ll))?\s+[a-z]+\b|(?i:who|what|where|how)['’]s\b|"
-    r"(?i:explain|translate|summari[sz]e|please|meaning of|definition of|lyrics (?:of|to|for)|recipe for|plot of|"
+    r"(?i:explain|translate|summari[sz]e|define|pronounce|synonyms? (?:of|for)|please|"
+    r"meaning of|definition of|lyrics (?:of|to|for)|recipe for|plot of|"
     r"tell me|give me|write (?:a|an|the|me)|list (?:the|all|some)|difference between|cheapest|"
     r"is (?:this|it|there|that|the)|are (?:there|these|those|the|you)|does|did|do you|can (?:you|i)|could you|should i|"
     r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # As only English ends what it asks about a name or a foreign word.
-_CLOSING = re.compile(r"\s(?:means? what|in english)\W*$", re.IGNORECASE)
-_LONGEST_CLOSING: Final = 16
+_LANGUAGES: Final = (
+    "english|arabic|bengali|german|greek|spanish|basque|french|hindi|indonesian|italian|japanese|korean|portuguese|"
+    "russian|swahili|telugu|thai|turkish|urdu|vietnamese|yoruba|chinese"
+)
+_CLOSING = re.compile(rf"\s(?:means? what|in (?:{_LANGUAGES}))\W*$", re.IGNORECASE)
+_LONGEST_CLOSING: Final = 20
 # What comes before a name, as far as the last preposition.
 _BEFORE_NAME = re.compile(r"\W*(?:[A-Z]?[a-z'’-]+\s+){1,6}(?:of|in|from|about|by|to|for|at|near)\s+(?=[^\W\d_])")
+# What may stand behind it.
+_TIME = re.compile(r"\s(?:today|tomorrow|tonight|(?:right )?now|(?:this|next) (?:week(?:end)?|month|year))\W*$")
 # What points at a text that is not the instruction's own. "In one sentence" is how to answer.
 _POINTER: Final = (
     r"\b(?:this|these|following|above|below|text|passage|article|document|review|e-?mail|letter|story|poem|message|"
@@ -211,9 +218,12 @@ def closes_in_english(text: str) -> bool:
 
 
 def before_name(text: str) -> str | None:
-    """What stands before the name with which ``text`` ends, as "history of" before "Việt Nam"; None without a name."""
+    """What stands before the name with which ``text`` ends, as "history of" before "Việt Nam"; None without a name.
+
+    A time, such as "tomorrow", may stand behind the name.
+    """
     begun = _BEFORE_NAME.match(text)
-    return begun[0] if begun and tells_nothing(text[begun.end() :]) else None
+    return begun[0] if begun and tells_nothing(_TIME.sub("", text[begun.end() :])) else None
 
 
 def asks_about_name(text: str) -> bool:

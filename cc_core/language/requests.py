@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ _OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
 _FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
 # Of a long text, so many characters at either end are read.
 _READ: Final = 100
+# Their verbs stand last. In other languages, only requests of several words are told from names at the end.
+_VERB_LAST: Final = frozenset(("eu", "tr"))
 _QUESTION_ENDS: Final = ("?", "？", "؟", ";")
 
 
@@ -29,7 +32,9 @@ def load_words() -> None:
     """Read the words, and compile their patterns, so that no request has to wait for that."""
     _any_language()
     _openings()
+    _closings()
     _patterns("text_tasks.txt", anywhere=False)
+    _patterns("requests.txt", anywhere=False)
     for anywhere in (False, True):
         _patterns("questions.txt", anywhere=anywhere)
 
@@ -37,6 +42,17 @@ def load_words() -> None:
 def is_request(text: str) -> bool:
     """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
     return any(_finds(pattern, text) for pattern in _any_language())
+
+
+def is_request_of(text: str, language: str | None) -> bool:
+    """Whether ``text`` asks for something to be done in the words of ``language``."""
+    return _finds(_patterns("requests.txt", anywhere=False).get(language), text)
+
+
+def is_lone_request_of(text: str, language: str | None) -> bool:
+    """Whether ``text`` is one word, such as "Explique", with which ``language`` asks for something to be done."""
+    pattern = _patterns("requests.txt", anywhere=False).get(language)
+    return pattern is not None and " " not in text.strip() and pattern.fullmatch(text.strip()) is not None
 
 
 def is_text_task(text: str, language: str | None) -> bool:
@@ -62,6 +78,13 @@ def opening_language(text: str) -> str | None:
         return None
     found = [language for language, pattern in openings.items() if pattern.match(text)]
     return found[0] if len(found) == 1 else None
+
+
+def closing_language(text: str) -> str | None:
+    """The language with whose request ``text`` ends, as "… nedir" does; None without one."""
+    words = text.lower().rstrip(" ?!.").split()
+    found = (_closings().get(" ".join(words[-count:])) for count in (1, 2, 3))
+    return next(filter(None, found), None)
 
 
 def asks(text: str) -> bool:
@@ -107,6 +130,19 @@ def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
 
     each = {language: pattern(words) for language, words in longer.items() if words}
     return pattern(set().union(*longer.values())), each
+
+
+@cache
+def _closings() -> dict[str, str]:
+    """The requests that may end a text, each with the one language that it is in."""
+    listed = [
+        (word, language)
+        for language, words in _words_of("requests.txt").items()
+        for word in words
+        if " " in word or language in _VERB_LAST
+    ]
+    times = Counter(word for word, _ in listed)
+    return {word: language for word, language in listed if times[word] == 1}
 
 
 @cache

@@ -41,6 +41,21 @@ def test_no_other_word_is_a_task(text: str, language: str | None) -> None:
     assert detector.detect(text).language == language
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Explique: Je ne comprends pas cette longue phrase.", "fr"),
+        ("Explique: Não sei o que isto quer dizer.", "pt"),
+        ("explique : No sé qué quiere decir esto.", "es"),
+        ("Explique ce texte: Não sei o que isto quer dizer.", "fr"),
+        ("Explique: Ich weiß nicht, was das bedeutet.", "fr"),  # one of its languages, if the text is in none
+        ("Traduce: Je ne comprends pas cette longue phrase.", "es"),
+    ],
+)
+def test_a_word_of_several_languages_is_in_that_of_the_text(text: str, language: str) -> None:
+    assert detector.detect(text).language == language
+
+
 def test_a_colon_that_divides_nothing_tells_nothing() -> None:
     assert read_around_colon("Wo ist das", lambda text: LONG) is None
     assert read_around_colon("Summarize this: all of it", lambda text: LONG) is None

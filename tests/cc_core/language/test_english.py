@@ -48,7 +48,9 @@ def test_the_use_is_told_by_words(text: str, use: Use) -> None:
         ("history of Việt Nam", "history of "),
         ("Erdoğan", None),
         ("the price of bread", None),
-        ("weather in Ciudad de México tomorrow", None),
+        ("weather in Ciudad de México tomorrow", "weather in "),
+        ("news from Türkiye next week", "news from "),
+        ("the weather in the mountains tomorrow", None),
     ],
 )
 def test_what_stands_before_a_name(text: str, before: str | None) -> None:
@@ -58,5 +60,7 @@ def test_what_stands_before_a_name(text: str, before: str | None) -> None:
 def test_questions_about_names_end_in_english() -> None:
     assert closes_in_english("jambo means what?")
     assert closes_in_english("merci beaucoup in English")
+    assert closes_in_english("gracias in Japanese?")
     assert not closes_in_english("means what it says")
     assert not closes_in_english("lyrics")
+    assert not closes_in_english("wohnt in Japan")

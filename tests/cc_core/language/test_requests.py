@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from cc_core.language.requests import asks, holds_question_word, is_question, is_request, is_text_task, opening_language
+from cc_core.language.requests import (
+    asks,
+    closing_language,
+    holds_question_word,
+    is_lone_request_of,
+    is_question,
+    is_request,
+    is_request_of,
+    is_text_task,
+    opening_language,
+)
 
 
 @pytest.mark.parametrize("text", ["Ποιος;", "なに？", "من؟", "¿Qué?)", '"Wer?"'])
@@ -37,6 +47,28 @@ def test_tasks_on_a_text_are_requests_of_their_own() -> None:
 def test_an_opening_needs_two_words() -> None:
     assert opening_language("was heißt it's raining") == "de"
     assert opening_language("resolve the conflict") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("machine learning nedir?", "tr"),
+        ("rock and roll ne demek", "tr"),
+        ("machine learning zer da", "eu"),
+        ("Barack Obama ni nani", "sw"),
+        ("nedir machine learning", None),
+        ("the end", None),
+    ],
+)
+def test_a_request_at_the_end_names_its_language(text: str, language: str | None) -> None:
+    assert closing_language(text) == language
+
+
+def test_a_request_may_be_of_several_languages() -> None:
+    assert all(is_lone_request_of(" Explique ", language) for language in ("es", "fr", "pt"))
+    assert not is_lone_request_of("Explique", "de")
+    assert not is_lone_request_of("Explique isto", "pt")
+    assert is_request_of("Explique isto", "pt")
 
 
 @pytest.mark.parametrize(
