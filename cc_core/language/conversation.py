@@ -19,6 +19,9 @@ TURNS: Final = 8
 SHORT_TURN: Final = 12
 # How sure its language must be, if a short turn shall decide against an English one.
 SURE: Final = 0.9
+# What goes on with "And …?", as "und morgen?", asks in the language of its "and".
+SURE_TO_GO_ON: Final = 0.95
+_AND: Final = frozenset(("und", "y", "et", "e", "dan", "lalu", "ve", "peki", "ya", "còn", "thế", "na", "eta", "àti"))
 
 
 def in_conversation(turns: Iterable[Reading]) -> Detection:
@@ -65,6 +68,8 @@ def _speaks_surely(turn: Detection) -> bool:
         return False
     several = len(text.split()) > 1
     if several and ("¿" in text or phrase_language(text) is not None):
+        return True
+    if several and asks(text) and text.split()[0].lower() in _AND and turn.confidence >= SURE_TO_GO_ON:
         return True
     return is_request(text) or ((several or asks(text)) and is_question(text, turn.language))
 

@@ -63,6 +63,9 @@ def test_the_search_is_bounded() -> None:
         ("und du?", "de"),
         ("e você?", "pt"),
         ("na wewe?", "sw"),
+        ("und morgen?", "de"),
+        ("et à Paris ?", "fr"),
+        ("ve sonra?", "tr"),
     ],
 )
 def test_a_short_question_or_request_decides_against_english(text: str, language: str) -> None:
@@ -71,7 +74,20 @@ def test_a_short_question_or_request_decides_against_english(text: str, language
 
 @pytest.mark.parametrize(
     "text",
-    ["Los Angeles", "La La Land", "Comment", "Nani", "déjà vu", "Como", "que sera sera", "Zara?", "Java", "hat trick"],
+    [
+        "Los Angeles",
+        "La La Land",
+        "Comment",
+        "Nani",
+        "déjà vu",
+        "Como",
+        "que sera sera",
+        "Zara?",
+        "Java",
+        "hat trick",
+        "et al?",
+        "e mail?",
+    ],
 )
 def test_names_and_borrowed_words_follow_english(text: str) -> None:
     assert detector.detect(text, [HELP]).language == "en"
