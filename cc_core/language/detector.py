@@ -21,7 +21,14 @@ from cc_core.language.instruction import read_turn
 from cc_core.language.phrases import CONFIDENCE as PHRASE_CONFIDENCE
 from cc_core.language.phrases import phrase_language
 from cc_core.language.prose import excerpt
-from cc_core.language.requests import closing_language, holds_question_word, is_request_of, load_words, opening_language
+from cc_core.language.requests import (
+    closing_language,
+    holds_question_word,
+    is_request_of,
+    load_words,
+    lone_request_language,
+    opening_language,
+)
 from cc_core.language.scripts import EAST_ASIAN, LATIN, SCRIPTS, Script, only_letters_of, script_of
 from cc_core.language.turns import user_turns
 from cc_core.names import ENGLISH
@@ -112,6 +119,8 @@ def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
 def _opening(text: str, ranking: Ranking) -> str | None:
     """The language in which ``text`` begins or ends to ask, where the rest is in another, as a name is; else None."""
     best = ranking.candidates[0][0] if ranking.candidates else None
+    if ranking.probability < SURE_ENGLISH and (asking := lone_request_language(text)) is not None:
+        return asking
     if best == ENGLISH:
         return opening_language(text)
     asked = best == ranking.language and asks_about_name(text)

@@ -232,6 +232,15 @@ def _read_line(text: str, read: Read) -> Reading:
     return whole
 
 
+def _beside(english: list[tuple[str, Reading]], pieces: list[tuple[str, Reading]]) -> list[tuple[str, Reading]]:
+    """Which of ``pieces`` count as foreign beside the ``english`` ones."""
+    foreign = [pair for pair in pieces if pair[1].language != ENGLISH]
+    if all(tells_surely(reading) for _, reading in foreign):
+        return foreign
+    uses = {use_of(piece) for piece, _ in english}
+    return [pair for pair in foreign if tells_beside(*pair, uses)]
+
+
 def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: Read) -> Reading | None:
     """The reading of the piece that decides; None where none does.
 
@@ -253,10 +262,7 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
     english = [(piece, reading) for piece, reading in (*decided, *middle) if reading.language == ENGLISH]
     foreign = [(piece, reading) for piece, reading in decided if reading.language != ENGLISH]
     if english:  # beside English, names and titles look foreign
-        foreign = [pair for pair in foreign or middle if pair[1].language != ENGLISH]
-        if not all(tells_surely(reading) for _, reading in foreign):
-            uses = {use_of(piece) for piece, _ in english}
-            foreign = [pair for pair in foreign if tells_beside(*pair, uses)]
+        foreign = _beside(english, foreign) or _beside(english, middle)
     elif not foreign:
         foreign = middle
     if not foreign:

@@ -32,7 +32,7 @@ def load_words() -> None:
     """Read the words, and compile their patterns, so that no request has to wait for that."""
     _any_language()
     _openings()
-    _closings()
+    _requests_of_one()
     _patterns("text_tasks.txt", anywhere=False)
     _patterns("requests.txt", anywhere=False)
     for anywhere in (False, True):
@@ -83,8 +83,17 @@ def opening_language(text: str) -> str | None:
 def closing_language(text: str) -> str | None:
     """The language with whose request ``text`` ends, as "… nedir" does; None without one."""
     words = text.lower().rstrip(" ?!.").split()
-    found = (_closings().get(" ".join(words[-count:])) for count in (1, 2, 3))
-    return next(filter(None, found), None)
+    for count in (1, 2, 3):
+        language = _requests_of_one().get(" ".join(words[-count:]))
+        if language is not None and (count > 1 or language in _VERB_LAST):
+            return language
+    return None
+
+
+def lone_request_language(text: str) -> str | None:
+    """The language of which ``text`` is a request of one word; None where it is none, or one of several languages."""
+    word = text.strip().lower()
+    return None if " " in word else _requests_of_one().get(word)
 
 
 def asks(text: str) -> bool:
@@ -133,16 +142,11 @@ def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
 
 
 @cache
-def _closings() -> dict[str, str]:
-    """The requests that may end a text, each with the one language that it is in."""
-    listed = [
-        (word, language)
-        for language, words in _words_of("requests.txt").items()
-        for word in words
-        if " " in word or language in _VERB_LAST
-    ]
+def _requests_of_one() -> dict[str, str]:
+    """The requests that one language lists alone, of those that write spaces."""
+    listed = [(word, language) for language, words in _words_of("requests.txt").items() for word in words]
     times = Counter(word for word, _ in listed)
-    return {word: language for word, language in listed if times[word] == 1}
+    return {word: language for word, language in listed if times[word] == 1 and language not in _UNSPACED}
 
 
 @cache

@@ -50,6 +50,8 @@ def test_no_other_word_is_a_task(text: str, language: str | None) -> None:
         ("Explique ce texte: Não sei o que isto quer dizer.", "fr"),
         ("Explique: Ich weiß nicht, was das bedeutet.", "fr"),  # one of its languages, if the text is in none
         ("Traduce: Je ne comprends pas cette longue phrase.", "es"),
+        ("Reescribe: x^2 = 4", "es"),
+        ("Definiere: 3! / 2!", "de"),
     ],
 )
 def test_a_word_of_several_languages_is_in_that_of_the_text(text: str, language: str) -> None:

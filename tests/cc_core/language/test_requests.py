@@ -13,6 +13,7 @@ from cc_core.language.requests import (
     is_request,
     is_request_of,
     is_text_task,
+    lone_request_language,
     opening_language,
 )
 
@@ -62,6 +63,12 @@ def test_an_opening_needs_two_words() -> None:
 )
 def test_a_request_at_the_end_names_its_language(text: str, language: str | None) -> None:
     assert closing_language(text) == language
+
+
+def test_a_request_of_one_word_names_its_language_if_it_is_the_only_one() -> None:
+    assert lone_request_language(" Reescribe ") == "es"
+    assert lone_request_language("explique") is None
+    assert lone_request_language("Reescribe esto") is None
 
 
 def test_a_request_may_be_of_several_languages() -> None:
