@@ -152,12 +152,8 @@ def _let_vllm_scan_modules() -> None:
 
 
 @contextmanager
-def start_engine(checkpoint: Path, *, inside: bool = True, **options: Any) -> Iterator[Engine]:
-    """Start vLLM on a checkpoint in fp32, and end it.
-
-    Args:
-        inside: in this process. vLLM's Transformers backend changes the model's class, which the reference has, too.
-    """
+def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
+    """Start vLLM on a checkpoint in fp32, and end it."""
     import torch
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
@@ -165,8 +161,7 @@ def start_engine(checkpoint: Path, *, inside: bool = True, **options: Any) -> It
     _let_vllm_scan_modules()
     threads = torch.get_num_threads()
     defaults = {"skip_tokenizer_init": True, "dtype": "float32", "max_model_len": 256, "disable_log_stats": False}
-    processes = {"VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not inside))}
-    with mock.patch.dict(os.environ, processes | {"VLLM_CPU_KVCACHE_SPACE": "1"}):
+    with mock.patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}):
         llm = LLM(str(checkpoint), **defaults | options)
         try:
             yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
