@@ -20,8 +20,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from cc_core.architectures import base_architecture
-from cc_core.files import json_bytes, replace_file
+from cc_core.architectures import UnsupportedArchitectureError, base_architecture
+from cc_core.files import CheckpointError, json_bytes, replace_file
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY
 from cc_core.terminal.text import one_line
@@ -105,6 +105,8 @@ def load_model(
 
     Raises:
         UsageError: its family cannot be trained with this attention.
+        UnsupportedArchitectureError: it is no language model, and has none in it.
+        CheckpointError: weights are missing.
     """
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
     config = AutoConfig.from_pretrained(path)
@@ -119,13 +121,25 @@ def load_model(
         options["config"] = config
         config.quantization_config = {**stored, "dequantize": True}
     auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
-    model = auto.from_pretrained(path, dtype=dtype, attn_implementation=chosen, **options)
+    if type(config) not in auto._model_mapping:  # transformers would list every model that it has
+        raise UnsupportedArchitectureError((config.architectures or [type(config).__name__])[0])
+    model, report = auto.from_pretrained(
+        path, dtype=dtype, attn_implementation=chosen, output_loading_info=True, **options
+    )
+    if missing := sorted(report["missing_keys"]):  # transformers fills them with random values
+        raise CheckpointError(Path(path), _missing(missing, quantized=stored is not None))
     language = with_adapter(language_model(model), path)
     leave_routers_alone_where_nothing_is_trained(language)
     if hasattr(language.config, CONNECTION_KEY):
         # A tuned checkpoint's own connection will not fit the new weights.
         delattr(language.config, CONNECTION_KEY)
     return language
+
+
+def _missing(names: list[str], *, quantized: bool) -> str:
+    if quantized and any(".experts." in name for name in names):
+        return "transformers cannot read experts beside quantised layers; name the checkpoint that was quantised"
+    return f"holds no weights for {names[0]}, and {len(names)} tensors are missing in all; copy it again"
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:

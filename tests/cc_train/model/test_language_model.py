@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Mistral3Config,
@@ -19,10 +22,12 @@ from transformers import (
 )
 
 from cc_core.architectures import UnsupportedArchitectureError
-from cc_train.model.files import load_model
+from cc_core.files import CheckpointError
+from cc_train.config.parser import UsageError
+from cc_train.model.files import load_base, load_model
 from tests.cc_train.commands.test_main import train
 from tests.support.tiny import config_of
-from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
+from tests.support.tiny_tokenizer import save_base, tiny_tokenizer, word_rows, write_rows
 
 VISION: dict[str, Any] = {
     "hidden_size": 32,
@@ -72,6 +77,24 @@ def test_a_run_ends_in_a_checkpoint_of_the_language_model(tmp_path: Path) -> Non
     config = json.loads((tmp_path / "tuned" / "config.json").read_text())
     assert config["architectures"] == ["CCGemma3ForCausalLM"]
     assert "vision_config" not in config
+
+
+def test_a_wrapper_whose_language_model_is_missing_is_refused(tmp_path: Path) -> None:
+    """transformers would fill it with random values."""
+    gemma3().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    vision = {name: tensor for name, tensor in weights.items() if "language_model" not in name}
+    save_file(vision, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"holds no weights for .*, and \d+ tensors are missing in all"):
+        load_model(tmp_path, torch.float32)
+
+
+def test_a_model_that_has_no_language_model_is_refused(tmp_path: Path) -> None:
+    text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=VISION)).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"architecture 'CLIPModel' cannot be connected.*to add one: docs/how-to/"):
+        load_base(str(tmp_path), captures=True)
 
 
 def test_a_language_model_that_has_no_class_of_its_own_is_refused(tmp_path: Path) -> None:
