@@ -26,10 +26,8 @@ from cc_core.description import PlainModelError as PlainModelError
 from cc_core.description import architecture_named, check_layout, describe, parse_config
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import json_bytes, read_json, replace_file, replacing
-from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, INDEX_FILE
 from cc_core.standalone import ENTRY_FILE, Base, is_alone, read_alone
-
-INDEX_FILE = "model.safetensors.index.json"
 
 
 def save_connection(

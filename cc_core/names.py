@@ -26,6 +26,10 @@ CONFIG_FILE: Final = "config.json"
 QUANTIZATION: Final = "quantization_config"
 #: The one kind of quantisation that a connection was tried with.
 COMPRESSED_TENSORS: Final = "compressed-tensors"
+#: Which file holds which tensor, in a model of several files.
+INDEX_FILE: Final = "model.safetensors.index.json"
+#: A model's own weights; the connection's file is not among them.
+WEIGHTS: Final = "model*.safetensors"
 CONNECTION_FILE: Final = "cc_connection.safetensors"
 #: How the Transform Matrices were fitted, and their scores on held-out pairs.
 FIT_FILE: Final = "cc_fit.json"

@@ -23,11 +23,10 @@ from cc_core.description import (
     read_description,
 )
 from cc_core.files import CheckpointError, read_json
-from cc_core.names import CONFIG_FILE
+from cc_core.names import CONFIG_FILE, WEIGHTS
 
 ENTRY_FILE: Final = "cc_connection.json"
 TEMPLATE_FILE: Final = "chat_template.jinja"
-WEIGHTS: Final = "model*.safetensors"
 _HEADER_BYTES = 8  # the length of the header, with which a safetensors file begins
 _BLOCK = 1 << 24
 _WORDS: Final = {

@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cc_core.checkpoint import INDEX_FILE, load_connection, save_connection
+from cc_core.checkpoint import load_connection, save_connection
 from cc_core.description import ConnectionConfig
+from cc_core.experts import refuse_hidden_experts
 from cc_core.files import CheckpointError, read_json
-from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, QUANTIZATION
+from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, INDEX_FILE, QUANTIZATION
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.projection import PROJECTION_FILE
 from cc_train.workspace import Workspace
@@ -58,6 +59,7 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
             f"field '{CONNECTION_KEY}.sha256' is {made_from}, that of {checkpoint} is {entry.sha256}: the model was "
             f"not quantised from this checkpoint, or before its matrices were fitted; quantise {checkpoint}",
         )
+    refuse_hidden_experts(model, config)
     workspace = Workspace(output, overwrite=overwrite)
     directory = workspace.open()
     with workspace.writing():

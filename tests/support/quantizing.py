@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,14 +14,30 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from cc_core.checkpoint import load_connection
+from cc_core.files import json_bytes, read_json
+from cc_core.names import CONFIG_FILE, QUANTIZATION
 from cc_train.model.files import load_model
 from cc_train.model.reference import Reference
 
 
-def quantize(checkpoint: Path, target: Path, scheme: str = "W8A8", group_size: int | None = None) -> Path:
+def quantize(
+    checkpoint: Path,
+    target: Path,
+    scheme: str = "W8A8",
+    group_size: int | None = None,
+    unseen: Iterable[str] = (),
+) -> Path:
     """Write a quantised copy: weights rounded to the nearest, activations (``A8``) when they are known.
 
-    Like every tool, it reads the checkpoint as a plain model, and leaves the connection's file behind.
+    Like every tool, it reads the checkpoint as a plain model, and leaves the connection's file behind. It does not see
+    experts and routers, which are no linear layers, and so does not say that it left them as they are.
+
+    Args:
+        checkpoint: to read.
+        target: to write.
+        scheme: compressed-tensors' name.
+        group_size: of weights with a common scale.
+        unseen: patterns of those modules, to be written down as left out.
     """
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     layers = preset_name_to_scheme(scheme, ["Linear"])
@@ -41,6 +58,9 @@ def quantize(checkpoint: Path, target: Path, scheme: str = "W8A8", group_size: i
     compressor.compress_model(model)
     model.save_pretrained(target)
     compressor.update_config(str(target))
+    config = read_json(target / CONFIG_FILE)
+    config[QUANTIZATION]["ignore"] += unseen
+    (target / CONFIG_FILE).write_bytes(json_bytes(config))
     return target
 
 
@@ -77,9 +97,12 @@ class Int8Linear(nn.Module):
         return pairs.sum(-1) - 128 * self.weight.sum(-1)
 
 
-def int8_reference(checkpoint: Path) -> Reference:
-    """Two passes on transformers, with the linear layers of a W8A8 checkpoint computed as vLLM does."""
-    model = load_model(checkpoint, torch.float32, "eager")
+def int8_reference(checkpoint: Path, base: Path) -> Reference:
+    """Two passes on transformers, with the linear layers of a W8A8 checkpoint computed as vLLM does.
+
+    The other weights are those of ``base``, the checkpoint before: transformers cannot read experts beside int8.
+    """
+    model = load_model(base, torch.float32, "eager")
     stored = load_file(checkpoint / "model.safetensors")
     for name, _ in list(model.named_modules()):
         if f"{name}.weight_scale" in stored:

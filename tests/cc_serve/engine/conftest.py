@@ -152,8 +152,8 @@ def _let_vllm_scan_modules() -> None:
 
 
 @contextmanager
-def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
-    """Start vLLM on a checkpoint in fp32, and end it."""
+def start_engine(checkpoint: Path, *, reference: Reference | None = None, **options: Any) -> Iterator[Engine]:
+    """Start vLLM on a checkpoint in fp32, and end it; without a ``reference``, it is the one over the checkpoint."""
     import torch
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
@@ -164,7 +164,7 @@ def start_engine(checkpoint: Path, **options: Any) -> Iterator[Engine]:
     with mock.patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}):
         llm = LLM(str(checkpoint), **defaults | options)
         try:
-            yield Engine(llm, Reference.from_checkpoint(checkpoint), checkpoint)
+            yield Engine(llm, reference or Reference.from_checkpoint(checkpoint), checkpoint)
         finally:
             # By hand: a failed test's traceback keeps the engine, whose late end would take the next one's groups.
             llm.llm_engine.engine_core.shutdown()

@@ -11,25 +11,38 @@ from cc_train.model.quantized import attach_to_quantized
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
 from tests.support.quantizing import int8_reference, quantize
 from tests.support.runners import thinned
+from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 
 JOBS = [Job(prompt(length, length), name, max_tokens=6) for length in thinned(LENGTHS, 3) for name in CONNECTIONS]
 
 
+#: The plain row, a norm behind the block, and a mixture whose experts and routers stay as they were.
+OF_EACH_KIND = ("LlamaForCausalLM", "Gemma3ForCausalLM", "Qwen3MoeForCausalLM")
+UNSEEN = (r"re:.*mlp\.experts", r"re:.*mlp\.gate$")
+
+
+@pytest.fixture(scope="module", params=OF_EACH_KIND)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = [name for name in CONNECTIONS if name]
+    return save_checkpoint(
+        tmp_path_factory.mktemp("base"), tiny_model(request.param), random_connection(names), ["de", "sw"]
+    )
+
+
 @pytest.fixture(scope="module")
-def quantized(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quantized(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As a tool leaves it: a plain model."""
-    return quantize(tiny_checkpoint, tmp_path_factory.mktemp("quantized") / "int8")
+    return quantize(base, tmp_path_factory.mktemp("quantized") / "int8", unseen=UNSEEN)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tiny_checkpoint: Path, quantized: Path) -> Path:
-    return attach_to_quantized(quantized, tiny_checkpoint, quantized.with_name("served"))
+def checkpoint(base: Path, quantized: Path) -> Path:
+    return attach_to_quantized(quantized, base, quantized.with_name("served"))
 
 
 @pytest.fixture(scope="module")
-def engine(checkpoint: Path) -> Iterator[Engine]:
-    with start_small_engine(checkpoint) as engine:
-        engine.reference = int8_reference(checkpoint)
+def engine(base: Path, checkpoint: Path) -> Iterator[Engine]:
+    with start_small_engine(checkpoint, reference=int8_reference(checkpoint, base)) as engine:
         yield engine
 
 
@@ -58,17 +71,17 @@ def distance(engine: Engine, jobs: list[Job], *, other: str | None = None) -> fl
     return worst
 
 
-@pytest.mark.shows("int8", "LlamaForCausalLM")
+@pytest.mark.shows("int8")
 def test_mixed_batch(engine: Engine) -> None:
     for jobs in (JOBS, JOBS[::-1]):
         measured = distance(engine, jobs)
         print(f"largest difference of a log-probability: {measured:.3f}")
         assert measured < 0.2
     connected = [job for job in JOBS if job.connection == CONNECTIONS[-1]]
-    assert distance(engine, connected, other="global") > 1, "another connection is told apart"
+    assert distance(engine, connected, other="global") > 0.5, "another connection is told apart"
 
 
-@pytest.mark.shows("int8", "LlamaForCausalLM")
+@pytest.mark.shows("int8")
 def test_plain_requests_answer_as_on_stock_vllm(engine: Engine, quantized: Path) -> None:
     from vllm import LLM
 

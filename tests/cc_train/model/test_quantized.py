@@ -16,10 +16,11 @@ from cc_core.description import read_description
 from cc_core.files import CheckpointError
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE
 from cc_train.commands.main import main
+from cc_train.model.files import load_model
 from cc_train.model.reference import Reference
 from tests.cc_train.model.test_tuning import attach
 from tests.support.quantizing import quantize
-from tests.support.tiny import random_connection, tiny_llama
+from tests.support.tiny import LAYERS, random_connection, tiny_llama, tiny_model
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 
 
@@ -137,6 +138,27 @@ def test_what_does_not_belong_together(
     assert line.startswith("cc-train attach: ")
     assert re.search(message, line), line
     assert not (tmp_path / "out").exists()
+
+
+def test_experts_that_the_tool_did_not_see(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    base = save_base(tmp_path / "base", tiny_model("Qwen3MoeForCausalLM"))
+    save_connection(base, random_connection(["global"]), ["de"])
+    hidden = quantize(base, tmp_path / "hidden")
+    assert attach(hidden, base, tmp_path / "out") == 2
+    message = capsys.readouterr().err
+    assert (
+        "config.json: field 'quantization_config' says that model.layers.0.mlp.experts.0.down_proj is quant" in message
+    )
+    ignored = json.loads('["lm_head", ' + message.rpartition("ignore': ")[2] + "]")
+    _edit(hidden, lambda config: config["quantization_config"].update(ignore=ignored))
+    assert attach(hidden, base, tmp_path / "out") == 0
+    assert read_description(tmp_path / "out").num_layers == LAYERS
+    # What an older attach let pass is refused before it is served.
+    _edit(tmp_path / "out", lambda config: config["quantization_config"].update(ignore=["lm_head"]))
+    with pytest.raises(CheckpointError, match="which the tool did not see"):
+        read_description(tmp_path / "out")
+    with pytest.raises(CheckpointError, match="transformers cannot read experts beside quantised layers; name"):
+        load_model(tmp_path / "out", torch.float32)
 
 
 def test_quantised_weights_cannot_be_trained(quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,0 +1,87 @@
+"""Refuses a quantised mixture of experts whose experts or routers the quantising tool did not see.
+
+Tools quantise linear layers. transformers keeps the experts of a layer in one tensor and its router in another, and
+neither is a linear layer. So a tool may leave both as they were, while its entry in ``config.json`` says that all were
+quantised. vLLM believes the entry: it takes weights that were never rounded for rounded ones, and answers nonsense.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+
+from cc_core.files import CheckpointError, read_json
+from cc_core.names import CONFIG_FILE, INDEX_FILE, QUANTIZATION, WEIGHTS
+
+_EXPERT: Final = ".experts."
+_PATTERN: Final = "re:"
+# A feed-forward block's weight: the module, its name within its layer, and the weight's own name.
+_WEIGHT: Final = re.compile(
+    r"(?P<module>.*\.layers\.\d+\.(?P<own>(?:mlp|block_sparse_moe)\..+?))(?:\.weight|\.(?:gate_up|down)_proj)"
+)
+
+
+def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
+    """Raise `CheckpointError` where ``config`` says of experts or routers that they are quantised, and they are not.
+
+    Only names are read, from the index or the headers of the weights' files.
+    """
+    entry = config.get(QUANTIZATION)
+    if not isinstance(entry, dict):
+        return
+    names = _tensor_names(directory)
+    if not any(_EXPERT in name for name in names):
+        return
+    groups = (entry.get("config_groups") or {}).values()
+    targets = [target for group in groups for target in group.get("targets") or ()]
+    ignored = entry.get("ignore") or ()
+    hidden = {}
+    for name in sorted(names):
+        found = _WEIGHT.fullmatch(name)
+        if found is None or f"{found['module']}.weight_scale" in names:
+            continue
+        module = found["module"]
+        if ("Linear" in targets or _matches(targets, module)) and not _matches(ignored, module):
+            hidden[module] = found["own"]
+    if not hidden:
+        return
+    patterns = ", ".join(json.dumps(pattern) for pattern in sorted({*map(_pattern, hidden.values())}))
+    raise CheckpointError(
+        directory / CONFIG_FILE,
+        f"field '{QUANTIZATION}' says that {next(iter(hidden))} is quantised, and its weight has no scale. So have "
+        f"{len(hidden)} of the experts and routers, which the tool did not see. Say so there, in "
+        f"'{QUANTIZATION}.ignore': {patterns}",
+    )
+
+
+def _pattern(name: str) -> str:
+    """For ``ignore``: all experts, or the one module of that ``name``, in each layer."""
+    block, experts, _ = name.partition(_EXPERT.rstrip("."))
+    return f"{_PATTERN}.*{re.escape(block + experts)}{'' if experts else '$'}"
+
+
+def _matches(patterns: Iterable[str], module: str) -> bool:
+    return any(
+        re.match(pattern.removeprefix(_PATTERN), module) is not None
+        if pattern.startswith(_PATTERN)
+        else pattern == module
+        for pattern in patterns
+    )
+
+
+def _tensor_names(directory: Path) -> set[str]:
+    if (directory / INDEX_FILE).is_file():
+        return {*read_json(directory / INDEX_FILE).get("weight_map", {})}
+    names: set[str] = set()
+    for path in directory.glob(WEIGHTS):
+        try:
+            with safe_open(path, framework="np") as file:
+                names |= {*file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+    return names

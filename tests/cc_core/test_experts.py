@@ -1,0 +1,82 @@
+"""A quantised mixture whose experts or routers the tool did not see is refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cc_core.experts import refuse_hidden_experts
+from cc_core.files import CheckpointError
+from cc_core.names import CONFIG_FILE, INDEX_FILE
+
+LAYER = "model.layers.0."
+SCALED = [f"{LAYER}self_attn.q_proj.weight", f"{LAYER}self_attn.q_proj.weight_scale"]
+EXPERT, ROUTER = f"{LAYER}mlp.experts.3.up_proj", f"{LAYER}mlp.gate"
+LEFT_OUT = [r"re:.*mlp\.experts", r"re:.*mlp\.gate$"]
+
+
+def refuse(directory: Path, names: list[str], ignore: list[str], targets: list[str], *, indexed: bool = False) -> None:
+    if indexed:
+        (directory / INDEX_FILE).write_text(json.dumps({"weight_map": dict.fromkeys(names, "model-1.safetensors")}))
+    else:
+        save_file({name: torch.zeros(1) for name in names}, directory / "model.safetensors")
+    groups = {"group_0": {"targets": targets}}
+    refuse_hidden_experts(directory, {"quantization_config": {"config_groups": groups, "ignore": ignore}})
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize(
+    ("names", "ignore", "targets", "told"),
+    [
+        ([f"{EXPERT}.weight", f"{ROUTER}.weight"], [], ["Linear"], f"says that {EXPERT} .* So have 2 of"),
+        (
+            [f"{EXPERT}.weight", f"{ROUTER}.weight"],
+            ["re:.*experts.*"],
+            ["Linear"],
+            f"says that {ROUTER} .* So have 1 of",
+        ),
+        ([f"{LAYER}mlp.experts.gate_up_proj"], [ROUTER], ["Linear"], f"says that {LAYER}mlp.experts is quantised"),
+        ([f"{EXPERT}.weight"], [], [r"re:.*mlp\.experts.*"], f"says that {EXPERT} "),
+    ],
+    ids=["both", "router", "in one tensor", "by a pattern"],
+)
+def test_what_has_no_scale_must_be_left_out(
+    tmp_path: Path, names: list[str], ignore: list[str], targets: list[str], told: str, indexed: bool
+) -> None:
+    names = [*SCALED, *names, f"{LAYER}mlp.experts.0.down_proj.weight_packed"]
+    with pytest.raises(CheckpointError, match=f"{CONFIG_FILE}: field 'quantization_config' {told}") as raised:
+        refuse(tmp_path, names, ignore, targets, indexed=indexed)
+    advice = json.loads("[" + str(raised.value).rpartition("ignore': ")[2] + "]")
+    refuse(tmp_path, names, [*ignore, *advice], targets, indexed=indexed)
+
+
+@pytest.mark.parametrize(
+    ("names", "ignore", "targets"),
+    [
+        ([f"{EXPERT}.weight", f"{EXPERT}.weight_scale"], [ROUTER], ["Linear"]),
+        ([f"{EXPERT}.weight_packed", f"{EXPERT}.weight_scale"], [ROUTER], ["Linear"]),
+        ([f"{EXPERT}.weight", f"{ROUTER}.weight"], LEFT_OUT, ["Linear"]),
+        ([f"{EXPERT}.weight", f"{ROUTER}.weight"], [], [r"re:.*self_attn.*"]),
+        ([f"{LAYER}mlp.up_proj.weight"], [], ["Linear"]),
+    ],
+    ids=["quantised", "packed", "left out", "not meant", "no mixture"],
+)
+def test_others_pass(tmp_path: Path, names: list[str], ignore: list[str], targets: list[str]) -> None:
+    refuse(tmp_path, [*SCALED, *names], ignore, targets)
+
+
+@pytest.mark.parametrize("config", [{}, {"quantization_config": None}])
+def test_a_model_that_is_not_quantised_is_not_read(tmp_path: Path, config: dict[str, Any]) -> None:
+    (tmp_path / "model.safetensors").write_text("damaged")
+    refuse_hidden_experts(tmp_path, config)
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("damaged")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is truncated or not safetensors"):
+        refuse_hidden_experts(tmp_path, {"quantization_config": {}})
