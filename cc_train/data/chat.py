@@ -37,7 +37,8 @@ class ChatEncoder:
         options: of the template, which become its defaults, so that they too are saved with the tokenizer.
 
     Raises:
-        ChatError: the template cannot render one user turn, or no token can end an answer.
+        ChatError: the template cannot render one user turn, does not begin the answer's turn when it is asked to, or
+            no token can end an answer.
         TemplateOptionError: the template has no such option.
     """
 
@@ -53,6 +54,7 @@ class ChatEncoder:
             tokenizer.chat_template = files("cc_train").joinpath("templates", PLAIN_TEMPLATE).read_text("utf-8")
         if options:
             tokenizer.chat_template = _with_options(tokenizer.chat_template, options)
+        self._require_generation_prompt()
         self.end = self._end_of_turn(stop_ids(tokenizer, generation_config))
         pad = tokenizer.pad_token_id
         self.pad_id: int = self.end[-1] if pad is None else pad
@@ -117,6 +119,24 @@ class ChatEncoder:
     def answer(self, text: str) -> list[int]:
         """Token ids of the answer and of the end of its turn."""
         return self.encode(text) + self.end
+
+    def _require_generation_prompt(self) -> None:
+        """Raise `ChatError` where only a finished answer has what the template writes between prompt and answer.
+
+        Templates such as Mistral's write nothing there, and need no generation prompt.
+        """
+        turns: list[dict[str, Any]] = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
+        prompt = self.render(_PROBE)
+        try:
+            asked, whole = (str(self.tokenizer.apply_chat_template(t, tokenize=False)) for t in (turns[:1], turns))
+        except Exception:  # the template cannot render an assistant's turn, so nothing stands between
+            return
+        between = whole[len(prompt) : whole.rfind(_PROBE)] if whole.startswith(prompt) else ""
+        if prompt == asked and between.strip():
+            raise ChatError(
+                f"the chat template has no generation prompt: it writes {between!r} before an answer, but not at "
+                f"the prompt's end; add to its end: {{% if add_generation_prompt %}}{{{{ {between!r} }}}}{{% endif %}}"
+            )
 
     def _end_of_turn(self, stops: Collection[int]) -> list[int]:
         """What the template writes after an answer, up to the first token that ends generation; without it, ``eos``."""

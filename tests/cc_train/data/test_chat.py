@@ -13,7 +13,7 @@ from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.encoding import encode_rows
 from cc_train.data.reading import read_rows
 from tests.support.tiny_rows import STOPS, encoder
-from tests.support.tiny_tokenizer import END, tiny_tokenizer, word_rows, write_rows
+from tests.support.tiny_tokenizer import END, TEMPLATE, tiny_tokenizer, word_rows, write_rows
 
 
 def test_the_template_supplies_bos_and_the_anchor_is_the_generation_prompt() -> None:
@@ -47,6 +47,22 @@ def test_a_tokenizer_without_any_end_is_refused() -> None:
 def test_a_template_that_raises_is_refused_in_one_line() -> None:
     with pytest.raises(ChatError, match="cannot render one user turn: no"):
         ChatEncoder(tiny_tokenizer(template="{{ raise_exception('no') }}"), None)
+
+
+def test_a_template_without_a_generation_prompt_is_refused_and_its_advice_helps() -> None:
+    without = TEMPLATE.partition("{% if add_generation_prompt")[0]
+    with pytest.raises(ChatError, match="has no generation prompt: it writes '<model>' before an answer") as raised:
+        ChatEncoder(tiny_tokenizer(template=without), STOPS)
+    mended = tiny_tokenizer(template=without + str(raised.value).rpartition("add to its end: ")[2])
+    assert ChatEncoder(mended, STOPS).render("hi") == "<s><user>hi<end><model>"
+
+
+def test_a_template_that_writes_nothing_before_an_answer_needs_no_generation_prompt() -> None:
+    mistral = (
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+        "{% else %} {{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    assert ChatEncoder(tiny_tokenizer(template=mistral), STOPS).render("hi") == "<s>[INST] hi [/INST]"
 
 
 @settings(max_examples=100, deadline=None)
