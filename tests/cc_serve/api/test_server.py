@@ -23,6 +23,10 @@ FRENCH = "Comment allez-vous aujourd'hui ?"
 ENGLISH = "Where is the train station, please?"
 UNDECIDED = "123"
 STREAMED = 400
+PIXEL = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,31 @@ def test_streams_give_the_same_answer(server: Server) -> None:
     pieces = [chunk.choices[0].delta.content or "" for chunk in response.parse()]
     assert "".join(pieces) == whole.choices[0].message.content
     assert len(pieces) > 2
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "text", "image"),
+    [
+        ("chat/completions", "messages", "text", {"type": "image_url", "image_url": {"url": PIXEL}}),
+        ("responses", "input", "input_text", {"type": "input_image", "detail": "auto", "image_url": PIXEL}),
+        (
+            "messages",
+            "messages",
+            "text",
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": PIXEL.partition(",")[2]},
+            },
+        ),
+    ],
+)
+def test_an_image_is_refused(server: Server, path: str, field: str, text: str, image: dict[str, Any]) -> None:
+    """The served model reads text alone: an answer that ignored the image would be a wrong one."""
+    content = [{"type": text, "text": GERMAN}, image]
+    body = {"model": MODEL, "max_tokens": 4, field: [{"role": "user", "content": content}]}
+    response = server.http.post(f"/v1/{path}", json=body)
+    assert response.status_code == 400, response.text
+    assert "not a multimodal model" in response.json()["error"]["message"]
 
 
 def test_completions(server: Server) -> None:
