@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import Gemma3ForCausalLM, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    Gemma3Config,
+    Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import Connection
@@ -29,6 +36,15 @@ _SHAPE: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 0,
+}
+#: Of a model that also reads images.
+VISION: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
 }
 _GEMMA: dict[str, Any] = {
     "query_pre_attn_scalar": 32,
@@ -122,6 +138,15 @@ def tiny_gemma3(seed: int = 0) -> Gemma3ForCausalLM:
     model = tiny_model("Gemma3ForCausalLM", seed)
     assert isinstance(model, Gemma3ForCausalLM)
     return model
+
+
+def gemma3_with_vision(seed: int = 0) -> Gemma3ForConditionalGeneration:
+    """The random Gemma 3 inside a model that also reads images."""
+    text = tiny_gemma3(seed)
+    config = Gemma3Config(text_config=text.config.to_dict(), vision_config=VISION, mm_tokens_per_image=4)
+    whole = Gemma3ForConditionalGeneration(config)
+    whole.model.language_model.load_state_dict(text.model.state_dict())
+    return whole
 
 
 def softcapped_gemma3() -> Gemma3ForCausalLM:

@@ -7,17 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import PreTrainedModel
 
+from cc_train.model.files import load_model
 from cc_train.model.reference import Reference
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, Job, prompt, start_engine
 from tests.support.tally import TALLY
-from tests.support.tiny import random_connection, save_checkpoint, tiny_model
+from tests.support.tiny import gemma3_with_vision, random_connection, save_checkpoint, tiny_model
 
 JOBS = [Job(prompt(800 + n, n), connection) for n in (1, BLOCK, CHUNK, 131) for connection in CONNECTIONS]
 OPTIONS: dict[str, Any] = {"enforce_eager": True, "max_num_batched_tokens": CHUNK, "max_num_seqs": 16}
 
-#: The plain row, ranks that reduce late, and a norm behind the block.
-OF_THREE_KINDS = ("LlamaForCausalLM", "CohereForCausalLM", "Gemma3ForCausalLM")
+#: One family or two of each kind: the plain row, ranks that reduce late, a norm behind the block, multipliers, experts,
+#: and vLLM's backend for transformers' layers. Gemma 3 comes out of a model that also reads images.
+OF_EACH_KIND = (
+    "LlamaForCausalLM",
+    "CohereForCausalLM",
+    "Cohere2ForCausalLM",
+    "Gemma3ForCausalLM",
+    "Exaone4ForCausalLM",
+    "GraniteForCausalLM",
+    "Qwen3MoeForCausalLM",
+    "Olmo2ForCausalLM",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +40,14 @@ def _two_processes_on_few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.shows("ranks")
-@pytest.mark.parametrize("architecture", OF_THREE_KINDS)
+@pytest.mark.parametrize("architecture", OF_EACH_KIND)
 def test_two_tensor_parallel_ranks(architecture: str, tmp_path: Path) -> None:
     names = [name for name in CONNECTIONS if name]
-    checkpoint = save_checkpoint(tmp_path, tiny_model(architecture), random_connection(names), ["sw"])
+    model: PreTrainedModel = tiny_model(architecture)
+    if architecture == "Gemma3ForCausalLM":
+        gemma3_with_vision().save_pretrained(tmp_path / "whole")
+        model = load_model(tmp_path / "whole", torch.float32)
+    checkpoint = save_checkpoint(tmp_path / "served", model, random_connection(names), ["sw"])
     with start_engine(checkpoint, tensor_parallel_size=2, **OPTIONS) as engine:
         assert engine.compare(JOBS) < 1e-4
 

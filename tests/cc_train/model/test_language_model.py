@@ -12,8 +12,6 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPConfig,
     CLIPModel,
-    Gemma3Config,
-    Gemma3ForConditionalGeneration,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PreTrainedModel,
@@ -26,24 +24,10 @@ from cc_core.files import CheckpointError
 from cc_train.config.parser import UsageError
 from cc_train.model.files import load_base, load_model
 from tests.cc_train.commands.test_main import train
-from tests.support.tiny import config_of
+from tests.support.tiny import VISION, config_of, gemma3_with_vision
 from tests.support.tiny_tokenizer import save_base, tiny_tokenizer, word_rows, write_rows
 
-VISION: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 14,
-}
 IDS = torch.tensor([[1, 5, 9, 33, 20]])
-
-
-def gemma3() -> PreTrainedModel:
-    text = config_of("Gemma3ForCausalLM").to_dict()
-    torch.manual_seed(0)
-    return Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=VISION, mm_tokens_per_image=4))
 
 
 def mistral3() -> PreTrainedModel:
@@ -55,7 +39,9 @@ def mistral3() -> PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("make", "expected"), [(gemma3, "Gemma3ForCausalLM"), (mistral3, "MistralForCausalLM")], ids=["gemma3", "mistral3"]
+    ("make", "expected"),
+    [(gemma3_with_vision, "Gemma3ForCausalLM"), (mistral3, "MistralForCausalLM")],
+    ids=["gemma3", "mistral3"],
 )
 def test_it_answers_as_the_whole_model_does(make: Any, expected: str, tmp_path: Path) -> None:
     whole = make()
@@ -71,7 +57,7 @@ def test_it_answers_as_the_whole_model_does(make: Any, expected: str, tmp_path: 
 
 
 def test_a_run_ends_in_a_checkpoint_of_the_language_model(tmp_path: Path) -> None:
-    base = save_base(tmp_path / "base", gemma3())
+    base = save_base(tmp_path / "base", gemma3_with_vision())
     rows = write_rows(tmp_path / "rows.jsonl", word_rows())
     assert train(base, rows, tmp_path / "tuned", "--max-steps", "2") == 0
     config = json.loads((tmp_path / "tuned" / "config.json").read_text())
@@ -81,7 +67,7 @@ def test_a_run_ends_in_a_checkpoint_of_the_language_model(tmp_path: Path) -> Non
 
 def test_a_wrapper_whose_language_model_is_missing_is_refused(tmp_path: Path) -> None:
     """transformers would fill it with random values."""
-    gemma3().save_pretrained(tmp_path)
+    gemma3_with_vision().save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     vision = {name: tensor for name, tensor in weights.items() if "language_model" not in name}
     save_file(vision, tmp_path / "model.safetensors", metadata={"format": "pt"})
