@@ -14,7 +14,7 @@ from cc_train.model.adapter import Adapter, merged
 from cc_train.model.reference import Reference
 from tests.cc_serve.engine.conftest import CHUNK, CONNECTIONS, LENGTHS, Job, prompt, start_engine
 from tests.support.tally import TALLY
-from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
+from tests.support.tiny import random_connection, save_checkpoint, tiny_llama, tiny_model
 
 RANK, SCALE = 4, 2
 TARGETS = ("q_proj", "o_proj", "gate_proj", "down_proj", "embed_tokens")
@@ -45,15 +45,16 @@ def make_adapter(directory: Path, model: PreTrainedModel) -> Path:
     return directory
 
 
-@pytest.mark.shows("adapter", "LlamaForCausalLM")
-def test_requests_with_and_without_an_adapter(tmp_path: Path) -> None:
+@pytest.mark.shows("adapter")
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "Exaone4ForCausalLM", "GraniteForCausalLM"])
+def test_requests_with_and_without_an_adapter(architecture: str, tmp_path: Path) -> None:
+    """The plain row; a norm behind the block; multipliers of the block's output and of the embedding."""
     from vllm.lora.request import LoRARequest
 
-    connection = random_connection(["global", "sw"])
-    checkpoint = save_checkpoint(tmp_path / "base", tiny_llama(), connection, ["de", "sw"])
-    merged = tiny_llama()
+    connection, plain, merged = random_connection(["global", "sw"]), tiny_model(architecture), tiny_model(architecture)
+    checkpoint = save_checkpoint(tmp_path / "base", plain, connection, ["de", "sw"])
     adapter = LoRARequest("adapter", 1, str(make_adapter(tmp_path / "adapter", merged)))
-    references = {None: Reference(tiny_llama(), connection), adapter: Reference(merged, connection)}
+    references = {None: Reference(plain, connection), adapter: Reference(merged, connection)}
     jobs = [
         (Job(prompt(700 + length, length), connection_name), lora)
         for length in LENGTHS
