@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cc_core.description import CheckpointError, ConnectionDescription
-from cc_core.names import CONFIG_FILE, CONNECTION_KEY
+from cc_core.names import CONFIG_FILE, CONNECTION_KEY, WEIGHTS
 from cc_core.standalone import (
     ENTRY_FILE,
     TEMPLATE_FILE,
-    WEIGHTS,
     Base,
     describe_base,
     describe_either,

@@ -120,7 +120,7 @@ def load_model(
         # Else transformers unpacks the weights when the whole model is first called; parts of it are called here.
         options["config"] = config
         config.quantization_config = {**stored, "dequantize": True}
-    auto = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
+    auto: Any = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
     if type(config) not in auto._model_mapping:  # transformers would list every model that it has
         raise UnsupportedArchitectureError((config.architectures or [type(config).__name__])[0])
     model, report = auto.from_pretrained(

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from cc_core.checkpoint import INDEX_FILE, CheckpointError, PlainModelError, load_connection, save_connection
+from cc_core.checkpoint import CheckpointError, PlainModelError, load_connection, save_connection
 from cc_core.description import read_description
-from cc_core.names import CONFIG_FILE, CONNECTION_FILE
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, INDEX_FILE
 from tests.support.tiny import HIDDEN, LAYERS, random_connection, save_checkpoint, tiny_gemma3, tiny_llama
 
 DECISION, GLOBAL, GERMAN = "cc.decision.weight", "cc.transform.global", "cc.transform.de"
