@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from loadtests.tenants import FEW, MANY, Answered, rows
+from loadtests.tenants import FEW, MANY, Tenant, rows
 
 
-def test_shares_and_waits_by_tenant() -> None:
-    answered = [*(Answered(MANY, wait) for wait in (1.0, 2.0, 9.0)), Answered(FEW, 0.5)]
-    assert rows("turns", answered) == [
-        "| turns | many | 20 | 3 | 0.75 | 2.00 |",
-        "| turns | few | 2 | 1 | 0.25 | 0.50 |",
+def test_shares_waits_and_refusals_by_tenant() -> None:
+    assert rows("turns", {MANY: Tenant(20, [1.0, 2.0, 9.0], 7), FEW: Tenant(2, [0.5])}) == [
+        "| turns | many | 20 | 3 | 0.75 | 2.00 | 7 |",
+        "| turns | few | 2 | 1 | 0.25 | 0.50 | 0 |",
     ]
 
 
 def test_a_tenant_that_was_never_answered_is_there() -> None:
-    assert rows("one queue", [Answered(MANY, 1.0)])[1] == "| one queue | few | 2 | 0 | 0.00 | - |"
+    assert (
+        rows("one queue", {MANY: Tenant(20, [1.0]), FEW: Tenant(2)})[1] == "| one queue | few | 2 | 0 | 0.00 | - | 0 |"
+    )
