@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
@@ -19,11 +19,12 @@ class Caller:
     Args:
         name: of the key; None without one.
         admin: whether the key may call ``/admin``.
-        weight: its share of turns while requests wait.
+        weight: its share of turns while requests wait, and of places while these are few.
         rates: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
         answer_languages: share of answers whose language is told.
+        among_others: whether there are other callers to share places with.
     """
 
     name: str | None
@@ -33,6 +34,7 @@ class Caller:
     limits: Limits
     router: Router
     answer_languages: float
+    among_others: bool = False
 
 
 class Settings:
@@ -58,7 +60,11 @@ class Settings:
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
-        self.callers = {name: _caller(configuration, shared, name) for name in (None, *self._names.values())}
+        several = len(self._names) + bool(self.open_paths) > 1
+        self.callers = {
+            name: replace(_caller(configuration, shared, name), among_others=several)
+            for name in (None, *self._names.values())
+        }
 
     @property
     def guarded(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +25,7 @@ from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, now
 from cc_serve.api.tenants.memory import MemoryLimiter
+from cc_serve.api.tenants.pool import Member
 from cc_serve.api.tenants.usage import Amounts, Ledger
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
@@ -74,21 +76,15 @@ class LimitsMiddleware:
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
         # Before the limiter is asked, which may take a while. Nothing may fail between this and the `try`.
-        counted = not operating and self._share.running.enter(caller.limits.concurrent_requests)
-        if counted:
-            answer.running = self._share.running.leave
+        full = None if operating else self._enter(answer)
         try:
             refusal = None
             if not operating:
-                answer.place = await self._limiter.admit(caller.name, caller.rates, take=counted and not large)
-                refusal = answer.place.refusal
+                answer.place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+                refusal = answer.place.refusal or full
             if refusal is not None:
                 count_limit(refusal.limit)
                 await _refused(refusal)(scope, receive, answer.send)
-            elif not counted and not operating:
-                count_limit("concurrent_requests")
-                full = busy(f"the server is busy with {self.running} requests", RETRY_AFTER_SECONDS)
-                await full(scope, receive, answer.send)
             elif large:
                 await _too_large(caller.limits.body_bytes)(scope, receive, answer.send)
             else:
@@ -101,7 +97,18 @@ class LimitsMiddleware:
     @property
     def running(self) -> int:
         """How many requests run."""
-        return self._share.running.value
+        return self._share.pool.running
+
+    def _enter(self, answer: _Answer) -> Refusal | None:
+        """Take a place for the answer; why there is none for it."""
+        caller, pool, member = answer.caller, self._share.pool, None
+        if caller.among_others:
+            number = self._share.number_of(caller.name or "")
+            member = Member(number, caller.weight, "this key's" if caller.name else "without a key")
+        full = pool.enter(caller.limits.concurrent_requests, member)
+        if full is None:
+            answer.running = partial(pool.leave, member)
+        return full
 
     def _tenant(self, caller: Caller) -> dict[str, float]:
         """The engine's arguments that let keys take turns: a number instead of the key's name, which may be logged."""

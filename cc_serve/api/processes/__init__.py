@@ -5,7 +5,7 @@ not to a process is kept together like this:
 
 ======================================  ===============================================================================
 a key's rates, concurrency and budgets  in ``limits.store``; without one, such limits are refused: `rules`
-``limits.concurrent_requests``          one number in memory that all processes share: `share`
+``limits.concurrent_requests``          counts in memory that all processes share: `cc_serve.api.tenants.pool`
 usage                                   the store, or one SQLite file; a report has each process write its part: `peers`
 turns between keys                      the engine's queue; all processes give a key the same number: `share`
 metrics                                 prometheus_client's files, one for each process, added up by whoever is asked

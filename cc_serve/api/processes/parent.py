@@ -16,7 +16,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
-from ctypes import c_longlong
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,6 +26,7 @@ from cc_serve.api.front_end import CLOSE_SECONDS, ENGINE_DIED, EngineFailedError
 from cc_serve.api.processes.peers import tell
 from cc_serve.api.processes.worker import READY, Orders, work
 from cc_serve.api.start import CheckedEngineArgs, StartError
+from cc_serve.api.tenants.pool import shared_memory
 from cc_serve.api.tenants.usage_file import UsageFile
 from cc_serve.api.vllm import (
     APIServerProcessManager,
@@ -97,7 +97,7 @@ def serve_by_processes(
             given=settings.given,
             verbose=verbose,
             directory=Path(folder),
-            running=context.RawArray(c_longlong, count),
+            pool=shared_memory(context, count),
             reports=tuple(sender for _, sender in pipes),
             secret=secrets.token_bytes(16),
         )

@@ -8,12 +8,11 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from collections.abc import Mapping, MutableSequence
-from ctypes import Array, c_longlong
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
@@ -21,8 +20,9 @@ from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_serve.api.front_end import ServerFailedError, run_front_end
 from cc_serve.api.processes.peers import Peers
 from cc_serve.api.processes.rules import check_limits
-from cc_serve.api.processes.share import Running, Share
+from cc_serve.api.processes.share import Share
 from cc_serve.api.start import StartError, import_parsers, refusing
+from cc_serve.api.tenants.pool import Memory, Pool
 from cc_serve.api.vllm import configure_logging, set_process_title
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
@@ -45,7 +45,7 @@ class Orders:
         given: hashes by name of the keys that are not the file's.
         verbose: whether to log more than errors.
         directory: for the processes' sockets.
-        running: how many requests run, by process.
+        pool: where they count requests.
         secret: for numbers of keys.
         reports: by process, where it says `READY`.
     """
@@ -55,7 +55,7 @@ class Orders:
     given: Mapping[str, str]
     verbose: bool
     directory: Path
-    running: Array[c_longlong]
+    pool: Memory
     reports: tuple[Connection, ...]
     secret: bytes = field(repr=False)
 
@@ -99,7 +99,7 @@ async def _serve(sock: socket.socket, orders: Orders, client: dict[str, Any], re
     settings.require(lambda configuration: check_limits(configuration, count))
     share = Share(
         count,
-        Running(cast(MutableSequence[int], orders.running), index),
+        Pool(orders.pool, index),
         Peers(orders.directory, index, count),
         orders.secret,
     )

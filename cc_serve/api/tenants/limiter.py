@@ -16,6 +16,8 @@ from cc_serve.config.configuration import KeyLimits
 REQUESTS: Final = "requests_per_minute"
 TOKENS: Final = "tokens_per_minute"
 RUNNING: Final = "concurrent_requests_per_key"
+PLACES: Final = "concurrent_requests"
+SHARE_OF_PLACES: Final = "concurrent_requests_share"
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 

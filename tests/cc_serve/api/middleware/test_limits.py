@@ -166,6 +166,45 @@ def test_requests_at_the_same_time(serve: Callable[[str, Talk], None]) -> None:
     serve(KEYS + "limits: {concurrent_requests: 3, per_key: {concurrent_requests: 2}}", talk)
 
 
+def test_a_burst_of_one_key_leaves_places_for_another(serve: Callable[[str, Talk], None]) -> None:
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        def begin(headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.post("/", headers=headers, json={"wait": True}))
+
+        full, kept = hits("concurrent_requests"), hits("concurrent_requests_share")
+        running = [begin(ALICE) for _ in range(14)]
+        await until(lambda: endpoint.waiting == 14)
+        refused = await client.post("/", headers=ALICE)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert "14 of them are this key's; the last 2 of its 16 places" in refused.json()["error"]["message"]
+        running += [begin(BOB) for _ in range(2)]
+        await until(lambda: endpoint.waiting == 16)
+        refused = await client.post("/", headers=BOB)
+        assert refused.json()["error"]["message"] == "the server is busy with 16 requests"
+        assert (hits("concurrent_requests"), hits("concurrent_requests_share")) == (full + 1, kept + 1)
+        running.pop(0).cancel()
+        await until(lambda: endpoint.waiting == 15)
+        assert (await client.post("/", headers=ALICE)).status_code == 503, "what she leaves is not hers again"
+        assert (await client.post("/", headers=BOB)).status_code == 200
+        endpoint.go.set()
+        assert [response.status_code for response in await asyncio.gather(*running)] == [200] * 15
+
+    serve(KEYS + "limits: {concurrent_requests: 16}", talk)
+
+
+@pytest.mark.parametrize("keys", ["", KEYS.replace(", bob", "} #")])
+def test_one_caller_alone_has_the_whole_pool(serve: Callable[[str, Talk], None], keys: str) -> None:
+    async def talk(client: httpx.AsyncClient, endpoint: Endpoint) -> None:
+        running = [asyncio.create_task(client.post("/", headers=ALICE, json={"wait": True})) for _ in range(16)]
+        await until(lambda: endpoint.waiting == 16)
+        refused = await client.post("/", headers=ALICE)
+        assert refused.json()["error"]["message"] == "the server is busy with 16 requests"
+        endpoint.go.set()
+        assert [response.status_code for response in await asyncio.gather(*running)] == [200] * 16
+
+    serve(keys + "limits: {concurrent_requests: 16}", talk)
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_large_body_is_refused_before_it_is_looked_at(serve: Callable[[str, Talk], None], declared: bool) -> None:
     async def pieces() -> AsyncIterator[bytes]:

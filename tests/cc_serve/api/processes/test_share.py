@@ -1,50 +1,8 @@
-"""What processes share: the number of running requests, and the numbers of keys."""
+"""What processes share: the numbers of keys. The pool of places has tests of its own, beside the limits of keys."""
 
 from __future__ import annotations
 
-import multiprocessing
-from ctypes import Array, c_longlong
-from typing import Any
-
-from cc_serve.api.processes.share import Running, Share
-
-MOST = 100
-TURNS = 5_000
-
-
-def _enter_and_leave(counts: Array[c_longlong], index: int, highest: Any, kept: Any) -> None:
-    running, held, seen = Running(counts, index), 0, 0
-    for turn in range(TURNS):
-        if running.enter(MOST):
-            held += 1
-            seen = max(seen, running.value)
-        elif held:
-            running.leave()
-            held -= 1
-        if turn % 3 == 0 and held:
-            running.leave()
-            held -= 1
-    highest.put(seen)
-    kept.put(held)
-
-
-def test_two_processes_exceed_the_limit_by_one_at_most() -> None:
-    context = multiprocessing.get_context("fork")
-    counts, highest, kept = context.RawArray(c_longlong, 2), context.SimpleQueue(), context.SimpleQueue()
-    workers = [context.Process(target=_enter_and_leave, args=(counts, i, highest, kept)) for i in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert MOST <= max(highest.get() for _ in workers) <= MOST + 1
-    assert sum(counts) == sum(kept.get() for _ in workers)
-
-
-def test_both_kinds_count_alike() -> None:
-    for running in (Share().running, Running(multiprocessing.RawArray(c_longlong, 2), 1)):
-        assert [running.enter(2) for _ in range(3)] == [True, True, False]
-        running.leave()
-        assert (running.value, running.enter(None), running.enter(2)) == (1, True, False)
+from cc_serve.api.processes.share import Share
 
 
 def test_a_key_has_one_number_in_all_processes_of_a_server() -> None:
