@@ -73,7 +73,7 @@ class Connections:
 
     @contextmanager
     def answered_with(self, sha256: str) -> Iterator[None]:
-        """Hold a connection while the engine answers with it. That may outlast the HTTP request."""
+        """Hold a connection while the engine answers with it."""
         self._answers[sha256] += 1
         try:
             with self.begun_with(sha256):

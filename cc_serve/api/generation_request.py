@@ -12,7 +12,7 @@ from typing import Any, Final
 from cc_core.names import AUTO, OFF, is_strength
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.paths import DETAILED_PATHS
-from cc_serve.api.shapes import refuse_odd_shapes
+from cc_serve.api.shapes import refuse_background, refuse_odd_shapes
 from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
 
 #: Set to true, the answer tells what the connection did.
@@ -165,7 +165,7 @@ class GenerationRequest:
         return float(wanted)
 
     def check(self, path: str) -> None:
-        """Refuse engine arguments that vLLM takes unvalidated, and shapes that it answers with an unclear error.
+        """Refuse engine arguments that vLLM takes unvalidated, unclear shapes, and answers in the background.
 
         Raises:
             RefusedError: it has one of them.
@@ -174,6 +174,7 @@ class GenerationRequest:
         if isinstance(arguments, dict):
             _refuse_engine_state(arguments)
         refuse_odd_shapes(self.fields, path)
+        refuse_background(self.fields, path)
 
     def connect(self, connection: str, strength: float = 1.0) -> None:
         """Put ``connection`` where vLLM hands it to the engine, and take out the fields that are only this server's."""

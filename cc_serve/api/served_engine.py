@@ -89,8 +89,7 @@ class ServedEngine:
         if work is not None:
             work.start(prompt)  # not before: vLLM makes the calls for all prompts of a request, and one may be refused
         try:
-            # Closed at once when the caller goes: that is how vLLM learns that it shall stop. A background response
-            # outlives its HTTP request, so the connection is held here, too.
+            # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
             with self._connections.answered_with(sha256):
                 async with aclosing(outputs):
                     while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:

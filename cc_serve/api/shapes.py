@@ -1,13 +1,19 @@
-"""Refuse wrong shapes of fields that vLLM answers with status 500, or with a Python error that names no field."""
+"""Refuse wrong shapes of fields that vLLM answers with status 500, or with a Python error that names no field; and
+answers that would outlive their request.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.paths import BATCH_PATH
 
+# As the endpoint reads it, which takes "on" and 1 for true.
+_FLAG: Final = TypeAdapter(bool)
 # The fields of a message that may hold a list of objects.
 _PARTS: Final = ("content", "tool_calls")
 
@@ -19,6 +25,23 @@ def prompt_field(path: str) -> str:
         return "input"
     conversation = ("/chat/completions", "/messages", "/count_tokens", "/batch", "/chat")
     return "messages" if path.endswith(conversation) else "prompt"
+
+
+def refuse_background(fields: Mapping[str, Any], path: str) -> None:
+    """Raise `RefusedError` for a response that would go on when its request is over.
+
+    It would hold no place of its key's or the server's by then, and its tokens would be in no rate, budget or usage.
+    """
+    try:
+        wanted = path.endswith("/responses") and _FLAG.validate_python(fields.get("background"))
+    except ValidationError:
+        return  # as the endpoint refuses what is no boolean
+    if wanted:
+        raise RefusedError(
+            "'background' is not served: an answer that outlives its request would be in no limit and in no usage; "
+            "leave it out, and wait for the answer or stream it",
+            "background",
+        )
 
 
 def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:

@@ -98,6 +98,19 @@ def test_endpoints_that_cannot_be_connected_say_so(path: str) -> None:
     assert f"{path} cannot have a connection" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("value", [True, 1, "true", "on"])
+def test_an_answer_that_outlives_its_request_is_refused(value: object) -> None:
+    refused = post("/v1/responses", {"input": GERMAN, "background": value})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
+    assert "in no limit and in no usage; leave it out" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "off", "perhaps", [True]])
+def test_what_asks_for_no_background_is_the_endpoints(value: object) -> None:
+    assert received(post("/v1/responses", {"input": ENGLISH, "background": value}))["background"] == value
+    assert post("/v1/completions", {"prompt": ENGLISH, "background": True}).status_code == 200
+
+
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": GERMAN}]}
 
 
