@@ -41,6 +41,7 @@ _STORE_ERRORS = Counter(
     "Requests whose key's limits the shared store could not tell, by what became of them: `allow` or `refuse`.",
     ["action"],
 )
+_USAGE_ERRORS = Counter("cc:usage_errors", "Attempts to write what keys have used that failed; the server tries again.")
 _DETECTION = Histogram("cc:detection_seconds", "Choosing a request's connection.", buckets=_DETECTION_BUCKETS)
 _END_TO_END = Histogram(
     "cc:request_seconds",
@@ -109,6 +110,11 @@ def expect_store_errors(action: str) -> None:
 def count_store_error(action: str) -> None:
     """Count a request whose key's limits the shared store could not tell; ``action`` is what became of it."""
     _labelled(_STORE_ERRORS, action).inc()
+
+
+def count_usage_error() -> None:
+    """Count an attempt to write usage that failed."""
+    _USAGE_ERRORS.inc()
 
 
 def count_request(record: RequestRecord) -> None:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple, Protocol
 
 from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.telemetry.metrics import count_usage_error
 from cc_serve.api.tenants.periods import periods, utc_now
 
 logger = logging.getLogger(__name__)
@@ -104,9 +105,14 @@ class Ledger:
                 await self._hand_over()
 
     async def _hand_over(self) -> None:
-        if self._pending is not None:
+        if self._pending is None:
+            return
+        try:
             await self._archive.add(*self._pending)
-            self._pending = None
+        except UsageError:
+            count_usage_error()
+            raise
+        self._pending = None
 
     async def report(self, first: date, last: date) -> Usage:
         """What was used from the day ``first`` to the day ``last``; raises `UsageError`."""

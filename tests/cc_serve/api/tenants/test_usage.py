@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -37,6 +38,7 @@ from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
+from tests.support.disk import files_of_at_most
 from tests.support.echo import client_of
 from tests.support.store import StoreServer, running_store
 
@@ -306,6 +308,30 @@ def test_what_cannot_be_written_waits_and_is_counted_once(tmp_path: Path) -> Non
                 }
 
         run(talk)
+
+
+def test_a_full_disk_is_counted_until_it_is_written(tmp_path: Path) -> None:
+    def errors() -> float:
+        return REGISTRY.get_sample_value("cc:usage_errors_total") or 0
+
+    async def talk() -> None:
+        text = KEYS % "" + f"usage: {{file: {tmp_path / 'usage.sqlite'}}}"
+        async with serving(tmp_path / "server.yaml", text) as (client, _):
+            before = errors()
+            with files_of_at_most(1):
+                await client.post("/", headers=ALICE, content="5")
+                async with asyncio.timeout(60):
+                    while errors() < before + 2:  # it tries by itself
+                        await asyncio.sleep(0.05)
+                assert (await client.get("/admin/usage", headers=OPS)).status_code == 503
+            found = await client.get("/admin/usage", headers=OPS)
+            assert found.json()["usage"] == [row("alice", 1, 5)]
+            after = errors()
+            await client.post("/", headers=ALICE, content="5")
+            await client.get("/admin/usage", headers=OPS)
+            assert errors() == after
+
+    run(talk)
 
 
 class SlowArchive:
