@@ -26,7 +26,7 @@ _REMEMBERED: Final = 4096
 
 
 class _Lost(NamedTuple):
-    tag: str
+    keys: tuple[str, ...]  # of the day on which it was asked for
     rates: KeyLimits
     number: int
     lease: str
@@ -70,19 +70,20 @@ class SharedLimiter:
         uncharged = self._uncharged.pop(tag, 0)
         number = next(self._numbers)
         self._asking[number] = None
+        keys = self._keys(tag)
         lost: _Lost | None = None
         asked = (uncharged, lease, self._section.lease_seconds, number if take else 0, next(iter(self._asking)))
         try:
             limit, requests, tokens = await self._store.run(
                 ADMIT,
-                self._keys(tag),
+                keys,
                 (*_limits(rates), _argument(rates.concurrent_requests), *asked, *budget_arguments(rates.budget)),
             )
         except StoreError as error:
             count_store_error(self._section.on_error)
             if self._refuses:
                 if isinstance(error, LostError) and take:
-                    lost = _Lost(tag, rates, number, lease)
+                    lost = _Lost(keys, rates, number, lease)
                     self._lost.append(lost)
                 return SharedPlace(self, tag, rates, Use(), _unreachable())
             self._hold(lease, tag)
@@ -144,7 +145,14 @@ class SharedLimiter:
         self._renew()
 
     async def _forget(self, lost: _Lost) -> None:
-        await self._try(FORGET, self._keys(lost.tag), (*_limits(lost.rates), lost.number, lost.lease))
+        try:
+            await self._store.run(FORGET, lost.keys, (*_limits(lost.rates), lost.number, lost.lease))
+        except StoreError:
+            # When it is back again: a lease would end by itself, but what a month's budget has counted would stay.
+            if self._store.is_lost:
+                self._lost.append(lost)
+                return
+            # Else it refuses, and has said so; asking again would not help.
         # Only now does this request count as answered: the next admission makes the store drop all answered numbers.
         self._asking.pop(lost.number, None)
 
@@ -156,11 +164,12 @@ class SharedLimiter:
             self._background.start(self._try(RENEW, self._keys(tag)[1:2], (self._section.lease_seconds, *leases)))
 
     async def _settle(self, tag: str, rates: KeyLimits, uncharged: int, lease: str) -> None:
+        keys = self._keys(tag)
         try:
-            await self._store.run(SETTLE, self._keys(tag), (*_limits(rates), uncharged, lease))
+            await self._store.run(SETTLE, keys, (*_limits(rates), uncharged, lease))
         except StoreError:
             if lease and len(self._lost) < _REMEMBERED:
-                self._lost.append(_Lost(tag, rates, 0, lease))
+                self._lost.append(_Lost(keys, rates, 0, lease))
 
     async def _try(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
         with suppress(StoreError):  # the store has said so itself, and leases end by themselves

@@ -117,6 +117,11 @@ class Store:
         self._down: str | None = None
         self._told: set[str] = set()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it cannot be reached at the moment; `when_back` will be called."""
+        return self._down is not None
+
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """What ``script`` returns.
 

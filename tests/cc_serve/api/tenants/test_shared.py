@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,49 @@ def test_without_the_store_and_back_by_itself(
         assert one.running == still
 
     run(store, talk, limiters=1, on_error=action, timeout_seconds=timeout)
+
+
+def test_what_a_store_that_goes_again_let_in_is_taken_back_when_it_returns(tmp_path: Path) -> None:
+    """Of a month's budget it would be missing for the whole month."""
+    rates = KeyLimits.model_validate({"budget": {"requests_per_month": 5}})
+    spent = f"cc-serve:{{alice}}:spent:{datetime.now(UTC):%Y-%m}"
+
+    with running_store(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as store:
+
+        async def talk(one: SharedLimiter) -> None:
+            def counted() -> str | None:
+                return store.client().hget(spent, "requests")
+
+            times = 0
+
+            def goes_again() -> None:
+                nonlocal times
+                times += 1
+                if times > 1:
+                    return
+                end = time.monotonic() + PATIENCE
+                while counted() != "1":  # it reads what was sent before it stood still
+                    assert time.monotonic() < end
+                store.stop()
+
+            one._store.when_back.insert(0, goes_again)
+            await one.admit("alice", rates, take=False)  # connects
+            store.suspend()
+            assert refused(await one.admit("alice", rates, take=True)) == "store"
+            store.resume()
+
+            async def gone_again() -> bool:
+                return store.process is None and one._store._down is not None
+
+            await until(gone_again)
+            store.start()
+
+            async def taken_back() -> bool:
+                return times > 1 and counted() == "0"
+
+            await until(taken_back, 10)
+
+        run(store, talk, limiters=1, on_error="refuse", timeout_seconds=3)
 
 
 @pytest.mark.parametrize("action", ["allow", "refuse"])
