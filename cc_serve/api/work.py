@@ -122,5 +122,8 @@ current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
 
 
 def _prompt_length(prompt: object) -> int:
-    tokens = prompt.get("prompt_token_ids") if isinstance(prompt, Mapping) else None
-    return len(tokens or ())
+    if not isinstance(prompt, Mapping):
+        return 0
+    # With `--enable-prompt-embeds` a prompt may be a tensor, of a row for each token.
+    tokens = prompt.get("prompt_token_ids", prompt.get("prompt_embeds"))
+    return 0 if tokens is None else len(tokens)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
+import torch
 from prometheus_client import REGISTRY
 from vllm.exceptions import VLLMValidationError
 from vllm.outputs import CompletionOutput, RequestOutput
@@ -65,6 +66,24 @@ def charged(engine: Engine, limits: Limits, parameters: SamplingParams, prompts:
 
     asyncio.run(main())
     return charges
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        PROMPT,
+        {"type": "embeds", "prompt_embeds": torch.zeros(3, 8)},
+        {"type": "embeds", "prompt_embeds": torch.zeros(3, 8), "prompt_token_ids": [1, 0, 3]},
+    ],
+)
+def test_a_prompt_counts_in_tokens_or_in_embeddings(prompt: object) -> None:
+    charges: list[int] = []
+    work = Work(Limits(prompt_tokens=3), 0, charges.append)
+    work.begin(prompt, SamplingParams())
+    work.start(prompt)
+    assert (charges, work.prompt_tokens) == ([3], 3)
+    with pytest.raises(VLLMValidationError, match="the prompt has 3 tokens; this server allows at most 2"):
+        Work(Limits(prompt_tokens=2), 0, charges.append).begin(prompt, SamplingParams())
 
 
 @pytest.mark.parametrize(
