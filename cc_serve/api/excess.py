@@ -47,6 +47,11 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
             value = _integer(fields[name]) if name in fields else None
             if most is not None and value is not None and value > most:
                 return Excess(limit, f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name)
+    # Other answers get the limit as their length where the engine is called; this search counts its steps by itself.
+    searches = fields.get("use_beam_search") not in (None, False)
+    if searches and limits.output_tokens is not None and all(fields.get(name) is None for name in _OUTPUT_TOKENS):
+        message = f"beam search needs 'max_tokens'; this server allows at most {limits.output_tokens}"
+        return Excess("output_tokens", message, "max_tokens")
     for name in _PROMPTS:
         prompts = fields.get(name)
         # A list of token ids is one prompt, and a list of messages one conversation.

@@ -33,6 +33,15 @@ def test_too_many_tokens_are_told_by_field(name: str) -> None:
     assert find_excess({name: 10**9}, Limits()) is None, "no limit unless there is one"
 
 
+@pytest.mark.parametrize("length", [{}, {"max_tokens": None, "max_completion_tokens": None}])
+def test_beam_search_names_its_length_where_that_is_limited(length: dict[str, None]) -> None:
+    found = ("output_tokens", "beam search needs 'max_tokens'; this server allows at most 100", "max_tokens")
+    assert find_excess({"use_beam_search": True, **length}, LIMITS) == found
+    assert find_excess({"use_beam_search": True, **length, "max_completion_tokens": 100}, LIMITS) is None
+    assert find_excess({"use_beam_search": True}, Limits()) is None
+    assert find_excess({"use_beam_search": False}, LIMITS) is None
+
+
 @pytest.mark.parametrize(
     ("name", "item"), [("prompt", "a"), ("prompt", [1]), ("messages", [{"role": "user", "content": "a"}])]
 )
