@@ -65,7 +65,9 @@ class Limits(Section):
         default=None, description="Where several servers count together what keys use; unset, each counts by itself."
     )
     concurrent_requests: PositiveInt | None = Field(
-        default=2048, description="Requests of everybody at the same time, those that wait in the engine included."
+        default=2048,
+        description="Requests of everybody at the same time, those that wait in the engine included; with keys, the "
+        "last eighth is kept for those that hold less than their share.",
     )
     body_bytes: PositiveInt = Field(default=8 << 20, description="Size of a request's body.")
     client_seconds: Seconds = Field(
@@ -102,7 +104,8 @@ class Key(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     admin: bool = Field(default=False, description="May call /admin.")
     weight: Weight = Field(
-        default=1.0, description="Turns for each turn of a key with weight 1, while requests of several keys wait."
+        default=1.0,
+        description="Turns and places for each one of a key with weight 1, while requests of several keys wait.",
     )
     limits: KeyLimits = Field(default=KeyLimits(), description="Fields that differ from `limits.per_key`.")
     routing: RoutingPolicy = Field(default=RoutingPolicy(), description="Fields that differ from `routing`.")
