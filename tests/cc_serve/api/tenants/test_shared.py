@@ -243,6 +243,7 @@ def test_without_the_store_and_back_by_itself(
     store: StoreServer, action: str, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    caplog.set_level(logging.WARNING, "cc_serve")  # vLLM's flags may have set another one, in an earlier test
     rates = limits(requests_per_minute=2, concurrent_requests=2)
     timeout = 3.0  # an answer of the store on a busy machine takes less
 
@@ -255,7 +256,9 @@ def test_without_the_store_and_back_by_itself(
         store.stop() if how == "stopped" else store.suspend()
         started = time.monotonic()
         places = [await one.admit("alice", rates, take=True) for _ in range(5)]
-        assert time.monotonic() - started < 2 * timeout, "only the first waits"
+        assert time.monotonic() - started < 3 * timeout, (
+            "only the first waits"
+        )  # twice, where the event loop stood still
         assert [refused(place) for place in places] == [None if action == "allow" else "store"] * 5
         assert all(place.refusal is None or place.refusal.status == 503 for place in places)
         assert errors() == before + 5
@@ -331,6 +334,7 @@ def test_a_store_that_becomes_a_replica_is_lost_until_it_is_none(
     store: StoreServer, action: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    caplog.set_level(logging.WARNING, "cc_serve")  # vLLM's flags may have set another one, in an earlier test
     rates = limits(requests_per_minute=100)
 
     async def talk(one: SharedLimiter) -> None:
@@ -423,6 +427,7 @@ def test_a_key_of_another_type_is_told_once_and_disturbs_no_other(
     store: StoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("cc_serve"), "propagate", True)
+    caplog.set_level(logging.WARNING, "cc_serve")  # vLLM's flags may have set another one, in an earlier test
     store.client().set("cc-serve:{alice}:rates", "mine")
 
     async def talk(one: SharedLimiter) -> None:
