@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 _BY_HASH: Final = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 _BY_TOKENS: Final = "it finds KV by token ids, which plain and connected requests have in common"
 _BY_REQUEST: Final = "it sends a request's blocks from engine to engine, and was not tried with a connection"
-_UNDER_V2: Final = (
-    "under vLLM's V2 model runner, which zeroes new blocks before the connector has stored what they held: ask for V1 "
-    "with VLLM_USE_V2_MODEL_RUNNER=0, or remove it"
-)
 _UNTRIED: Final = "it was not tried with a connection"
 _NO_GPU: Final = "vLLM copies blocks to main memory from GPUs only; remove it"
 _CUTS: Final = "it takes the last token, which is the anchor, off a prompt that it prefills for another engine"
@@ -56,8 +52,6 @@ def connector_problem(vllm_config: VllmConfig) -> str | None:
                 f"KV offloading by {backend} (--kv-offloading-backend): {_BY_TOKENS}; "
                 "use --kv-offloading-backend native"
             )
-        if vllm_config.use_v2_model_runner:
-            return f"KV offloading (--kv-offloading-size) {_UNDER_V2}"
         return f"KV offloading (--kv-offloading-size): {_NO_GPU}" if current_platform.is_cpu() else None
     if transfer is None or (transfer.kv_connector is None and module is None):
         return None
@@ -70,8 +64,6 @@ def connector_problem(vllm_config: VllmConfig) -> str | None:
             )
         own_copies = name == _BY_HASH[0] and "spec_module_path" in transfer.kv_connector_extra_config
         no_copies = current_platform.is_cpu() and not own_copies
-        if vllm_config.use_v2_model_runner:
-            return f"the KV connector {name} (--kv-transfer-config) {_UNDER_V2}"
         return f"the KV connector {name} (--kv-transfer-config): {_NO_GPU}" if no_copies else None
     reason = f"{module} may find KV by token ids" if module else _REASONS.get(name or "", _UNTRIED)
     return (

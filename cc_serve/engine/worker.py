@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from vllm.config import CompilationMode
+from vllm.distributed.kv_transfer import get_kv_transfer_group, has_kv_transfer_group
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.outputs import AsyncModelRunnerOutput
@@ -83,6 +84,10 @@ class ConnectedWorkerMixin(Worker):
         marks = marks_of(scheduler_output)
         if self.use_v2_model_runner:
             cast(Any, self.model_runner).model_state.begin_step(marks)
+            transfer = scheduler_output.kv_connector_metadata
+            if transfer is not None and has_kv_transfer_group():
+                # V2 first zeroes the blocks that the step takes over, and then has the connector store what they held.
+                get_kv_transfer_group().handle_preemptions(transfer)
         output = super().execute_model(scheduler_output)
         # Before the tokens are sampled, so that the layers are on their way when vLLM starts to copy the tokens.
         self._choices = self._connected_model().choose_layers(marks)

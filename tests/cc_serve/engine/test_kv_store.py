@@ -26,10 +26,8 @@ from tests.cc_serve.engine.conftest import (
 )
 from tests.cc_serve.engine.test_schedules import Arrival, Limits, play, random_schedules
 from tests.support.kv_store import offloading
-from tests.support.runners import V2, fewer, thinned
+from tests.support.runners import fewer, thinned
 from tests.support.tiny import random_connection, save_checkpoint, tiny_gemma3
-
-pytestmark = pytest.mark.skipif(V2, reason="KV connectors are refused under the V2 model runner")
 
 HITS = "vllm:external_prefix_cache_hits"
 
@@ -60,10 +58,10 @@ def hits_of(engine: Engine, job: Job) -> int:
 
 
 @contextmanager
-def few_blocks(engine: Engine, requests: int) -> Iterator[None]:
-    """Take blocks away, so that so many requests of three blocks each do not fit."""
+def few_blocks(engine: Engine, left: int) -> Iterator[None]:
+    """Take blocks of the cache away, so that no more than these are left."""
     pool = engine.scheduler.kv_cache_manager.block_pool
-    taken = pool.get_new_blocks(max(0, BLOCKS - 1 - 2 * requests))
+    taken = pool.get_new_blocks(max(0, BLOCKS - 1 - left))
     yield
     pool.free_blocks(taken)
 
@@ -114,10 +112,19 @@ def test_preempted_requests_start_over(engine: Engine) -> None:
     for found in (False, True):
         forget(engine)
         preemptions, hits = engine.counter("vllm:num_preemptions"), engine.counter(HITS)
-        with few_blocks(engine, len(jobs)):
+        with few_blocks(engine, 2 * len(jobs)):  # and each wants three
             assert engine.compare(jobs) < 1e-3
         assert engine.counter("vllm:num_preemptions") > preemptions
         assert engine.counter(HITS) > hits or not found
+
+
+def test_blocks_are_stored_before_the_next_request_has_them(engine: Engine) -> None:
+    """Only one request fits: each takes the blocks of the one before, which ended in the step before."""
+    jobs = [Job(prompt(300 + i, 2 * BLOCK + 1), CONNECTIONS[i % 3], max_tokens=1) for i in range(6)]
+    with few_blocks(engine, 3):
+        assert engine.compare(jobs) < 1e-3
+    for job in jobs:
+        assert hits_of(engine, job) == 2 * BLOCK
 
 
 @random_schedules(fewer(15))
@@ -143,7 +150,9 @@ def test_sliding_windows_and_chunks_of_two_blocks(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path, tiny_gemma3(), random_connection(["global", "sw"]), ["sw"])
     store = offloading(block_size=2 * BLOCK)
     with start_small_engine(checkpoint, kv_transfer_config=store) as engine:
-        jobs = [Job(prompt(900 + length, length), name) for length in thinned(LENGTHS[4:], 3) for name in CONNECTIONS]
+        jobs = [
+            Job(prompt(900 + length, length), name) for length in thinned(LENGTHS[:3:-1], 3) for name in CONNECTIONS
+        ]
         assert engine.compare(jobs) < 1e-3
         forget(engine)
         assert engine.compare(jobs[::-1]) < 1e-3
