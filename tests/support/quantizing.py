@@ -64,7 +64,8 @@ def quantize(
     return target
 
 
-SATURATES = "vnni" not in Path("/proc/cpuinfo").read_text("utf-8")
+CPU = Path("/proc/cpuinfo").read_text("utf-8")
+SATURATES = "vnni" not in CPU
 """Without VNNI, oneDNN adds each two products of 8 bits in 16, and cuts off what does not fit."""
 
 

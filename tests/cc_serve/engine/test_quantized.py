@@ -1,4 +1,4 @@
-"""Int8 weights and activations: the engine's tokens are the best, or nearly, of the reference over rounded values."""
+"""Quantised weights: the engine's tokens are the best, or nearly, of the reference over rounded values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from cc_train.model.quantized import attach_to_quantized
 from tests.cc_serve.engine.conftest import BLOCK, CHUNK, CONNECTIONS, LENGTHS, Engine, Job, prompt, start_small_engine
-from tests.support.quantizing import int8_reference, quantize
+from tests.support.quantizing import CPU, int8_reference, quantize
 from tests.support.runners import thinned
 from tests.support.tiny import random_connection, save_checkpoint, tiny_model
 
@@ -101,3 +101,17 @@ def test_plain_requests_answer_as_on_stock_vllm(engine: Engine, quantized: Path)
     assert "cc_serve" not in type(stock.llm_engine.engine_core.engine_core.scheduler).__module__
     assert ours == [list(output.outputs[0].token_ids) for output in theirs]
     stock.llm_engine.engine_core.shutdown()
+
+
+@pytest.mark.skipif("avx512f" not in CPU, reason="vLLM multiplies with weights of 4 bits by AVX-512")
+@pytest.mark.parametrize("scheme", ["W4A16", "W4A16_ASYM"])
+def test_weights_of_four_bits(tiny_checkpoint: Path, tmp_path: Path, scheme: str) -> None:
+    """The reference has them as transformers unpacks them, in fp32."""
+    quantized = quantize(tiny_checkpoint, tmp_path / "int4", scheme, group_size=32)
+    checkpoint = attach_to_quantized(quantized, tiny_checkpoint, tmp_path / "served")
+    with start_small_engine(checkpoint, dtype="float16") as engine:  # vLLM's kernel has no float32
+        measured = distance(engine, JOBS)
+        print(f"largest difference of a log-probability: {measured:.3f}")
+        assert measured < 0.05
+        connected = [job for job in JOBS if job.connection == CONNECTIONS[-1]]
+        assert distance(engine, connected, other="global") > 1, "another connection is told apart"
