@@ -23,7 +23,9 @@ _CUTS: Final = "it takes the last token, which is the anchor, off a prompt that 
 #: Why the others that vLLM has are refused.
 _REASONS: Final = {
     "DecodeBenchConnector": "it makes up the KV of prompts",
-    "ExampleConnector": f"{_BY_TOKENS}, and it stores a chunked prompt before all of it is computed",
+    "ExampleConnector": (
+        f"{_BY_TOKENS}; it stores a chunked prompt before all of it is computed, and ends the engine on some prompts"
+    ),
     "ExampleHiddenStatesConnector": "it stores hidden states of a draft model, and no KV",
     "FlexKVConnectorV1": _BY_TOKENS,
     "HF3FSKVConnector": _BY_TOKENS,

@@ -6,7 +6,7 @@ The connector and its manager are vLLM's; the copies are made by `tests.support.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -157,3 +157,31 @@ def test_sliding_windows_and_chunks_of_two_blocks(tmp_path: Path) -> None:
         forget(engine)
         assert engine.compare(jobs[::-1]) < 1e-3
         assert engine.counter(HITS) > 0
+
+
+def test_one_engine_prefills_and_another_decodes(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By vLLM's example over a folder, which is refused for other reasons: see `cc_serve.engine.kv_connectors`."""
+    monkeypatch.setattr("cc_serve.engine.config.connector_problem", lambda config: None)
+    lengths = thinned((BLOCK + 2, 40, 2 * BLOCK + 2, 100, 131), 4)  # it fails on whole blocks and one token
+
+    def start(role: str) -> AbstractContextManager[Engine]:
+        transfer = {
+            "kv_connector": "ExampleConnector",
+            "kv_role": role,
+            "kv_connector_extra_config": {"shared_storage_path": str(tmp_path)},
+        }
+        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": 256}
+        return start_small_engine(tiny_checkpoint, kv_transfer_config=transfer, **whole)
+
+    with start("kv_producer") as engine:
+        stored = [Job(prompt(length, length), CONNECTIONS[length % 3], max_tokens=1) for length in lengths]
+        assert engine.compare(stored) < 1e-3
+        assert engine.counter(HITS) == 0
+    jobs = [Job(job.prompt, name) for job in stored for name in CONNECTIONS]
+    with start("kv_consumer") as engine:
+        for job in jobs:
+            assert hits_of(engine, job) == (len(job.prompt) - 1) // BLOCK * BLOCK
+        forget(engine)
+        assert engine.compare(jobs[::-1]) < 1e-3
