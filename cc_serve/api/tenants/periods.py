@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from cc_serve.config.configuration import Budget
@@ -21,9 +24,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def periods(moment: datetime) -> dict[str, str]:
+def periods(moment: datetime) -> Mapping[str, str]:
     """The names of the day and the month: ``2026-11-29`` and ``2026-11``."""
-    return {"day": f"{moment:%Y-%m-%d}", "month": f"{moment:%Y-%m}"}
+    return _periods(moment.date())
+
+
+@lru_cache(maxsize=4)  # asked for at each token
+def _periods(day: date) -> Mapping[str, str]:
+    return MappingProxyType({"day": f"{day:%Y-%m-%d}", "month": f"{day:%Y-%m}"})
 
 
 def end_of(period: str, moment: datetime) -> datetime:
