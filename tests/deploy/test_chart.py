@@ -246,7 +246,10 @@ def test_nobody_is_let_in_unless_named() -> None:
         (["model.download.image=x"], "model.download.image has no effect without model.source: download"),
         (["store.onError=refuse"], "store.onError has no effect without store.url"),
         (["store.secret.name=x"], "store.secret.name has no effect without store.url"),
-        (["store.url=rediss://a", "store.secret.caKey=ca"], "store.secret.caKey has no effect without store.secret.name"),
+        (
+            ["store.url=rediss://a", "store.secret.caKey=ca"],
+            "store.secret.caKey has no effect without store.secret.name",
+        ),
         (["serviceMonitor.keySecret.name=x"], "serviceMonitor.keySecret.name has no effect without serviceMonitor"),
         (["networkPolicy.from[0].podSelector.matchLabels.a=b"], "networkPolicy.from has no effect without"),
         (["networkPolicy.egress[0].ports[0].port=53"], "networkPolicy.egress has no effect without"),
