@@ -17,7 +17,7 @@ _LOGGED: Final = (FINISHED, LEFT, WRONG, REFUSED)
 UNWRITTEN_SECONDS: Final = 2.0
 MOST_GROWTH: Final = 0.02
 #: Of memory, in lives that are long enough: pages are used for the first time during the first minutes.
-JUDGED_SECONDS: Final = 300.0
+JUDGED_SECONDS: Final = 400.0
 
 
 @dataclass
