@@ -143,9 +143,10 @@ _OPENING = re.compile(
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
 # As only English ends what it asks about a name or a foreign word.
+# Without those that German calls by the same name, such as "in Hindi".
 _LANGUAGES: Final = (
-    "english|arabic|bengali|german|greek|spanish|basque|french|hindi|indonesian|italian|japanese|korean|portuguese|"
-    "russian|swahili|telugu|thai|turkish|urdu|vietnamese|yoruba|chinese"
+    "english|arabic|german|greek|spanish|basque|french|indonesian|italian|japanese|korean|portuguese|russian|turkish|"
+    "vietnamese|chinese"
 )
 _CLOSING = re.compile(rf"\s(?:means? what|in (?:{_LANGUAGES}))\W*$", re.IGNORECASE)
 _LONGEST_CLOSING: Final = 20

@@ -58,13 +58,20 @@ _FIELD = re.compile(
 )
 # What each comment has. It is found faster.
 _COMMENT_MARK = re.compile(r"[#*%]|//|--|;;|\"\"\"")
+# What may stand before the name of a variable.
+_TYPE: Final = (
+    r"int|float|double|char|bool|boolean|string|String|auto|var|let|const|final|long|short|byte|unsigned|static|public|"
+    r"private|my|[a-z]+_t|\w+\[\]|[\w.:]+<[\w, <>]+>"
+)
 # A line of which nothing but code has the whole form. Commands of a shell are words as well.
 _LONE_CODE = re.compile(
     r"(?:print\w*|\w++(?:\.\w++)+)\((?:[^()]|\([^()]*\))*\)[;:]?$|(?:async )?(?:def|fn|func|function) \w+\(.*[:{}].*$|"
     r"for \w+ in [\w.]+(?:\(.*\))?:\s*(?:\w+[.(=].*)?$|for \(.*\) ?\{?$|"
-    r"(?:if|elif|while) (?:True|.*(?:[=!<>]=|\w\(|[<>]).*)[:{]$|from [\w.]+ import [\w, *]+$|import \w+ as \w+$|"
+    r"(?:if|elif|while) (?:True|(?!.*\b(?:[a-z]+ ){3}).*(?:[=!<>]=|\w\(|[<>]).*)[:{]$|"
+    r"from [\w.]+ import [\w, *]+$|import \w+ as \w+$|"
     r"#include ?[<\"][\w./]+[>\"]$|[a-z_][\w.]*+ ?[-+*/]?= ?[\w.]+\(.*\)$|"
-    r"[A-Za-z_](?=[ -~]*;$)[ -~]*(?:\w\(| [-+*/]?= | [+*] )[ -~]*;$"
+    r"(?:(?:return|throw|new|await|yield) )?[\w.:>-]+\([ -~]*\);$|return [\w.\[\]]+(?: [-+*/%] [\w.\[\]]+)*;$|"
+    rf"(?:(?:{_TYPE})[&*]* )*[\w.\[\]*>-]+ ?[-+*/]?= [ -~]*;$"
 )
 FEWEST_CODE_LINES: Final = 2
 # A longer line is a paragraph, and these patterns would take long to find that out.

@@ -132,6 +132,16 @@ def test_other_noise_is_known_by_its_form() -> None:
         ("(A) Brasil;", False),
         ("Wasser = H2O", False),
         ("import duties in Kenya", False),
+        ("if not done(x):", True),
+        ("std::vector<int> found = search(x);", True),
+        ("return foo(1);", True),
+        ("total += f(x);", True),
+        ("Berechne f(3);", False),
+        ("Was macht foo(bar);", False),
+        ("Que fait printf(x);", False),
+        ("Quanto vale x se x + 2 = 5;", False),
+        ("Halla el valor de x = 3 + 2;", False),
+        ("if x > 3 then what is y:", False),
     ],
 )
 def test_a_line_of_code_has_the_form_of_code_as_a_whole(text: str, code: bool) -> None:
