@@ -23,6 +23,9 @@ _SCHEMAS: Final = ("json", "structural_tag")
 
 # Reads numbers as the endpoints do, which take "3" and 3.0 for 3.
 _INTEGER: Final = TypeAdapter(int)
+_BOOLEAN: Final = TypeAdapter(bool)
+# The length of a completion that names none (vLLM's ``CompletionRequest``).
+_COMPLETION_TOKENS: Final = 16
 
 
 class Excess(NamedTuple):
@@ -48,8 +51,11 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
             if most is not None and value is not None and value > most:
                 return Excess(limit, f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name)
     # Other answers get the limit as their length where the engine is called; this search counts its steps by itself.
-    searches = fields.get("use_beam_search") not in (None, False)
-    if searches and limits.output_tokens is not None and all(fields.get(name) is None for name in _OUTPUT_TOKENS):
+    if (
+        limits.output_tokens is not None
+        and _flag(fields.get("use_beam_search"))
+        and _is_endless(fields, limits.output_tokens)
+    ):
         message = f"beam search needs 'max_tokens'; this server allows at most {limits.output_tokens}"
         return Excess("output_tokens", message, "max_tokens")
     for name in _PROMPTS:
@@ -67,6 +73,21 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
             )
             return Excess("pattern_characters", message, name)
     return None
+
+
+def _flag(value: object) -> bool:
+    """``value`` as an endpoint would read it; False if it would refuse it."""
+    try:
+        return _BOOLEAN.validate_python(value)
+    except ValidationError:
+        return False
+
+
+def _is_endless(fields: Mapping[str, Any], most: int) -> bool:
+    """Whether an answer whose length is not named may have more than ``most`` tokens."""
+    if "prompt" in fields:  # of a completion, which reads one field
+        return fields.get("max_tokens") is None and most < _COMPLETION_TOKENS
+    return all(fields.get(name) is None for name in ("max_tokens", "max_completion_tokens"))
 
 
 def _integer(value: object) -> int | None:

@@ -40,6 +40,16 @@ def test_beam_search_names_its_length_where_that_is_limited(length: dict[str, No
     assert find_excess({"use_beam_search": True, **length, "max_completion_tokens": 100}, LIMITS) is None
     assert find_excess({"use_beam_search": True}, Limits()) is None
     assert find_excess({"use_beam_search": False}, LIMITS) is None
+    assert find_excess({"use_beam_search": "false"}, LIMITS) is None
+    assert find_excess({"use_beam_search": True, "max_output_tokens": 1}, LIMITS) == found, "chat does not read it"
+
+
+def test_a_completion_has_a_length_of_its_own() -> None:
+    search = {"prompt": "a", "use_beam_search": True}
+    assert find_excess(search, Limits(output_tokens=16)) is None
+    excess = find_excess(search, Limits(output_tokens=15))
+    assert excess is not None
+    assert excess.limit == "output_tokens"
 
 
 @pytest.mark.parametrize(
