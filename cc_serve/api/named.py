@@ -72,14 +72,14 @@ def look_up_for_engine(config: VllmConfig) -> None:
     model = config.model_config
     with _of("--load-format", config.load_config.load_format):
         get_model_loader(config.load_config)
-    for flag, names in (
-        ("--worker-extension-cls", [config.parallel_config.worker_extension_cls]),
-        ("--logits-processors", model.logits_processors or []),
+    for flag, names, separator in (
+        ("--worker-extension-cls", [config.parallel_config.worker_extension_cls], "."),
+        ("--logits-processors", model.logits_processors or [], ":"),
     ):
         for name in names:
             if isinstance(name, str) and name:
                 with _of(flag, name):
-                    _find(name)
+                    _find(name, separator)
     for flag, value, usual in (
         ("--tokenizer", model.tokenizer, model.model),
         ("--tokenizer-mode", model.tokenizer_mode, "auto"),
@@ -98,12 +98,12 @@ def _check_sampling_defaults(model: ModelConfig) -> None:
         SamplingParams(**model.get_diff_sampling_param())
 
 
-def _find(name: str) -> object:
-    """What ``MODULE.NAME`` or ``MODULE:NAME`` names."""
-    path = name.replace(":", ".")
-    if "." not in path.strip("."):
-        raise ValueError("must be MODULE.NAME")
-    return resolve_obj_by_qualname(path)
+def _find(name: str, separator: str = ".") -> object:
+    """What ``MODULE.NAME`` names, or ``MODULE:NAME`` where vLLM separates them so."""
+    module, _, attribute = name.rpartition(separator)
+    if not module or not attribute or ":" in module + attribute:
+        raise ValueError(f"must be MODULE{separator}NAME")
+    return resolve_obj_by_qualname(f"{module}.{attribute}")
 
 
 @contextmanager
