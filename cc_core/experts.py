@@ -19,6 +19,11 @@ from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, INDEX_FILE, QUANTIZATION, WEIGHTS
 
 _EXPERT: Final = ".experts."
+# What GraniteMoe's files call the experts, which vLLM knows by the name above.
+_GRANITE_EXPERT: Final = re.compile(r"(?<=block_sparse_moe)\.(?:input|output)_linear\b")
+# Routers, and gates of shared experts. vLLM quantises none but the router of this architecture.
+_ROUTER: Final = re.compile(r"\.(?:gate|router(?:\.layer)?|shared_expert_gate)$")
+_QUANTISED_ROUTER: Final = ("Qwen3MoeForCausalLM", ".mlp.gate")
 _PATTERN: Final = "re:"
 # A feed-forward block's weight: the module, its name within its layer, and the weight's own name.
 _WEIGHT: Final = re.compile(
@@ -34,7 +39,7 @@ def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
     entry = config.get(QUANTIZATION)
     if not isinstance(entry, dict):
         return
-    names = _tensor_names(directory)
+    names = {_GRANITE_EXPERT.sub(r".experts\g<0>", name) for name in _tensor_names(directory)}
     if not any(_EXPERT in name for name in names):
         return
     groups = (entry.get("config_groups") or {}).values()
@@ -46,6 +51,8 @@ def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
         if found is None or f"{found['module']}.weight_scale" in names:
             continue
         module = found["module"]
+        if _ROUTER.search(module) and not _is_quantised_router(config, module):
+            continue
         if ("Linear" in targets or _matches(targets, module)) and not _matches(ignored, module):
             hidden[module] = found["own"]
     if not hidden:
@@ -57,6 +64,11 @@ def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
         f"{len(hidden)} of the experts and routers, which the tool did not see. Say so there, in "
         f"'{QUANTIZATION}.ignore': {patterns}",
     )
+
+
+def _is_quantised_router(config: dict[str, Any], module: str) -> bool:
+    architecture, name = _QUANTISED_ROUTER
+    return module.endswith(name) and any(str(one).endswith(architecture) for one in config.get("architectures") or ())
 
 
 def _pattern(name: str) -> str:

@@ -20,13 +20,22 @@ EXPERT, ROUTER = f"{LAYER}mlp.experts.3.up_proj", f"{LAYER}mlp.gate"
 LEFT_OUT = [r"re:.*mlp\.experts", r"re:.*mlp\.gate$"]
 
 
-def refuse(directory: Path, names: list[str], ignore: list[str], targets: list[str], *, indexed: bool = False) -> None:
+def refuse(
+    directory: Path,
+    names: list[str],
+    ignore: list[str],
+    targets: list[str],
+    *,
+    indexed: bool = False,
+    architecture: str = "CCQwen3MoeForCausalLM",
+) -> None:
     if indexed:
         (directory / INDEX_FILE).write_text(json.dumps({"weight_map": dict.fromkeys(names, "model-1.safetensors")}))
     else:
         save_file({name: torch.zeros(1) for name in names}, directory / "model.safetensors")
     groups = {"group_0": {"targets": targets}}
-    refuse_hidden_experts(directory, {"quantization_config": {"config_groups": groups, "ignore": ignore}})
+    config = {"architectures": [architecture], "quantization_config": {"config_groups": groups, "ignore": ignore}}
+    refuse_hidden_experts(directory, config)
 
 
 @pytest.mark.parametrize("indexed", [False, True])
@@ -68,6 +77,20 @@ def test_what_has_no_scale_must_be_left_out(
 )
 def test_others_pass(tmp_path: Path, names: list[str], ignore: list[str], targets: list[str]) -> None:
     refuse(tmp_path, [*SCALED, *names], ignore, targets)
+
+
+def test_a_router_that_vllm_never_quantises_passes(tmp_path: Path) -> None:
+    block = f"{LAYER}block_sparse_moe."
+    names = [f"{block}gate.weight", f"{block}experts.0.w1.weight", f"{block}experts.0.w1.weight_scale"]
+    refuse(tmp_path, names, [], ["Linear"], architecture="MixtralForCausalLM")
+
+
+def test_experts_under_another_name_are_found(tmp_path: Path) -> None:
+    block = f"{LAYER}block_sparse_moe."
+    names = [f"{block}{name}.weight" for name in ("input_linear", "output_linear", "router.layer")]
+    with pytest.raises(CheckpointError, match=r"2 of the experts") as raised:
+        refuse(tmp_path, names, [], ["Linear"], architecture="GraniteMoeForCausalLM")
+    assert str(raised.value).endswith(r'"re:.*block_sparse_moe\\.experts"')
 
 
 @pytest.mark.parametrize("config", [{}, {"quantization_config": None}])
