@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel
 
-from cc_core.checkpoint import ConnectionConfig, PlainModelError, load_connection
+from cc_core.architectures import UnsupportedArchitectureError
+from cc_core.checkpoint import CheckpointError, ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import Connection
 from cc_core.names import AUTO, ENGLISH, OFF, connection_for
 from cc_core.terminal.text import one_line
 from cc_train.config.tuning import ADAPTER_DIRECTORY
-from cc_train.data.chat import ChatEncoder, stop_ids
+from cc_train.data.chat import ChatEncoder, ChatError, stop_ids
 from cc_train.data.template_options import TemplateOptionError
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
@@ -85,6 +86,8 @@ class LocalCheckpoint:
             self.encoder = ChatEncoder(tokenizer, model.generation_config, template)
         except TemplateOptionError:
             raise
+        except (ChatError, CheckpointError, UnsupportedArchitectureError) as error:
+            raise EvaluationError(f"{option} {directory}: {one_line(error)}") from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(
                 f"{option} {directory}: cannot be loaded ({one_line(error)}); copy it again"

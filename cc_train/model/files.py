@@ -126,9 +126,13 @@ def load_model(
     model, report = auto.from_pretrained(
         path, dtype=dtype, attn_implementation=chosen, output_loading_info=True, **options
     )
-    if missing := sorted(report["missing_keys"]):  # transformers fills them with random values
+    inner = language_model(model)
+    kept = {id(tensor) for tensor in (*inner.parameters(), *inner.buffers())}
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    # transformers fills them with random values. What only reads images may be missing.
+    if missing := sorted(n for n in report["missing_keys"] if n not in named or id(named[n]) in kept):
         raise CheckpointError(Path(path), _missing(missing, quantized=stored is not None))
-    language = with_adapter(language_model(model), path)
+    language = with_adapter(inner, path)
     leave_routers_alone_where_nothing_is_trained(language)
     if hasattr(language.config, CONNECTION_KEY):
         # A tuned checkpoint's own connection will not fit the new weights.

@@ -124,6 +124,14 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
         LocalCheckpoint(tmp_path, "auto", TOKENS, 4)
 
 
+def test_a_template_without_a_generation_prompt_is_not_called_damaged(checkpoint: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(checkpoint, tmp_path / "mine"))
+    template = "{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}{% endfor %}"
+    (mine / "chat_template.jinja").write_text(template)
+    with pytest.raises(EvaluationError, match=r"--checkpoint .*mine: the chat template has no gen.*(?<!again)$"):
+        LocalCheckpoint(mine, "auto", TOKENS, 4)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
 def test_a_damaged_checkpoint_is_named(name: str, checkpoint: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(checkpoint, tmp_path / "mine"))

@@ -75,6 +75,18 @@ def test_a_wrapper_whose_language_model_is_missing_is_refused(tmp_path: Path) ->
         load_model(tmp_path, torch.float32)
 
 
+def test_a_wrapper_whose_eyes_are_missing_is_not(tmp_path: Path) -> None:
+    whole = gemma3_with_vision()
+    whole.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    language = {name: tensor for name, tensor in weights.items() if "vision" not in name and "multi_modal" not in name}
+    assert len(language) < len(weights)
+    save_file(language, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    model = load_model(tmp_path, torch.float32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(IDS).logits, whole.eval()(input_ids=IDS).logits)
+
+
 def test_a_model_that_has_no_language_model_is_refused(tmp_path: Path) -> None:
     text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     CLIPModel(CLIPConfig(text_config=text, vision_config=VISION)).save_pretrained(tmp_path)
