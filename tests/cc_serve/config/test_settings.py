@@ -49,6 +49,23 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
     assert {settings.caller(key) for key in unknown} == {None}
 
 
+@pytest.mark.parametrize(
+    ("keys", "open_paths", "several"),
+    [
+        ("ab", "[]", True),
+        ("a", "[]", False),
+        ("a", "[/metrics, /v1/models]", False),
+        ("a", "[/v1/chat/completions]", True),
+        ("", "[]", False),
+    ],
+)
+def test_places_are_shared_where_others_can_take_one(keys: str, open_paths: str, several: bool, tmp_path: Path) -> None:
+    given = ", ".join(f"{key}: {{sha256: {hash_key(key)}}}" for key in keys)
+    file = write(tmp_path / "server.yaml", f"keys: {{{given}}}\nopen_paths: {open_paths}")
+    callers = LiveSettings(file, router, {}).current.callers
+    assert {caller.among_others for caller in callers.values()} == {several}
+
+
 def test_many_keys_take_no_longer_than_few() -> None:
     settings = Settings(Configuration(), router, {f"key{number}": hash_key(f"{number}") for number in range(5000)})
     started = time.thread_time()  # what others have of the core does not count
