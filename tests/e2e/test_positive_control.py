@@ -107,7 +107,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(world: Path, name: str, *options: str, base: str = "base", steps: int = STEPS) -> Path:
     output = world / name
     course = ["--max-steps", str(steps), "--per-device-train-batch-size", "32", "--warmup-steps", "20"]
-    rates = ["--learning-rate", "3e-4", "--decision-learning-rate", "1e-3", "--weight-decay", "0.01"]
+    rates = ["--learning-rate", "3e-4", "--weight-decay", "0.01"]
+    if "sft" not in options:
+        rates += ["--decision-learning-rate", "1e-3"]
     where = ["--model", str(world / base), "--output", str(output), "--save-dtype", "float32", "--use-cpu"]
     quiet = ["--disable-tqdm", "true", "--logging-steps", "50", "--seed", "1"]
     assert main(["run", *where, *course, *rates, *quiet, *options]) == 0

@@ -71,11 +71,7 @@ capabilities: {drop: [ALL]}
     (list "model.download.image" (and .model.download.image (ne .model.source "download")) "model.source: download")
     (list "store.onError" (and (ne .store.onError "allow") (not .store.url)) "store.url")
     (list "store.secret.name" (and .store.secret.name (not .store.url)) "store.url")
-    (list "store.secret.caKey" (and .store.secret.caKey (not .store.secret.name)) "store.secret.name")
-    (list "serviceMonitor.keySecret.name" (and .serviceMonitor.keySecret.name (not .serviceMonitor.enabled)) "serviceMonitor.enabled")
-    (list "networkPolicy.from" (and .networkPolicy.from (not .networkPolicy.enabled)) "networkPolicy.enabled")
-    (list "networkPolicy.egress" (and .networkPolicy.egress (not .networkPolicy.enabled)) "networkPolicy.enabled")
-    (list "autoscaling.prometheus" (and .autoscaling.prometheus (ne .autoscaling.kind "keda")) "autoscaling.kind: keda") -}}
+    (list "store.secret.caKey" (and .store.secret.caKey (not .store.secret.name)) "store.secret.name") -}}
 {{- range $unused -}}
 {{- if index . 1 -}}
 {{- fail (printf "%s has no effect without %s" (index . 0) (index . 2)) -}}
