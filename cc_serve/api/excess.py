@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from cc_serve.api.json_parts import objects_in
+from cc_serve.api.json_parts import is_true, objects_in
 from cc_serve.config.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
@@ -23,7 +23,6 @@ _SCHEMAS: Final = ("json", "structural_tag")
 
 # Reads numbers as the endpoints do, which take "3" and 3.0 for 3.
 _INTEGER: Final = TypeAdapter(int)
-_BOOLEAN: Final = TypeAdapter(bool)
 # The length of a completion that names none (vLLM's ``CompletionRequest``).
 _COMPLETION_TOKENS: Final = 16
 
@@ -53,7 +52,7 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
     # Other answers get the limit as their length where the engine is called; this search counts its steps by itself.
     if (
         limits.output_tokens is not None
-        and _flag(fields.get("use_beam_search"))
+        and is_true(fields.get("use_beam_search"))
         and _is_endless(fields, limits.output_tokens)
     ):
         message = f"beam search needs 'max_tokens'; this server allows at most {limits.output_tokens}"
@@ -73,14 +72,6 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
             )
             return Excess("pattern_characters", message, name)
     return None
-
-
-def _flag(value: object) -> bool:
-    """``value`` as an endpoint would read it; False if it would refuse it."""
-    try:
-        return _BOOLEAN.validate_python(value)
-    except ValidationError:
-        return False
 
 
 def _is_endless(fields: Mapping[str, Any], most: int) -> bool:

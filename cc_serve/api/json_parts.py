@@ -1,10 +1,14 @@
-"""The objects anywhere in JSON that clients send, however deep: no recursion that a client could exhaust."""
+"""Parts of the JSON that clients send: objects however deep, without recursion to exhaust, and flags."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+_BOOLEAN: Final = TypeAdapter(bool)
 
 
 def objects_in(whole: object, encoded: Collection[str] = ()) -> Iterator[dict[str, Any]]:
@@ -30,3 +34,11 @@ def parsed(value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return None
+
+
+def is_true(value: object) -> bool:
+    """Whether an endpoint reads a flag as true, such as "on" and 1; False for what it refuses."""
+    try:
+        return _BOOLEAN.validate_python(value)
+    except ValidationError:
+        return False

@@ -7,13 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
 from cc_serve.api.errors import RefusedError
+from cc_serve.api.json_parts import is_true
 from cc_serve.api.paths import BATCH_PATH
 
-# As the endpoint reads it, which takes "on" and 1 for true.
-_FLAG: Final = TypeAdapter(bool)
 # The fields of a message that may hold a list of objects.
 _PARTS: Final = ("content", "tool_calls")
 
@@ -32,11 +29,7 @@ def refuse_background(fields: Mapping[str, Any], path: str) -> None:
 
     It would hold no place of its key's or the server's by then, and its tokens would be in no rate, budget or usage.
     """
-    try:
-        wanted = path.endswith("/responses") and _FLAG.validate_python(fields.get("background"))
-    except ValidationError:
-        return  # as the endpoint refuses what is no boolean
-    if wanted:
+    if path.endswith("/responses") and is_true(fields.get("background")):
         raise RefusedError(
             "'background' is not served: an answer that outlives its request would be in no limit and in no usage; "
             "leave it out, and wait for the answer or stream it",
