@@ -8,13 +8,14 @@ from tests.support.shown import RECORD, SERVED, TRAINED, Shown, recorded
 NOTHING = "–"
 _INTRODUCTION = f"""# Model families
 
-`make families` runs the tests that each cell stands for, and records what they compared in
-`docs/results/{RECORD.name}`. This page is made from that file. A test fails if the file lacks one of these tests or has
-one that is gone, and each of them fails if it compares other numbers than those on record.
+The table says for each model family what the tests train and serve. A cell has the number of tests, or the numbers of
+requests and tokens that were equal to the two-pass reference on transformers: under vLLM's V1 model runner, and after
+the semicolon under V2. "{NOTHING}" says that nothing was tested. Every model is tiny, with random weights.
+[Another family](../how-to/family.md) takes one row of code.
 
-Every model is tiny, with random weights. A cell has the number of tests, or the requests and tokens that were equal to
-the two-pass reference on transformers: under vLLM's V1 model runner, and after the semicolon under V2. "{NOTHING}" says
-that nothing was tested. [Another family](../how-to/family.md) takes one row of code.
+`make families` runs the tests behind each cell, and records what they compared in `docs/results/{RECORD.name}`. This
+page is made from that file. A test fails if the file lacks one of these tests, or has a test that does not exist any
+more. Each of these tests fails if it compares other numbers than the file says.
 """
 
 

@@ -179,9 +179,9 @@ def checkpoint() -> str:
         "anchor_offset": "the anchor's position, counted from the prompt's end; -1 is its last token",
         "languages": "the languages that the connection was trained for, ISO 639-1",
         "sha256": f"digest of `{CONNECTION_FILE}`",
-        "evidence": "optional: `gain`, by which the connection lowered the loss of held-out answers, nats per token, "
-        "and the ends `low` and `high` of its 95 % interval, with the number of `pairs`; `overall` and by `languages`; "
-        "`held_out_of` is `training` or `fit`; `sha256` is the digest that was measured, and has to be the one above",
+        "evidence": "optional. `overall` and by `languages`: `gain`, by which the connection lowered the loss of "
+        "held-out answers in nats per token, the ends `low` and `high` of its 95 % interval, and the number of `pairs`. "
+        "`held_out_of` is `training` or `fit`. `sha256` is the digest that was measured, and must be the one above",
     }
     missing = set(ConnectionConfig.model_fields) - set(fields)
     if missing:
@@ -196,8 +196,8 @@ def checkpoint() -> str:
             "# Checkpoint",
             "",
             "A checkpoint is an ordinary Hugging Face directory with the connection beside the weights. "
-            "`AutoModelForCausalLM` loads it as the plain tuned model. Whoever loads the connection checks version, "
-            "shapes, finiteness and digest; an error names the file and the field. Nothing in it is a pickle.",
+            "`AutoModelForCausalLM` loads it as the plain tuned model. Our code that loads the connection checks its "
+            "version, shapes, finiteness and digest; an error names the file and the field. Nothing in it is a pickle.",
             "",
             f"## `{CONNECTION_FILE}`",
             "",
