@@ -180,7 +180,7 @@ def checkpoint() -> str:
         "languages": "the languages that the connection was trained for, ISO 639-1",
         "sha256": f"digest of `{CONNECTION_FILE}`",
         "evidence": "optional. `overall` and by `languages`: `gain`, by which the connection lowered the loss of "
-        "held-out answers in nats per token, the ends `low` and `high` of its 95 % interval, and the number of `pairs`. "
+        "held-out answers in nats per token, its 95 % interval from `low` to `high`, and the number of `pairs`. "
         "`held_out_of` is `training` or `fit`. `sha256` is the digest that was measured, and must be the one above",
     }
     missing = set(ConnectionConfig.model_fields) - set(fields)
