@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
 from cc_core.evidence import Evidence
-from cc_core.experts import refuse_hidden_experts
+from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL, QUANTIZATION
@@ -96,12 +96,13 @@ def read_description(directory: Path) -> ConnectionDescription:
 
     Raises:
         PlainModelError: the directory is an ordinary model.
-        CheckpointError: a file, a field, or a tensor's name, shape or dtype is wrong, or experts are hidden.
+        CheckpointError: a file, a field, or a tensor's name, shape or dtype is wrong; or the quantising tool skipped
+            experts or routers that ``config.json`` calls quantised.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
     description = describe(directory, parse_config(directory, config), config)
-    refuse_hidden_experts(directory, config)
+    refuse_skipped_experts(directory, config)
     return description
 
 
