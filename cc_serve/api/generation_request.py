@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from cc_core.names import AUTO, OFF, is_strength
 from cc_serve.api.errors import RefusedError
-from cc_serve.api.paths import DETAILED_PATHS
 from cc_serve.api.shapes import refuse_background, refuse_odd_shapes
+from cc_serve.paths import DETAILED_PATHS
 from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
 
 #: Set to true, the answer tells what the connection did.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.json_parts import is_true
-from cc_serve.api.paths import BATCH_PATH
+from cc_serve.paths import BATCH_PATH
 
 # The fields of a message that may hold a list of objects.
 _PARTS: Final = ("content", "tool_calls")

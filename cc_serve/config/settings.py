@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
 from cc_serve.config.keys import hash_key
+from cc_serve.paths import GENERATING_PATHS
 from cc_serve.routing.policy import PolicyError, RoutingPolicy
 from cc_serve.routing.router import Router
-
-# Paths that only tell something: requests to them take no place.
-_READ_ONLY: Final = frozenset(
-    {"/metrics", "/version", "/docs", "/openapi.json", "/v1/models", "/v1/languages", "/v1/layers"}
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,8 @@ class Settings:
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
-        several = len(self._names) + bool(self.open_paths - _READ_ONLY) > 1
+        # Requests without a key have the engine work on the open paths that generate, and on no others.
+        several = len(self._names) + bool(self.open_paths & GENERATING_PATHS) > 1
         self.callers = {
             name: replace(_caller(configuration, shared, name), among_others=several)
             for name in (None, *self._names.values())

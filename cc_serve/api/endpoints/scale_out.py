@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from cc_serve.api.errors import error_response
-from cc_serve.api.paths import TOKENIZING_PATHS
 from cc_serve.api.vllm import RENDER_ROUTERS, TOKEN_ROUTER
+from cc_serve.paths import TOKENIZING_PATHS
 
 
 def _paths(*routers: APIRouter) -> frozenset[str]:

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import anthropic_error, anthropic_event
 from cc_serve.api.middleware.held_answer import HeldAnswer
-from cc_serve.api.paths import MESSAGES_PATH, route_path
 from cc_serve.api.telemetry.record import RequestRecord, current_record
+from cc_serve.paths import MESSAGES_PATH, route_path
 
 #: Anthropic's clients read the id of a request here.
 HEADER: Final = "request-id"

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
-from cc_serve.api.paths import route_path
 from cc_serve.config.settings import Caller, LiveSettings
+from cc_serve.paths import route_path
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
 #: The calls that change the engine for everybody: ours, and vLLM's where flags or development mode switch them on.

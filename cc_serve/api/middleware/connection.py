@@ -18,7 +18,6 @@ from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
-from cc_serve.api.paths import PLAIN_PATHS, generating_path, posted_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
 from cc_serve.api.shapes import refuse_odd_shapes
@@ -26,6 +25,7 @@ from cc_serve.api.telemetry.answer_sample import AnswerSample
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
+from cc_serve.paths import PLAIN_PATHS, generating_path, posted_path
 from cc_serve.payloads import OVERRIDE_FIELD
 from cc_serve.routing.holdout import Side, side_of
 from cc_serve.routing.router import Explanation, Router, UnknownConnectionError

@@ -12,10 +12,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.middleware.request_id import HEADER, with_request_id
-from cc_serve.api.paths import generating_path
 from cc_serve.api.telemetry.answer_language import note_answer_language
 from cc_serve.api.telemetry.metrics import count_request
 from cc_serve.api.telemetry.record import RequestRecord, current_record
+from cc_serve.paths import generating_path
 
 
 class ObservingMiddleware:

@@ -54,8 +54,9 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
     [
         ("ab", "[]", True),
         ("a", "[]", False),
-        ("a", "[/metrics, /v1/models]", False),
-        ("a", "[/v1/chat/completions]", True),
+        ("a", "[/metrics, /v1/models, /health, /load]", False),
+        ("a", "[/health, /v1/chat/completions]", True),
+        ("a", "[/cohere/v2/chat]", True),
         ("", "[]", False),
     ],
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from starlette.types import Scope
+if TYPE_CHECKING:  # so that the settings can be read where no server is installed
+    from starlette.types import Scope
 
 #: Anthropic's API.
 MESSAGES_PATH: Final = "/v1/messages"
@@ -19,7 +20,8 @@ PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scor
 DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
 #: vLLM's endpoints that count and show tokens.
 TOKENIZING_PATHS: Final = frozenset({"/tokenize", "/detokenize", "/v1/messages/count_tokens"})
-_GENERATING: Final = CONNECTED_PATHS | PLAIN_PATHS
+#: All endpoints that generate text.
+GENERATING_PATHS: Final = CONNECTED_PATHS | PLAIN_PATHS
 
 
 def route_path(scope: Scope) -> str:
@@ -33,7 +35,7 @@ def route_path(scope: Scope) -> str:
 
 def generating_path(scope: Scope) -> str | None:
     """The path of a generation request, without the root path; None if the request generates nothing."""
-    return posted_path(scope, _GENERATING)
+    return posted_path(scope, GENERATING_PATHS)
 
 
 def posted_path(scope: Scope, paths: frozenset[str]) -> str | None:
