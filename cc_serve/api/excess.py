@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from cc_serve.api.json_parts import is_true, objects_in
+from cc_serve.api.vllm import CompletionRequest
 from cc_serve.config.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
@@ -23,8 +24,8 @@ _SCHEMAS: Final = ("json", "structural_tag")
 
 # Reads numbers as the endpoints do, which take "3" and 3.0 for 3.
 _INTEGER: Final = TypeAdapter(int)
-# The length of a completion that names none (vLLM's ``CompletionRequest``).
-_COMPLETION_TOKENS: Final = 16
+# The length that vLLM gives to a completion that names none.
+_COMPLETION_TOKENS: Final[int] = CompletionRequest.model_fields["max_tokens"].default
 
 
 class Excess(NamedTuple):

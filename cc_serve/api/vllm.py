@@ -17,6 +17,7 @@ from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest as CompletionRequest
 from vllm.entrypoints.scale_out.derender.api_router import router as _derender
 from vllm.entrypoints.scale_out.render.api_router import router as _render
 from vllm.entrypoints.scale_out.token_in_token_out.api_router import router as _tokens
