@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
-from cc_core.evidence import Evidence
+from cc_core.evidence import Evidence, Sha256
 from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
@@ -52,7 +52,7 @@ class ConnectionConfig(BaseModel):
     version: int = Field(strict=True, ge=1, le=1)
     anchor_offset: int = Field(strict=True, le=-1)
     languages: tuple[str, ...]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     evidence: Evidence | None = None
 
     @field_validator("languages")

@@ -11,6 +11,7 @@ FEWEST_FOR_INTERVAL: Final = 10
 
 Nats = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Gain(BaseModel):
@@ -63,7 +64,7 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     held_out_of: Literal["training", "fit"]
     overall: Gain
     languages: dict[LanguageCode, Gain]

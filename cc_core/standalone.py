@@ -22,6 +22,7 @@ from cc_core.description import (
     describe_problem,
     read_description,
 )
+from cc_core.evidence import Sha256
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, WEIGHTS
 
@@ -45,7 +46,7 @@ class Base(BaseModel):
     architecture: str
     num_hidden_layers: int = Field(ge=1)
     hidden_size: int = Field(ge=1)
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    weights_sha256: Sha256
 
     def difference(self, other: Base, name: object) -> str | None:
         """The first difference of another model, called ``name``; None if it is the same model."""
@@ -97,8 +98,7 @@ def describe_base(directory: Path) -> Base:
     except UnsupportedArchitectureError as error:
         raise CheckpointError(path, f"field 'architectures': {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise CheckpointError(path, f"field {first['loc'][0]!r}: {first['msg']} (found {first['input']!r})") from error
+        raise CheckpointError(path, describe_problem(error)) from error
 
 
 def weights_digest(directory: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
+from cc_core.evidence import Sha256
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
@@ -101,7 +102,7 @@ class Metrics(Section):
 class Key(Section):
     """An API key, known by its hash only."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     admin: bool = Field(default=False, description="May call /admin.")
     weight: Weight = Field(
         default=1.0,
@@ -137,12 +138,17 @@ class Configuration(Section):
         if self.limits.store is not None and self.usage.file is not None:
             raise ValueError("usage.file: `limits.store` keeps the usage of all servers; leave one of them out")
         if self.limits.store is None and self.usage.file is None:
-            places = {"limits.per_key": self.limits.per_key}
-            places |= {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
-            for place, limits in places.items():
+            for section, limits in self.limits_by_section().items():
                 if limits.budget != Budget():
-                    raise ValueError(f"{place}.budget: needs `usage.file` or `limits.store`; a restart would forget it")
+                    raise ValueError(
+                        f"{section}.budget: needs `usage.file` or `limits.store`; a restart would forget it"
+                    )
         return self
+
+    def limits_by_section(self) -> dict[str, KeyLimits]:
+        """What the file says of keys' limits, by the section that says it."""
+        named = {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
+        return {"limits.per_key": self.limits.per_key, **named}
 
     def limits_of(self, name: str | None) -> KeyLimits:
         """What the key called ``name`` may use; None is a request without a key."""

@@ -43,9 +43,7 @@ def check_limits(configuration: Configuration, count: int) -> None:
     """
     if count == 1 or configuration.limits.store is not None:
         return
-    sections = {"limits.per_key": configuration.limits.per_key}
-    sections |= {f"keys.{name}.limits": key.limits for name, key in configuration.keys.items()}
-    for section, limits in sections.items():
+    for section, limits in configuration.limits_by_section().items():
         field = _first(limits)
         if field is not None:
             raise ConfigurationError(
