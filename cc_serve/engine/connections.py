@@ -102,10 +102,7 @@ class HeldConnections:
             connection = self._on_device(sha256, names[rows])
             decisions.append(connection.decide_each(names[rows], activations[rows], embedding[rows]))
             start = rows.stop
-        if len(decisions) == 1:
-            return decisions[0]
-        layers, vectors, logits = zip(*((d.layer, d.vector, d.logits) for d in decisions), strict=True)
-        return Decision(torch.cat(layers), torch.cat(vectors), torch.cat(logits))
+        return Decision.joined(decisions)
 
     def served_bytes(self) -> int:
         """Bytes on the device."""
