@@ -111,5 +111,4 @@ def _of(flag: str, value: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = one_line(error) or type(error).__name__
-        raise MissingError(f"{flag} {str(value)[:160]}: {reason[:200]}") from error
+        raise MissingError(f"{flag} {str(value)[:160]}: {one_line(error)[:200]}") from error

@@ -114,7 +114,7 @@ def explain(error: Exception, arguments: Namespace) -> str:
     else:  # not str(error): that adds quotes, or the parameter, to some of them
         fields = [str(getattr(error, "parameter", ""))]
         message = " ".join(map(str, error.args)).removeprefix("Error: ")
-    message = one_line(message) or type(error).__name__
+    message = one_line(message.strip() or type(error).__name__)
     short = _SENTENCE.split(message)[0]
     if "--" in short:
         return short

@@ -18,6 +18,7 @@ from torch import Tensor
 from cc_core.checkpoint import load_either
 from cc_core.connection import Connection, Decision
 from cc_core.files import CheckpointError
+from cc_core.terminal.text import one_line
 
 _HOST = torch.device("cpu")
 
@@ -141,7 +142,7 @@ class _Loading(Thread):
                 raise CheckpointError(self._directory, "was changed while it was being read; try again")
             self.connection = _copied(connection, _HOST, copy=True)
         except Exception as error:  # the thread's owner tells whoever asked
-            self.problem = str(error) or type(error).__name__
+            self.problem = one_line(error)
 
 
 def _copied(

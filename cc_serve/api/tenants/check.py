@@ -58,7 +58,7 @@ def check_store(store: Store | None, names: Iterable[str | None]) -> None:
 
 def explain(error: Exception, store: Store) -> str:
     """The field to correct, and what is wrong."""
-    message = one_line(error).rstrip(".") or type(error).__name__
+    message = one_line(error).rstrip(".")
     login = "password_file" if store.password_file is not None else "url"
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLError) for cause in causes):

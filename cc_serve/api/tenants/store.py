@@ -212,7 +212,7 @@ class Store:
             call.answer.set_result(result)
 
     def _lose(self, error: Exception) -> None:
-        self._down = one_line(error) or type(error).__name__
+        self._down = one_line(error)
         logger.error("limits.store at %s cannot be asked (%s): %s", self._address, self._down, self._consequence)
         self._probe = asyncio.create_task(self._look_for_it())
 
