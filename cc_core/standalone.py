@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
 from cc_core.description import (
@@ -106,13 +107,14 @@ def weights_digest(directory: Path) -> str:
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for path in sorted(directory.glob(WEIGHTS)):
         try:
-            with path.open("rb") as file:
+            # safe_open checks the header and the file's length, but does not say where the tensors lie.
+            with safe_open(path, framework="np"), path.open("rb") as file:
                 length = int.from_bytes(file.read(_HEADER_BYTES), "little")
-                header = json.loads(file.read(min(length, path.stat().st_size)))
-            header.pop("__metadata__", None)
-            tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
-        except (OSError, ValueError, AttributeError) as error:
+                header = json.loads(file.read(length))
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+        header.pop("__metadata__", None)
+        tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
     if not tensors:
         raise CheckpointError(directory, f"holds no {WEIGHTS}; a connection belongs to weights in this format")
     digest = hashlib.sha256()
