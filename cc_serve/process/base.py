@@ -57,7 +57,7 @@ class ServedBase:
                 raise CheckpointError(path, f"field {field!r} is {there}, that of the served checkpoint is {here}")
         if alone:
             difference = read_alone(directory).base.difference(self._described(), self._directory)
-        elif _identities(directory) == self._files:
+        elif self._files and _identities(directory) == self._files:
             difference = None
         else:
             difference = describe_base(directory).difference(self._described(), self._directory)
