@@ -60,9 +60,10 @@ def error_response(
     return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
-def busy(message: str, seconds: int) -> JSONResponse:
-    """The refusal of a request that the server cannot take on now, but may in ``seconds``."""
-    return error_response(message, status=503, type="ServiceUnavailableError", headers={"Retry-After": str(seconds)})
+def unavailable(message: str, seconds: int | None = None) -> JSONResponse:
+    """The refusal of a request that the server cannot serve now; it may in ``seconds``, if these are known."""
+    headers = None if seconds is None else {"Retry-After": str(seconds)}
+    return error_response(message, status=503, type="ServiceUnavailableError", headers=headers)
 
 
 async def http_error(request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from cc_serve.api.connections import Served
 from cc_serve.api.endpoints.languages import connections_of
-from cc_serve.api.errors import ErrorBody, RefusedError, error_response
+from cc_serve.api.errors import ErrorBody, RefusedError, error_response, unavailable
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.processes.peers import PeerError
@@ -60,7 +60,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
         except ConflictError as error:
             return error_response(str(error), status=409, type="ConflictError")
         except PeerError as error:
-            return _unanswered(error)
+            return unavailable(str(error))
         return await _shown(exchange)
 
     return router
@@ -70,7 +70,7 @@ async def _shown(exchange: Exchange) -> JSONResponse:
     try:
         running, by_all = await exchange.overview()
     except PeerError as error:
-        return _unanswered(error)
+        return unavailable(str(error))
     connections = exchange.connections
     return JSONResponse(
         {
@@ -79,10 +79,6 @@ async def _shown(exchange: Exchange) -> JSONResponse:
             "earlier": [_one(served, running) for served in connections.earlier],
         }
     )
-
-
-def _unanswered(error: PeerError) -> JSONResponse:
-    return error_response(str(error), status=503, type="ServiceUnavailableError")
 
 
 def _one(served: Served, running: Counter[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.errors import ErrorBody, RefusedError, error_response
+from cc_serve.api.errors import ErrorBody, RefusedError, error_response, unavailable
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.tenants.periods import utc_now
 from cc_serve.api.tenants.usage import Ledger, Usage, UsageError, totals
@@ -57,7 +57,7 @@ def usage_endpoint(ledger: Ledger | None) -> APIRouter:
         except RefusedError as error:
             return error_response(str(error), param=error.param)
         except UsageError as error:
-            return error_response(f"usage cannot be read now: {error}", status=503, type="ServiceUnavailableError")
+            return unavailable(f"usage cannot be read now: {error}")
         if key is not None:
             found = {heading: amounts for heading, amounts in found.items() if (heading.key or "") == key}
         # A long report takes a second: not on the loop, where every answer would wait for it.

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cc_serve.api.errors import busy
+from cc_serve.api.errors import unavailable
 from cc_serve.api.middleware.stall import PatientSend
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -72,4 +72,4 @@ class DrainMiddleware:
                 self.drain.leave()
         else:
             message = "the server is shutting down; send the request to another one"
-            await busy(message, RETRY_AFTER_SECONDS)(scope, receive, send)
+            await unavailable(message, RETRY_AFTER_SECONDS)(scope, receive, send)

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.errors import ErrorDetail, busy, error_response, openai_event
+from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
 from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
@@ -224,7 +224,7 @@ class _Answer:
 
 def _refused(refusal: Refusal) -> Response:
     if refusal.status == 503:
-        return busy(refusal.message, refusal.seconds)
+        return unavailable(refusal.message, refusal.seconds)
     headers = {"Retry-After": str(refusal.seconds)}
     return error_response(refusal.message, status=refusal.status, type="RateLimitError", headers=headers)
 
