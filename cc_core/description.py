@@ -118,7 +118,7 @@ def describe(directory: Path, entry: ConnectionConfig, config: Mapping[str, Any]
     if config.get(QUANTIZATION) and not path.exists():
         raise CheckpointError(
             path,
-            "is missing, as tools that quantise a model leave it behind; bring it along: "
+            "is missing, since tools that quantise a model do not copy it; add it: "
             f"cc-train attach --model {directory} --connection CHECKPOINT --output OUTPUT",
         )
     layout = _read_layout(path)
@@ -163,7 +163,7 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
 
 
 def describe_problem(error: ValidationError, *outer: str) -> str:
-    """The first problem of an entry that is not valid: its field, which may lie in others, and what is wrong."""
+    """The first of ``error``'s problems: the field, with the ``outer`` fields that hold it, and what is wrong."""
     first = error.errors()[0]
     field = ".".join([*outer, *map(str, first["loc"])])
     # A mapping would fill the screen.
@@ -172,7 +172,7 @@ def describe_problem(error: ValidationError, *outer: str) -> str:
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:
-    """The first of ``architectures`` in the ``config`` read from ``path``; raises `CheckpointError`."""
+    """The first of ``architectures`` in ``config``, which was read from ``path``; raises `CheckpointError`."""
     found = config.get("architectures")
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise CheckpointError(path, f"field 'architectures' must be a list of names (found {found!r})")

@@ -50,7 +50,7 @@ class Base(BaseModel):
     weights_sha256: Sha256
 
     def difference(self, other: Base, name: object) -> str | None:
-        """The first difference of another model, called ``name``; None if it is the same model."""
+        """In what ``other``, which the message calls ``name``, first differs; None if it is the same model."""
         for field, words in _WORDS.items():
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs:
@@ -103,7 +103,11 @@ def describe_base(directory: Path) -> Base:
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 over the names, types, shapes and values of a model's weights, in any number of safetensors files."""
+    """SHA-256 over the names, types, shapes and values of a model's weights, however many files hold them.
+
+    Raises:
+        CheckpointError: there are no weights, or one of the files is not whole.
+    """
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for path in sorted(directory.glob(WEIGHTS)):
         try:
