@@ -25,7 +25,7 @@ GENERATING_PATHS: Final = CONNECTED_PATHS | PLAIN_PATHS
 
 
 def route_path(scope: Scope) -> str:
-    """The path that Starlette's router matches: the request's, without the root path that the server is mounted at."""
+    """The path that Starlette's router matches: the request's path without the root path of the server."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if path == root:
@@ -39,7 +39,7 @@ def generating_path(scope: Scope) -> str | None:
 
 
 def posted_path(scope: Scope, paths: frozenset[str]) -> str | None:
-    """The path of a POST to one of ``paths``, without the root path; None of all other requests."""
+    """The path of a POST to one of ``paths``, without the root path; None for all other requests."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     path = route_path(scope)

@@ -93,7 +93,7 @@ def test_a_device_without_room_keeps_what_it_had(served: Path, other: Path, back
                 await exchange.change(other)
             before, wanted = (new, served) if back else (old, other)
             engine.refused = old if back else new
-            with pytest.raises(RefusedError, match="the engine could not take it: no room"):
+            with pytest.raises(RefusedError, match="the engine could not serve it: no room"):
                 await exchange.change(wanted)
             assert settings.current.anonymous.router.sha256 == before == connections.served.sha256 == engine.held.served
             assert connections.has(old, "global")
