@@ -20,8 +20,8 @@ HEADER: Final = "request-id"
 class AnthropicMiddleware:
     """Translates error responses of ``/v1/messages``, and the events that end its streams early; adds ``request-id``.
 
-    Only the outermost place sees all of them: FastAPI, vLLM and our middleware refuse requests, each in OpenAI's shape.
-    vLLM itself answers an error in a stream with the failure to parse it.
+    Only the outermost middleware sees all of them, since FastAPI, vLLM and our middleware refuse requests, each in
+    OpenAI's shape. If an error ends a stream, vLLM itself sends an error about parsing it.
 
     Args:
         app: the application behind.

@@ -15,7 +15,7 @@ from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.paths import route_path
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
-#: The calls that change the engine for everybody: ours, and vLLM's where flags or development mode switch them on.
+#: The calls that change the engine for all callers: ours, and those of vLLM that flags or development mode switch on.
 OPERATOR_PATHS: Final = frozenset(
     {
         "/admin/connections",
@@ -35,23 +35,23 @@ _POLICY_VIOLATION: Final = 1008
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who sent the request, as `KeyMiddleware` found."""
+    """Who sent the request, as `KeyMiddleware` has found."""
     caller: Caller = scope[_CALLER]
     return caller
 
 
 def operates(scope: Scope) -> bool:
-    """Whether this is an operator's call. If there are keys, `KeyMiddleware` lets only admins make one."""
+    """Whether this is an operator's call. If there are keys, `KeyMiddleware` lets only admins make such calls."""
     path = route_path(scope)
     return path in OPERATOR_PATHS or (path.startswith("/admin/") and caller_of(scope).admin)
 
 
 class KeyMiddleware:
-    """Lets nobody past without a key. Default-deny, so that no spelling of a path gets around it.
+    """Lets nobody pass without a key. It denies by default, so that no spelling of a path gets around it.
 
     Args:
         app: the application behind.
-        settings: who has which key, and which further paths need none.
+        settings: the keys, and the further paths that need none.
         public: exact paths that anybody may read.
     """
 
