@@ -1,4 +1,4 @@
-"""``/admin/connections``: which connection is served, and another one without a restart."""
+"""``/admin/connections``: tells which connection is served, and changes it without a restart."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cc_serve.api.processes.peers import PeerError
 
 
 def _path(text: str) -> str:
-    """No file has such a name, and the answer to it could not be sent."""
+    """Refuse characters that no path has. An answer with a lone surrogate could not even be sent."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("must be a path: no NUL, and no lone surrogate")
+        raise ValueError("must be a path, without NUL and lone surrogates")
     return text
 
 
@@ -43,7 +43,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
 
     @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403, 503)})
     async def show(request: Request) -> Response:
-        """The connection that new requests begin with, and those that running ones began with."""
+        """The connection that new requests begin with, and the earlier ones that running requests began with."""
         if not caller_of(request.scope).admin:
             return admin_refusal()
         return await _shown(exchange)
