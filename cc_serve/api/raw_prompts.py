@@ -33,7 +33,7 @@ class RawPrompts:
         self, engine: Any = None, chat_template: str | None = None, options: Mapping[str, Any] | None = None
     ) -> None:
         self._engine: Final = engine
-        self._chat_template: Final = chat_template
+        self._rendering: Final = {"tokenize": False, "add_generation_prompt": True, "chat_template": chat_template}
         self._options: Final = dict(options or {})
         self._end: Final = lru_cache(maxsize=64)(self._end_of)
 
@@ -66,11 +66,12 @@ class RawPrompts:
         if (tokenizer := self._tokenizer) is None:
             return None
         more = self._options | json.loads(options)
-        fixed = {"tokenize": False, "add_generation_prompt": True, "chat_template": self._chat_template}
-        if more.keys() & fixed.keys():
+        if more.keys() & self._rendering.keys():
             return None
         try:
-            rendered = str(tokenizer.apply_chat_template([{"role": "user", "content": _TURN}], **fixed, **more))
+            rendered = str(
+                tokenizer.apply_chat_template([{"role": "user", "content": _TURN}], **self._rendering, **more)
+            )
         except Exception:  # as above; or the template refuses the options, and then the endpoint does so, too
             return None
         _, turn, end = rendered.partition(_TURN)
@@ -84,9 +85,8 @@ class RawPrompts:
     def _frame(self) -> ChatFrame | None:
         if (tokenizer := self._tokenizer) is None:
             return None
-        options = {"tokenize": False, "add_generation_prompt": True, "chat_template": self._chat_template}
         try:
-            return ChatFrame.of(lambda messages: str(tokenizer.apply_chat_template(messages, **options)))
+            return ChatFrame.of(lambda messages: str(tokenizer.apply_chat_template(messages, **self._rendering)))
         except Exception:  # each its own error: a tokenizer without a template, a template that wants other messages
             return None
 
