@@ -20,12 +20,13 @@ class Family:
     Modules are named as attributes of a decoder layer.
 
     Args:
-        output: the module whose output is added: the feed-forward block, or a norm behind it.
-        engine_output: vLLM's name of that module, where it has another.
+        output: the module whose output the layer adds: the feed-forward block, or the norm that follows it.
+        engine_output: vLLM's name for that module; None where it is the same.
         ffn: the feed-forward block in transformers, a mixture's experts and router included.
-        multiplier: the configuration's field by which the layer multiplies that output before it adds it.
-        embedding_multiplier: the configuration's field by which the model multiplies the embedding layer's output.
-        reduced_late: in vLLM, with tensor parallelism, each rank's output is a part, and the layer adds them up.
+        multiplier: the field of ``config.json`` by which the layer multiplies that output before it adds it.
+        embedding_multiplier: the field of ``config.json`` by which the model multiplies the embedding layer's output.
+        reduced_late: whether, under tensor parallelism, the module's output in vLLM is one rank's part of a sum that
+            the layer forms later.
     """
 
     output: str = MLP
@@ -90,7 +91,7 @@ HOW_TO = "docs/how-to/family.md"
 
 
 class UnsupportedArchitectureError(ValueError):
-    """The model's architecture has no row in `FAMILIES`; the message says why, or how to add it."""
+    """The model's architecture has no row in `FAMILIES`; the message says why, or how to add one."""
 
     def __init__(self, architecture: str) -> None:
         problem = f"architecture {architecture!r} cannot be connected"
@@ -101,7 +102,7 @@ class UnsupportedArchitectureError(ValueError):
             )
             return
         near = difflib.get_close_matches(architecture.removeprefix(CC_PREFIX), FAMILIES, n=1, cutoff=0.75)
-        nearest = f"; the nearest that can is {near[0]}" if near else ""
+        nearest = f"; the nearest supported one is {near[0]}" if near else ""
         super().__init__(f"{problem}{nearest}; supported: {', '.join(sorted(FAMILIES))}; to add one: {HOW_TO}")
 
 
@@ -119,5 +120,5 @@ def family_of(architecture: str) -> Family:
 
 
 def ffn_outputs(model: nn.Module, attribute: str) -> list[nn.Module]:
-    """The L modules of a causal LM (transformers or vLLM) which its layers call ``attribute``."""
+    """The module called ``attribute`` in each of the L layers of a causal LM, of transformers or vLLM."""
     return [getattr(layer, attribute) for layer in model.model.layers]  # type: ignore[union-attr]

@@ -37,14 +37,19 @@ def save_connection(
     details: dict[str, Any] | None = None,
     evidence: dict[str, Any] | None = None,
 ) -> None:
-    """Write the connection into a saved Hugging Face checkpoint, each file aside and then renamed.
+    """Write the connection into a saved Hugging Face checkpoint. A crash leaves each file whole, old or new.
 
     Args:
         directory: holds ``config.json`` and the model's weights already.
-        connection: what to write.
+        connection: the connection to write.
         languages: every language the connection was trained for, ISO 639-1.
         details: further facts for ``config.json``, such as the base model and the fit's quality.
-        evidence: the connection's gain, a `cc_core.evidence.Evidence`; its digest is filled in here.
+        evidence: the fields of a `cc_core.evidence.Evidence`, without the digest, which is filled in here.
+
+    Raises:
+        CheckpointError: ``config.json`` cannot be read, names no layers or hidden size, or does not fit the tensors; or
+            a tensor is not finite.
+        UnsupportedArchitectureError: the model cannot be connected.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
@@ -69,9 +74,10 @@ def write_connection(
     details: dict[str, Any],
     evidence: dict[str, Any] | None = None,
 ) -> ConnectionConfig:
-    """Write ``cc_connection.safetensors``, aside and then renamed, and return the entry that describes it.
+    """Write ``cc_connection.safetensors`` and return the entry that describes it; `save_connection` has the arguments.
 
-    The tensors are written from where they are, so that the matrices of a large model may be mapped files.
+    A crash leaves the old file or the new one. Matrices that are memory-mapped files are not read into memory as a
+    whole, so that those of a large model need no room.
     """
     tensors = _tensors(connection)
     layout = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()}
@@ -97,7 +103,7 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
 
     Raises:
         PlainModelError: the directory is an ordinary model.
-        CheckpointError: version, shapes, finiteness, digest, or a file is wrong.
+        CheckpointError: a file, the version, a shape, a value or the digest is wrong.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
@@ -124,10 +130,10 @@ def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, 
         directory: holds ``cc_connection.safetensors``.
         entry: the connection's own configuration.
         config: ``num_hidden_layers`` and ``hidden_size`` of the model.
-        source: where the digest is written, for a message.
+        source: the file and field that have the digest, for the message.
 
     Raises:
-        CheckpointError: shapes, finiteness or digest are wrong, or the file cannot be read.
+        CheckpointError: the file cannot be read, or a shape, a value or the digest is wrong.
     """
     path = directory / CONNECTION_FILE
     names = describe(directory, entry, config).names
@@ -141,7 +147,7 @@ def read_connection(directory: Path, entry: ConnectionConfig, config: dict[str, 
         raise CheckpointError(
             path,
             f"sha256 is {digest}, but {source} says {entry.sha256}; "
-            "the file was changed after training, copy the checkpoint again",
+            "the file was changed after training: copy the checkpoint again",
         )
     transforms = {name: tensors[TRANSFORM + name] for name in names}
     return Connection(tensors[DECISION], transforms, anchor_offset=entry.anchor_offset)

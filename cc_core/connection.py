@@ -19,7 +19,7 @@ model's dtype.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
 import torch
@@ -140,6 +140,13 @@ class Decision:
     vector: Tensor
     logits: Tensor
 
+    @classmethod
+    def joined(cls, decisions: Sequence[Decision]) -> Decision:
+        """The decisions for several batches, as for one batch with all their prompts in order."""
+        if len(decisions) == 1:
+            return decisions[0]
+        return cls(*(torch.cat([getattr(one, part.name) for one in decisions]) for part in fields(cls)))
+
     def scaled(self, strengths: Tensor) -> Decision:
         """The same choice with each vector times its strength, ``[B]``. Ours, not the paper's: there it is 1."""
         return replace(self, vector=self.vector * strengths[:, None])
@@ -206,5 +213,4 @@ class Connection(nn.Module):
             stop = start + len(list(group))
             decisions.append(self.decide(name, activations[start:stop], embedding[start:stop]))
             start = stop
-        layers, vectors, logits = zip(*((d.layer, d.vector, d.logits) for d in decisions), strict=True)
-        return Decision(torch.cat(layers), torch.cat(vectors), torch.cat(logits))
+        return Decision.joined(decisions)

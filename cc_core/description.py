@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
-from cc_core.evidence import Evidence
-from cc_core.experts import refuse_hidden_experts
+from cc_core.evidence import Evidence, Sha256
+from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL, QUANTIZATION
@@ -52,7 +52,7 @@ class ConnectionConfig(BaseModel):
     version: int = Field(strict=True, ge=1, le=1)
     anchor_offset: int = Field(strict=True, le=-1)
     languages: tuple[str, ...]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     evidence: Evidence | None = None
 
     @field_validator("languages")
@@ -96,12 +96,13 @@ def read_description(directory: Path) -> ConnectionDescription:
 
     Raises:
         PlainModelError: the directory is an ordinary model.
-        CheckpointError: a file, a field, or a tensor's name, shape or dtype is wrong, or experts are hidden.
+        CheckpointError: a file, a field, or a tensor's name, shape or dtype is wrong; or the quantising tool skipped
+            experts or routers that ``config.json`` calls quantised.
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
     description = describe(directory, parse_config(directory, config), config)
-    refuse_hidden_experts(directory, config)
+    refuse_skipped_experts(directory, config)
     return description
 
 
@@ -117,7 +118,7 @@ def describe(directory: Path, entry: ConnectionConfig, config: Mapping[str, Any]
     if config.get(QUANTIZATION) and not path.exists():
         raise CheckpointError(
             path,
-            "is missing, as tools that quantise a model leave it behind; bring it along: "
+            "is missing, since tools that quantise a model do not copy it; add it: "
             f"cc-train attach --model {directory} --connection CHECKPOINT --output OUTPUT",
         )
     layout = _read_layout(path)
@@ -162,7 +163,7 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
 
 
 def describe_problem(error: ValidationError, *outer: str) -> str:
-    """The first problem of an entry that is not valid: its field, which may lie in others, and what is wrong."""
+    """The first of ``error``'s problems: the field, with the ``outer`` fields that hold it, and what is wrong."""
     first = error.errors()[0]
     field = ".".join([*outer, *map(str, first["loc"])])
     # A mapping would fill the screen.
@@ -171,7 +172,7 @@ def describe_problem(error: ValidationError, *outer: str) -> str:
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:
-    """The first of ``architectures`` in the ``config`` read from ``path``; raises `CheckpointError`."""
+    """The first of ``architectures`` in ``config``, which was read from ``path``; raises `CheckpointError`."""
     found = config.get("architectures")
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise CheckpointError(path, f"field 'architectures' must be a list of names (found {found!r})")

@@ -6,21 +6,22 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-#: With fewer items, draws are much alike, and an interval would be too narrow: there is none.
+#: Of fewer items, bootstrap samples hardly differ, and an interval would be too narrow: none is given.
 FEWEST_FOR_INTERVAL: Final = 10
 
 Nats = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Gain(BaseModel):
-    """How much the connection lowered the loss of the answers, pair by pair, in nats per token; below 0, it raised it.
+    """How much the connection lowers the loss of the answers, in nats per token. Below 0, it raises the loss.
 
     Args:
-        pairs: held-out pairs that were scored.
-        gain: the mean over pairs of the loss without the connection minus that with it.
-        low: where its 95 % interval begins; None if there are too few pairs for one.
-        high: where that ends.
+        pairs: how many held-out pairs were scored.
+        gain: the loss without the connection minus the loss with it, averaged over the pairs.
+        low: the lower end of the gain's 95 % interval; None with too few pairs for an interval.
+        high: its upper end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,15 +56,16 @@ class Evidence(BaseModel):
     """The gain of a connection as it is served, by language.
 
     Args:
-        sha256: digest of the connection's file that was measured.
-        held_out_of: the pairs' English prompts were held out of all of the ``training``, or only of the ``fit``.
-        overall: the mean over languages.
-        languages: by language, ISO 639-1.
+        sha256: the digest of the connection's file that was measured.
+        held_out_of: ``training`` if no part of it saw the pairs' English prompts; ``fit`` if only the fit of the
+            Transform Matrices did not.
+        overall: the mean over the languages.
+        languages: the gain by language, ISO 639-1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     held_out_of: Literal["training", "fit"]
     overall: Gain
     languages: dict[LanguageCode, Gain]

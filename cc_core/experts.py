@@ -1,8 +1,8 @@
-"""Refuses a quantised mixture of experts whose experts or routers the quantising tool did not see.
+"""Refuses a quantised mixture of experts whose experts or routers the quantising tool skipped.
 
 Tools quantise linear layers. transformers keeps the experts of a layer in one tensor and its router in another, and
-neither is a linear layer. So a tool may leave both as they were, while its entry in ``config.json`` says that all were
-quantised. vLLM believes the entry: it takes weights that were never rounded for rounded ones, and answers nonsense.
+neither is a linear layer. So a tool may skip both, while its entry in ``config.json`` says that all were quantised.
+vLLM believes the entry: it takes weights that were never rounded for rounded ones, and answers nonsense.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ from cc_core.names import CONFIG_FILE, INDEX_FILE, QUANTIZATION, WEIGHTS
 _EXPERT: Final = ".experts."
 # What GraniteMoe's files call the experts, which vLLM knows by the name above.
 _GRANITE_EXPERT: Final = re.compile(r"(?<=block_sparse_moe)\.(?:input|output)_linear\b")
-# Routers, and gates of shared experts. vLLM quantises none but the router of this architecture.
+# Routers, and gates of shared experts. Of these, vLLM quantises only the router of the architecture named below.
 _ROUTER: Final = re.compile(r"\.(?:gate|router(?:\.layer)?|shared_expert_gate)$")
 _QUANTISED_ROUTER: Final = ("Qwen3MoeForCausalLM", ".mlp.gate")
+# What compressed-tensors writes before a regular expression; a name without it is meant literally.
 _PATTERN: Final = "re:"
-# A feed-forward block's weight: the module, its name within its layer, and the weight's own name.
+# A feed-forward block's weight: its module's full name, the module's name within its layer, and the weight's own name.
 _WEIGHT: Final = re.compile(
     r"(?P<module>.*\.layers\.\d+\.(?P<own>(?:mlp|block_sparse_moe)\..+?))(?:\.weight|\.(?:gate_up|down)_proj)"
 )
 
 
-def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
-    """Raise `CheckpointError` where ``config`` says of experts or routers that they are quantised, and they are not.
+def refuse_skipped_experts(directory: Path, config: dict[str, Any]) -> None:
+    """Refuse a model whose ``config`` calls experts or routers quantised that are not.
 
-    Only names are read, from the index or the headers of the weights' files.
+    It reads the names of the tensors, from the index or from the headers of the weights' files, and no tensor.
+
+    Raises:
+        CheckpointError: the model has such experts or routers, a pattern in ``config`` is not a regular expression, or
+            a file of weights cannot be read.
     """
     entry = config.get(QUANTIZATION)
     if not isinstance(entry, dict):
@@ -45,7 +50,7 @@ def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
     groups = (entry.get("config_groups") or {}).values()
     targets = [target for group in groups for target in group.get("targets") or ()]
     ignored = entry.get("ignore") or ()
-    hidden = {}
+    skipped = {}
     for name in sorted(names):
         found = _WEIGHT.fullmatch(name)
         if found is None or f"{found['module']}.weight_scale" in names:
@@ -53,15 +58,21 @@ def refuse_hidden_experts(directory: Path, config: dict[str, Any]) -> None:
         module = found["module"]
         if _ROUTER.search(module) and not _is_quantised_router(config, module):
             continue
-        if ("Linear" in targets or _matches(targets, module)) and not _matches(ignored, module):
-            hidden[module] = found["own"]
-    if not hidden:
+        try:
+            if ("Linear" in targets or _matches(targets, module)) and not _matches(ignored, module):
+                skipped[module] = found["own"]
+        except re.error as error:
+            raise CheckpointError(
+                directory / CONFIG_FILE,
+                f"field '{QUANTIZATION}' has the pattern {error.pattern!r}, which is not a regular expression: {error}",
+            ) from error
+    if not skipped:
         return
-    patterns = ", ".join(json.dumps(pattern) for pattern in sorted({*map(_pattern, hidden.values())}))
+    patterns = ", ".join(json.dumps(pattern) for pattern in sorted({*map(_pattern, skipped.values())}))
     raise CheckpointError(
         directory / CONFIG_FILE,
-        f"field '{QUANTIZATION}' says that {next(iter(hidden))} is quantised, and its weight has no scale. So have "
-        f"{len(hidden)} of the experts and routers, which the tool did not see. Say so there, in "
+        f"field '{QUANTIZATION}' says that {next(iter(skipped))} is quantised, but its weight has no scale. The "
+        f"quantising tool skips experts and routers that are not linear layers (here: {len(skipped)}); list them in "
         f"'{QUANTIZATION}.ignore': {patterns}",
     )
 
@@ -72,7 +83,7 @@ def _is_quantised_router(config: dict[str, Any], module: str) -> bool:
 
 
 def _pattern(name: str) -> str:
-    """For ``ignore``: all experts, or the one module of that ``name``, in each layer."""
+    """The pattern for ``ignore`` that matches, in each layer, all experts or the one module called ``name``."""
     block, experts, _ = name.partition(_EXPERT.rstrip("."))
     return f"{_PATTERN}.*{re.escape(block + experts)}{'' if experts else '$'}"
 

@@ -15,12 +15,12 @@ _FILES: Final = (
     *("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "*.md"),
     *("*[Ll][Ii][Cc][Ee][Nn]*", "*[Nn][Oo][Tt][Ii][Cc][Ee]*", "*TERMS*", "*USE_POLICY*"),
 )
-# Mistral's weights again, in a format of its own.
+# The same weights again, in Mistral's own format.
 _SECOND: Final = "consolidated*"
 
 
 class UnknownModelError(ValueError):
-    """The name is no directory, and the hub did not give such a model; the message says why."""
+    """The name is no directory, and the hub gave no such model; the message says why."""
 
 
 def local_directory(name: str | Path) -> Path:
@@ -46,8 +46,8 @@ def local_directory(name: str | Path) -> Path:
         )
     except Exception as error:  # whatever the client, the connection and the hub raise
         raise UnknownModelError(
-            f"{name}: no such directory, and not to be had from the hub ({one_line(error)[:300]}); "
-            "name a directory, or an id that the hub lets you read"
+            f"{name}: there is no such directory, and the hub gave no such model ({one_line(error)[:300]}); "
+            "name a directory, or the id of a model that you may read"
         ) from error
 
 

@@ -26,7 +26,7 @@ CONFIG_FILE: Final = "config.json"
 QUANTIZATION: Final = "quantization_config"
 #: The one kind of quantisation that a connection was tried with.
 COMPRESSED_TENSORS: Final = "compressed-tensors"
-#: Which file holds which tensor, in a model of several files.
+#: Says which file holds which tensor of a model that has several files.
 INDEX_FILE: Final = "model.safetensors.index.json"
 #: A model's own weights; the connection's file is not among them.
 WEIGHTS: Final = "model*.safetensors"
@@ -53,5 +53,5 @@ def connection_for(language: str, transforms: Collection[str]) -> str:
 
 
 def is_strength(value: object) -> bool:
-    """Whether a connection's vector can be multiplied by ``value``; NaN is none."""
+    """Whether ``value`` is a number from 0 to `MAX_STRENGTH`, and no bool and no NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_STRENGTH

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
 from cc_core.description import (
@@ -22,6 +23,7 @@ from cc_core.description import (
     describe_problem,
     read_description,
 )
+from cc_core.evidence import Sha256
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, WEIGHTS
 
@@ -45,10 +47,10 @@ class Base(BaseModel):
     architecture: str
     num_hidden_layers: int = Field(ge=1)
     hidden_size: int = Field(ge=1)
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    weights_sha256: Sha256
 
     def difference(self, other: Base, name: object) -> str | None:
-        """The first difference of another model, called ``name``; None if it is the same model."""
+        """In what ``other``, which the message calls ``name``, first differs; None if it is the same model."""
         for field, words in _WORDS.items():
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs:
@@ -97,22 +99,26 @@ def describe_base(directory: Path) -> Base:
     except UnsupportedArchitectureError as error:
         raise CheckpointError(path, f"field 'architectures': {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise CheckpointError(path, f"field {first['loc'][0]!r}: {first['msg']} (found {first['input']!r})") from error
+        raise CheckpointError(path, describe_problem(error)) from error
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 over the names, types, shapes and values of a model's weights, in any number of safetensors files."""
+    """SHA-256 over the names, types, shapes and values of a model's weights, however many files hold them.
+
+    Raises:
+        CheckpointError: there are no weights, or one of the files is not whole.
+    """
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for path in sorted(directory.glob(WEIGHTS)):
         try:
-            with path.open("rb") as file:
+            # safe_open checks the header and the file's length, but does not say where the tensors lie.
+            with safe_open(path, framework="np"), path.open("rb") as file:
                 length = int.from_bytes(file.read(_HEADER_BYTES), "little")
-                header = json.loads(file.read(min(length, path.stat().st_size)))
-            header.pop("__metadata__", None)
-            tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
-        except (OSError, ValueError, AttributeError) as error:
+                header = json.loads(file.read(length))
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
+        header.pop("__metadata__", None)
+        tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
     if not tensors:
         raise CheckpointError(directory, f"holds no {WEIGHTS}; a connection belongs to weights in this format")
     digest = hashlib.sha256()

@@ -18,7 +18,8 @@ def connected(parameters: SamplingParams, connection: Route | str, strength: flo
     Args:
         parameters: one request's sampling parameters.
         connection: a route of `cc_serve.Router`, or a name: ``off``, ``global`` or a language with its own matrix.
-        strength: from 0 to 2, what the connection's vector is multiplied by.
+        strength: the factor of the connection's vector, from 0 to 2; 1 is what it was trained for. The engine refuses
+            any other value.
     """
     name = connection.connection if isinstance(connection, Route) else connection
     copy = parameters.clone()
@@ -29,9 +30,9 @@ def connected(parameters: SamplingParams, connection: Route | str, strength: flo
 
 
 def connection_of(output: RequestOutput) -> dict[str, Any] | None:
-    """What a finished request got: ``{"name": ..., "layer": ..., "captures": ...}``; None without a connection.
+    """What a finished request's connection was: ``{"name": ..., "layer": ..., "captures": ...}``; None without one.
 
-    ``layer`` is the Decision Maker's choice. ``captures`` is 1, and one more for each preemption. ``draft_confirmed``
-    is there if the capture step's token was a draft.
+    ``layer`` is the layer that the Decision Maker chose. ``captures`` is 1, and one more for each preemption.
+    ``strength`` is there if it is not 1, and ``draft_confirmed`` if the capture step's token was a draft.
     """
     return (output.kv_transfer_params or {}).get(ENGINE_REPORT)

@@ -1,7 +1,8 @@
 """The language of a model's answer, line by line.
 
-Names, numbers and code tell no language, and a short line hardly any. What cannot be judged has none. Names are known
-by their capital; scripts that have none need a longer line, since a short one may be all names.
+Names, numbers and code do not show a language, and a short line hardly does. A line that cannot be judged has none.
+Names are known by their capital letter. In a script without capitals, a short line may be nothing but names, so that a
+line has to be longer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from cc_core.language.scripts import CYRILLIC, EAST_ASIAN, GREEK, HAN, LATIN, TH
 
 SURE: Final = 0.9  # the detector's confidence from which a line counts
 FEWEST_LETTERS: Final = 8  # of a line, as `cc_core.language.scripts.script_of` counts them
-# Without capitals, names are told from sentences by words between commas, or by letters in a row where words are not
-# set apart; Katakana are left out, since they write foreign names.
+# In scripts without capitals, a sentence is known by this many words without a comma between them; in scripts without
+# spaces, by a run of letters. Katakana do not count, since they write foreign names.
 FEWEST_WORDS: Final = 5
 _LONG_RUNS: Final = {
     EAST_ASIAN: re.compile(rf"[{HAN}\u3041-\u309f]{{8}}"),
@@ -33,15 +34,15 @@ _COMMAS = re.compile(r"[,،、，;؛；:·・/|()]|\s[-–—]\s")
 
 
 def lines_of(answer: str) -> list[str]:
-    """The lines of an answer's prose without numbers and names; words with a capital are taken for names.
+    """The lines of an answer's prose without numbers and names; a word with a capital letter is taken for a name.
 
-    Code is left out, and JSON has no lines: it may be a tool's call, whose keys are English.
+    Code is left out. JSON gives no lines: it may be a tool call, whose keys are English.
     """
     return [_CASED.sub(_uncapitalised, _DIGITS.sub(" ", line)) for line in prose(without_code(answer)).splitlines()]
 
 
 def line_language(line: str) -> str | None:
-    """The language that one of `lines_of` is surely in, served or not; None if that is not sure."""
+    """The language of a line from `lines_of`, served or not; None where the detector is less than `SURE`."""
     script, letters = script_of(line)
     if letters < FEWEST_LETTERS or (script is not None and _may_be_names(script, line)):
         return None
@@ -51,7 +52,10 @@ def line_language(line: str) -> str | None:
 
 
 def answer_language(answer: str, most_lines: int) -> str | None:
-    """The language of most of an answer, by the length of the first lines that are sure; None if none is."""
+    """The language of most of an answer: of its first ``most_lines`` lines, each weighted by its length.
+
+    Lines whose language is not sure do not count; None if no line counts.
+    """
     lengths: Counter[str] = Counter()
     for line in lines_of(answer)[:most_lines]:
         if (language := line_language(line)) is not None:
@@ -60,7 +64,7 @@ def answer_language(answer: str, most_lines: int) -> str | None:
 
 
 def _may_be_names(script: Script, line: str) -> bool:
-    """Whether a line in ``script`` may be names alone, which no capital tells."""
+    """Whether a line may consist of names only, in a ``script`` without capitals that would tell."""
     if script in (LATIN, CYRILLIC, GREEK):
         return False
     if script in _LONG_RUNS:

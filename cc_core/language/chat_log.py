@@ -1,6 +1,7 @@
-"""Finds who speaks in an exported chat: lines behind a time stamp and a name, as messengers and help desks write them.
+"""Finds who speaks in an exported chat, whose lines begin with a time stamp and a name.
 
-A server's log has time stamps, too. Its lines name levels, or programs in small letters behind a time with seconds.
+The lines of a server's log also begin with a time stamp. But they name a level, or a program in lower case after a
+time with seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SAID = re.compile(
     rf"(?:<[@+~%& ]?(?P<nick>[^\s<>]{{1,30}})>[ \t]|(?:~ ?)?(?P<name>{_NAME})[ \t]?:(?!\S)[ \t]*)"
 )
 _NICK = re.compile(r"<(?P<nick>[^\W\d_][\w.|-]{0,30})>[ \t]+(?=\S)")
-# A line that holds a name and a time only: what is said follows.
+# A line with only a name and a time; the message follows.
 _DAY: Final = r"(?:(?:Today|Yesterday)(?: at|,)?\s)"
 _HEAD = re.compile(
     rf"(?:(?P<name>{_NAME})(?:,|\s[-–—|])?\s{{1,3}}(?:\[{_DATE},?\s{_TIME}\]|"
@@ -36,9 +37,9 @@ _HEAD = re.compile(
 )
 _STARTS = re.compile(r"^(?:[\[(<]|\d{1,4}[:./-]\d|.{1,60}\d[:.]\d\d.{0,6}$)", re.MULTILINE)
 _LEVELS = re.compile(rf"\b{LEVEL}\b")
-# Lines of one speaker may be anything.
+# The lines of a single speaker may be anything.
 _FEWEST_SPEAKERS: Final = 2
-# A last message of fewer letters is understood by what the speaker said before.
+# A last message of fewer letters is read together with the speaker's earlier ones.
 _FEW_LETTERS: Final = 12
 
 
@@ -48,9 +49,9 @@ class _Message(NamedTuple):
 
 
 def with_speakers(text: str) -> str:
-    """``text`` with labels instead of the time stamps and names of a chat: what the last speaker says is the user's.
+    """``text`` with labels in place of a chat's time stamps and names: the last speaker is the user.
 
-    Roles such as "Agent" keep their names. If something is asked outside of the chat, all of the chat is a passage.
+    Roles such as "Agent" keep their names. If the text outside of the chat asks something, the whole chat is a passage.
     """
     if len(list(islice(_STARTS.finditer(text), _FEWEST_SPEAKERS))) < _FEWEST_SPEAKERS:
         return text
@@ -61,7 +62,7 @@ def with_speakers(text: str) -> str:
     outside = "\n".join(piece for piece in pieces if isinstance(piece, str)).strip()
     asked = _asked(outside)
     own = [] if asked else _own(messages)
-    # Beside words that are no frame, who speaks last in a chat is no more the user than who wrote these words.
+    # Beside other words, it is as likely that the user wrote these as that the user is the last speaker.
     label = "message" if outside and use_of(outside) is Use.OTHER else "user"
     lines = []
     for piece in pieces:
@@ -77,7 +78,7 @@ def with_speakers(text: str) -> str:
 
 
 def _asked(outside: str) -> bool:
-    """Whether what stands outside of a chat asks or wants something."""
+    """Whether the text outside of a chat asks something or asks for something."""
     if use_of(outside) in (Use.TASK, Use.QUESTION) or asks(outside) or is_request(outside):
         return True
     script, _ = script_of(outside)
@@ -109,7 +110,7 @@ def _pieces(text: str) -> list[str | _Message]:
 
 
 def _is_person(found: re.Match[str]) -> bool:
-    """Whether a person or a role speaks behind a time stamp, and no program."""
+    """Whether the name after a time stamp is that of a person or a role, and not of a program."""
     name = found["nick"] or found["name"]
     if _LEVELS.search(name):
         return False
@@ -119,7 +120,7 @@ def _is_person(found: re.Match[str]) -> bool:
 
 
 def _own(messages: list[_Message]) -> list[_Message]:
-    """What the last speaker without a role says at last; where that is short, what they said before, too."""
+    """The last message of the last speaker without a role; if it is short, with that speaker's messages before it."""
     own: list[_Message] = []
     letters = 0
     for message in reversed(messages):

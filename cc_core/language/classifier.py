@@ -1,7 +1,7 @@
 """Tells apart the languages of one script, by their commonest words and their n-grams.
 
-The classifier chooses among the served languages and their common neighbours that are not served, so that Italian is
-undecided and not Spanish.
+The classifier chooses among the served languages and their neighbours that are not served. So Italian is undecided,
+and not taken for Spanish.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from cc_core.names import ENGLISH
 
 _LN10: Final = math.log(10)
 
-# How much n-grams and words count, and how likely languages are beforehand, in natural logarithms. Found on the tuning
-# half of `benchmarks/routing.py`.
+# The weights of n-grams and words, and the priors of languages, in natural logarithms. Found on the tuning half of
+# `benchmarks/routing.py`.
 NGRAM_WEIGHT: Final = 2.0
 WORD_WEIGHT: Final = 0.6 * _LN10
-# A word counts this much more where it stands alone: words that come together say partly the same.
+# How much more a word counts alone: words that come together depend on each other.
 LONE_WORD_WEIGHT: Final = 0.4 * _LN10
 ENGLISH_PRIOR: Final = 0.3 * _LN10
 NEIGHBOUR_PRIOR: Final = -1.0 * _LN10
-# Neighbours that differ from a served language in few words are likelier than other neighbours.
+# Neighbours that differ from a served language in few words get a higher prior than others.
 CLOSE_NEIGHBOUR_PRIORS: Final = {"gl": -0.7, "mr": -0.7, "ne": -0.7, "fa": 0.0, "bg": 0.0, "sr": 0.0, "uk": 0.0}
-# The case of shorter texts depends on the keyboard more than on the language, and n-grams would tell it apart.
+# In shorter texts, capitals depend on the keyboard more than on the language, but would change the n-grams.
 CASELESS: Final = 24
-# Words alone decide where at least so many are listed and the best language leads by so much. N-grams cost more, and
-# would not change the answer.
+# Words alone decide if at least SURE_WORDS are listed and the best language leads by SURE_LEAD (a natural logarithm):
+# n-grams cost more, and would not change the answer.
 SURE_WORDS: Final = 3
 SURE_LEAD: Final = 9.0
 
-# A text of few words that looks English may be a question in another language about an English title. It is taken for
-# the language that explains its first words better than English does, by so many powers of ten. Where the first or the
-# last words make it only suspicious, it is undecided.
+# A text of few words that looks English may be a question in another language about an English title. If another
+# language explains its first words better than English by PREFIX_GAIN powers of ten, the text is in that language. If
+# its first or last words reach only SUSPICIOUS_GAIN, it is undecided.
 FEW_WORDS: Final = 16
 FIRST_WORD_GAIN: Final = 1.0
 SUSPICIOUS_GAIN: Final = 2.7
 PREFIX_GAIN: Final = 3.2  # more than "Dan" gains, which is a name in English and "and" in Indonesian
-# A longer text may go on in English without a mark: "Mein Handy lädt nicht Let's think …". It needs more than a title
-# at the beginning, such as "La Casa de Papel is …".
+# A longer text may go on in English without punctuation: "Mein Handy lädt nicht Let's think …". It needs a higher gain
+# than a title at the beginning has, as in "La Casa de Papel is …".
 MOST_WORDS: Final = 40
 LONG_PREFIX_GAIN: Final = 10.0
-# Bounds what one word gains: no word counts as commoner than this share. Names are rare in all languages but one.
+# The common logarithm of the highest share that a word counts with. It bounds the gain of one word: a name is rare in
+# all languages but one.
 COMMONEST_SHARE: Final = -2.5
 
 
@@ -71,10 +72,10 @@ _NO_GAIN: Final = np.zeros(1, np.float32)
 
 
 class Classifier:
-    """Ranks the languages of a script. The order of its C languages is that of every array's last axis.
+    """Ranks the C languages of a script, in whose order the last axis of every array is.
 
     Args:
-        script: one that several languages share.
+        script: a script that several languages share.
     """
 
     def __init__(self, script: Script) -> None:
@@ -89,7 +90,7 @@ class Classifier:
         if self._english is not None and self._words is not None:
             priors[self._english] = ENGLISH_PRIOR
             gains = self._words.scores.max(1) - self._words.scores[:, self._english]
-            # For each word whether another language gains by it, as bytes: those are looked up fastest.
+            # Whether another language gains by a word, for each word. As bytes, which are looked up fastest.
             self._foreign = (gains >= FIRST_WORD_GAIN).tobytes()
         self._priors: NDArray[np.float32] = np.array(priors, np.float32)
 
@@ -98,7 +99,7 @@ class Classifier:
 
         Args:
             text: a few hundred characters at most; the cost grows with it.
-            candidates: how many to list.
+            candidates: how many languages to list.
         """
         scores, word_scores, rows = self._scores(text)
         # On so few numbers, every call of numpy costs more than its arithmetic.
@@ -125,7 +126,7 @@ class Classifier:
         )
 
     def _gains_over_english(self, word_scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much better than English each language [C] explains a text's first words; [0] where English is as good.
+        """By how much each language [C] explains a text's first words better than English; [0] where none does.
 
         Args:
             word_scores: [words, C], as from `_scores`; reversed for the last words.
@@ -138,7 +139,7 @@ class Classifier:
         return best_prefix
 
     def _scores(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[int]]:
-        """Log probabilities of the languages [C] up to a constant; scores [words, C] and rows of the listed words."""
+        """Log probabilities of the languages [C], up to a constant; scores [words, C] and rows of the listed words."""
         if self._words is None:
             no_words = np.zeros((0, len(self.languages)), np.float32)
             return NGRAM_WEIGHT * self._ngrams.scores(text) + self._priors, no_words, []

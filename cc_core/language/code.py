@@ -1,4 +1,4 @@
-"""Leaves code out of an answer, fenced or not: its words are English whatever language the answer is in."""
+"""Leaves code out of an answer, fenced or not: its words are English, whatever the answer's language."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _FENCED = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)", re.DOTALL)
-# JSON may be cut off, so it is known by its beginning. "[1] ..." may be a footnote.
+# JSON may be cut off, so only its beginning counts. "[1] ..." may be a footnote.
 _JSON = re.compile(r'\s*(?:\{|\[\s*(?:["\[{\]]|true\b|false\b|null\b|-?\d[\d.eE+-]*\s*,))')
 _TYPES: Final = (
     "auto|bool|char|const|double|export|final|float|int|let|local|long|private|protected|public|static|string|String|"
@@ -14,9 +14,9 @@ _TYPES: Final = (
 )
 _NAME: Final = r"[A-Za-z_$][A-Za-z0-9_.$]*"
 _CALL: Final = rf"{_NAME}!?\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)"
-# No longer line is matched, which bounds the cost.
+# Longer lines are not matched, which bounds the cost.
 _LONGEST_LINE: Final = 300
-#: What a line of code looks like, in the languages that models write most. A keyword alone may be English.
+#: A line of code, in the languages that models write most. A keyword alone may be English.
 _CODE = re.compile(
     "|".join(
         (
@@ -58,7 +58,7 @@ _CODE = re.compile(
         )
     )
 )
-# Beside a line of code, one that begins so is a comment or a docstring; elsewhere it may be a heading.
+# A line that begins like this is a comment or a docstring next to a line of code; elsewhere it may be a heading.
 _COMMENT = re.compile(r"#|\*|--|\"\"\"|'''|  |\t")
 
 

@@ -16,20 +16,20 @@ from cc_core.names import ENGLISH
 #: Reads the language of one passage.
 Read = Callable[[str], Reading]
 
-#: Fewer letters around a quotation or before a colon do not tell whose words they are.
+#: Around a quotation or before a colon, fewer letters than these do not show whose words they are.
 SHORTEST_FRAME: Final = 8
-# What stands before a colon is an instruction if it has this many letters. Otherwise it may be a name or a title.
+# A text of this many letters before a colon is an instruction. A shorter one may be a name or a title.
 SHORTEST_INSTRUCTION: Final = 15
-#: Fewer letters behind a colon are a name or a title.
+#: A text of fewer letters after a colon is a name or a title.
 LONGEST_NAME: Final = 24
-# Behind an English label, so many more colons are looked at: "Given this: …, answer: …".
+# After an English label, the reading goes on for this many more colons: "Given this: …, answer: …".
 MOST_COLONS: Final = 2
-# English tasks that are words elsewhere, too, as in "Edit: hat sich erledigt".
+# English tasks whose words other languages use as well, as in "Edit: hat sich erledigt".
 _BORROWED: Final = frozenset(("correct", "edit", "extract", "fix", "gist", "hashtags", "sentiment", "synopsis"))
 
 
 def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
-    """The reading of an instruction before a colon, or of what a label precedes; None where the colon tells nothing.
+    """The reading of the instruction before a colon, or of the text after a label; None where the colon shows neither.
 
     Args:
         text: a line.
@@ -77,7 +77,7 @@ def read_around_colon(text: str, read: Read, depth: int = 0) -> Reading | None:
 
 
 def _read_instruction(text: str, read: Read) -> Reading:
-    """The reading of what stands before a colon. A lone English verb tells too little without an object."""
+    """The reading of the text before a colon. A lone English verb gets an object, without which it tells too little."""
     reading = read(text)
     lone = reading.language is None or reading.letters < SHORTEST_FRAME
     if reading.language == ENGLISH or not lone or text.strip().lower() in _BORROWED or not begins_with_task(text):

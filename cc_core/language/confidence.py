@@ -1,15 +1,15 @@
-"""How far to believe a probability that rests on few letters."""
+"""How far to trust a probability that rests on few letters."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# A script that only one language uses is believed up to this doubt, divided by the letters.
+# How much to doubt a script that only one language uses, divided by the number of letters.
 _DOUBT: Final = 0.3
 # Names and acronyms are no language, although n-grams find one.
 _ACRONYM = re.compile(r"[A-Z]{2,6}s?\d*$")
-# Says that the digits are a task, and no part of a name.
+# Digits that are a task, and no part of a name.
 _ARITHMETIC = re.compile(r"[\d)]\s?[-+*/^=×÷·:−]\s?[\d(]|=")
 _NAME_SHARE: Final = 0.5
 _NAMES_SHARE: Final = 0.75
@@ -20,13 +20,13 @@ _FEW: Final = 3
 
 
 def believed(probability: float, text: str, letters: int, *, script_alone: bool) -> float:
-    """``probability``, lowered for what ``text`` is besides.
+    """``probability``, lowered if ``text`` is short or looks like a name.
 
     Args:
-        probability: of the likeliest language.
-        text: what was judged.
-        letters: how many, as `cc_core.language.scripts.script_of` counts them.
-        script_alone: whether the script decided, and not the words.
+        probability: that of the likeliest language.
+        text: the text that was judged.
+        letters: how many letters it has, as `cc_core.language.scripts.script_of` counts them.
+        script_alone: whether the script alone decided the language, and not the words.
     """
     if script_alone:
         return min(probability, 1 - _DOUBT / max(letters, 1))

@@ -1,4 +1,4 @@
-"""The language of a conversation: of its newest turn, or of an earlier one where that is short or undecided."""
+"""The language of a conversation: that of its newest turn, or of an earlier one if the newest is short or undecided."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cc_core.language.requests import asks, is_question, is_request
 from cc_core.language.scripts import LATIN, script_of
 from cc_core.names import ENGLISH
 
-#: How many user turns are looked at, newest first, for one whose language can be told.
+#: How many of the user's turns are read, newest first, until one has a language.
 TURNS: Final = 8
-# A turn of fewer letters, such as "API" or "Los Angeles", is, as a name is, understood by what was said before.
+# A turn of fewer letters, such as "API" or "Los Angeles", is read like a name: together with the turns before it.
 SHORT_TURN: Final = 12
-# How sure its language must be, if a short turn shall decide against an English one.
+# The confidence that a short turn needs to decide against an earlier English one.
 SURE: Final = 0.9
-# What goes on with "And …?", as "und morgen?", asks in the language of its "and".
+# The same for a turn that begins with "and", such as "und morgen?", whose language is that of its "and".
 SURE_TO_GO_ON: Final = 0.95
 _AND: Final = frozenset(("und", "y", "et", "e", "dan", "lalu", "ve", "peki", "ya", "còn", "thế", "na", "eta", "àti"))
 
 
 def in_conversation(turns: Iterable[Reading]) -> Detection:
-    """The language in which the newest of ``turns`` is said.
+    """The language of the newest of ``turns``.
 
     Args:
-        turns: the readings of the user's turns, the newest first; only as many are made as are needed.
+        turns: the readings of the user's turns, the newest first. No more of them are asked for than are needed.
     """
     short: Detection | None = None
     newest: Detection | None = None
@@ -45,7 +45,7 @@ def in_conversation(turns: Iterable[Reading]) -> Detection:
 
 
 def _is_name(turn: Detection) -> bool:
-    """Whether a turn may be a name or a title, such as "Rio de Janeiro", which tells nothing of who says it."""
+    """Whether a turn may be a name or a title, such as "Rio de Janeiro", which does not show the user's language."""
     text = turn.text
     last = text.rsplit(None, 1)[-1:]
     if not last or not last[0][0].isupper() or asks(text) or text.isupper():
@@ -59,9 +59,9 @@ def _decides(short: Detection, before: Detection) -> bool:
 
 
 def _speaks_surely(turn: Detection) -> bool:
-    """Whether a turn greets, asks or requests in words that only its language has.
+    """Whether a turn is a greeting, a question or a request in words that only its language has.
 
-    A lone word that asks may be a name or English, as "Nani" and "Comment" are, unless it has a question mark.
+    A lone question word without a question mark may be a name or English, as "Nani" and "Comment" may.
     """
     text = turn.text
     if turn.confidence < SURE:
@@ -75,9 +75,9 @@ def _speaks_surely(turn: Detection) -> bool:
 
 
 def _may_be(short: Detection, before: Detection) -> bool:
-    """Whether a short turn may be in the language spoken before: not if it is in another script.
+    """Whether a short turn may be in the language of the one ``before``: not if it is in another script.
 
-    Latin words may be names and terms in any conversation, and Han alone is Japanese as well as Chinese.
+    Latin words may be names and terms in any conversation, and Han alone may be Japanese or Chinese.
     """
     script, _ = script_of(short.text)
     return script in (None, LATIN, script_of(before.text)[0])

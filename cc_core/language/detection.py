@@ -21,15 +21,14 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class Detection:
-    """The language that was found, and why.
+    """The detected language, and what decided it.
 
     Args:
         language: ISO 639-1, or None when undecided.
-        confidence: probability of the likeliest served language, decided or not.
+        confidence: probability of the likeliest served language, whether it was decided or not.
         rule: how the language was decided.
         text: the part of the prompt that was judged, of at most 501 characters.
-        scores: the likeliest few languages with their probabilities, best first. Languages that are not served are
-            among them.
+        scores: the likeliest languages with their probabilities, best first; some of them may not be served.
     """
 
     language: str | None
@@ -47,8 +46,8 @@ class Reading:
     """The reading of one passage, or of the piece of a turn that decides.
 
     Args:
-        detection: what was found.
-        letters: how many it rests on. A letter of a dense script counts as several.
+        detection: the language that was found.
+        letters: how many letters it rests on; one of a dense script counts as several (`Script.weight`).
         mixed: whether other pieces of the turn are in another language.
     """
 
@@ -61,5 +60,5 @@ class Reading:
         return self.detection.language
 
     def decides(self, fewest_letters: int) -> bool:
-        """Whether it names a language, by at least so many letters."""
+        """Whether it names a language, by at least ``fewest_letters``."""
         return self.detection.language is not None and self.letters >= fewest_letters

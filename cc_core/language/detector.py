@@ -1,4 +1,5 @@
-"""Which of the served languages a prompt is written in, or none: a wrong answer is worse than none.
+"""Which of the served languages a prompt is written in. Where that is unsure, the answer is none, which is better than
+a wrong one.
 
 Prompts mix languages, and the instruction's is the one that counts: `LanguageDetector.detect` finds the instruction.
 `LanguageDetector._read` finds the language of such a passage in four steps: take an excerpt, find its script, let a
@@ -38,26 +39,26 @@ SERVED_LANGUAGES: Final = (
     *("ko", "pt", "ru", "sw", "te", "th", "tr", "ur", "vi", "yo", "zh"),
 )
 
-# The default for the lowest probability that decides a language.
+# The lowest probability that decides a language, unless an operator sets another one.
 THRESHOLD: Final = 0.6
-# How often a text that begins to ask in a language, and goes on with foreign words, is in that language.
+# The probability that a text whose question begins in one language, and goes on with foreign words, is in that one.
 OPENING_CONFIDENCE: Final = 0.85
-# How sure the words before a name must be English: "restaurants in" may be German as well.
+# The probability of English that the words before a name need: "restaurants in" may also be German.
 SURE_ENGLISH: Final = 0.95
-# How likely a language must be, if a request in its words shall outweigh an English beginning or ending.
+# The probability from which a request in a language outweighs an English beginning or ending.
 LIKELY: Final = 0.01
-# How many candidates a detection lists.
+# How many languages a detection lists.
 CANDIDATES: Final = 3
 
 
 class LanguageDetector:
     """Detects the language of a prompt. Never raises, whatever the text.
 
-    The first one takes about a second to make, because it loads the tables: no request has to wait for them.
+    To make the first one takes about a second, since it loads the tables, so that no request has to wait for them.
 
     Args:
-        languages: the languages that it may answer.
-        threshold: the probability below which the answer is None.
+        languages: the languages that it may find.
+        threshold: the probability below which it finds none.
     """
 
     def __init__(self, languages: Iterable[str] = SERVED_LANGUAGES, threshold: float = THRESHOLD) -> None:
@@ -74,7 +75,7 @@ class LanguageDetector:
         """The language of the user's own words in ``text``.
 
         Args:
-            text: what the user sent; also a rendered chat, whose earlier turns then come before ``earlier``.
+            text: the user's newest turn, or a rendered chat, whose own earlier turns then count before ``earlier``.
             earlier: the user's earlier turns, the newest first. They decide where ``text`` is short or undecided.
         """
         return in_conversation(self._turns(text, earlier))
@@ -108,7 +109,7 @@ class LanguageDetector:
 
 
 def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
-    """Rank the languages that ``text``, written in ``script``, may be in. Also whether the script alone decides."""
+    """Rank the languages of ``text``, which is written in ``script``; `Rule.SCRIPT` if the script alone decides."""
     if script is EAST_ASIAN:
         return Rule.SCRIPT, _east_asian(japanese_probability(text))
     if not script.neighbours:
@@ -117,7 +118,7 @@ def _rank(script: Script, text: str) -> tuple[Rule, Ranking]:
 
 
 def _opening(text: str, ranking: Ranking) -> str | None:
-    """The language in which ``text`` begins or ends to ask, where the rest is in another, as a name is; else None."""
+    """The language of the question at the beginning or end of ``text``, whose rest may be a foreign name; else None."""
     best = ranking.candidates[0][0] if ranking.candidates else None
     if ranking.probability < SURE_ENGLISH and (asking := lone_request_language(text)) is not None:
         return asking
@@ -145,7 +146,7 @@ def _certainly(language: str, probability: float) -> Ranking:
 
 
 def _lowered(ranking: Ranking, probability: float) -> Ranking:
-    """``ranking`` with a lower probability of its language; what it loses goes to no other."""
+    """``ranking`` with a lower ``probability`` of its language. The others do not gain what it loses."""
     candidates = tuple(
         (name, round(share * probability / ranking.probability, 4)) for name, share in ranking.candidates
     )

@@ -1,4 +1,4 @@
-"""What an English paragraph beside foreign ones is for: a task about that text, a frame around it, or a passage."""
+"""What an English paragraph beside foreign ones is: a task about that text, a frame around it, or a passage."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cc_core.language.requests import asks
 
 
 class _Caseless:
-    """Finds a pattern of English words, in lower case, without regard to case.
+    """Finds a pattern of English words, which is written in lower case, whatever the case of the text.
 
-    Most English is ASCII, and is put in lower case itself: to compare without case takes three times as long.
+    An ASCII text is put into lower case first: matching without regard to case would take three times as long.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -58,18 +58,18 @@ _NAMED_TEXT: Final = (
     rf"(?:{_POINTED_TEXT}|"
     rf"(?!the (?:first|last|final|opening)\b)(?:the|my|each|every)\s(?:[\w-]+\s){{0,2}}?{_TEXT_NOUN})"
 )
-# What is done to a text where the text is named: elsewhere, these verbs are about anything.
+# Verbs of tasks about a text, if they name one. Without one, they are about anything.
 _STUDY: Final = (
     r"(?:check|explain|describe|find|list|name|count|compare|rate|score|evaluate|assess|grade|judge|highlight|underline|"
     r"interpret|parse|split|break (?:down|up)|convert|turn|change|replace|remove|condense|critique|outline|point out|"
     r"determine|decide|tell|state|guess|mark|tag|tokeni[sz]e|verify|define|reword|reformulate|restate|render|"
     r"(?:write|give|make|create|provide|generate|suggest|show)(?= .{0,60}\b(?:of|for|from|in|about|on)\b))\b"
 )
-# To answer a text is what every assistant does.
+# To answer is no task about a text: every assistant does it.
 _NO_ANSWER: Final = r"(?![^.!?\n]*\b(?:your\b|answer|repl[yi]|respon[ds]|help|assist|solv|solution))"
-# A product is named without saying who does what: "kind of what I was looking for" names none.
+# Who names a product does not say who does what: "kind of what I was looking for" names none.
 _NO_CLAUSE: Final = r"(?![^.!?\n]*\b(?:i|we|you|he|she|they|was|were|is|are)\b)"
-# What no demand begins with.
+# Words with which no demand begins.
 _NO_VERB: Final = (
     r"(?:i|you|he|she|it|we|they|this|that|these|those|an?|the|my|our|your|his|her|its|their|all|any|some|no|none|each|"
     r"every|both|one|two|three|there|in|on|at|to|for|from|with|of|by|as|if|while|since|because|after|before|during|and|"
@@ -81,8 +81,8 @@ _OF_PRODUCT: Final = (
     r"me|us|a|an|the|its|all|some|any|key|main|short|brief|quick|concise|good|one-sentence|what|what's|is|are|and|"
     r"spelling|(?-i:[A-Z])[a-z]+(?=\s[a-z]+ (?:of|for)\b))\b"
 )
-# What is done to a text, whatever its language: such an instruction is the user's own. It is known by its form, since
-# its words also stand in what a passage tells, and in the description of an assistant.
+# A task about a text in any language: such an instruction is the user's own. Its form shows it, since its words also
+# occur in passages and in descriptions of an assistant.
 _TASK = re.compile(
     rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
     rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
@@ -99,19 +99,19 @@ _TASK = re.compile(
     rf"(?!it\b|they\b){_TEXT})",
     re.IGNORECASE,
 )
-# A question about a text, which is pointed at so that it is not taken for a story's.
+# A question about a text. It has to point at the text; otherwise it may be part of a story.
 _TEXT_QUESTION = _Caseless(
     r"(?:^|[.!?:\n]\s*+)\W{0,3}(?:is|are|was|were|do|does|did|has|have|will|would|can|could|should|what|which|whom?|"
     rf"whose|where|when|why|how|(?:in|about|to) wh\w+)\b{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_POINTED_TEXT}"
     r"[^.!?\n]{0,80}\?"
 )
-# An operation on the answer, on nothing, or on mistakes that may come.
+# What makes a task one about the answer, about nothing, or about mistakes that may come.
 _NO_OBJECT = re.compile(
     r"\b(?:your|yourself|nothing|anything|me)\b|\bthe (?:answer|reply|response|output)\b|"
     r"\bmy (?:mistakes|errors|typos)\b|\bif (?:i|there|you|any|needed|necessary|possible)\b",
     re.IGNORECASE,
 )
-# Words of those who announce a question or an assistant, or ask for a form of the answer: no user's question.
+# Words that announce a question, describe an assistant, or ask for a form of the answer: not the question itself.
 _FRAME = _Caseless(
     r"\b(?:questions?|quer(?:y|ies)|instructions?|requests?|assistant|helpful|step[- ]by[- ]step|step|think|"
     r"reason\w*|answer\w*|respon[ds]\w*|"
@@ -142,19 +142,19 @@ _OPENING = re.compile(
     r"i am|i'm)\b)"
 )
 _IS_A_NAME = re.compile(r"\W*(?:Is|Are)\s+[A-Z]\w*\s+(?:\w+\s+){0,6}\w+\s?\?")
-# As only English ends what it asks about a name or a foreign word.
-# Without those that German calls by the same name, such as "in Hindi".
+# Languages by their English names, without those whose name is the same in German, such as "Hindi".
 _LANGUAGES: Final = (
     "english|arabic|german|greek|spanish|basque|french|indonesian|italian|japanese|korean|portuguese|russian|turkish|"
     "vietnamese|chinese"
 )
+# How only English ends a question about a name or a foreign word.
 _CLOSING = re.compile(rf"\s(?:means? what|in (?:{_LANGUAGES}))\W*$", re.IGNORECASE)
 _LONGEST_CLOSING: Final = 20
-# What comes before a name, as far as the last preposition.
+# The words before a name, up to the last preposition.
 _BEFORE_NAME = re.compile(r"\W*(?:[A-Z]?[a-z'’-]+\s+){1,6}(?:of|in|from|about|by|to|for|at|near)\s+(?=[^\W\d_])")
-# What may stand behind it.
+# A time, which may follow the name.
 _TIME = re.compile(r"\s(?:today|tomorrow|tonight|(?:right )?now|(?:this|next) (?:week(?:end)?|month|year))\W*$")
-# What points at a text that is not the instruction's own. "In one sentence" is how to answer.
+# Words that point at a text outside the instruction. "In one sentence" does not: it says how to answer.
 _POINTER: Final = (
     r"\b(?:this|these|following|above|below|text|passage|article|document|review|e-?mail|letter|story|poem|message|"
     r"tweet|comment|essay|lyrics|post|speech|news|quote|(?<!\bfirst )(?<!\blast )(?<!\bone )(?:paragraph|sentence))\b"
@@ -171,12 +171,12 @@ _DEMAND = _Caseless(
     r"(?:i|we)(?:'d| would)? (?:need|want|like|wonder)\b|here(?:'s| is| are) (?!my\b)|"
     rf"(?!{_NO_VERB}\b)[a-z]++(?<!ed)(?<!ing)(?<!ly)\s(?=(?:this|these|those|the)\b))[^.!?\n]{{0,120}}?{_POINTER}"
 )
-# A question with the form of its answer.
+# A question followed by the form that its answer shall have.
 _ANSWERED = _Caseless(
     r"\?\s+(?:(?:please )?(?:answer|respond|reply) (?:in|with|by|using|yes|only|just|either|as|\w+ly\b)|yes or no\b|"
     r"(?:in )?one word\b)"
 )
-# Of a long paragraph, so many characters at either end are read.
+# How many characters of a long paragraph are read, at either end.
 _READ: Final = 100
 
 
@@ -192,7 +192,7 @@ class Use(Enum):
 
 
 def use_of(text: str) -> Use:
-    """What the English ``text`` is for, as far as its words tell. Of a passage, only the ends are read."""
+    """What the English ``text`` is for, as far as its words show. Of a long text, only the ends are read."""
     if len(text) > 2 * _READ:
         text = f"{text[:_READ]} {text[-_READ:]}"
     if is_task(text):
@@ -219,36 +219,36 @@ def closes_in_english(text: str) -> bool:
 
 
 def before_name(text: str) -> str | None:
-    """What stands before the name with which ``text`` ends, as "history of" before "Việt Nam"; None without a name.
+    """The words before the name that ends ``text``, such as "history of" before "Việt Nam"; None without a name.
 
-    A time, such as "tomorrow", may stand behind the name.
+    A time, such as "tomorrow", may follow the name.
     """
     begun = _BEFORE_NAME.match(text)
     return begun[0] if begun and tells_nothing(_TIME.sub("", text[begun.end() :])) else None
 
 
 def asks_about_name(text: str) -> bool:
-    """Whether ``text`` may be an English question about a name: "Is … open?". Dutch begins one like that, too."""
+    """Whether ``text`` may be an English question about a name, as in "Is … open?". It may also be Dutch."""
     return _IS_A_NAME.match(text) is not None
 
 
 def is_task(text: str) -> bool:
-    """Whether the English ``text`` wants something done to a text, or asks what a text is."""
+    """Whether the English ``text`` holds a task about a text, or asks what a text is."""
     if any(_NO_OBJECT.search(task["object"] or "") is None for task in _TASK.finditer(text)):
         return True
     return "?" in text and _TEXT_QUESTION.search(text) is not None
 
 
 def begins_with_task(text: str) -> bool:
-    """Whether the first thing that ``text`` says is such a task."""
+    """Whether ``text`` begins with a task, as `is_task` has it."""
     return (task := _TASK.match(text)) is not None and _NO_OBJECT.search(task["object"] or "") is None
 
 
 def is_english_request(text: str) -> bool:
-    """Whether a sentence begins as only an English one does, or is such a task."""
+    """Whether ``text`` begins as only an English question or instruction does, or with a task."""
     return opens_in_english(text) or begins_with_task(text)
 
 
 def points(text: str) -> bool:
-    """Whether ``text`` points at a text that is not its own."""
+    """Whether ``text`` points at a text outside itself."""
     return _POINTING.search(text) is not None

@@ -1,8 +1,8 @@
-"""Tells Japanese from Chinese where a text is written in Han characters, with little or no kana.
+"""Tells Japanese from Chinese in texts of Han characters with little or no kana.
 
-The national standards know which characters a writer of each country has. What one standard lacks was not
-written there: 経 is in JIS only, 经 in GB 2312 only, and 經 is rare in JIS and common in Big5. Where all are common to
-the countries, frequencies decide: those of Japanese against those of simplified and of traditional Chinese.
+National standards list the characters that writers of a country use. A character that a standard lacks was not
+written there: 経 is only in JIS, 经 only in GB 2312, and 經 is rare in JIS and common in Big5. Where every standard has
+all characters, frequencies decide: those of Japanese against those of simplified and traditional Chinese.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ HAN_LETTER: Final = re.compile(f"[{HAN}]")
 # The encoding of each standard, and the first bytes of its common characters: Japanese, simplified, traditional.
 _STANDARDS: Final = (("euc_jp", 0xB0, 0xCF), ("gb2312", 0xB0, 0xD7), ("big5", 0xA4, 0xC6))
 _RARE: Final = 0.5
-# How much a character that a standard lacks counts, in powers of ten, and what a kana counts in a text that has few:
-# the Japanese の is fashionable in Chinese names.
+# How much a character counts that a standard lacks, in powers of ten; and a kana in a text that has few, since the
+# Japanese の is fashionable in Chinese names.
 _LACKING: Final = 3.0
 _FEW_KANA: Final = 1.0
-# How much of Chinese is written in traditional characters, as far as a short text is concerned.
+# The share of Chinese that is written in traditional characters, for a short text.
 _TRADITIONAL: Final = 0.4
-# Fewer characters, which one standard of Chinese lacks, tell less.
+# In a text of fewer characters, those that one standard of Chinese lacks count less.
 _FEW_HAN: Final = 3
-# Texts have this much less to say than their characters would, if these were independent.
+# Characters of a text depend on each other: together they tell this share of what independent ones would.
 _DEPENDENCE: Final = 0.55
 # A share of kana that Chinese text never has and Japanese text nearly always has.
 _KANA_SHARE: Final = 0.1
 _JAPANESE_LETTER: Final = re.compile(f"[{KANA}々〆ヶ]")
 _FASHIONABLE: Final = re.compile("[のノ]")
-# Beyond so many characters, more of them add nothing.
+# How many Han characters of a text are read; more of them would not change the answer.
 _ENOUGH: Final = 60
 
 
 def japanese_probability(text: str) -> float:
-    """How likely ``text``, which has kana or Han characters, is Japanese and not Chinese."""
+    """The probability that ``text``, which has kana or Han characters, is Japanese and not Chinese."""
     han = HAN_LETTER.findall(text)
     kana = len(_JAPANESE_LETTER.findall(text))
     telling = kana - len(_FASHIONABLE.findall(text))
@@ -62,18 +62,18 @@ def japanese_probability(text: str) -> float:
 
 
 def _chinese_doubt(simplified: float, traditional: float) -> float:
-    """Powers of ten by which a Chinese writer is less likely, whichever of the two standards they use.
+    """By how many powers of ten a Chinese writer is less likely, whichever of the two standards they use.
 
     Args:
-        simplified: powers of ten by which a writer of simplified characters is.
-        traditional: powers of ten by which a writer of traditional characters is.
+        simplified: the same for a writer of simplified characters.
+        traditional: the same for a writer of traditional characters.
     """
     return -math.log10((1 - _TRADITIONAL) * 10**-simplified + _TRADITIONAL * 10**-traditional)
 
 
 @lru_cache(maxsize=1 << 14)
 def standing(character: str) -> tuple[float, float, float]:
-    """How foreign ``character`` is to Japanese, simplified and traditional writing: 0 common, 1 lacking."""
+    """How foreign ``character`` is to Japanese, simplified and traditional writing: 0 if common, 1 if unknown there."""
     return tuple(_foreign(character, *standard) for standard in _STANDARDS)  # type: ignore[return-value]
 
 
@@ -89,10 +89,10 @@ def _foreign(character: str, encoding: str, first: int, last: int) -> float:
 
 @cache
 def _odds() -> dict[str, tuple[float, float]]:
-    """Powers of ten by which a character or a pair is commoner in Japanese than in either writing of Chinese."""
+    """By how many powers of ten a character or a pair is more common in Japanese than in either writing of Chinese."""
     with np.load(HAN_FILE) as arrays:
         runs = arrays["runs"].tobytes().decode().split("\n")
-        # Few tuples differ, and those that do not are kept once.
+        # There are few different tuples; each is kept once.
         kept: dict[tuple[int, int], tuple[float, float]] = {}
         pairs = ((simplified, traditional) for simplified, traditional in arrays["odds"].tolist())
         return {run: kept.setdefault(pair, (pair[0] / 10, pair[1] / 10)) for run, pair in zip(runs, pairs, strict=True)}

@@ -36,15 +36,15 @@ from cc_core.language.prose import (
 from cc_core.language.requests import asks, is_request, is_text_task, wants_something
 from cc_core.names import ENGLISH
 
-# Where other pieces are in another language, the choice between them may be wrong, however sure the language of the
-# chosen piece is.
+# The most confidence in a turn of several languages: the choice between its pieces may be wrong, however sure the
+# language of the chosen piece is.
 MIXED_CONFIDENCE: Final = 0.95
-# A longer line with a colon at its end is no label.
+# The characters of the longest label at the end of a text.
 LONGEST_CUE: Final = 24
-# How many paragraphs between the first and the last are looked at.
+# How many paragraphs between the first and the last are read.
 MIDDLE: Final = 6
 
-# What a text without any of these is: one line without labels, tags and keys. As one pattern, they would take longer.
+# A text without either is one line without labels, tags and keys. Joined into one pattern, they would be slower.
 _STRUCTURE = re.compile(r"[\n<>{}\[\]|:#*&=]")
 _ITEM = re.compile(r"\W*(?:\d{1,3}[.)]|[a-z]\))")
 
@@ -99,7 +99,7 @@ def _read_turn(text: str, read: Read) -> Reading:
 
 
 def _without_cue(text: str) -> str:
-    """``text`` without a last line such as ``Réponse :``, which waits for the model's words in whatever language."""
+    """``text`` without a last line such as ``Réponse :``, which only asks the model to begin, in whatever language."""
     said = text.rstrip()
     if not said.endswith(":"):
         return text
@@ -111,9 +111,9 @@ def _without_cue(text: str) -> str:
 
 
 def _fenced(text: str, outside: Reading, read: Read) -> Reading | None:
-    """The reading of what stands in fences or is marked as code, where nothing else is said; else None.
+    """The reading of text in fences or marked as code, where that is all the turn says; else None.
 
-    Whoever only announces a question in English, and quotes program code, may have written the English alone.
+    Beside an English announcement of a question, program code does not count: its author may be somebody else.
     """
     empty = not outside.letters
     if not empty and (outside.language not in (None, ENGLISH) or use_of(outside.detection.text) is not Use.FRAME):
@@ -126,9 +126,9 @@ def _fenced(text: str, outside: Reading, read: Read) -> Reading | None:
 
 
 def _newest(parts: list[Part], read: Read) -> Reading | None:
-    """The reading of the last part that decides, or of the last one; None without parts.
+    """The reading of the last part that decides, or else of the last part; None without parts.
 
-    The same label again begins a new turn. Under other labels, the same turn goes on, and its languages compete.
+    A label that comes a second time begins a new turn. Other labels continue the turn, and its languages compete.
     """
     last: Reading | None = None
     english: tuple[str, Reading] | None = None
@@ -166,7 +166,7 @@ def _subject(parts: list[Part], body: Reading, read: Read) -> Reading | None:
 
 
 def _newest_turn(parts: list[Part], rank: Rank) -> list[Part]:
-    """The parts of ``rank`` without those of earlier turns: under a label that came again, after the model's words."""
+    """The parts of ``rank`` in the newest turn. A label that comes again after the model's words begins a new one."""
     found: list[Part] = []
     answered = False
     later: set[str] = set()
@@ -181,7 +181,7 @@ def _newest_turn(parts: list[Part], rank: Rank) -> list[Part]:
 
 
 def _own_beside_plain(own: Reading, plain: Reading) -> Reading | None:
-    """Which of a labelled and an unlabelled text decides, where one is English and tells no question of its own."""
+    """Which of a labelled and an unlabelled text decides; None where their languages do not show it."""
     pair = (own.language, plain.language)
     if None in pair or pair.count(ENGLISH) != 1:
         return own if own.language not in (None, ENGLISH) else None
@@ -213,7 +213,7 @@ def _read_region(text: str, read: Read) -> Reading:
 
 
 def _read_line(text: str, read: Read) -> Reading:
-    """The language of one paragraph: of what stands before a colon, outside of quotations, or in one sentence."""
+    """The language of one paragraph: of the text before a colon, of that outside quotations, or of one sentence."""
     if "\n" in text and (values := values_of(text)) is not None:
         return _read_region("\n\n".join(values), read) if values else read(text)
     if ":" in text and (found := read_around_colon(text, read)):
@@ -246,8 +246,8 @@ def _among(pieces: list[str], read_piece: Callable[[str, Read], Reading], read: 
 
     Args:
         pieces: two or more, in their order.
-        read_piece: reads one of them.
-        read: reads one passage.
+        read_piece: reads the language of one piece.
+        read: reads the language of one passage.
     """
     edges = [(piece, read_piece(piece, read)) for piece in (pieces[0], pieces[-1])]
     decided = [(piece, reading) for piece, reading in edges if tells(reading)]

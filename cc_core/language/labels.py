@@ -1,4 +1,4 @@
-"""What a label says of the text behind it. ``Question:``, ``<context>``, ``"content":`` and ``<|user|>`` are labels.
+"""What a label says of the text after it. ``Question:``, ``<context>``, ``"content":`` and ``<|user|>`` are labels.
 
 Labels are read word by word, so that "User question" and "Step-by-Step Answer" need no entry of their own.
 """
@@ -14,10 +14,10 @@ from typing import Final
 class Rank(IntEnum):
     """How much a piece of a prompt says about the user's language. The highest rank that has words decides."""
 
-    NOISE = 0  #: what no person wrote: mail headers, log lines, signatures
-    MODEL = 1  #: what the model said or shall say, and the system's words
-    PASSAGE = 2  #: what the question is about
-    PLAIN = 3  #: what has no label, or one that says nothing of who wrote it
+    NOISE = 0  #: text that no person wrote: mail headers, log lines, signatures
+    MODEL = 1  #: text that the model said or will say, and the system's words
+    PASSAGE = 2  #: the text that the question is about
+    PLAIN = 3  #: text without a label, or with one that does not say who wrote it
     OWN = 4  #: the user's question or instruction
 
 
@@ -52,7 +52,7 @@ _ROLE_WORDS: Final = (
 )
 #: The words that name a role in a chat, at the beginning of a turn.
 ROLES: Final = frozenset(_ROLE_WORDS.split())
-#: What stands for a speaker or a part only where it is the whole label.
+#: Labels that name a speaker or a part only as a whole, and not as words of a longer label.
 _ALONE: Final = {"q": Rank.OWN, "me": Rank.OWN, "you": Rank.OWN, "a": Rank.MODEL, "h": Rank.OWN, "u": Rank.OWN}
 _SENTENCE_WORDS: Final = (
     "the this these those that my your our an about into to with describe explain tell give write make "
@@ -64,23 +64,23 @@ _SENTENCE_WORDS: Final = (
 SUBJECTS: Final = frozenset(("subject", "betreff", "asunto", "objet", "assunto", "konu", "perihal", "тема", "θέμα"))
 # A sentence with a colon at its end is no label, unless it announces a question.
 _SENTENCE: Final = frozenset(_SENTENCE_WORDS.split())
-# What may stand behind the user's own word and changes nothing.
+# Words that may follow the user's own and change nothing.
 _BEHIND_WORDS: Final = "is are was below here above for you me us now again please in number no nr s"
 _BEHIND: Final = frozenset(_BEHIND_WORDS.split())
-# What closes the user's words, what was said before, and whose words are not the user's.
+# Words that close the user's part, name an earlier one, or name a speaker that is not the user.
 _ENDING: Final = frozenset(("end", "ends", "ended", "endof", "eof", "finish", "finished", "over"))
 _EARLIER: Final = frozenset(
     ("previous", "prev", "prior", "earlier", "past", "former", "old", "example", "sample", "related", "similar")
 )
 _MACHINES: Final = frozenset(("system", "sys", "assistant", "ai", "bot", "developer", "tool", "agent"))
-# What a label never ends with: "English translation of: …" is a task, and what follows is a text.
+# A label never ends with these: "English translation of: …" is a task, and a text follows.
 _UNFINISHED: Final = frozenset(("of", "for"))
 _HEADING_WORDS: Final = (
     "new next current original given following relevant related retrieved main chat conversation search initial "
     "first second third last latest follow up standalone multiple choice free form short long full real actual own"
 )
 _IN_HEADINGS: Final = frozenset(_HEADING_WORDS.split()) | _SENTENCE | _BEHIND | _EARLIER | _ENDING
-# In a longer label, only the last word tells.
+# Of a label with more words, only the last one counts.
 _SHORT_LABEL: Final = 2
 _SPLIT = re.compile(r"[^a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -88,7 +88,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @lru_cache(maxsize=4096)
 def rank_of(label: str) -> Rank | None:
-    """What ``label`` says of its text; None for a label that says nothing. Its last telling word counts."""
+    """What ``label`` says of its text, by its last word that says anything; None if no word does."""
     if not label.isascii() or len(label) > 60:
         return None
     words = [word for word in _SPLIT.split(_CAMEL.sub(" ", label).lower()) if word]
@@ -108,13 +108,13 @@ def rank_of(label: str) -> Rank | None:
 
 
 def is_heading(text: str) -> bool:
-    """Whether each word of ``text`` may stand in a label: a heading that nothing marks is else a line as any other."""
+    """Whether each word of ``text`` may occur in a label. Without marks, any other heading is an ordinary line."""
     words = [word for word in _SPLIT.split(text.lower()) if word]
     return all(word in _IN_HEADINGS or _rank_of_word(word) is not None for word in words)
 
 
 def _rank_of_own(words: list[str], place: int) -> Rank:
-    """What a label says whose telling word, at ``place``, is the user's. Words around it may close it."""
+    """What a label says that has one of the user's words at ``place``; the words around it may change that."""
     if not _ENDING.isdisjoint(words):
         return Rank.PLAIN
     if not _EARLIER.isdisjoint(words):
@@ -132,7 +132,7 @@ def _rank_of_word(word: str) -> Rank | None:
     return _RANKS.get(word, _RANKS.get(word.removesuffix("s")))
 
 
-#: Labels inside of a line are looked for by these words, written with a capital.
+#: The words of labels inside of a line, which are written with a capital there.
 INLINE: Final = tuple(
     sorted(
         {

@@ -1,4 +1,4 @@
-"""Turns mark-up into lines: tags and keys that label a text become labels, and other marks go.
+"""Turns mark-up into lines: tags and keys that label a text become labels, and other marks are removed.
 
 ``<question>…</question>`` and ``{"question": "…"}`` both become ``question: …`` in a line of its own.
 """
@@ -18,19 +18,19 @@ _TAG = re.compile(
 )
 _INLINE: Final = "a abbr b bdi big cite code del em font i ins kbd mark q s small span strong sub sup u var"
 _INLINE_TAGS: Final = frozenset(_INLINE.split())
-# Elements whose content is no text.
+# Elements whose content is not read.
 _UNREAD = re.compile(
     r"<(script|style|pre|code|svg|math)\b[^<>]{0,300}>(?:(?!<\1\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
 _LINK = re.compile(r"!\[[^\[\]\n]{0,200}\]\([^()\n]{0,300}\)|\[([^\[\]\n]{1,200})\]\([^)\n]{0,300}\)")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
-# A key and its value, also of JSON that is cut off or inside of other text. Values of other types are no language.
+# A key and its value, also in JSON that is cut off or inside of other text. Only strings can be in a language.
 _PAIR = re.compile(
     r'["\']([^"\'\\\n{}\[\]]{1,48})["\']\s{0,8}:\s{0,8}'
     r'(?:"((?:[^"\\]|\\.)*)(?:"|$)|(-?\d[\d.eE+-]{0,20}|true|false|null|\{|\[))',
     re.DOTALL,
 )
-# A named string of a program or a settings file, behind the end of a line: that is found faster than a beginning.
+# A named string of a program or a settings file. It begins with a line break, which is found faster than ``^``.
 _ASSIGNMENT = re.compile(
     r"\n[ \t]*(?:(?:const|let|var|final|local|my|export|string|auto) +)?\$?([A-Za-z_]\w{0,30})[ \t]*:?=[ \t]*"
     r"([\"'`])([^\n]{1,2000})\2[;,]?[ \t]*$",
@@ -47,7 +47,7 @@ _ROLE = re.compile(rf"\s(?:{'|'.join(_ROLE_KEYS)})\s?=\s?[\"']?(\w+)", re.IGNORE
 
 
 def unmarked(text: str) -> str:
-    """``text`` without tags, keys, links and entities; what they label stands in lines ``label: text``."""
+    """``text`` without tags, keys, links and entities; the texts that they label become lines ``label: text``."""
     if "{{" in text:
         text = _PLACEHOLDER.sub(" ", text)
     if "=" in text:
@@ -106,7 +106,7 @@ def _without_json(text: str) -> str:
             if (role and rank_of(key) is None) or (key.lower() in ("content", "text", "value", "parts") and role)
             else key
         )
-        if rank_of(label) is None:  # a key that says nothing makes its value no more telling than a passage
+        if rank_of(label) is None:  # under a key that says nothing, a value counts as a passage
             label = "data"
         return f"\n\n{label}: {value}\n\n"
 

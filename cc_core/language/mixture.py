@@ -1,4 +1,4 @@
-"""Tells whose words decide where a text is in English and in another language: which of them is the user's own."""
+"""Decides whose language counts in a text that is partly English: which part is the user's own words."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from cc_core.language.scripts import LATIN, script_of
 
 Piece = tuple[str, Reading]
 
-#: A paragraph of fewer letters, such as "Answer:", says too little on its own; a sure one needs fewer.
+#: The fewest letters of a paragraph that counts; "Answer:" has too few. A paragraph that is `SURE` needs fewer.
 SHORTEST_PARAGRAPH: Final = 12
 SHORTEST_SURE: Final = 6
 SURE: Final = 0.9
-# An English paragraph of so few letters is no passage, and one over a so many times longer passage is an instruction.
+# An English paragraph of fewer letters is no passage. One above a passage that is this many times as long is an
+# instruction.
 SHORT_ENGLISH: Final = 40
 INSTRUCTION_RATIO: Final = 3.0
-# A longer paragraph than this is a passage, whatever it asks or asks for.
+# A longer paragraph is a passage, even if it asks something or asks for something.
 LONGEST_INSTRUCTION: Final = 160
 
 
@@ -37,7 +38,7 @@ def tells_surely(reading: Reading) -> bool:
 def tells_beside(piece: str, reading: Reading, uses: set[Use]) -> bool:
     """Whether a foreign piece counts beside English pieces of these ``uses``.
 
-    A name looks foreign, too, but does not ask; and only a question is asked about a name.
+    A name also looks foreign. But a name does not ask, and beside a name English asks a question.
     """
     if not tells(reading):
         return False
@@ -47,10 +48,10 @@ def tells_beside(piece: str, reading: Reading, uses: set[Use]) -> bool:
 
 
 def english_decides(english: Sequence[Piece], foreign: Sequence[Piece], *, english_first: bool) -> bool:
-    """Whether, of a text in English and another language, the user's own words are the English ones.
+    """Whether the user's own words are the ``english`` ones, in a text that is partly ``foreign``.
 
-    A foreign question or request outranks English that only mentions a task, asks something else, or tells something.
-    A task on the foreign text outranks these, unless they want something done to the English one.
+    A foreign question or request outranks English that asks something else or tells something. An English task
+    outranks foreign questions and requests, unless these ask for work on the English text.
     """
     instructions = [piece for piece, _ in english if len(piece) <= LONGEST_INSTRUCTION]
     uses = {use_of(piece) for piece in instructions}
@@ -73,5 +74,5 @@ def english_decides(english: Sequence[Piece], foreign: Sequence[Piece], *, engli
 
 
 def _size(pieces: Sequence[Piece]) -> float:
-    """The letters of ``pieces``, also of those of which only the ends were read."""
+    """The letters of ``pieces``; where only the ends of a piece were read, extrapolated to all of it."""
     return sum(reading.letters * max(len(piece), 1) / max(len(reading.detection.text), 1) for piece, reading in pieces)

@@ -1,7 +1,6 @@
 """py3langid's naive Bayes model of byte n-grams, reduced to a few languages.
 
-The tables are kept in float32 and for those languages only, so that a text costs one product: a fraction of what
-py3langid itself takes.
+The tables have only these languages, in float32. So a text costs one matrix product, a fraction of py3langid's time.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts
 
-# The score of a language that the model does not know, relative to the best one.
+# The score of a language that py3langid does not know, relative to the best score.
 UNKNOWN: Final = -2.0
 
 
@@ -22,7 +21,7 @@ class NgramModel:
     """Scores a text in each language.
 
     Args:
-        languages: C codes. Languages that py3langid does not know are scored a little below the best.
+        languages: the codes of C languages. Those that py3langid does not know score a little below the best.
     """
 
     def __init__(self, languages: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Knows lines that no user wrote for this prompt: log lines, quoted mail, code."""
+"""Lines that no user wrote for the prompt: log lines, quoted mail, code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DATE: Final = (
     r"(?:[A-Z][a-z]{2}\s)?[A-Z][a-z]{2}\s{1,2}\d{1,2}(?:\s\d{4})?)"
 )
 _STAMP: Final = rf"[\[(<]?(?:{_DATE}[T ,:]{{1,2}}{_TIME}|{_DATE}|{_TIME})[\])>]?"
-#: What a logger writes before a message: a time, or a level in capitals, and the names of threads, hosts and modules.
+#: The beginning of a log line: a time, or a level in capitals, and the names of threads, hosts and modules.
 _LOG_PREFIX = re.compile(
     rf"\s*+(?:<\d{{1,3}}>(?:\d )?)?(?:{_STAMP}[\s|:,-]*(?:[\[(]?{LEVEL}[\])]?\b)?|[\[(]?{LEVEL}(?:[\])]|"
     rf":(?:[\w.]+:)?|\s(?=[\[\w.-]*[\d\].:-])|\s*[-|]))[\s|:-]*"
@@ -39,10 +39,10 @@ _CODE = re.compile(
     r"#(?:!|include|define|ifdef|ifndef|endif)|[)}\]]+[;,]?\s*$|(?:fi|done|esac|else|then|end|do|"
     r"pass|break|continue)\s*$|@\w+)"
 )
-# How a line of code ends, read backwards, since forwards each place would be tried. A Greek question ends with the
-# semicolon.
+# The end of a line of code, read backwards: forwards, the pattern would be tried at each character. A semicolon after a
+# Greek letter ends a question.
 _CODE_END = re.compile(r"\s*+(?:[{}]|;\s*+[^\u0370-\u03ff\u1f00-\u1fff])")
-# A line that can be nothing but code, so that one of them suffices.
+# A line that can only be code, so that one such line suffices.
 _CERTAINLY_CODE = re.compile(
     r"\s*(?:SELECT\b.+\bFROM\b|select .+ from .+;$|INSERT INTO\b|UPDATE\b.+\bSET\b|DELETE FROM\b|"
     r"(?:CREATE|ALTER|DROP) (?:TABLE|INDEX|VIEW)\b|"
@@ -56,14 +56,14 @@ _COMMENT_END: Final = '*/->" \t'
 _FIELD = re.compile(
     r"[ \t]*[*_]{0,2}[A-Z][A-Za-z -]{1,24}(?:[*_]{0,2}:[*_]{0,2}[ \t]+(?:\S+[ \t]*){1,3}|[ \t]#?\d[\w-]*[ \t]*)$"
 )
-# What each comment has. It is found faster.
+# Every comment has one of these; they are found faster than the whole pattern.
 _COMMENT_MARK = re.compile(r"[#*%]|//|--|;;|\"\"\"")
-# What may stand before the name of a variable.
+# The words that may come before the name of a variable.
 _TYPE: Final = (
     r"int|float|double|char|bool|boolean|string|String|auto|var|let|const|final|long|short|byte|unsigned|static|public|"
     r"private|my|[a-z]+_t|\w+\[\]|[\w.:]+<[\w, <>]+>"
 )
-# A line of which nothing but code has the whole form. Commands of a shell are words as well.
+# A whole line that can only be code. Shell commands are left out, since they may be words.
 _LONE_CODE = re.compile(
     r"(?:print\w*|\w++(?:\.\w++)+)\((?:[^()]|\([^()]*\))*\)[;:]?$|(?:async )?(?:def|fn|func|function) \w+\(.*[:{}].*$|"
     r"for \w+ in [\w.]+(?:\(.*\))?:\s*(?:\w+[.(=].*)?$|for \(.*\) ?\{?$|"
@@ -89,13 +89,13 @@ def is_log(line: str) -> bool:
 
 
 def log_message(line: str) -> str | None:
-    """What a logger was told, of a line that begins with a time or a level; None for another line."""
+    """The message of a log line, which begins with a time or a level; None for any other line."""
     match = _LOG_PREFIX.match(line)
     return line[match.end() :] if match and match.end() > 3 else None
 
 
 def is_quoted_mail(line: str) -> bool:
-    """Whether ``line`` quotes an earlier mail, or announces that."""
+    """Whether ``line`` quotes an earlier mail, or introduces the quotation."""
     return bool(_QUOTED.match(line))
 
 
@@ -105,7 +105,7 @@ def is_code(line: str) -> bool:
 
 
 def is_lone_code(text: str) -> bool:
-    """Whether ``text`` is a single line of code, and nothing is said in it."""
+    """Whether ``text`` is a single line of code without a comment."""
     signed = "(" in text or ";" in text or ":" in text or "<" in text or "import " in text  # a question has none
     if not signed or len(text) > _LONGEST_LINE:
         return False
@@ -113,7 +113,7 @@ def is_lone_code(text: str) -> bool:
 
 
 def comments_of_code(text: str) -> str | None:
-    """The comments of ``text``, if it is program code, and prose before or after; None where it is none."""
+    """The comments of program code, and the prose before and after it; None where ``text`` is no program code."""
     lines = text.split("\n")
     code = [0 < len(line.strip()) <= _LONGEST_LINE and is_code(line) for line in lines]
     if sum(code) < FEWEST_CODE_LINES:

@@ -1,4 +1,4 @@
-"""Brings letters into the form that the tables know. Only detection sees the result: the prompt stays as it is."""
+"""Brings letters into the form that the tables have. Only detection sees the result; the prompt stays as it is."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _INVISIBLE: Final = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e01ef"
 )
-# What a writer may leave out: vowel signs of Hebrew and Arabic, signs of recitation, and the tatweel of calligraphy.
+# Marks that writers may leave out: vowel signs of Hebrew and Arabic, signs of recitation, the tatweel of calligraphy.
 _VOWEL_SIGNS: Final = (
     r"\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u08d3-\u08ff"
 )
 # After NFKC, Latin text keeps only the marks of Yoruba and Vietnamese: grave, acute, tilde, macron, dot and line below.
-# Others stand on Cyrillic and Greek letters (stress), or cover or underline text of any script.
+# These are the others: stress on Cyrillic and Greek letters, and marks that cover or underline text of any script.
 _OTHER_MARKS: Final = (
     r"\u0302\u0305-\u0322\u0324-\u0328\u032a-\u034e\u0350-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
 )
@@ -45,5 +45,5 @@ def normalise(text: str) -> str:
 
 
 def unaccented(text: str) -> str:
-    """``text`` without the marks of Latin, Greek and Cyrillic letters, as keyboards without them write it."""
+    """``text`` without the marks of Latin, Greek and Cyrillic letters, as it is typed on keyboards without them."""
     return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn" or ord(c) > 0x36F)

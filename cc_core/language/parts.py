@@ -21,9 +21,9 @@ class Part(NamedTuple):
     """A piece of a turn.
 
     Args:
-        rank: what it is.
-        text: paragraphs, divided by blank lines.
-        label: in lower case; empty without one.
+        rank: what kind of piece it is.
+        text: its paragraphs, divided by blank lines.
+        label: its label in lower case; empty without one.
     """
 
     rank: Rank
@@ -31,7 +31,7 @@ class Part(NamedTuple):
     label: str = ""
 
 
-# What a line may begin with: marks of headings, lists and quotations, and numbers of items.
+# The beginning of a line before its text: marks of headings, lists and quotations, and numbers of items.
 _BULLET = re.compile(r"[ \t]*(?:[#>*+•=-]+[ \t]+|#{1,6}(?=\w)|[\[(]?\d{1,3}[.):\]][ \t]+|\(?[a-z]\)[ \t]+)*")
 # Runs of blanks are bounded or possessive: a client may send 100 KB of them.
 _LABEL = re.compile(
@@ -39,28 +39,28 @@ _LABEL = re.compile(
     r"(?:\[?\(?#?\d{0,3}\)?\]?)[ \t]?:"
     r"(?:[*_]{1,3})?(?=\s|$|[*_\"'(\[]|[^\x00-\x7f])"
 )
-# No label reaches further.
+# Longer than any label.
 _LONGEST_LABEL: Final = 90
 _HEADING = re.compile(r"[*_=\[(]{0,3}([A-Za-z][\w '-]{0,40}+)[*=\])]{0,3}[ \t=#]*+$")
-# As a terminal asks for a turn.
+# A prompt for a turn, as in a terminal.
 _PROMPT = re.compile(r"<?([A-Za-z]{2,10})>{1,3}[ \t]+(?=\S)")
 _INLINE_LABEL = re.compile(
     rf"(?<=[ \t.?!。？！؟।…\])>\"'])((?:[A-Z][\w'-]{{0,20}}[ -]){{0,2}}"
     rf"(?:{'|'.join(INLINE)})(?:[ ]?\d{{1,2}})?:)$"
 )
-# What stands before the last word of a label at the beginning of a line.
+# A label at the beginning of a line, without its last word.
 _LABEL_BEGINNING = re.compile(r"[\W\d]*+(?:[A-Z][\w'-]*+(?:[ ]|(?<=-))){0,4}")
-# Its last word, which must be one of `INLINE`, is looked up before the label is looked for.
+# The end of a label, and its last word: if that is not in `INLINE`, the label itself is not searched for.
 _LABEL_END = re.compile(r":(?=\s|$)")
 _LABEL_WORD = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,20})(?:[ ]?\d{1,2})?:$")
 _LONGEST_WORD: Final = 24
 _INLINE_WORDS: Final = frozenset(INLINE)
-# No label inside of a line is longer.
+# Longer than any label inside of a line.
 _LONGEST_INLINE: Final = 64
 _RULE = re.compile(r"[\s*_=#~|:+.-]*$")
-# One of the answers to choose from: names and terms, more often than sentences.
+# One of several answers to choose from; it is more often a name or a term than a sentence.
 _OPTION = re.compile(r"\s*(?:\(?[A-Ha-h]\)|[A-H]\.)\s")
-# Lines at the beginning, before a blank line and more text, as the header of a mail in whatever language.
+# The header of a mail in any language: lines at the beginning, before a blank line and more text.
 _HEADER = re.compile(r"\s*((?:[^\W\d_][\w-]{1,15}:[ \t]\S[^\n]{0,100}\n){2,12})[ \t]*\n(?=\s*\S)")
 _QUESTIONS: Final = (Rank.OWN, Rank.PLAIN, Rank.PASSAGE)
 _FEWEST_FIELDS: Final = 2
@@ -145,7 +145,7 @@ def _is_author(part: Part, later: list[Part]) -> bool:
 
 
 def _header(text: str) -> int:
-    """Where the lines of a header end, of which no label announces a text; 0 without a header."""
+    """Where the header of a mail ends; 0 without one. A label that announces a text is no part of a header."""
     found = _HEADER.match(text)
     if found is None or any(rank_of(line.partition(":")[0]) in _QUESTIONS for line in found[1].splitlines()):
         return 0
@@ -153,13 +153,13 @@ def _header(text: str) -> int:
 
 
 def _fields(text: str) -> frozenset[str]:
-    """The lines of a form, whose labels say nothing of who wrote them; none where there are fewer than two."""
+    """The lines of a form, whose labels do not say who wrote them; none where there are fewer than two."""
     found = [line for line in text.split("\n") if is_field(line) and rank_of(line.partition(":")[0]) is None]
     return frozenset(found) if len(found) >= _FEWEST_FIELDS else frozenset()
 
 
 def _with_labels_in_lines(text: str) -> str:
-    """``text`` with each label inside of a line at the beginning of one of its own."""
+    """``text`` with a line break before each label that stood inside of a line."""
     pieces, done = [], 0
     for colon in _LABEL_END.finditer(text):
         word = _LABEL_WORD.search(text, max(0, colon.start() - _LONGEST_WORD), colon.end())
@@ -176,11 +176,11 @@ def _with_labels_in_lines(text: str) -> str:
 
 
 def _labelled(line: str, *, marked: bool) -> tuple[Rank | None, str, str]:
-    """The rank that a line's label gives, what follows it in the line, and the label.
+    """The rank that a line's label gives, the rest of the line, and the label.
 
     Args:
-        line: without its bullet.
-        marked: whether its bullet is a heading's.
+        line: the line without its bullet.
+        marked: whether the bullet marks a heading.
     """
     if ":" in line[:_LONGEST_LABEL] and (match := _LABEL.match(line)) and len(match[1].split()) <= MOST_LABEL_WORDS:
         label = match[1].strip()

@@ -1,4 +1,4 @@
-"""What makes a turn of its own in each language: greetings, thanks, yes and no. N-grams are too coarse for these."""
+"""Phrases that are a whole turn: greetings, thanks, yes and no. N-grams are too coarse to tell their language."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 from cc_core.language.normalisation import unaccented
 
 PHRASES_FILE: Final = Path(__file__).parent / "data/phrases.txt"
-#: No phrase is longer.
+#: The characters of the longest phrase.
 LONGEST: Final = 24
-# How often a listed phrase is in the language of its list.
+# The probability that a listed phrase is in the language of its list.
 CONFIDENCE: Final = 0.95
 
 
 def phrase_language(text: str) -> str | None:
-    """The language in which ``text`` as a whole is such a phrase; None if it is in none, or in several."""
+    """The language in which all of ``text`` is such a phrase; None if there is none, or several languages."""
     return _languages().get(_key(text)) if len(text) <= LONGEST else None
 
 
@@ -32,7 +32,7 @@ def _languages() -> dict[str, str]:
 
 
 def _key(text: str) -> str:
-    # Marks of Yoruba and of Indic vowels are no letters, and the separator would take them for gaps.
+    # Marks of Yoruba and Indic vowel signs are not alphanumeric, but belong to their words.
     marked = unicodedata.normalize("NFC", text.lower())
     return (
         "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in marked)

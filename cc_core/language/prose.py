@@ -1,4 +1,4 @@
-"""Cuts a text into pieces that may be its instruction: paragraphs, sentences, around a colon, outside of quotations."""
+"""Cuts a text into pieces that may be its instruction: paragraphs, sentences, sides of a colon, outside quotations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cc_core.language.labels import Rank, rank_of
 from cc_core.language.noise import comments_of_code, is_code
 from cc_core.language.requests import asks, is_request
 
-# Only so many characters at either end of a prompt are looked at, which bounds the cost.
+# How many characters of a prompt are read, at either end; this bounds the cost.
 WINDOW: Final = 1_000
-# Of very short lines, so many.
+# How many lines are read, at either end, where lines are very short.
 WINDOW_LINES: Final = 40
-# Fenced code is looked for in so many, since what stands behind it shall be found, too.
+# How many characters are searched for fences, at either end, so that the text after fenced code is found.
 FENCED_WINDOW: Final = 4_000
-# So many characters at either end of a passage tell its language.
+# How many characters of a passage, at either end, decide its language.
 EXCERPT: Final = 250
 
 _IN_BACK_QUOTES = re.compile(r"`[^`\n]+`")
@@ -27,13 +27,13 @@ _FENCE = re.compile("|".join(_FENCES))
 _PLAIN_FENCE = re.compile(r"(?:text|txt|markdown|md)?[ \t]*\n")
 _TAGGED_FENCE = re.compile(r"[\w+#.-]{0,20}[ \t]*\n")
 _CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# A message in such marks, or in fences, has few of them.
+# A message that is written in such marks, or in fences, has few of them.
 _MOST_SPANS: Final = 8
-# Code in a line that may be words has three of them, or so many letters of a script without spaces.
+# A code span may be words if it has three of them, or six letters in a row of a script without spaces.
 _FEWEST_WORDS: Final = 3
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3041-\uffdc]{6}")
 _LABEL_BEFORE = re.compile(r"([A-Za-z][A-Za-z ]{0,40}):[*_ \t]*\n\s*$")
-# Such a label, and the blanks around it, are no longer.
+# Longer than any such label with the blanks around it.
 _LABEL_REACH: Final = 100
 # Commands of LaTeX, formulas, and line ends that were escaped.
 _LATEX = re.compile(
@@ -41,21 +41,21 @@ _LATEX = re.compile(
 )
 _FORMULA = re.compile(r"\$\$?[^$\n]{0,200}[\\^=_][^$\n]{0,200}\$\$?")
 _LETTER = re.compile(r"[^\W\d_]")
-# A text without one of these before its end is one sentence, which the pattern below takes longer to find out.
+# A text without one of these before its end is one sentence. The pattern below would take longer to find that.
 _SENTENCE_MARK = re.compile(r"[.?!…。？！।؟](?!\Z)")
 _SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\s*(?=\S)")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
-# Behind a letter of a script without spaces, as NFKC leaves a full-width colon.
+# NFKC turns a full-width colon into a plain one, without a space after it in scripts without spaces.
 _COLON = re.compile(r"：|:(?:\s|(?<=[^\x00-\x7f]:)(?=\S)|$|(?<=[A-Za-z]{2}:)(?![\s:/]))")
 # Vowel signs of India and Thailand stand inside of words.
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e])+")
-# As YAML writes a key; a label that a person writes begins with a capital more often.
+# A key as YAML writes it. A label that a person writes usually begins with a capital.
 _KEY = re.compile(r"[ \t]*([a-z][\w./-]*+:)(?!\S)")
 _FEWEST_KEYS: Final = 2
-# So many of a line are looked at.
+# How many colons of a line are tried.
 MOST_COLONS: Final = 4
-# What a name or a title writes in lower case.
+# Words that names and titles write in lower case.
 _PARTICLE_WORDS: Final = "of the and in on for to at von van der und de la le du da del y e et"
 _PARTICLES: Final = frozenset(_PARTICLE_WORDS.split())
 _LONGEST_NAME: Final = 60
@@ -87,12 +87,13 @@ def _ends_with_fences(text: str) -> str:
 
 def _at_fences(text: str) -> list[str]:
     backquotes, tildes = _FENCES
-    return _FENCE.split(text) if tildes in text else text.split(backquotes)  # which takes a tenth as long
+    return _FENCE.split(text) if tildes in text else text.split(backquotes)  # the second takes a tenth of the time
 
 
 def _without_fences(text: str) -> str:
-    """``text`` without fenced code. What a label before the fence calls the user's own remains, and text
-    in fences outside of which nothing is said.
+    """``text`` without fenced code.
+
+    Fenced text remains if a label before it calls it the user's own, or if nothing is said outside of fences.
     """
     pieces = _at_fences(text)
     if len(pieces) == 1:
@@ -111,11 +112,11 @@ def _without_fences(text: str) -> str:
 
 
 def fenced(text: str, *, with_code: bool) -> str:
-    """What stands in the fences of ``text``, and in code in a line that may be words.
+    """The text in the fences of ``text``, and in code spans that may be words.
 
     Args:
         text: of any length.
-        with_code: whether the comments of program code are read; else the code is left out.
+        with_code: whether to read the comments of program code; if not, program code is left out.
     """
     text = _ends_with_fences(text)
     pieces = _at_fences(text)
@@ -141,7 +142,7 @@ def _may_be_words(code: str) -> bool:
 
 
 def prose(text: str) -> str:
-    """``text`` without code in a line, URLs, e-mail addresses, mentions, formulas and commands of LaTeX."""
+    """``text`` without code spans, URLs, e-mail addresses, mentions, formulas and LaTeX commands."""
     if "$" in text:
         text = _FORMULA.sub(" ", text)
     if "\\" in text:
@@ -156,9 +157,9 @@ def prose(text: str) -> str:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs of ``text``; of a single paragraph, its lines, or its values if it is data.
+    """The paragraphs of ``text``; if it is a single one, its lines, or its values if it is data.
 
-    Those without letters are left out.
+    Pieces without letters are left out.
     """
     if "\n" not in text:
         return [text]
@@ -170,9 +171,9 @@ def paragraphs(text: str) -> list[str]:
 
 
 def values_of(text: str) -> list[str] | None:
-    """The values of a settings file's lines ``key: value``, as far as they may be words.
+    """The values of a settings file's lines ``key: value`` that may be words.
 
-    None where ``text`` is no such data, or where a key asks for something.
+    None where ``text`` is no such data, or where a key is a request.
     """
     lines = text.split("\n")
     keys = [_KEY.match(line) for line in lines] if len(lines) >= _FEWEST_KEYS else []
@@ -184,7 +185,7 @@ def values_of(text: str) -> list[str] | None:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a line; of a long line, of its ends."""
+    """The sentences of a line; of a long line, those of its ends."""
     if len(text) > 4 * EXCERPT:
         text = f"{text[: 2 * EXCERPT]} {text[-2 * EXCERPT :]}"
     if _SENTENCE_MARK.search(text) is None:
@@ -193,7 +194,7 @@ def sentences(text: str) -> list[str]:
 
 
 def around_colon(text: str) -> tuple[str, str] | None:
-    """What stands before and after the first colon of a line; None where there is no colon."""
+    """The text before and after the first colon of a line that divides something; None where none does."""
     for colon in islice(_COLON.finditer(text), MOST_COLONS):
         before = text[: colon.start()]
         # Within a word, as in "localhost:8000", a colon divides nothing.
@@ -205,7 +206,7 @@ def around_colon(text: str) -> tuple[str, str] | None:
 
 
 def tells_nothing(text: str) -> bool:
-    """Whether ``text`` may be a name, a title, a formula or a quantity: no sentence, whatever its language."""
+    """Whether ``text`` may be a name, a title, a formula or a quantity, which show no language."""
     if len(text) > _LONGEST_NAME:
         return False
     small = [word for word in _WORD.findall(text) if not word[0].isupper() and word not in _PARTICLES]
@@ -218,5 +219,5 @@ def without_quotations(text: str) -> str:
 
 
 def excerpt(text: str) -> str:
-    """`EXCERPT` characters at either end of a long passage; a short passage as it is."""
+    """`EXCERPT` characters from either end of a long passage; a short passage unchanged."""
     return text if len(text) <= 2 * EXCERPT else f"{text[:EXCERPT]} {text[-EXCERPT:]}"

@@ -1,4 +1,4 @@
-"""Knows the words with which people ask, and want something done, in every language that is served but English."""
+"""The words of questions and requests, in every served language but English."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cc_core.language.normalisation import normalise, unaccented
 _DATA: Final = Path(__file__).parent / "data"
 # They write no spaces between words, or join endings to them.
 _UNSPACED: Final = frozenset(("ja", "ko", "th", "zh"))
-# Their question words stand at the beginning, and elsewhere are relative pronouns.
+# Their question words ask at the beginning only; elsewhere they are relative pronouns.
 _ASKING_FIRST: Final = frozenset(("de", "el", "es", "fr", "pt", "ru"))
-# These are English words, too.
+# Question words that are also English words.
 _ENGLISH_TOO: Final = frozenset(("was", "hat", "nor", "may", "ai", "hay", "como", "gi"))
-# What belongs to a word; vowel signs of India do.
+# The characters of a word, the vowel signs of India among them.
 _OF_WORDS: Final = r"[\w\u0300-\u036f\u0900-\u0dff]"
 _FIRST: Final = r"(?:^|[.!?¿¡,;:…\n])[^\w\n]{0,3}"
-# Of a long text, so many characters at either end are read.
+# How many characters of a long text are read, at either end.
 _READ: Final = 100
-# Their verbs stand last. In other languages, only requests of several words are told from names at the end.
+# Their verbs stand last. In other languages, only a request of several words can be told from a name at the end.
 _VERB_LAST: Final = frozenset(("eu", "tr"))
 _QUESTION_ENDS: Final = ("?", "？", "؟", ";")
 
 
 def load_words() -> None:
-    """Read the words, and compile their patterns, so that no request has to wait for that."""
+    """Read the words and compile their patterns now, so that no request waits for it."""
     _any_language()
     _openings()
     _requests_of_one()
@@ -40,39 +40,39 @@ def load_words() -> None:
 
 
 def is_request(text: str) -> bool:
-    """Whether ``text``, as `normalise` leaves it, asks for something to be done to what follows, in any language."""
+    """Whether ``text``, from `normalise`, holds a request in any language."""
     return any(_finds(pattern, text) for pattern in _any_language())
 
 
 def is_request_of(text: str, language: str | None) -> bool:
-    """Whether ``text`` asks for something to be done in the words of ``language``."""
+    """Whether ``text`` holds a request in ``language``."""
     return _finds(_patterns("requests.txt", anywhere=False).get(language), text)
 
 
 def is_lone_request_of(text: str, language: str | None) -> bool:
-    """Whether ``text`` is one word, such as "Explique", with which ``language`` asks for something to be done."""
+    """Whether ``text`` is a request of one word in ``language``, such as "Explique"."""
     pattern = _patterns("requests.txt", anywhere=False).get(language)
     return pattern is not None and " " not in text.strip() and pattern.fullmatch(text.strip()) is not None
 
 
 def is_text_task(text: str, language: str | None) -> bool:
-    """Whether ``text`` asks for something to be done to a text: to translate, summarise or correct it."""
+    """Whether ``text`` asks in ``language`` for work on a text: to translate, summarise or correct it."""
     return _finds(_patterns("text_tasks.txt", anywhere=False).get(language), text)
 
 
 def is_question(text: str, language: str | None) -> bool:
-    """Whether ``text`` asks by its words, with or without a question mark."""
+    """Whether ``text`` is a question by the words of ``language``, with or without a question mark."""
     return _finds(_patterns("questions.txt", anywhere=False).get(language), text)
 
 
 def holds_question_word(text: str, languages: Iterable[str]) -> bool:
-    """Whether a word that asks in one of ``languages`` stands anywhere in ``text``."""
+    """Whether ``text`` has a question word of one of ``languages`` anywhere."""
     patterns = _patterns("questions.txt", anywhere=True)
     return any(_finds(patterns.get(language), text) for language in languages)
 
 
 def opening_language(text: str) -> str | None:
-    """The language in whose words ``text`` begins to ask for something, by two or more of them; None without such."""
+    """The language whose request of two or more words begins ``text``; None if there is none, or several languages."""
     any_opening, openings = _openings()
     if any_opening.match(text) is None:
         return None
@@ -81,7 +81,7 @@ def opening_language(text: str) -> str | None:
 
 
 def closing_language(text: str) -> str | None:
-    """The language with whose request ``text`` ends, as "… nedir" does; None without one."""
+    """The language whose request ends ``text``, as in "… nedir"; None without a request."""
     words = text.lower().rstrip(" ?!.").split()
     for count in (1, 2, 3):
         language = _requests_of_one().get(" ".join(words[-count:]))
@@ -91,7 +91,7 @@ def closing_language(text: str) -> str | None:
 
 
 def lone_request_language(text: str) -> str | None:
-    """The language of which ``text`` is a request of one word; None where it is none, or one of several languages."""
+    """The language in which ``text`` is a request of one word; None if there is none, or several languages."""
     word = text.strip().lower()
     return None if " " in word else _requests_of_one().get(word)
 
@@ -107,7 +107,7 @@ def wants_something(text: str, language: str | None) -> bool:
 
 
 def _finds(pattern: re.Pattern[str] | None, text: str) -> bool:
-    """Whether ``pattern`` is in ``text``, or in its ends if it is long: questions and requests are short."""
+    """Whether ``pattern`` is in ``text``. Of a long text, only the ends are searched: what is sought is short."""
     if len(text) > 2 * _READ:
         text = f"{text[:_READ]}\n{text[-_READ:]}"
     return pattern is not None and pattern.search(text) is not None
@@ -120,7 +120,7 @@ def _words_of(name: str) -> dict[str, set[str]]:
 
 @cache
 def _any_language() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """The requests of languages with spaces, and those of the others. One pattern of both would be slower."""
+    """The requests of languages with spaces, and those of languages without. One pattern for both would be slower."""
     listed = _words_of("requests.txt")
     unspaced = {word for language in _UNSPACED for word in listed[language]}
     spaced = {word for language, words in listed.items() if language not in _UNSPACED for word in words}
@@ -129,7 +129,7 @@ def _any_language() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 @cache
 def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """The requests of several words that begin a text: of all languages, and of each."""
+    """Patterns for requests of several words that begin a text: one for all languages, and one for each."""
     longer = {
         language: {word for word in words if " " in word} for language, words in _words_of("requests.txt").items()
     }
@@ -143,7 +143,7 @@ def _openings() -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
 
 @cache
 def _requests_of_one() -> dict[str, str]:
-    """The requests that one language lists alone, of those that write spaces."""
+    """The language of each request that only one language lists, of those that write spaces."""
     listed = [(word, language) for language, words in _words_of("requests.txt").items() for word in words]
     times = Counter(word for word, _ in listed)
     return {word: language for word, language in listed if times[word] == 1 and language not in _UNSPACED}
@@ -151,7 +151,7 @@ def _requests_of_one() -> dict[str, str]:
 
 @cache
 def _patterns(name: str, *, anywhere: bool = True) -> dict[str | None, re.Pattern[str]]:
-    """A pattern for each language of a file."""
+    """A pattern for each language in the file ``name``."""
     found: dict[str | None, re.Pattern[str]] = {}
     for language, words in _words_of(name).items():
         if anywhere:
@@ -168,7 +168,7 @@ def _as_words(words: set[str]) -> str:
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """A pattern of ``words``. Those that begin alike share it, so that a text is not compared with each of them."""
+    """A pattern that matches any of ``words``. Words that begin alike share a prefix, so that matching stays fast."""
     endings: dict[str, set[str]] = {}
     for word in words:
         endings.setdefault(word[:1], set()).add(word[1:])

@@ -1,4 +1,4 @@
-"""Writing systems: their letters, the languages that use them, and which of them a text is written in."""
+"""Writing systems: their letters, their languages, and which one a text is written in."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Script:
         name: in lower case.
         letters: the letters, as the inside of a character class of a regular expression.
         languages: the served languages that use the script.
-        neighbours: other languages that would be mistaken for them.
-        shortest: fewest letters of a word. A lone letter of an alphabet is mathematics, not language.
-        weight: how many Latin letters one character is worth.
+        neighbours: languages of the script that are not served, and would be mistaken for those that are.
+        shortest: the fewest letters of a word. A lone letter of an alphabet is mathematics, not language.
+        weight: how many Latin letters one character counts for.
     """
 
     name: str
@@ -71,7 +71,7 @@ SCRIPTS: Final = (
     GREEK,
 )
 
-# A question may quote an English title: so many Latin letters to one of the question's own script.
+# A question may quote an English title, with at most this many Latin letters to each of its own script.
 FOREIGN_TITLE: Final = 3
 
 _LETTERS_ELSEWHERE = re.compile(f"[{''.join(script.letters for script in SCRIPTS if script is not LATIN)}]")
@@ -90,13 +90,16 @@ def _script_of_letter(letter: str) -> Script:
 
 
 def script_of(text: str) -> tuple[Script | None, int]:
-    """The script of the language that ``text`` is written in, and the number of letters, counted by `Script.weight`."""
+    """The script of the language that ``text`` is in, and how many letters it has, weighted by `Script.weight`.
+
+    The script is None where there are no letters, or where Latin and another script are both possible.
+    """
     words = LATIN.words.findall(text)
     latin = len("".join(words))
     if text.isascii() or not (elsewhere := _LETTERS_ELSEWHERE.search(text)):
         return (LATIN if latin else None), latin
     found = _script_of_letter(elsewhere[0])
-    # One search tells that a text has no third script, whose words would take one search for each script.
+    # One search shows that there is no third script; counting its words would take a search for each script.
     several = _LETTERS_OF_OTHERS[found].search(text, elsewhere.end())
     others = {
         script: script.weight * len("".join(script.words.findall(text)))
@@ -129,7 +132,7 @@ def _ends_in_latin(text: str) -> bool:
 
 
 def only_letters_of(script: Script, text: str) -> str:
-    """``text`` without the words of other scripts; as it is where it has none."""
+    """``text`` without the words of other scripts; unchanged where it has none."""
     if script is LATIN and (text.isascii() or not _LETTERS_ELSEWHERE.search(text)):
         return text
     return " ".join(script.words.findall(text))

@@ -1,4 +1,4 @@
-"""Finds the user's turns in a prompt that was rendered by a chat template, by what that template puts around them."""
+"""Finds the user's turns in a prompt that a chat template rendered, by what the template writes around them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 Render = Callable[[list[dict[str, Any]]], str]
 
-# Characters that no template writes and none trims.
+# Of private-use characters, which no template writes or trims.
 _FIRST, _ANSWER, _SECOND = "\ue000first\ue001", "\ue000answer\ue001", "\ue000second\ue001"
 
 
@@ -30,7 +30,7 @@ class ChatFrame:
         """The frame of a template; None where nothing marks the user's turns, or where the template alters them.
 
         Args:
-            render: renders messages with roles and contents, and the beginning of the next answer.
+            render: renders messages, each with ``role`` and ``content``, and the beginning of the next answer.
         """
         rendered = render(
             [
@@ -56,14 +56,15 @@ class ChatFrame:
 
 
 def _common(one: str, other: str) -> str:
-    """What both begin with."""
+    """The beginning that ``one`` and ``other`` share."""
     return "".join(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _mark(before: str, of_others: str) -> str:
-    """The shortest end of ``before`` that begins with a sign and that ``of_others`` lacks; else the whole.
+    """The shortest end of ``before`` that begins with a punctuation mark and does not occur in ``of_others``.
 
-    What is left out ends the turn before, or begins the prompt, which clients leave to the server.
+    The rest of ``before`` ends the turn before, or begins the prompt, which clients leave to the server. All of
+    ``before`` if no end of it will do.
     """
     ends = (before[i:] for i in reversed(range(len(before))) if not (before[i].isalnum() or before[i].isspace()))
     return next((end for end in ends if end not in of_others and any(map(str.isalnum, end))), before)

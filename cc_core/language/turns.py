@@ -1,6 +1,6 @@
-"""Finds the user's turns in a rendered chat: a prompt in which control tokens, of whatever model, stand between turns.
+"""Finds the user's turns in a rendered chat: a prompt with the control tokens of any model between its turns.
 
-A control token is known by its form, such as ``<|…|>``, and its role by its name or by the word that follows.
+The form of a token shows that it is one, as in ``<|…|>``; its name, or the word that follows, shows the role.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 from cc_core.language.labels import ROLES, Rank, rank_of
 
 _BARS: Final = "|\uff5c"  # DeepSeek's tokens have full-width bars
-# A rendered chat has one of these. Their first characters are found fast, also in a long text.
+# Every rendered chat has one of these. Their first characters are found fast, even in a long text.
 _ANGLED_SIGN = re.compile(rf"<(?:[{_BARS}]|/?s>|bos>|turn|<SYS|extra_id|/?\w+_of_turn|[\w/]{{1,24}}[{_BARS}]>)")
 _SQUARE_SIGN = re.compile(r"\[(?:INST\]|\||gMASK)")
-# Of a long prompt, so many characters at either end are looked at. A turn that is cut keeps its role.
+# How many characters of a long prompt are read, at either end. A turn that is cut keeps its role.
 _WINDOW: Final = 8_000
 _TOKEN = re.compile(
     rf"<[{_BARS}][^<>{_BARS}\n]{{1,48}}[{_BARS}]?>|<[\w/]{{1,24}}[{_BARS}]>|"
@@ -30,9 +30,9 @@ _HEADS: Final = frozenset(("header", "role"))
 
 
 def user_turns(text: str) -> list[str] | None:
-    """What the user says in each turn of a rendered chat, the newest first; None where ``text`` is no such chat.
+    """The user's turns of a rendered chat, the newest first; None where ``text`` is no such chat.
 
-    A prompt with control tokens and without roles, such as ``<s>text``, is one turn.
+    A prompt that has control tokens but no roles, such as ``<s>text``, is one turn.
     """
     if len(text) > 2 * _WINDOW:
         text = f"{text[:_WINDOW]}\n{text[-_WINDOW:]}"
@@ -85,7 +85,7 @@ def user_turns(text: str) -> list[str] | None:
 
 @lru_cache(maxsize=1024)
 def _kind(token: str) -> tuple[Rank | None, bool, bool]:
-    """The role that a control token names, whether it ends a turn, and whether it only ends the name of a role."""
+    """The role that a control token names; whether the token ends a turn; whether it only ends the name of a role."""
     names = set(_NAME.findall(token.lower()))
     roles = names & ROLES or names & {"inst", "prompt", "question"}
     named = min((rank for name in roles if (rank := rank_of(name)) is not None), default=None)

@@ -1,4 +1,4 @@
-"""How well each language explains the words of a text, by lists of the commonest words of each language."""
+"""The probability of a text's words in each language, from lists of each language's commonest words."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from cc_core.language.scripts import ARABIC, CYRILLIC, DEVANAGARI, LATIN, Script
 WORDS_FILE: Final = Path(__file__).parent / "data/words.npz"
 #: The scripts whose languages have lists.
 SCRIPTS_WITH_WORDS: Final = (LATIN, ARABIC, CYRILLIC, DEVANAGARI)
-#: Scores are a word's share of a language, as -10 times its common logarithm. From this score on, it counts as zero.
+#: In the file, a score is -10 times the common logarithm of a word's share of its language. This one stands for zero.
 FLOOR: Final = 70
 # The score of every word in a language that has no list.
 UNLISTED: Final = 51
-# Every language has at least this share of unlisted words, since lists come from other texts than prompts.
+# Unlisted words have at least this share of every language, since the lists come from other texts than prompts.
 FEWEST_OTHERS: Final = 0.15
 
-# A lone letter after an apostrophe is an ending, such as in "it's".
+# A lone letter after an apostrophe is an ending, as in "it's".
 _LETTERS: Final = "".join(script.letters for script in SCRIPTS_WITH_WORDS)
 _WORD: Final = re.compile(f"[{_LETTERS}]{{2,}}|(?<!['’])[{_LETTERS}]")
 
 
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in lower case."""
-    # The capital İ becomes an i with a dot of its own.
+    # In lower case, İ is an i with a combining dot, which the lists do not have.
     return _WORD.findall(unicodedata.normalize("NFC", text.lower()).replace("i\u0307", "i"))
 
 

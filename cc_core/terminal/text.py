@@ -2,5 +2,5 @@
 
 
 def one_line(error: object) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())
+    """An error's message without its line breaks; the error's kind if it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__

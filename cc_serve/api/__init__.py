@@ -1,9 +1,9 @@
 """The HTTP server around vLLM. This is the way of one generation request, with the module that does each step.
 
-1. uvicorn reads its headers, within bounds.                                            `http_protocol`
+1. uvicorn reads its headers, within bounds.                                             `http_protocol`
 2. It gets an id and a record, from which metrics and the log line are made at the end.  `middleware.observe`
 3. vLLM's own middleware runs, such as CORS.                                             vLLM
-4. Its key tells the caller: rates, limits, router.                                      `middleware.authentication`,
+4. Its key shows who the caller is, and so the rates, limits and router.                 `middleware.authentication`,
    The router's connection is held until the request is over.                            `middleware.holding`
 5. It is counted as running, or sent away if the server is stopping.                     `middleware.drain`
 6. Rates and limits admit it; its body is read; its `Work` begins.                       `middleware.limits`, `work`
@@ -17,7 +17,7 @@
     on ``/v1/messages`` in Anthropic's shape.                                            `middleware.anthropic`
 12. When it is over, a thread detects the language of its answer, if that was sampled.   `telemetry.answer_language`
 
-Before all that, `start` finds wrong flags while there is no engine yet, and `server` starts one API process, which is
-`front_end`, or several in front of one engine, which are `processes`.
+Before all that, `start` finds wrong flags while there is no engine yet. `server` starts one API process (`front_end`),
+or several in front of one engine (`processes`).
 Steps 4 to 8 are the middleware that `composition` adds, in this order. Only `vllm` imports vLLM.
 """

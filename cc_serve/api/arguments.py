@@ -25,18 +25,18 @@ _EPILOG = "List all flags with --help=all, a section with --help=ModelConfig, a 
 
 
 class _Parser(SuggestingParser, FlexibleArgumentParser):
-    """vLLM's parser, which also says what was probably meant."""
+    """vLLM's parser, which also suggests what was probably meant."""
 
 
 def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Namespace:
-    """Parse ``CHECKPOINT`` and vLLM's flags. As argparse does, print a usage error or the help and exit.
+    """Parse ``CHECKPOINT`` and vLLM's flags. Like argparse, print a usage error or the help and exit.
 
     Args:
-        arguments: what follows ``cc-serve serve``.
-        verbose: whether more than errors is logged.
+        arguments: the arguments after ``cc-serve serve``.
+        verbose: whether to log more than errors.
 
     Raises:
-        ValueError, TypeError: flags or settings of the environment cannot be honoured.
+        ValueError, TypeError: a flag or a variable of the environment has a wrong value, or does not work here.
     """
     cli_env_setup()
     set_environment()
@@ -51,7 +51,7 @@ def parse_arguments(arguments: Sequence[str], *, verbose: bool = False) -> Names
     _refuse_other_front_ends(parsed)
     parsed.api_server_count = count_processes(parsed)
     if parsed.structured_outputs_config.backend == "auto":
-        # Under "auto" the first request chooses for all: after one that xgrammar cannot express, no tool call works.
+        # With "auto", the first request chooses for all: if xgrammar cannot express it, no tool call works afterwards.
         parsed.structured_outputs_config.backend = "xgrammar"
     return parsed
 
@@ -69,13 +69,13 @@ def make_parser() -> tuple[FlexibleArgumentParser, ArgumentParser]:
     serve.add_argument(
         "--no-playground", dest="playground", action="store_false", help="Do not serve the page at /playground."
     )
-    # It is read before vLLM is loaded. It stands here for the help and for completion.
+    # This flag is read before vLLM is loaded. Here, it is for the help and for completion.
     serve.add_argument(CONFIGURATION_FLAG, metavar="FILE", help="Routing, keys and limits, see docs/operations.md.")
     return parser, serve
 
 
 def take_keys(parsed: Namespace) -> dict[str, str]:
-    """Hashes by name of the keys for vLLM's own authentication, which is turned off, since ours takes its place."""
+    """Take the keys of vLLM's own authentication, and turn that off: ours takes its place. Returns hashes by name."""
     keys = parsed.api_key or [os.environ.get(VLLM_ENVIRONMENT)]
     parsed.api_key = None
     os.environ.pop(VLLM_ENVIRONMENT, None)
@@ -83,7 +83,7 @@ def take_keys(parsed: Namespace) -> dict[str, str]:
 
 
 def _refuse_other_front_ends(parsed: Namespace) -> None:
-    """Refuse vLLM's front ends that would answer without routing. Raises ValueError."""
+    """Raise ValueError for vLLM's front ends that would answer without routing."""
     for name, chosen in (("--enable-scale-out", parsed.enable_scale_out), ("--tokens-only", parsed.tokens_only)):
         if chosen:
             raise ValueError(

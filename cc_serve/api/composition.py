@@ -54,9 +54,9 @@ def add_endpoints_and_middleware(
 ) -> None:
     """Complete vLLM's application.
 
-    Our middleware stands behind vLLM's CORS, which answers the preflight requests of browsers, and lets browsers read
-    our errors. Only observation surrounds everything, and the translation of errors for Anthropic's clients. No body is
-    read before its sender has been let in.
+    Our middleware runs inside of vLLM's CORS middleware, which answers the preflight requests of browsers and lets them
+    read our errors. Only two middleware surround everything: observation, and the translation of errors for Anthropic's
+    clients. No body is read before its sender has been let in.
 
     Args:
         app: vLLM's application, with the parsed flags as ``app.state.args``.
@@ -66,8 +66,8 @@ def add_endpoints_and_middleware(
         raw_prompts: reads the prompts of completions, for routing.
         tenancy: what keys may use and have used; by default in this process, and not kept.
         exchange: changes the connection; by default, nothing does.
-        reload: reads the configuration again; by default, in this process.
-        share: what this process has in common with the server's others; by default, there are none.
+        reload: reads the configuration again; by default, in this process only.
+        share: what this process shares with the server's other ones; by default, there are none.
     """
     tenancy = tenancy or Tenancy(MemoryLimiter())
     share = share or Share()

@@ -18,9 +18,9 @@ class Served:
     """A connection.
 
     Args:
-        router: its own, with any policy.
-        directory: where it was loaded from.
-        fit: how well it was fitted, by language.
+        router: the connection's router, whatever its policy.
+        directory: where the connection was loaded from; None without a checkpoint.
+        fit: how well its matrices were fitted, by language.
     """
 
     router: Router
@@ -34,18 +34,18 @@ class Served:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of its file; empty without a checkpoint."""
+        """The SHA-256 of the connection's file; empty without a checkpoint."""
         return self.router.sha256 or ""
 
 
 class Connections:
     """Counts requests by the connection that they began with. Only the event loop's thread uses it.
 
-    A request keeps its connection from its first header to its last byte, so route, headers and matrices always belong
-    together. An earlier connection is needed until the last of its requests has ended.
+    A request keeps its connection from the headers to the last byte of its answer, so that its route, its headers and
+    its matrices belong together. An earlier connection is needed until the last of its requests has ended.
 
     Args:
-        served: what new requests begin with.
+        served: the connection that new requests begin with.
     """
 
     def __init__(self, served: Served) -> None:
@@ -60,7 +60,7 @@ class Connections:
 
     @contextmanager
     def begun_with(self, sha256: str) -> Iterator[None]:
-        """Hold a connection while a request runs that began with it."""
+        """Hold a connection while a request that began with it runs."""
         self._holds[sha256] += 1
         try:
             yield
@@ -82,7 +82,7 @@ class Connections:
             self._answers[sha256] -= 1
 
     def is_needed(self, sha256: str) -> bool:
-        """Whether a request runs that began with this connection."""
+        """Whether a request that began with this connection runs."""
         return sha256 in self._holds
 
     @property
@@ -96,7 +96,7 @@ class Connections:
 
     @property
     def earlier(self) -> list[Served]:
-        """The earlier connections, held for running requests that began with them."""
+        """The earlier connections, which are held for running requests that began with them."""
         return [one for one in self._known.values() if one is not self.served]
 
     def serve(self, other: Served) -> None:

@@ -16,11 +16,13 @@ class ServeDefaults:
     """Default values of ``vllm serve`` flags, by the names they are parsed into.
 
     Args:
-        served_model_name: what clients call the model; vLLM would use the whole path.
-        shutdown_timeout: seconds that running requests get to finish after SIGTERM; vLLM would abort them.
-        dtype: on a CPU without bfloat16 instructions float32, since emulating bfloat16 is several times slower.
-        kv_cache_memory_bytes: on a CPU modest, since vLLM would take a share of all memory there is.
-        uvicorn_log_level, disable_uvicorn_access_log, use_tqdm_on_load: what is logged about each request and file.
+        served_model_name: the name that clients use for the model; vLLM's default is the whole path.
+        shutdown_timeout: seconds that running requests have to finish after SIGTERM; vLLM aborts them.
+        dtype: float32 on a CPU without bfloat16 instructions, where bfloat16 is emulated and several times slower.
+        kv_cache_memory_bytes: a modest size on a CPU, where vLLM takes a share of the whole memory.
+        uvicorn_log_level: what uvicorn logs.
+        disable_uvicorn_access_log: whether uvicorn does not log each request.
+        use_tqdm_on_load: whether vLLM shows a progress bar over the files of weights.
     """
 
     served_model_name: list[str]
@@ -33,7 +35,7 @@ class ServeDefaults:
 
     @classmethod
     def of(cls, checkpoint: Path, *, verbose: bool = False) -> ServeDefaults:
-        """The defaults for a checkpoint on this machine; unless ``verbose``, only errors are logged."""
+        """The defaults for a checkpoint on this machine. Without ``verbose``, only errors are logged."""
         defaults = cls([checkpoint.resolve().name])
         if current_platform.is_cpu():
             dtype = "auto" if has_bfloat16() else "float32"
@@ -44,10 +46,10 @@ class ServeDefaults:
 
 
 def set_environment() -> None:
-    """Settings that vLLM reads from the environment only; what the user has set stays.
+    """Set what vLLM only reads from the environment; variables that the user has set stay.
 
     Raises:
-        ValueError: the user has set something that cannot be honoured.
+        ValueError: a variable that the user has set has an unknown value.
     """
     asked_runner()
     if current_platform.is_cpu():

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-# Anthropic's names; other statuses have the last of their kind.
+# Anthropic's names of errors. Other statuses below 500 are called invalid_request_error, and those above api_error.
 _ANTHROPICS: Final = {
     401: "authentication_error",
     403: "permission_error",
@@ -25,7 +25,7 @@ _ANTHROPICS: Final = {
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong: in words, by vLLM's name for such errors, with the field to correct and the HTTP status."""
+    """What is wrong: the message, vLLM's name for such errors, the field to correct, and the HTTP status."""
 
     message: str
     type: str
@@ -40,7 +40,7 @@ class ErrorBody(BaseModel):
 
 
 class RefusedError(ValueError):
-    """The request asks for something impossible; ``param`` is the field to correct."""
+    """The request asks for something that the server cannot do; ``param`` is the field to correct."""
 
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message)
@@ -55,20 +55,21 @@ def error_response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """An error response; ``type`` and ``code`` as vLLM's own errors have them."""
+    """An error response; ``type`` and ``status`` are those of vLLM's own errors."""
     error = {"message": message, "type": type, "param": param, "code": status}
     return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
-def busy(message: str, seconds: int) -> JSONResponse:
-    """The refusal of a request that the server cannot take on now, but may in ``seconds``."""
-    return error_response(message, status=503, type="ServiceUnavailableError", headers={"Retry-After": str(seconds)})
+def unavailable(message: str, seconds: int | None = None) -> JSONResponse:
+    """The refusal of a request that the server cannot serve now; it may in ``seconds``, if these are known."""
+    headers = None if seconds is None else {"Retry-After": str(seconds)}
+    return error_response(message, status=503, type="ServiceUnavailableError", headers=headers)
 
 
 async def http_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors that Starlette's routing (404, 405) and FastAPI raise.
 
-    vLLM's own handler takes FastAPI's subclass only, so that the others would have another shape. It also drops
+    vLLM's own handler only takes FastAPI's subclass, so that the other errors would have another shape. It also drops
     headers such as ``Allow``.
     """
     assert isinstance(error, HTTPException)  # it is registered for no other
@@ -80,8 +81,8 @@ def anthropic_error(error: Mapping[str, Any], request_id: str) -> dict[str, Any]
     """An error in Anthropic's shape.
 
     Args:
-        error: with the fields of `ErrorDetail`.
-        request_id: of the request.
+        error: the fields of an `ErrorDetail`.
+        request_id: the id of the request.
     """
     status = int(error["code"])
     kind = _ANTHROPICS.get(status, "invalid_request_error" if status < 500 else "api_error")
@@ -94,7 +95,7 @@ def anthropic_event(error: ErrorDetail, request_id: str) -> bytes:
 
 
 def openai_event(error: ErrorDetail, path: str) -> bytes:
-    """What ends a stream early: an event of the Responses API, or what vLLM sends for chat and completions."""
+    """The event that ends a stream early: that of the Responses API, or what vLLM sends for chat and completions."""
     content: dict[str, Any] = {"error": error.model_dump()}
     if path.endswith("/responses"):
         content = {"type": "error", "code": str(error.code), "message": error.message, "param": error.param, **content}

@@ -8,31 +8,32 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from cc_serve.api.json_parts import is_true, objects_in
+from cc_serve.api.vllm import CompletionRequest
 from cc_serve.config.configuration import Limits
 
 _CHOICES: Final = ("n", "best_of")
 _OUTPUT_TOKENS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-# The fields that may hold several prompts, each of which is routed.
+# The fields that may hold several prompts, all of which are routed.
 _PROMPTS: Final = ("prompt", "messages")
-# The fields that say what form an answer shall have, and those parts of them that take long to compile.
+# The fields with the form that an answer must have, and the parts of them that take long to compile.
 _FORMS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
 _PATTERNS: Final = ("regex", "grammar", "pattern", "choice", "enum", "const")
 _PATTERN_NAMES: Final = "patternProperties"
-# Schemas that may also be sent as JSON within JSON.
+# Schemas that may also be a string of JSON.
 _SCHEMAS: Final = ("json", "structural_tag")
 
-# Reads numbers as the endpoints do, which take "3" and 3.0 for 3.
+# Reads numbers as the endpoints do, which read "3" and 3.0 as 3.
 _INTEGER: Final = TypeAdapter(int)
-# The length of a completion that names none (vLLM's ``CompletionRequest``).
-_COMPLETION_TOKENS: Final = 16
+# The length that vLLM gives to a completion that names none.
+_COMPLETION_TOKENS: Final[int] = CompletionRequest.model_fields["max_tokens"].default
 
 
 class Excess(NamedTuple):
     """A field that asks for more than the limits allow.
 
     Args:
-        limit: the limit's name.
-        message: what is wrong.
+        limit: the limit's name, for metrics.
+        message: what is wrong, for the client.
         field: the name of the field.
     """
 
@@ -49,7 +50,7 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
             value = _integer(fields[name]) if name in fields else None
             if most is not None and value is not None and value > most:
                 return Excess(limit, f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name)
-    # Other answers get the limit as their length where the engine is called; this search counts its steps by itself.
+    # Other answers get the limit as their length where the engine is called. Beam search counts its steps by itself.
     if (
         limits.output_tokens is not None
         and is_true(fields.get("use_beam_search"))
@@ -75,14 +76,14 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
 
 
 def _is_endless(fields: Mapping[str, Any], most: int) -> bool:
-    """Whether an answer whose length is not named may have more than ``most`` tokens."""
+    """Whether a request names no length, and its answer may have more than ``most`` tokens."""
     if "prompt" in fields:  # of a completion, which reads one field
         return fields.get("max_tokens") is None and most < _COMPLETION_TOKENS
     return all(fields.get(name) is None for name in ("max_tokens", "max_completion_tokens"))
 
 
 def _integer(value: object) -> int | None:
-    """``value`` as an endpoint would read it; None if it would refuse it."""
+    """``value`` as an endpoint would read it; None if the endpoint would refuse it."""
     try:
         return _INTEGER.validate_python(value)
     except ValidationError:

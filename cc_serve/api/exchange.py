@@ -1,4 +1,4 @@
-"""Change the served connection without a restart: check it, let every worker load it beside its steps, then switch."""
+"""Changes the served connection without a restart: workers load the new one while steps go on, and then switch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cc_core.files import CheckpointError
+from cc_core.terminal.text import one_line
 from cc_serve.api.background import Background
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
@@ -29,22 +30,22 @@ _SHOWN: Final = 12
 
 
 class ConflictError(RuntimeError):
-    """The connection cannot be changed now; the message says until when."""
+    """The connection cannot be changed now; the message says what to wait for."""
 
 
 class Exchange:
-    """Changes what is served, one change at a time.
+    """Changes the served connection, one change at a time.
 
-    Workers know connections by their digests, and each request names the one that it began with. So nothing has to
-    happen at the same moment in all workers, nor in all API processes, of which the first makes the change.
+    Workers know connections by their digests, and each request names the connection that it began with. So workers need
+    not switch at the same moment, and neither need API processes, of which the first one makes the change.
 
     Args:
         engine: vLLM's client.
-        connections: what is held.
-        settings: whose router changes.
+        connections: the connections that this process holds.
+        settings: the settings whose router changes.
         base: the served model; None if there is no checkpoint, and so nothing to change.
         peers: the server's other processes; by default, there are none.
-        changes: held by the first process while it changes something in all of them.
+        changes: the lock that the first process holds while it changes something in all processes.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Exchange:
         return await self._held.overview()
 
     async def change(self, directory: Path) -> None:
-        """Serve the connection in ``directory``. Once begun, the change is finished, even if the caller leaves.
+        """Serve the connection in ``directory``. A change that has begun is finished, even if the caller leaves.
 
         Raises:
             RefusedError: the connection cannot be served with this model; nothing has changed.
-            ConflictError: another change is under way, or requests still need a connection before this one.
-            PeerError: another process does not answer. Either nothing or only some processes have changed; the same
-                call again does the rest.
+            ConflictError: another change is under way, the engine sleeps, or requests still need an earlier connection.
+            PeerError: another process does not answer. Nothing has changed, or some processes have; the same call again
+                completes the change.
         """
         directory = directory.absolute()
         if not self._peers.is_first:
@@ -90,7 +91,7 @@ class Exchange:
                 raise ConflictError(refusal["conflict"]) if "conflict" in refusal else RefusedError(**refusal)
             return
         if self._changing:
-            raise ConflictError("another connection is being loaded; try again when that has ended")
+            raise ConflictError("another connection is being loaded; try again when it is served")
         self._changing = True
         await asyncio.shield(self._background.start(self._change(directory)))
 
@@ -125,7 +126,7 @@ class Exchange:
             self._release_soon(earlier.sha256)
 
     async def _check_in_all(self, other: Served, before: str) -> None:
-        """Have every process check ``other``: the configuration may have been reloaded meanwhile."""
+        """Have every process check ``other``, since the configuration may have been reloaded meanwhile."""
         try:
             await self._held.check(other)
         except (ConfigurationError, PeerError) as error:
@@ -149,7 +150,7 @@ class Exchange:
         return Served.at(directory, router)
 
     async def _make_room(self, sha256: str) -> None:
-        """Let go of what nobody needs any more. At most one connection is held beside the served one."""
+        """Drop what no request needs any more: at most one connection is held beside the served one."""
         if await self._engine.is_sleeping():
             raise ConflictError("the engine sleeps; wake it first")
         for earlier in self.connections.earlier:
@@ -160,12 +161,12 @@ class Exchange:
                 _, served_by_all = await self._held.overview()
                 if not served_by_all:
                     raise ConflictError(
-                        f"a part of this server still serves the connection before the present one, {name}; ask for "
-                        "the present one again first"
+                        f"some processes of this server still serve the connection before the present one, {name}; "
+                        "ask for the present one again first"
                     )
                 raise ConflictError(
-                    f"requests still run that began with the connection before the present one, {name}; a third one "
-                    "has to wait until they have ended"
+                    f"requests still run that began with the connection before the present one, {name}; try again "
+                    "when they have ended"
                 )
 
     async def _load(self, directory: Path, sha256: str) -> None:
@@ -183,7 +184,7 @@ class Exchange:
         except Exception as error:  # a worker's, which vLLM's client wraps
             await self._call("serve_connection", before)
             await self._give_up(sha256)
-            raise RefusedError(f"the engine could not take it: {error}", FIELD) from error
+            raise RefusedError(f"the engine could not serve it: {one_line(error)}", FIELD) from error
 
     def _release_soon(self, sha256: str) -> None:
         self._background.start(self._release(sha256))
@@ -196,7 +197,7 @@ class Exchange:
                         await self._drop(sha256)
 
     async def _give_up(self, sha256: str) -> None:
-        """Let go of a connection that is not served after all, but not of an earlier one that is still needed."""
+        """Drop a connection that is not served after all, unless it is an earlier one that requests still need."""
         if sha256 in [earlier.sha256 for earlier in self.connections.earlier]:
             self._release_soon(sha256)
         else:
@@ -207,5 +208,5 @@ class Exchange:
         await self._call("drop_connection", sha256)
 
     async def _call(self, method: str, *arguments: str) -> list[str | None]:
-        """Have all workers of all engines do something between two steps; what those of the first engine return."""
+        """Call ``method`` on all workers of all engines, between two steps. Returns the results of the first engine."""
         return list(await self._engine.collective_rpc(method, args=arguments))

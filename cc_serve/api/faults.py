@@ -1,6 +1,6 @@
-"""Errors that end the engine's work on a request early: told to the client, counted, and logged in one line.
+"""Errors that end the engine's work on a request early: the client gets them, and they are counted and logged.
 
-vLLM logs a traceback in each layer that such an error passes. Those say nothing that the one line does not.
+vLLM logs a traceback in each layer that such an error passes. This server logs one line, which says as much.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DeadlineError(GracefulHTTPError):
 
 
 class StoppedError(GracefulHTTPError):
-    """The server was stopped, and did not wait any longer for the request."""
+    """The server is stopping, and has waited long enough for the request."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ _EXPECTED = (GracefulHTTPError, VLLMClientError, EngineDeadError)
 
 
 def expected(error: BaseException | None) -> Exception | None:
-    """The first of ``error`` and its causes that needs no traceback; None if each of them does."""
+    """The first of ``error`` and its causes that is expected, and so needs no traceback; None without one."""
     while error is not None:
         if isinstance(error, _EXPECTED):
             return error
@@ -45,15 +45,15 @@ def expected(error: BaseException | None) -> Exception | None:
 
 
 def describe(error: Exception) -> ErrorDetail:
-    """What a client is told of ``error``: its status, kind and message, as vLLM chooses them."""
+    """What a client learns of ``error``: the status, kind and message that vLLM chooses."""
     told = create_error_response(error).error
     return ErrorDetail(message=told.message, type=told.type, param=told.param, code=told.code)
 
 
 def note_fault(record: RequestRecord, error: Exception) -> None:
-    """Note that ``error`` ended the engine's work, and log the server's own errors. Only the first error counts.
+    """Note that ``error`` ended the engine's work, and log it if it is the server's fault. Only the first error counts.
 
-    A refusal of the engine, as when its queue is full, is counted like other refusals.
+    If the engine refuses the request, as when its queue is full, that counts as a refusal.
     """
     if record.error is not None:
         return
@@ -75,6 +75,6 @@ def _is_news(line: logging.LogRecord) -> bool:
 
 
 def quieten_known_faults() -> None:
-    """Keep vLLM from logging tracebacks of errors that `note_fault` has logged. Call it when vLLM's logs are set up."""
+    """Drop vLLM's tracebacks of errors that `note_fault` has noted. Call it after vLLM has set up its logs."""
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(_is_news)

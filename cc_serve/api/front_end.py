@@ -43,9 +43,9 @@ from cc_serve.config.settings import LiveSettings
 from cc_serve.process.base import ServedBase
 from cc_serve.process.phases import API, ENGINE, enter_phase
 
-# How vLLM begins its message when a process of the engine ends before it is ready.
+# The beginning of vLLM's message when a process of the engine ends before it is ready.
 ENGINE_DIED: Final = "Engine core initialization failed"
-# After the engine has stopped, connections that still do not close get this long.
+# How long connections have to close after the engine has stopped.
 CLOSE_SECONDS: Final = 5
 
 
@@ -72,11 +72,12 @@ async def run_front_end(
         settings: routing, keys and limits.
         sock: where to listen; it is closed in the end.
         on_ready: called once when requests are answered.
-        share: what this process has in common with the server's others.
-        client: how vLLM's client finds an engine that another process has started; None starts one.
+        share: what this process shares with the server's other ones.
+        client: how vLLM's client finds an engine that another process has started; None starts an engine.
 
     Raises:
-        EngineFailedError: the engine died.
+        StartError: the flags do not work together, or the request log cannot be opened.
+        EngineFailedError: the engine could not start, or died.
     """
     decorate_logs("APIServer", skip_if_decorated=True)
     quieten_known_faults()
@@ -114,11 +115,11 @@ async def run_front_end(
                 if settings.path is not None:
                     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.soon)
                 async with share.peers.listening():
-                    sock.listen()  # a client that connects before uvicorn's loop runs waits, and is not refused
+                    sock.listen()  # so that a client that connects before uvicorn's loop runs waits
                     on_ready()
                     peer_loads = None if loads is None else (loads, client["client_index"])
                     closed = await serve_http(app, sock=sock, peer_loads=peer_loads, **_http_options(arguments))
-            # Only once the engine is gone, and while usage is kept: its responses have then ended, well or not.
+            # After the engine has stopped, when all responses have ended; but while usage can still be written.
             await closed
         if not drain.stopping:
             raise EngineFailedError("the engine has died; its own messages are above")

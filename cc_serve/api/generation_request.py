@@ -1,7 +1,7 @@
-"""What a generation request says. Only this module, `cc_serve.api.excess` and `cc_serve.api.shapes` know OpenAI's and
-Anthropic's bodies.
+"""What a generation request asks for. Only this module, `cc_serve.api.excess` and `cc_serve.api.shapes` know the bodies
+of OpenAI's and Anthropic's APIs.
 
-The first two ignore fields of a shape that they do not know: the endpoint validates the request.
+The first two ignore fields of an unknown shape: the endpoint validates the request.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any, Final
 
 from cc_core.names import AUTO, OFF, is_strength
 from cc_serve.api.errors import RefusedError
-from cc_serve.api.paths import DETAILED_PATHS
 from cc_serve.api.shapes import refuse_background, refuse_odd_shapes
+from cc_serve.paths import DETAILED_PATHS
 from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
 
-#: Set to true, the answer tells what the connection did.
+#: If true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"
 TEMPLATE_OPTIONS: Final = "chat_template_kwargs"
 _ENGINE_ARGUMENTS: Final = "vllm_xargs"
-# What vLLM's scheduler reads from the engine's arguments.
+# Arguments that vLLM's scheduler or ours reads, and that no client may set.
 _ENGINE_STATE: Final = ("kv_transfer_params", "ec_transfer_params", "kv_cache_report_mode", TENANT, WEIGHT, DIGEST)
 # The kinds of content part that carry text, in chat and in responses.
 _TEXT_PARTS: Final = ("text", "input_text")
 
 
 class GenerationRequest:
-    """The fields of one request, and what this server takes from them and puts into them.
+    """The fields of one request: what this server reads from them and writes into them.
 
     Args:
-        fields: the body's JSON object.
+        fields: the JSON object in the body.
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ class GenerationRequest:
 
     @property
     def override(self) -> object:
-        """The connection or language that the client names, as it sent it; ``auto`` where it names none."""
+        """The connection or language that the client names, unchecked; ``auto`` if it names none."""
         override = self.fields.get(OVERRIDE_FIELD)
         return AUTO if override is None else override
 
@@ -49,9 +49,9 @@ class GenerationRequest:
 
     @property
     def user(self) -> str | None:
-        """The user that the request names, in the field of its API; None if it names none.
+        """The user that the request names, in its API's field; None if it names none.
 
-        ``prompt_cache_key`` names no user: all users of a prompt share it.
+        ``prompt_cache_key`` names no user, since all users of a prompt share it.
         """
         fields = self.fields
         metadata = fields.get("metadata")
@@ -66,9 +66,9 @@ class GenerationRequest:
 
     @property
     def anchor_mover(self) -> str | None:
-        """The field that may make the prompt end with another token than in training; None without such a field.
+        """The field that may make the prompt end in other tokens than in training; None without such a field.
 
-        `template_options` may do so, too.
+        `template_options` may also do so.
         """
         fields = self.fields
         if fields.get("messages") is None and fields.get("input") is None:
@@ -84,7 +84,7 @@ class GenerationRequest:
 
     @property
     def template_options(self) -> dict[str, Any]:
-        """What vLLM hands to the chat template: its options, and those that it derives from how much to reason."""
+        """What vLLM hands to the chat template: the request's options, and those that vLLM derives from its effort."""
         if self.fields.get("messages") is None and self.fields.get("input") is None:
             return {}
         given = self.fields.get(TEMPLATE_OPTIONS)
@@ -104,14 +104,14 @@ class GenerationRequest:
 
     @property
     def batch(self) -> list[str]:
-        """The newest user turn of each conversation in a batch of them; empty for one conversation."""
+        """The newest user turn of each conversation in a batch; empty if the request is no batch."""
         messages = self.fields.get("messages")
         batch = isinstance(messages, list) and all(isinstance(conversation, list) for conversation in messages)
         return [next(_newest_user_turns(conversation), "") for conversation in messages or []] if batch else []
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts of completions that are text; empty if they are token ids, or if there are messages."""
+        """The prompts of a completion, if they are text; empty if they are token ids, or if there are messages."""
         prompt = self._prompt
         if isinstance(prompt, list) and all(isinstance(item, str) for item in prompt):
             return list(prompt)
@@ -119,7 +119,7 @@ class GenerationRequest:
 
     @property
     def token_prompts(self) -> list[list[int]]:
-        """The prompts of completions that are token ids; empty if they are text, or if there are messages."""
+        """The prompts of a completion, if they are token ids; empty if they are text, or if there are messages."""
         prompts = [self._prompt] if _are_tokens(self._prompt) else self._prompt
         return prompts if isinstance(prompts, list) and prompts and all(map(_are_tokens, prompts)) else []
 
@@ -130,7 +130,7 @@ class GenerationRequest:
 
     @property
     def texts(self) -> list[str]:
-        """The user's words, the newest turn first; empty if there are none.
+        """The user's turns, the newest first; empty if there are none.
 
         They come from ``messages`` (chat), ``input`` (responses) or ``prompt`` (completions).
         """
@@ -141,18 +141,20 @@ class GenerationRequest:
         return self.prompts
 
     def wants_details(self, path: str) -> bool:
-        """Whether the answer shall tell what the connection did. Raises `RefusedError` if it cannot."""
+        """Whether the client wants the answer to tell what the connection did. Raises `RefusedError` if it cannot."""
         wanted = self.fields.get(DETAILS_FIELD)
         if wanted is None:
             return False
         if not isinstance(wanted, bool):
             raise RefusedError(f"{DETAILS_FIELD} must be true or false", DETAILS_FIELD)
         if wanted and path not in DETAILED_PATHS:
-            raise RefusedError(f"{DETAILS_FIELD} is answered by {' and '.join(sorted(DETAILED_PATHS))}", DETAILS_FIELD)
+            raise RefusedError(
+                f"only {' and '.join(sorted(DETAILED_PATHS))} answer {DETAILS_FIELD}; leave it out", DETAILS_FIELD
+            )
         return wanted
 
     def strength(self, allowed: tuple[float, float]) -> float:
-        """What the connection's vector shall be multiplied by; raises `RefusedError` if it is not ``allowed``."""
+        """The factor of the connection's vector. Raises `RefusedError` if it is not within ``allowed``."""
         wanted = self.fields.get(STRENGTH)
         if wanted is None:
             return 1.0
@@ -165,10 +167,10 @@ class GenerationRequest:
         return float(wanted)
 
     def check(self, path: str) -> None:
-        """Refuse engine arguments that vLLM takes unvalidated, unclear shapes, and answers in the background.
+        """Refuse engine arguments that vLLM does not check, fields of a wrong shape, and answers in the background.
 
         Raises:
-            RefusedError: it has one of them.
+            RefusedError: the request has one of these.
         """
         arguments = self.fields.get(_ENGINE_ARGUMENTS)
         if isinstance(arguments, dict):
@@ -177,7 +179,7 @@ class GenerationRequest:
         refuse_background(self.fields, path)
 
     def connect(self, connection: str, strength: float = 1.0) -> None:
-        """Put ``connection`` where vLLM hands it to the engine, and take out the fields that are only this server's."""
+        """Put ``connection`` where vLLM hands it to the engine, and remove the fields that only this server knows."""
         for field in (OVERRIDE_FIELD, DETAILS_FIELD, STRENGTH):
             if field in self.fields:
                 del self.fields[field]

@@ -1,4 +1,4 @@
-"""uvicorn's fast HTTP protocol (httptools), with the bounds on headers that only its slow one (h11) has."""
+"""uvicorn's fast HTTP protocol (httptools), with bounds on headers that only its slow one (h11) has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cc_serve.api.telemetry.metrics import count_limit
 
-#: How long a client may take for the headers of a request that it has begun, or a new connection for its first.
+#: How many seconds a client has for the headers of a request, from its first byte; on a new connection, from its start.
 HEADER_SECONDS: Final = 30.0
 _ABORT: Final = "cc_serve.abort"
 
@@ -18,7 +18,7 @@ _ABORT: Final = "cc_serve.abort"
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Refuses headers of more than ``h11_max_incomplete_event_size`` bytes or ``h11_max_header_count`` fields with 431.
 
-    It answers as soon as too many bytes have come, and closes connections whose headers do not come at all.
+    It answers as soon as too many bytes have come, and closes connections whose headers do not come in time.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -74,7 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _refuse_headers(self) -> None:
         count_limit("headers")
-        message = b"the request's headers are larger or more than this server takes"
+        message = b"the request's headers are larger, or more of them, than this server accepts"
         head = [
             STATUS_LINE[431],
             b"content-type: text/plain; charset=utf-8\r\n",
@@ -95,7 +95,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def abort(scope: Scope) -> None:
-    """Close a request's connection without waiting for its client. Does nothing under servers other than ours."""
+    """Close a request's connection without waiting for its client. Does nothing under another server's protocol."""
     close: Any = scope.get(_ABORT)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""Parts of the JSON that clients send: objects however deep, without recursion to exhaust, and flags."""
+"""Parts of the JSON that clients send: objects at any depth, found without recursion, and flags."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def objects_in(whole: object, encoded: Collection[str] = ()) -> Iterator[dict[st
 
 
 def parsed(value: object) -> object:
-    """A string's JSON, or None if it has none; anything else as it is."""
+    """The content of a string of JSON, None if it is none; any other value unchanged."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ def parsed(value: object) -> object:
 
 
 def is_true(value: object) -> bool:
-    """Whether an endpoint reads a flag as true, such as "on" and 1; False for what it refuses."""
+    """Whether an endpoint reads ``value`` as true, such as "on" and 1; False for what an endpoint refuses."""
     try:
         return _BOOLEAN.validate_python(value)
     except ValidationError:

@@ -1,6 +1,7 @@
 """Look up what flags name (a tokenizer, a template, classes, adapters, a format) before the engine's process starts.
 
-vLLM looks some of them up in that process, where a wrong name is a traceback, and others once the engine is ready.
+vLLM looks some of these up in that process, where a wrong name ends in a traceback, and others only when the engine is
+ready.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ _EXECUTORS: Final = ("ray", "mp", "uni", "external_launcher")
 
 
 class MissingError(ValueError):
-    """What a flag names is not there, or cannot be used."""
+    """The thing that a flag names is not there, or cannot be used."""
 
 
 def look_up_for_front_end(arguments: Namespace) -> None:
-    """Look up what the front end is told by name. Raises `MissingError`."""
+    """Look up what the front end gets by name. Raises `MissingError`."""
     for name in arguments.middleware:
         with _of("--middleware", name):
             found = _find(name)
             if not inspect.isclass(found) and not inspect.iscoroutinefunction(found):
-                raise TypeError("neither a class nor a coroutine function")
+                raise TypeError("is neither a class nor a coroutine function")
     executor = arguments.distributed_executor_backend
     if executor and executor not in _EXECUTORS:
         with _of("--distributed-executor-backend", executor):
             found = _find(executor)
             if not inspect.isclass(found) or not issubclass(found, Executor):
-                raise TypeError("no subclass of vLLM's Executor")
+                raise TypeError("is no subclass of vLLM's Executor")
     if arguments.chat_template:
         with _of("--chat-template", arguments.chat_template):
             _compile_jinja_template(load_chat_template(arguments.chat_template))
@@ -54,7 +55,7 @@ def look_up_for_front_end(arguments: Namespace) -> None:
         flag = f"--lora-modules {adapter.name}={adapter.path}"
         if not arguments.enable_lora:
             raise MissingError(f"{flag}: needs --enable-lora, too")
-        is_directory = adapter.path.startswith(("/", "."))  # or else an adapter's id on the hub
+        is_directory = adapter.path.startswith(("/", "."))  # otherwise, it may be an adapter's id on the hub
         if is_directory and not (Path(adapter.path) / "adapter_config.json").is_file():
             raise MissingError(f"{flag}: there is no adapter_config.json")
     if arguments.model_impl not in ("auto", "vllm"):
@@ -68,7 +69,7 @@ def look_up_for_front_end(arguments: Namespace) -> None:
 
 
 def look_up_for_engine(config: VllmConfig) -> None:
-    """Look up what the engine is told by name. Raises `MissingError`."""
+    """Look up what the engine gets by name. Raises `MissingError`."""
     model = config.model_config
     with _of("--load-format", config.load_config.load_format):
         get_model_loader(config.load_config)
@@ -99,7 +100,7 @@ def _check_sampling_defaults(model: ModelConfig) -> None:
 
 
 def _find(name: str, separator: str = ".") -> object:
-    """What ``MODULE.NAME`` names, or ``MODULE:NAME`` where vLLM separates them so."""
+    """The object called ``MODULE.NAME``, or ``MODULE:NAME`` where vLLM writes it so."""
     module, _, attribute = name.rpartition(separator)
     if not module or not attribute or ":" in module + attribute:
         raise ValueError(f"must be MODULE{separator}NAME")
@@ -111,5 +112,4 @@ def _of(flag: str, value: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = one_line(error) or type(error).__name__
-        raise MissingError(f"{flag} {str(value)[:160]}: {reason[:200]}") from error
+        raise MissingError(f"{flag} {str(value)[:160]}: {one_line(error)[:200]}") from error

@@ -1,4 +1,4 @@
-"""Patterns and schemas that xgrammar misreads or cannot follow, named before an answer follows them."""
+"""Patterns and schemas that xgrammar misreads or cannot follow; they are refused by name before generation begins."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cc_serve.api.vllm import SamplingParams, VLLMValidationError
 
 _FIELD: Final = "structured_outputs"
 _NAMES: Final = "patternProperties"
-# How vLLM's xgrammar backend begins what it says of a schema.
+# The beginnings of the messages of vLLM's xgrammar backend about a schema.
 _OF_SCHEMAS: Final = ("Failed to transform json schema into a grammar: ", "The provided JSON schema contains features ")
 # An escape of one character; the beginning or end of a class; POSIX's names, which stand in classes only.
 _TOKEN: Final = re.compile(r"\\.|\[:\w+:\]|\[|\]", re.DOTALL)
 
 
 def refuse_misread_patterns(parameters: SamplingParams) -> None:
-    """Refuse ``\\p{...}``, ``\\P{...}`` and ``[:name:]`` in character classes: xgrammar takes them for their letters.
+    """Refuse ``\\p{...}``, ``\\P{...}`` and ``[:name:]`` in character classes: xgrammar reads them as plain characters.
 
-    Outside of classes it refuses them itself.
+    Outside of character classes, xgrammar refuses them itself.
 
     Raises:
         VLLMValidationError: a pattern has one of them.
@@ -38,7 +38,7 @@ def refuse_misread_patterns(parameters: SamplingParams) -> None:
 
 
 def named_schema_error(error: Exception) -> Exception:
-    """``error``, or if xgrammar cannot follow a schema, an error that says where the schema may stand."""
+    """``error``; or, if xgrammar cannot follow a schema, an error that names the fields which may hold the schema."""
     message = str(error.args[0]) if isinstance(error, VLLMValidationError) else ""
     if not message.startswith(_OF_SCHEMAS):
         return error

@@ -1,7 +1,7 @@
 """The model's tokenizer and chat template, as routing needs them.
 
-They find the user's words in prompts of completions, which clients send rendered, as text or as token ids. And they
-say whether a request's options for the template make prompts end elsewhere than in training.
+They find the user's words in the prompts of completions, which clients send rendered, as text or as token ids. They
+also show whether a request's options for the template make its prompt end in other tokens than in training.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, Final
 
 from cc_core.language.template import ChatFrame
 
-# Of a long prompt, so many tokens at either end are turned into text: routing reads no more.
+# How many tokens of a long prompt are turned into text, at either end; routing reads no more.
 _TOKENS: Final = 1_000
-# Longer options for the template, as JSON, are not tried: the template may take long over them.
+# The characters of the longest options for the template that are tried, as JSON: it may take long with longer ones.
 _OPTIONS_LENGTH: Final = 1_000
-_TURN: Final = "\ue000turn\ue001"  # no template writes or trims these characters
+_TURN: Final = "\ue000turn\ue001"  # of private-use characters, which no template writes or trims
 
 
 class RawPrompts:
-    """Reads prompts by the model's own tokenizer and chat template.
+    """Reads prompts with the model's own tokenizer and chat template.
 
     Args:
-        engine: vLLM's client, `AsyncLLM`. Without one, or if it was started without a tokenizer, token ids are no text.
+        engine: vLLM's client, `AsyncLLM`. Without one, or without its tokenizer, token ids have no text.
         chat_template: the template that the server was started with; None for the tokenizer's own.
         options: the server's own options for the template.
     """
@@ -33,12 +33,12 @@ class RawPrompts:
         self, engine: Any = None, chat_template: str | None = None, options: Mapping[str, Any] | None = None
     ) -> None:
         self._engine: Final = engine
-        self._chat_template: Final = chat_template
+        self._rendering: Final = {"tokenize": False, "add_generation_prompt": True, "chat_template": chat_template}
         self._options: Final = dict(options or {})
         self._end: Final = lru_cache(maxsize=64)(self._end_of)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of a prompt, control tokens included, which tell whose turn it is; empty if it has none."""
+        """The text of a prompt, with its control tokens, which show whose turn it is; empty if it has no text."""
         if (tokenizer := self._tokenizer) is None:
             return ""
         if len(tokens) > 2 * _TOKENS:
@@ -49,11 +49,11 @@ class RawPrompts:
             return ""
 
     def user_turns(self, prompt: str) -> list[str]:
-        """The user's turns in a prompt that the model's template rendered, the newest first; else the whole prompt."""
+        """The user's turns in ``prompt``, the newest first; all of it if the model's template did not render it."""
         return (self._frame and self._frame.user_turns(prompt)) or [prompt]
 
     def ends_as_ever(self, options: Mapping[str, Any]) -> bool:
-        """Whether prompts end behind the last turn as they do without ``options``; False where that cannot be told."""
+        """Whether the template writes the same after the last turn with ``options`` as without; False if unknown."""
         if not options:
             return True
         text = json.dumps(options, sort_keys=True)
@@ -66,12 +66,13 @@ class RawPrompts:
         if (tokenizer := self._tokenizer) is None:
             return None
         more = self._options | json.loads(options)
-        fixed = {"tokenize": False, "add_generation_prompt": True, "chat_template": self._chat_template}
-        if more.keys() & fixed.keys():
+        if more.keys() & self._rendering.keys():
             return None
         try:
-            rendered = str(tokenizer.apply_chat_template([{"role": "user", "content": _TURN}], **fixed, **more))
-        except Exception:  # as above, and for options that the template refuses, as the endpoint then does
+            rendered = str(
+                tokenizer.apply_chat_template([{"role": "user", "content": _TURN}], **self._rendering, **more)
+            )
+        except Exception:  # as above; or the template refuses the options, and then the endpoint does so, too
             return None
         _, turn, end = rendered.partition(_TURN)
         return end if turn else None
@@ -84,10 +85,9 @@ class RawPrompts:
     def _frame(self) -> ChatFrame | None:
         if (tokenizer := self._tokenizer) is None:
             return None
-        options = {"tokenize": False, "add_generation_prompt": True, "chat_template": self._chat_template}
         try:
-            return ChatFrame.of(lambda messages: str(tokenizer.apply_chat_template(messages, **options)))
-        except Exception:  # a tokenizer without a template, or a template that wants other messages: each its own error
+            return ChatFrame.of(lambda messages: str(tokenizer.apply_chat_template(messages, **self._rendering)))
+        except Exception:  # each its own error: a tokenizer without a template, a template that wants other messages
             return None
 
 

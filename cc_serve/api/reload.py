@@ -1,4 +1,4 @@
-"""The configuration file read again, by all processes of the server."""
+"""Reads the configuration file again, in all processes of the server."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _USE = "use configuration"
 class Reload:
     """Reads the file again, on a signal or an operator's call.
 
-    All processes read and check the file before any puts it in force, so that a bad one, or one that is just being
-    written, changes nothing. Whichever is asked, the first process does it.
+    All processes read and check the file before any of them puts it in force, so that a bad file, or one that is being
+    written, changes nothing. Whichever process is asked, the first one leads.
 
     Args:
-        settings: of this process.
-        peers: the others.
-        changes: held by the first process while it changes something in all of them.
+        settings: this process's settings.
+        peers: the server's other processes.
+        changes: the lock that the first process holds while it changes something in all processes.
     """
 
     def __init__(self, settings: LiveSettings, peers: Peers, changes: asyncio.Lock | None = None) -> None:
@@ -42,7 +42,10 @@ class Reload:
         peers.offer(_USE, self._use)
 
     async def everywhere(self) -> str | None:
-        """What is wrong with the file, or None when it is in force in every process. Logs either.
+        """Put the file in force in every process, and log that or why not.
+
+        Returns:
+            What is wrong with the file; None if it is in force.
 
         Raises:
             PeerError: another process does not answer.
@@ -70,13 +73,13 @@ class Reload:
         try:
             await self._peers.others(_USE)
         except PeerError as error:
-            logger.error("Configuration reloaded in a part of the server: %s", error)
+            logger.error("Configuration reloaded in some of the server's processes only; reload again: %s", error)
             raise
         logger.info("Configuration reloaded: %s", self._settings.path or "no file")
         return None
 
     def soon(self) -> None:
-        """`everywhere`, from a signal's handler."""
+        """Begin `everywhere` from a signal handler."""
         self._background.start(self._logged())
 
     async def _logged(self) -> str | None:

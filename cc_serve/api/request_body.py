@@ -15,8 +15,8 @@ from cc_serve.api.generation_request import GenerationRequest
 
 _BODY: Final = "cc_serve.body"
 _LENGTH: Final = b"content-length"
-# What may be a value that cannot be sent to the engine: a surrogate, escaped in JSON or read by Python's JSON from
-# invalid UTF-8, or an integer of more than 64 bits.
+# Values that perhaps cannot be sent to the engine: a surrogate, which is escaped in JSON or comes from invalid UTF-8,
+# and an integer of more than 64 bits.
 _SUSPECTS: Final = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|[0-9]{19}")
 _INTEGERS: Final = range(-(1 << 63), 1 << 64)
 
@@ -30,7 +30,7 @@ class RequestBody:
 
     Args:
         received: the bytes that the client sent.
-        receive: the channel that they came from; it still tells when the client leaves.
+        receive: the channel that they came from, which later tells that the client has left.
     """
 
     def __init__(self, received: bytes, receive: Receive) -> None:
@@ -41,10 +41,10 @@ class RequestBody:
 
     @classmethod
     async def of(cls, scope: Scope, receive: Receive, limit: int | None = None) -> Self | None:
-        """The stored body, or read it now.
+        """The request's body, which is read at the first call.
 
         Returns:
-            None when the client leaves before it has sent all of it.
+            None if the client leaves before it has sent the whole body.
 
         Raises:
             BodyTooLargeError: more than ``limit`` bytes arrived.
@@ -59,7 +59,7 @@ class RequestBody:
 
     @cached_property
     def request(self) -> GenerationRequest | None:
-        """What the body asks for; None if it is no JSON object, which the endpoint refuses."""
+        """The request in the body; None if that is no JSON object, which the endpoint refuses."""
         try:
             fields = json.loads(self._received)
         except (ValueError, RecursionError):
@@ -68,7 +68,7 @@ class RequestBody:
         return self._parsed
 
     def refuse_unsendable(self) -> None:
-        """Raise `RefusedError` for values of JSON that UTF-8 or the engine's messages cannot hold."""
+        """Raise `RefusedError` for values that JSON can hold, but UTF-8 or the engine's messages cannot."""
         if self._parsed is None or not _SUSPECTS.search(self._received):
             return
         for place, value in _values(self._parsed.fields):
@@ -79,22 +79,22 @@ class RequestBody:
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes for the endpoint: as received, or, if the middleware changed the request, as it is now.
+        """The bytes for the endpoint: those received, or the request as the middleware has changed it.
 
-        Computed once: later changes have no effect.
+        They are made once; later changes of the request have no effect.
         """
         request = self._parsed
         return self._received if request is None or not request.changed else json.dumps(request.fields).encode()
 
     def described_in(self, scope: Scope) -> Scope:
-        """``scope``, with the length of what the endpoint gets."""
+        """``scope`` with the length of the body that the endpoint gets."""
         if self.content is self._received or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
             return scope
         headers = [header for header in scope["headers"] if header[0] != _LENGTH]
         return {**scope, "headers": [*headers, (_LENGTH, b"%d" % len(self.content))]}
 
     async def receive(self) -> Message:
-        """A receive channel: first the whole body, then what the client's own channel gives."""
+        """A receive channel that gives the whole body first, and then what the client's own channel gives."""
         if self._handed_on:
             return await self._receive()
         self._handed_on = True
@@ -102,7 +102,7 @@ class RequestBody:
 
 
 def _values(body: object) -> Iterator[tuple[str, object]]:
-    """All values in ``body`` with their places, such as ``messages.0.content``; a name is at its object's place."""
+    """All values in ``body``, each with its place, such as ``messages.0.content``; a name has its object's place."""
     pending: list[tuple[str, object]] = [("", body)]
     while pending:
         place, value = pending.pop()
@@ -125,7 +125,7 @@ def _encodes(text: str) -> bool:
 
 
 async def read_body(receive: Receive, limit: int | None = None) -> bytes | None:
-    """The whole body, or None when the client leaves before it has sent all of it.
+    """The whole body; None if the client leaves before it has sent all of it.
 
     Raises:
         BodyTooLargeError: more than ``limit`` bytes arrived.

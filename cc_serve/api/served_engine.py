@@ -1,6 +1,6 @@
-"""The one door to the engine: vLLM's client, bounded, counted and timed, and stopped only after the last response.
+"""The only way to the engine: vLLM's client, with limits, counts and times, which stops only after the last response.
 
-Each of these is a small object of its own: `Work` bounds and charges, `Tally` counts and times, `Drain` waits.
+Each task has an object of its own: `Work` limits and charges, `Tally` counts and times, `Drain` waits.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD
 
 
 class ServedEngine:
-    """Stands in for vLLM's engine client, `AsyncLLM`. Only `generate` and `shutdown` differ; all else is the client's.
+    """Takes the place of vLLM's engine client, `AsyncLLM`. Only `generate` and `shutdown` differ from the client's.
 
     Args:
         engine: vLLM's client.
-        connections: which connections requests begin with; their names may become labels of metrics.
+        connections: the connections that requests begin with; their names may become labels of metrics.
         drain: the running responses.
-        xgrammar: whether it is xgrammar that makes answers follow patterns.
+        xgrammar: whether xgrammar makes answers follow patterns, and not another backend.
     """
 
     def __init__(self, engine: Any, connections: Connections, drain: Drain, *, xgrammar: bool = True) -> None:
@@ -44,9 +44,9 @@ class ServedEngine:
     def generate(
         self, prompt: Any, sampling_params: SamplingParams, request_id: str, **options: Any
     ) -> AsyncGenerator[RequestOutput]:
-        """vLLM's ``generate``, under the `current_work` and noted in the `current_record`.
+        """vLLM's ``generate``, within the limits of `current_work`, and noted in `current_record`.
 
-        It refuses at once, and not with an event in a stream that has begun.
+        It refuses at once, so that the client gets a status and not an event in a stream.
 
         Raises:
             VLLMValidationError: see `Work.begin` and `refuse_misread_patterns`; or the request's connection is not
@@ -62,7 +62,7 @@ class ServedEngine:
         return self._followed(outputs, prompt, sampling_params, work, current_record.get(), sha256)
 
     def _connect(self, parameters: SamplingParams, work: Work | None) -> str:
-        """Tell the engine with which connection a connected request began. Returns the digest, also for plain ones."""
+        """Name to the engine the connection that a request began with. Returns its digest, also for plain requests."""
         sha256 = (work.sha256 if work is not None else None) or self._connections.served.sha256
         arguments = parameters.extra_args or {}
         name = arguments.get(ENGINE_ARGUMENT)
@@ -87,9 +87,9 @@ class ServedEngine:
         name = (parameters.extra_args or {}).get(ENGINE_ARGUMENT, OFF)
         tally = Tally(parameters.output_kind, name if self._connections.has(sha256, name) else OFF, record)
         if work is not None:
-            work.start(prompt)  # not before: vLLM makes the calls for all prompts of a request, and one may be refused
+            work.start(prompt)  # not before: vLLM first calls `generate` for all prompts, and one may be refused
         try:
-            # Closed at once when the caller goes: that is how vLLM learns that it shall stop.
+            # Closed at once when the caller leaves: that is how vLLM learns to stop.
             with self._connections.answered_with(sha256):
                 async with aclosing(outputs):
                     while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
@@ -110,13 +110,13 @@ class ServedEngine:
                 work.end(parameters)
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether; from a thread of its own.
+        """Wait for running responses and stop the engine, for ``timeout`` seconds altogether. Call it in a thread.
 
-        What still runs then fails with `StoppedError`, and clients that do not take in their answers are cut off.
+        Requests that still run then fail with `StoppedError`; clients that do not receive their answers are cut off.
 
-        vLLM's own drain waits until the engine has computed its last token, which may be before clients have received
-        it. And it may cancel the task that hands out the engine's outputs before that task learns that the engine has
-        stopped. A clean stop then logs an error, and answers that still run may never end.
+        vLLM's own drain only waits until the engine has computed its last token, which clients may not have received
+        yet. It may also cancel the task that hands out the engine's outputs before that task learns that the engine
+        has stopped. Then a clean stop logs an error, and answers that still run may never end.
         """
         start = time.monotonic()
         drained = self._drain.stop(timeout)
@@ -131,6 +131,6 @@ class ServedEngine:
             loop.call_soon_threadsafe(self._drain.hurry)
 
     async def lose(self) -> None:
-        """Another process has seen the engine die. Running requests fail, as if this process had seen it."""
+        """Fail all running requests: another process has seen the engine die."""
         self._engine.engine_core.resources.engine_dead = True
         self._engine.engine_core.shutdown()

@@ -37,13 +37,13 @@ def serve(
     Args:
         checkpoint: a CC-Tuned checkpoint that has been checked.
         settings: its routing, and keys and limits.
-        flags: vLLM's flags.
+        flags: vLLM's flags and ours, as they were typed.
         verbose: whether to log more than errors.
         on_ready: called once when requests are answered, with the address, the model's name, its router, and whether
             there is a playground.
 
     Raises:
-        StartError: the flags contradict each other, or the connection or this machine cannot follow them.
+        StartError: the flags contradict each other, or do not work with the connection or on this machine.
         ServerFailedError: the engine or an API process died; a supervisor should start the server again.
     """
     with naming(flags):
@@ -59,10 +59,10 @@ def _serve(checkpoint: Path, settings: LiveSettings, flags: Sequence[str], *, ve
     except ConfigurationError as error:
         raise StartError(str(error)) from error
     check_front_end(arguments)
-    # vLLM handles signals once it listens. Until then, an exception lets it end the engine's processes.
+    # vLLM handles signals once it listens. Until then, an exception makes it end the engine's processes.
     signal.signal(signal.SIGTERM, _leave)
     if settings.path is not None:
-        # SIGHUP means reload. That is not needed yet, and never in the engine's processes.
+        # SIGHUP means reload, which has no use before the server is ready, and none in the engine's processes.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     address, sock = listen(arguments)
     router = settings.current.anonymous.router

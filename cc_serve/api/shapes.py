@@ -1,5 +1,5 @@
-"""Refuse wrong shapes of fields that vLLM answers with status 500, or with a Python error that names no field; and
-answers that would outlive their request.
+"""Refuse fields of a wrong shape, where vLLM would answer 500 or a Python error that names no field; and answers that
+would outlive their request.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.json_parts import is_true
-from cc_serve.api.paths import BATCH_PATH
+from cc_serve.paths import BATCH_PATH
 
 # The fields of a message that may hold a list of objects.
 _PARTS: Final = ("content", "tool_calls")
@@ -25,13 +25,13 @@ def prompt_field(path: str) -> str:
 
 
 def refuse_background(fields: Mapping[str, Any], path: str) -> None:
-    """Raise `RefusedError` for a response that would go on when its request is over.
+    """Raise `RefusedError` for a response that would go on after its request.
 
-    It would hold no place of its key's or the server's by then, and its tokens would be in no rate, budget or usage.
+    It would then hold no place of its key or of the server, and its tokens would count in no rate, budget or usage.
     """
     if path.endswith("/responses") and is_true(fields.get("background")):
         raise RefusedError(
-            "'background' is not served: an answer that outlives its request would be in no limit and in no usage; "
+            "'background' is not served: an answer that outlives its request would count in no limit and in no usage; "
             "leave it out, and wait for the answer or stream it",
             "background",
         )
@@ -53,7 +53,7 @@ def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     if prompt_field(path) == "input" and isinstance(given := fields.get("input"), dict | list):
         _require_objects(given, "input", "input")
         _refuse_odd_parts(given, "input")
-    # A batch has lists of lists; where messages are optional, null means that there are none.
+    # A batch has lists of lists. Where messages are optional, null stands for none.
     required = prompt_field(path) == "messages" and "messages" in fields
     messages = fields.get("messages")
     if path != BATCH_PATH and (required or messages is not None):
@@ -62,7 +62,7 @@ def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
 
 
 def _require_schema(wanted: Any) -> None:
-    """OpenAI's API may leave the schema out; no backend of vLLM can."""
+    """Require the schema, which OpenAI's API lets a client leave out, but no backend of vLLM does."""
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
         named = wanted.get("json_schema")
         if isinstance(named, dict) and not isinstance(named.get("schema"), dict):
@@ -77,7 +77,7 @@ def _refuse_odd_parts(messages: Any, field: str) -> None:
 
 
 def _require_objects(value: object, place: str, field: str, more: str = "", *, strings: bool = False) -> None:
-    """Require a list of objects, or of strings too."""
+    """Require a list of objects, or of objects and ``strings``."""
     if not isinstance(value, list):
         raise RefusedError(f"{place!r} must be a list of objects", field)
     for position, item in enumerate(value):

@@ -1,6 +1,6 @@
-"""What can be found wrong with the flags before the engine's process starts. Each message is a line and names the flag.
+"""Finds wrong flags before the engine's process starts. Each message is one line and names the flag.
 
-A supervisor starts a server again that has failed, but not one whose flags are wrong (exit code 2).
+A supervisor restarts a server that has failed, but not one whose flags are wrong (exit code 2).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FILES: Final = (
     *("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "log_config_file"),
     *("tool_parser_plugin", "reasoning_parser_plugin"),
 )
-# Numbers that nothing else checks before the engine, or uvicorn, fails over them.
+# Numbers that nothing else checks before the engine or uvicorn fails because of them.
 _BOUNDS: Final = (
     ("seed", 0, (1 << 32) - 1),
     ("renderer_num_workers", 1, 1 << 16),
@@ -48,21 +48,21 @@ _BOUNDS: Final = (
     ("h11_max_incomplete_event_size", 1, 1 << 31),
     ("ssl_cert_reqs", 0, 2),
 )
-# Values that stand in many messages which are about something else: the checkpoint's path, and words such as "error".
+# Flags whose values occur in messages about other flags: the checkpoint's path, and words such as "error".
 _COMMON: Final = ("model", "model_tag", "tokenizer", "served_model_name", "uvicorn_log_level", "subparser")
 _SENTENCE: Final = re.compile(r"(?<=[.!]) (?=[A-Z])")
 
 
 class StartError(RuntimeError):
-    """The server cannot start, for a reason that the caller can correct."""
+    """The server cannot start, for a reason that the caller can correct; the message is one line."""
 
 
 class CheckedEngineArgs(AsyncEngineArgs):
-    """The engine's flags; a `StartError` where they make no configuration. No process has been started by then."""
+    """The engine's flags. They are refused with a `StartError` before any process has been started."""
 
     def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
-        """vLLM's own configuration. To make it, vLLM reads the model's files, and our plugin the connection."""
-        with refusing(Namespace(**vars(self))):  # a copy, because vLLM fills in the flags that are not given
+        """vLLM's configuration. To make it, vLLM reads the model's files, and our plugin reads the connection."""
+        with refusing(Namespace(**vars(self))):  # a copy, since vLLM fills in the flags that are not given
             config = super().create_engine_config(*args, **options)
             look_up_for_engine(config)
             return config
@@ -70,10 +70,10 @@ class CheckedEngineArgs(AsyncEngineArgs):
 
 @contextmanager
 def refusing(arguments: Namespace) -> Iterator[None]:
-    """Make a `StartError` of whatever vLLM raises over its flags, assertions included.
+    """Turn whatever vLLM raises because of its flags into a `StartError`, assertions included.
 
     Args:
-        arguments: the parsed flags, by the names that vLLM's messages have for them.
+        arguments: the parsed flags, under the names that vLLM's messages use.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def refusing(arguments: Namespace) -> Iterator[None]:
 
 @contextmanager
 def naming(flags: Sequence[str]) -> Iterator[None]:
-    """Name all ``flags``, as typed, where a `StartError` names none: one of them is meant."""
+    """Add all ``flags`` to a `StartError` that names no flag: one of them is meant."""
     try:
         yield
     except StartError as error:
@@ -98,23 +98,23 @@ def naming(flags: Sequence[str]) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Namespace) -> str:
-    """One line on ``error``, which begins with the flag and its value where they can be told."""
+    """One line about ``error``. It begins with the flag and its value if these can be found."""
     fields: list[str] = []
     if isinstance(error, ValidationError):
         problems = error.errors()
-        # vLLM derives some fields from others, which are then wrong, too.
+        # vLLM derives some fields from others, so that one wrong flag makes several fields wrong.
         given = [one for one in problems if one["loc"] and _value(arguments, str(one["loc"][-1])) is not None]
         first = (given or problems)[0]
         fields = [str(first["loc"][-1])] if first["loc"] else []
         message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     elif isinstance(error, OSError):
-        # `listen` explains its own; nothing else connects to another machine.
+        # `listen` explains its own errors; apart from it, only the tool server is on another machine.
         fields = ["tool_server"] if isinstance(error, socket.gaierror | ConnectionError) else []
         message = error.strerror or str(error) if fields else str(error)
-    else:  # not str(error): that adds quotes, or the parameter, to some of them
+    else:  # not str(error), which adds quotes to some errors and the parameter to others
         fields = [str(getattr(error, "parameter", ""))]
         message = " ".join(map(str, error.args)).removeprefix("Error: ")
-    message = one_line(message) or type(error).__name__
+    message = one_line(message.strip() or type(error).__name__)
     short = _SENTENCE.split(message)[0]
     if "--" in short:
         return short
@@ -137,7 +137,7 @@ def _named_by_value(message: str, arguments: Namespace) -> Iterator[str]:
 
 
 def _given(flags: Sequence[str]) -> Namespace:
-    """The flags as typed, for errors that come before they are parsed."""
+    """The flags as they were typed, for errors that occur before they are parsed."""
     pairs = pairwise(flags)
     return Namespace(
         **{
@@ -153,13 +153,13 @@ def _flag(name: str) -> str:
 
 
 def parse_or_refuse(flags: Sequence[str], *, verbose: bool) -> Namespace:
-    """`parse_arguments`, with a `StartError` for flags that cannot be combined or files that are not there."""
+    """`parse_arguments`. Raises `StartError` for flags that cannot be combined and for files that are not there."""
     with refusing(_given(flags)):
         return parse_arguments(flags, verbose=verbose)
 
 
 def import_parsers(arguments: Namespace) -> None:
-    """Import the parsers' plugins, as `listen` does in the first process (vLLM's ``run_server_worker``)."""
+    """Import the plugins of the parsers, as `listen` does in its own process. Source: vLLM's ``run_server_worker``."""
     if arguments.tool_parser_plugin:
         ToolParserManager.import_tool_parser(arguments.tool_parser_plugin)
     if arguments.reasoning_parser_plugin:
@@ -167,7 +167,7 @@ def import_parsers(arguments: Namespace) -> None:
 
 
 def check_front_end(arguments: Namespace) -> None:
-    """Check what vLLM would look at only once the engine runs: port, parsers, files. Raises `StartError`."""
+    """Check what vLLM checks only when the engine runs: port, parsers, files. Raises `StartError`."""
     if arguments.uds is None and not 0 < arguments.port < 1 << 16:
         raise StartError(f"--port {arguments.port}: ports are from 1 to 65535")
     for field, lowest, highest in _BOUNDS:
@@ -196,7 +196,7 @@ def check_front_end(arguments: Namespace) -> None:
                 f"{_flag(field)} {getattr(arguments, field)} has no effect on a directory; name a revision of the hub "
                 "as OWNER/NAME@REVISION, in place of CHECKPOINT"
             )
-    # The least multiple that an attention backend of vLLM takes (`get_supported_kernel_block_sizes`).
+    # The smallest multiple that any of vLLM's attention backends takes (`get_supported_kernel_block_sizes`).
     multiple = 32 if current_platform.is_cpu() else 16
     if arguments.block_size is not None and arguments.block_size % multiple:
         raise StartError(f"--block-size {arguments.block_size}: must be a multiple of {multiple}")
@@ -212,7 +212,7 @@ def check_front_end(arguments: Namespace) -> None:
 
 def _check_tls(arguments: Namespace) -> None:
     if not arguments.ssl_certfile:
-        # uvicorn would ignore them, and speak plain HTTP.
+        # Without a certificate, uvicorn would ignore these and speak plain HTTP.
         for field in ("ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "enable_ssl_refresh"):
             if getattr(arguments, field):
                 raise StartError(f"{_flag(field)} {getattr(arguments, field)}: needs --ssl-certfile, too")

@@ -1,4 +1,4 @@
-"""Tool calls that a model began and did not end well, in answers of the Messages API."""
+"""Malformed tool calls in answers of the Messages API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def keep_malformed_calls(messages: Any) -> None:
-    """Return answers with malformed tool calls as text. vLLM would refuse the request, although that was right.
+    """Have malformed tool calls returned as text. vLLM would answer with an error, although the request was right.
 
     Args:
         messages: vLLM's handler of ``/v1/messages``, which is changed; None if the model has none.

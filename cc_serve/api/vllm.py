@@ -1,7 +1,7 @@
 """Everything that the server takes from vLLM. No other module of `cc_serve.api` imports vLLM.
 
-None of these is a stable API. ``tests/audits/test_vllm_symbols.py`` says which one a new release has moved.
-Importing this module loads most of vLLM, which takes seconds.
+None of this is a stable API; ``tests/audits/test_vllm_symbols.py`` says what a new release has moved. Importing this
+module loads most of vLLM, which takes seconds.
 """
 
 from vllm import envs as envs
@@ -17,6 +17,7 @@ from vllm.entrypoints.launchers.app import build_app as build_app
 from vllm.entrypoints.launchers.launcher import serve_http as serve_http
 from vllm.entrypoints.launchers.launcher import setup_server as setup_server
 from vllm.entrypoints.launchers.utils.server_utils import get_uvicorn_log_config as get_uvicorn_log_config
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest as CompletionRequest
 from vllm.entrypoints.scale_out.derender.api_router import router as _derender
 from vllm.entrypoints.scale_out.render.api_router import router as _render
 from vllm.entrypoints.scale_out.token_in_token_out.api_router import router as _tokens
@@ -50,9 +51,9 @@ from vllm.v1.utils import APIServerProcessManager as APIServerProcessManager
 
 try:
     from vllm.entrypoints.common.startup import cli_env_setup as cli_env_setup
-except ImportError:  # where vLLM 0.32 has it
+except ImportError:  # its place in vLLM 0.32
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup as cli_env_setup
 
-#: The endpoints from text to tokens and back, and those that generate from tokens.
+#: The endpoints that turn text into tokens and back, and those that generate from tokens.
 RENDER_ROUTERS = (_render, _derender)
 TOKEN_ROUTER = _tokens

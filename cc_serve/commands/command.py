@@ -43,6 +43,6 @@ def add_command(
 
 
 def refuse(problem: object) -> int:
-    """Say in one line what the caller has to correct, and return the exit code for that."""
+    """Print in one line what the caller has to correct, and return the exit code for that."""
     print(f"cc-serve: {problem}", file=sys.stderr)
     return BAD_INPUT

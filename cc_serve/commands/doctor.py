@@ -1,4 +1,4 @@
-"""``cc-serve doctor``: whether this machine can serve, and what to do where it cannot."""
+"""``cc-serve doctor``: whether this machine can serve, and what to do if it cannot."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(checkpoint: Path | None, host: str, port: int, configuration: Path | None) -> Iterator[Check]:
-    """Check after check, the quick ones first.
+    """Make the checks one after another, quick ones first.
 
     Args:
-        checkpoint: to be served, if one is there already.
-        host: to listen on.
-        port: to listen on.
-        configuration: the file of ``--cc-config``, if there is one.
+        checkpoint: what is to be served; None if there is no checkpoint yet.
+        host: the host to listen on.
+        port: the port to listen on.
+        configuration: the file of ``--cc-config``; None without one.
     """
     yield checks.check_python()
     yield checks.check_torch()

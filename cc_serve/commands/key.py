@@ -26,7 +26,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a new key, and the lines for the configuration file."""
     if not re.fullmatch(KEY_NAME, options.name):
-        return refuse(f"{options.name!r} is no name for a key: use up to 64 of A-Z a-z 0-9 . _ -")
+        return refuse(f"{options.name!r} cannot name a key: use up to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
     key = new_key()
     print(f"# For the client, and nowhere else: {key}\nkeys:\n  {options.name}:\n    sha256: {hash_key(key)}")
     return 0

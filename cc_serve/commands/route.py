@@ -1,4 +1,4 @@
-"""``cc-serve route``: how prompts would be routed, without an engine."""
+"""``cc-serve route``: say how prompts would be routed, without an engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer each line of standard input with a line; a bad line is named, and the others are answered."""
+    """Answer each line of standard input with a line. A bad line is named on standard error, and the rest goes on."""
     try:
         router = Router.of(local_directory(options.checkpoint)) if options.checkpoint else default_router()
     except ValueError as error:

@@ -88,9 +88,8 @@ def add_parser(commands: Commands, vllm_flags: argparse.ArgumentParser | None) -
 
 
 def answer_before_parsing(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Exit where ``arguments``, which follow ``serve``, ask for vLLM's help or a version, or have no checkpoint first.
-
-    argparse can say none of that: it stops at the flag that it does not know.
+    """Exit if ``arguments``, which follow ``serve``, ask for vLLM's help or the version, or do not begin with a
+    checkpoint. argparse would stop at the first flag that it does not know.
     """
     if "--version" in arguments:
         parser.parse_args(["--version"])
@@ -109,13 +108,13 @@ def run(options: argparse.Namespace) -> int:
     """Serve until a signal stops the server."""
     verbose = any(flag in VERBOSE for flag in options.vllm_flags)
     vllm_flags = [flag for flag in options.vllm_flags if flag not in VERBOSE]
-    # Rewriting the last line would spoil vLLM's own lines.
+    # A line that is rewritten would be mixed with vLLM's own lines.
     with StartProgress(live=False if verbose else None) as progress:
         try:
             return _start(options.checkpoint, vllm_flags, verbose, progress)
         except KeyboardInterrupt:
             progress.finish()
-            print("cc-serve: interrupted before it was ready", file=sys.stderr)
+            print("cc-serve: interrupted before the server was ready", file=sys.stderr)
             return INTERRUPTED
 
 
@@ -128,10 +127,10 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         path = first.parse_known_args(vllm_flags)[0].path
         if path is not None:
             load_configuration(path)
-        # Before vLLM is even imported: a checkpoint that cannot be served should not take a minute to say so.
+        # Before vLLM is imported, so that nobody waits a minute to learn that a checkpoint cannot be served.
         enter_phase(CHECKPOINT)
         directory = local_directory(checkpoint)
-        # The directory of a download is called by a commit; whatever the caller's flags say comes later, and counts.
+        # The directory of a download is named after a commit. A flag of the caller's comes later and overrides this.
         named = [] if directory == checkpoint else ["--served-model-name", str(checkpoint)]
         checkpoint, vllm_flags = directory, [*named, *vllm_flags]
         checked_description(checkpoint)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
+from cc_core.evidence import Sha256
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
@@ -27,11 +28,11 @@ Weight = Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT, allow_inf_nan=F
 
 
 class ConfigurationError(ValueError):
-    """The file cannot be used; the message names the file and the field."""
+    """The configuration cannot be used; the message names the file and the field."""
 
 
 class Budget(Section):
-    """What one key may use in a day and in a month, both of UTC. Unset is unlimited."""
+    """What one key may use in a day and in a month, in UTC. A field that is not set allows any amount."""
 
     requests_per_day: PositiveInt | None = Field(default=None, description="Requests from midnight to midnight.")
     requests_per_month: PositiveInt | None = Field(default=None, description="Requests in a calendar month.")
@@ -40,52 +41,60 @@ class Budget(Section):
 
 
 class KeyLimits(Section):
-    """What one key may use. Unset is unlimited."""
+    """What one key may use. A field that is not set allows any amount."""
 
-    requests_per_minute: PositiveInt | None = Field(default=None, description="Requests; a minute's worth at once.")
+    requests_per_minute: PositiveInt | None = Field(
+        default=None, description="Requests; those of a whole minute may come at once."
+    )
     tokens_per_minute: PositiveInt | None = Field(
         default=None, description="Tokens of prompts and answers, counted as the engine computes them."
     )
     concurrent_requests: PositiveInt | None = Field(default=None, description="Requests at the same time.")
-    budget: Budget = Field(default=Budget(), description="For days and months; needs `limits.store` or `usage.file`.")
+    budget: Budget = Field(
+        default=Budget(), description="What a day and a month allow; needs `limits.store` or `usage.file`."
+    )
 
 
 class Usage(Section):
     """Where the server keeps what each key has used."""
 
-    file: Path | None = Field(default=None, description="An SQLite file of this server; unset, the store keeps it.")
-    keep_days: PositiveInt = Field(default=400, description="Days that are kept.")
+    file: Path | None = Field(
+        default=None, description="An SQLite file of this server; unset: `limits.store` keeps the usage, if it is set."
+    )
+    keep_days: PositiveInt = Field(default=400, description="For how many days usage is kept.")
 
 
 class Limits(Section):
-    """What the server admits. The defaults bound what vLLM leaves unbounded."""
+    """What the server admits. The defaults set bounds where vLLM has none."""
 
     per_key: KeyLimits = Field(default=KeyLimits(), description="For each key, unless its own `limits` differ.")
     store: Store | None = Field(
-        default=None, description="Where several servers count together what keys use; unset, each counts by itself."
+        default=None, description="Where several servers count together what keys use; unset: each counts by itself."
     )
     concurrent_requests: PositiveInt | None = Field(
         default=2048,
-        description="Requests of everybody at the same time, those that wait in the engine included; with keys, the "
-        "last eighth is kept for those that hold less than their share.",
+        description="Requests of all callers at the same time, those that wait in the engine included; with several "
+        "callers, the last eighth is kept for those that hold less than their share.",
     )
     body_bytes: PositiveInt = Field(default=8 << 20, description="Size of a request's body.")
     client_seconds: Seconds = Field(
-        default=60.0, description="Time a client gets to send its body, and to take in each piece of an answer."
+        default=60.0, description="Time that a client has to send its body, and to receive each piece of an answer."
     )
     choices: PositiveInt = Field(default=128, description="`n` and `best_of` of a request.")
     sequences: PositiveInt = Field(default=1024, description="Answers to one request: its prompts times `n`.")
     prompt_tokens: PositiveInt | None = Field(
-        default=None, description="Length of a prompt; unset, what the model can hold."
+        default=None, description="Length of a prompt; unset: what the model can hold."
     )
     output_tokens: PositiveInt | None = Field(
         default=None, description="Length of an answer; a request that names no length gets this one."
     )
-    deadline_seconds: Seconds | None = Field(default=None, description="Time from a request to its last token.")
+    deadline_seconds: Seconds | None = Field(
+        default=None, description="Time from a request's arrival to the last token of its answer."
+    )
     pattern_characters: PositiveInt = Field(
         default=4096,
-        description="Length of regular expressions, grammars and lists of choices that an answer must follow; the "
-        "engine's time for them grows faster than their length.",
+        description="Length of the regular expressions, grammars and lists of choices that an answer must follow, "
+        "since the engine's time for them grows faster than their length.",
     )
 
 
@@ -94,18 +103,19 @@ class Metrics(Section):
 
     answer_languages: Share = Field(
         default=0.1,
-        description="Share of answers, 0 to 1, whose language is counted beside the question's; 0: no answer's.",
+        description="Share of answers, 0 to 1, whose language is counted together with the question's; 0 counts none.",
     )
 
 
 class Key(Section):
-    """An API key, known by its hash only."""
+    """An API key, of which the file has only the hash."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     admin: bool = Field(default=False, description="May call /admin.")
     weight: Weight = Field(
         default=1.0,
-        description="Turns and places for each one of a key with weight 1, while requests of several keys wait.",
+        description="How many turns and places the key gets for each one of a key with weight 1, while requests of "
+        "several keys wait.",
     )
     limits: KeyLimits = Field(default=KeyLimits(), description="Fields that differ from `limits.per_key`.")
     routing: RoutingPolicy = Field(default=RoutingPolicy(), description="Fields that differ from `routing`.")
@@ -115,9 +125,11 @@ class Configuration(Section):
     """Everything that the file may contain."""
 
     routing: RoutingPolicy = RoutingPolicy()
-    keys: dict[KeyName, Key] = Field(default={}, description="By name. If any, every route but the probes needs one.")
+    keys: dict[KeyName, Key] = Field(
+        default={}, description="By name. If there is one, all requests but those that read the probes need a key."
+    )
     open_paths: tuple[Annotated[str, Field(pattern=r"^/")], ...] = Field(
-        default=(), description="Exact paths that need no key, beside the probes."
+        default=(), description="Exact paths, beside those of the probes, that need no key."
     )
     limits: Limits = Limits()
     metrics: Metrics = Metrics()
@@ -137,12 +149,17 @@ class Configuration(Section):
         if self.limits.store is not None and self.usage.file is not None:
             raise ValueError("usage.file: `limits.store` keeps the usage of all servers; leave one of them out")
         if self.limits.store is None and self.usage.file is None:
-            places = {"limits.per_key": self.limits.per_key}
-            places |= {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
-            for place, limits in places.items():
+            for section, limits in self.limits_by_section().items():
                 if limits.budget != Budget():
-                    raise ValueError(f"{place}.budget: needs `usage.file` or `limits.store`; a restart would forget it")
+                    raise ValueError(
+                        f"{section}.budget: needs `usage.file` or `limits.store`; a restart would forget it"
+                    )
         return self
+
+    def limits_by_section(self) -> dict[str, KeyLimits]:
+        """What the file says of keys' limits, by the section that says it."""
+        named = {f"keys.{name}.limits": key.limits for name, key in self.keys.items()}
+        return {"limits.per_key": self.limits.per_key, **named}
 
     def limits_of(self, name: str | None) -> KeyLimits:
         """What the key called ``name`` may use; None is a request without a key."""
@@ -163,7 +180,7 @@ def load_configuration(path: Path) -> Configuration:
     """Read and validate a configuration file.
 
     Raises:
-        ConfigurationError: it cannot be read, is no YAML, or a field in it is wrong.
+        ConfigurationError: the file cannot be read or is not YAML, or a field is wrong.
     """
     try:
         content = yaml.load(path.read_text("utf-8"), _StrictLoader)
@@ -182,7 +199,7 @@ def load_configuration(path: Path) -> Configuration:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses duplicate keys. YAML itself would silently keep the last one."""
+    """Refuses a field that is there twice. PyYAML would keep the last one and say nothing."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

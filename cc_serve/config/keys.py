@@ -1,4 +1,4 @@
-"""API keys: made, hashed and looked up. Only hashes are kept, and limits know a key by its name."""
+"""API keys: how they are made, hashed and taken from the environment. Only hashes are kept; limits use a key's name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _RANDOM_BYTES: Final = 32
 
 
 class KeyProblemError(ValueError):
-    """Keys that cannot be used. The message never holds a key."""
+    """The keys of the environment cannot be used. The message never has a key in it."""
 
 
 def new_key() -> str:
-    """A key that nobody can guess, which is what lets a plain SHA-256 protect it."""
+    """A new key of 256 random bits. Nobody can guess it, so that a plain SHA-256 is enough to protect it."""
     return f"cc-{secrets.token_urlsafe(_RANDOM_BYTES)}"
 
 
@@ -36,15 +36,15 @@ def take_environment_keys(environment: MutableMapping[str, str]) -> dict[str, st
     """Take the plain keys out of the environment, so that no child inherits them, and return their hashes by name.
 
     Raises:
-        KeyProblemError: a key without a name, or a name twice.
+        KeyProblemError: a key has no name, or a name has two keys.
     """
     hashes: dict[str, str] = {}
     entries = [entry.strip() for entry in environment.pop(ENVIRONMENT, "").split(",")]
     for position, entry in enumerate(filter(None, entries), start=1):
         name, separator, key = entry.partition("=")
         if not separator or not key or not re.fullmatch(KEY_NAME, name):
-            raise KeyProblemError(f"{ENVIRONMENT}: entry {position} is not NAME=KEY")
+            raise KeyProblemError(f"{ENVIRONMENT}: entry {position} is not NAME=KEY; separate the entries by commas")
         if name in hashes:
-            raise KeyProblemError(f"{ENVIRONMENT}: {name!r} is there twice")
+            raise KeyProblemError(f"{ENVIRONMENT}: {name!r} is there twice; give each key a name of its own")
         hashes[name] = hash_key(key)
     return hashes

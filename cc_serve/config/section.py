@@ -10,6 +10,6 @@ Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """A part of the file: it never changes, and has no fields but its own."""
+    """A part of the file. It never changes, and unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

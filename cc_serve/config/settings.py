@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from cc_serve.config.configuration import Configuration, ConfigurationError, KeyLimits, Limits, load_configuration
 from cc_serve.config.keys import hash_key
+from cc_serve.paths import GENERATING_PATHS
 from cc_serve.routing.policy import PolicyError, RoutingPolicy
 from cc_serve.routing.router import Router
-
-# Paths that only tell something: requests to them take no place.
-_READ_ONLY: Final = frozenset(
-    {"/metrics", "/version", "/docs", "/openapi.json", "/v1/models", "/v1/languages", "/v1/layers"}
-)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request, and what applies to it.
+    """The sender of a request, and what applies to its requests.
 
     Args:
-        name: of the key; None without one.
+        name: the key's name; None without a key.
         admin: whether the key may call ``/admin``.
-        weight: its share of turns while requests wait, and of places while these are few.
+        weight: the key's share of turns while requests wait, and of places while these are few.
         rates: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
-        answer_languages: share of answers whose language is told.
-        among_others: whether there are other callers to share places with.
+        answer_languages: the share of answers whose language is detected, 0 to 1.
+        among_others: whether other callers share the places.
     """
 
     name: str | None
@@ -44,20 +39,20 @@ class Caller:
 
 
 class Settings:
-    """One configuration and everything made of it. It never changes: a reload makes new settings.
+    """A configuration and everything that is made of it. It never changes: a reload makes new settings.
 
     Args:
-        configuration: what the file says.
-        router: of the checkpoint, with any policy.
+        configuration: the content of the file.
+        router: the checkpoint's router, whatever its policy.
         given: hashes by name of the keys from the command line and the environment.
 
     Raises:
-        ConfigurationError: the checkpoint cannot follow the policy, or a key has two names or a name two keys.
+        ConfigurationError: the checkpoint cannot follow the policy, a key has two names, or a name has two keys.
     """
 
     def __init__(self, configuration: Configuration, router: Router, given: Mapping[str, str]) -> None:
         self.configuration = configuration
-        # By digest: looking one up takes no longer with more keys, and its time tells nothing of a key.
+        # By digest: a look-up takes no longer with more keys, and its time does not give a key away.
         self._names = {key.sha256: name for name, key in configuration.keys.items()}
         for name, digest in given.items():
             if name in configuration.keys or digest in self._names:
@@ -66,7 +61,8 @@ class Settings:
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
         shared = _routed(router, configuration.routing, "routing")
-        several = len(self._names) + bool(self.open_paths - _READ_ONLY) > 1
+        # Requests without a key have the engine work on the open paths that generate, and on no others.
+        several = len(self._names) + bool(self.open_paths & GENERATING_PATHS) > 1
         self.callers = {
             name: replace(_caller(configuration, shared, name), among_others=several)
             for name in (None, *self._names.values())
@@ -78,7 +74,7 @@ class Settings:
         return bool(self._names)
 
     def caller(self, key: str | None) -> Caller | None:
-        """The key's owner, or None; without keys, the anonymous caller."""
+        """The caller with this ``key``, or None; if the server has no keys, the anonymous caller."""
         name = self._names.get(hash_key(key)) if key is not None else None
         return self.callers[name] if name is not None or not self.guarded else None
 
@@ -89,11 +85,11 @@ class Settings:
 
 
 class LiveSettings:
-    """The settings in force, read again from the file on demand.
+    """The settings in force, which are read again from the file on demand.
 
     Args:
         path: the configuration file, or None for the defaults.
-        router: of the checkpoint.
+        router: the checkpoint's router.
         given: as for `Settings`.
 
     Raises:
@@ -109,45 +105,45 @@ class LiveSettings:
 
     @property
     def given(self) -> Mapping[str, str]:
-        """Hashes by name of the keys that are not the file's."""
+        """Hashes by name of the keys that come from elsewhere than the file."""
         return self._given
 
     def require(self, check: Callable[[Configuration], object]) -> None:
-        """Have ``check`` look at the configuration, now and at each reload; it raises ConfigurationError."""
+        """Have ``check`` examine the configuration now and at each reload. It refuses one by a ConfigurationError."""
         self._check = check
         self.reload()
 
     def give(self, hashes: Mapping[str, str]) -> None:
-        """Accept more keys, by name; a reload keeps them.
+        """Accept more keys, as hashes by name; a reload keeps them.
 
         Raises:
-            ConfigurationError: a key has two names, or a name two keys.
+            ConfigurationError: a key has two names, or a name has two keys.
         """
         self._given |= hashes
         self.reload()
 
     def reload(self) -> None:
-        """Put all of the file's present content in force, or leave everything as it was; raises what `check` does."""
+        """Put the file's present content in force; if `check` raises an error, everything stays as it was."""
         self.use(self.check())
 
     def use(self, settings: Settings) -> None:
-        """Put in force what `check` has returned. The file is not read again."""
+        """Put ``settings`` from `check` in force. The file is not read again."""
         self.current = settings
 
     def check(self) -> Settings:
-        """What the file's present content says; nothing changes.
+        """The settings that the file's present content would give; nothing changes.
 
         Raises:
-            ConfigurationError: the file cannot be used, or has no keys any more. A file that is just being written may
-                look like that, and it would let everybody in. Or the store is another one.
+            ConfigurationError: the file cannot be used, or names another store or another place for usage; or it has no
+                keys any more, which would let everybody in, and which a file that is being written may look like.
         """
         settings = self._read()
         if self.current.guarded and not settings.guarded:
-            raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to do without them")
+            raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to serve without keys")
         if self.current.anonymous.limits.store != settings.anonymous.limits.store:
-            raise ConfigurationError(f"{self.path}: limits.store: is another one now; restart the server to use it")
+            raise ConfigurationError(f"{self.path}: limits.store: has changed; restart the server to use the new one")
         if self.current.usage != settings.usage:
-            raise ConfigurationError(f"{self.path}: usage: is another one now; restart the server to use it")
+            raise ConfigurationError(f"{self.path}: usage: has changed; restart the server to use the new one")
         return settings
 
     def check_router(self, router: Router) -> Settings:
@@ -186,7 +182,7 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
 
 
 def _routed(router: Router, policy: RoutingPolicy, section: str) -> Router:
-    """``router`` with another policy; raises ConfigurationError."""
+    """``router`` with another policy. Raises ConfigurationError if the checkpoint cannot follow it."""
     try:
         return router.with_policy(policy)
     except PolicyError as error:

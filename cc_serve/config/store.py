@@ -17,24 +17,28 @@ _SHAPE: Final = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for T
 
 
 class Store(Section):
-    """A Redis or Valkey server. The section may also be its URL alone."""
+    """A Redis or Valkey server. Instead of the section's fields, its URL alone may be given."""
 
     url: str = Field(description=f"`{_SHAPE}`. `valkey://` and `valkeys://` are the same.")
-    password_file: Path | None = Field(default=None, description="Holds the password; read at each new connection.")
+    password_file: Path | None = Field(
+        default=None, description="The file with the password; read at each new connection."
+    )
     ca_file: Path | None = Field(
-        default=None, description="For TLS: whom to trust, in PEM; unset, whom the machine trusts."
+        default=None, description="For TLS: the certificates to trust, in PEM; unset: those that the machine trusts."
     )
     cert_file: Path | None = Field(default=None, description="For TLS: this server's own certificate, in PEM.")
     key_file: Path | None = Field(default=None, description="For TLS: the certificate's key.")
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
-        default="cc-serve", description="What the names of all keys in the store begin with."
+        default="cc-serve", description="The beginning of every name that this server uses in the store."
     )
     on_error: Literal["allow", "refuse"] = Field(
         default="allow", description="What happens to requests while the store cannot be asked."
     )
-    timeout_seconds: Seconds = Field(default=0.5, description="For an answer of the store, and for a connection to it.")
+    timeout_seconds: Seconds = Field(
+        default=0.5, description="How long to wait for an answer of the store, a new connection included."
+    )
     lease_seconds: Annotated[Seconds, Field(ge=1)] = Field(
-        default=30.0, description="After a server is killed, its requests count as running for this long."
+        default=30.0, description="How long the requests of a server that was killed count as running."
     )
 
     @model_validator(mode="before")
@@ -57,15 +61,15 @@ class Store(Section):
         if not well:
             raise ValueError(f"is not of the form {_SHAPE}")
         if parts.query or parts.fragment:
-            raise ValueError("options behind ? are not read; `limits.store` has fields for them")
+            raise ValueError("options after ? are not read; use the fields of `limits.store`")
         return url
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.password_file is not None and self._parts.password is not None:
-            raise ValueError("password_file: the URL has a password, too")
+            raise ValueError("password_file: the URL has a password, too; leave one of them out")
         if not self.tls and (given := [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name)]):
-            raise ValueError(f"{given[0]}: is for TLS; the URL begins with rediss:// then")
+            raise ValueError(f"{given[0]}: is for TLS; begin the URL with rediss://, or leave it out")
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file: needs cert_file, too")
         return self
@@ -102,11 +106,11 @@ class Store(Section):
 
     @property
     def address(self) -> str:
-        """Where it is, for messages: without user and password."""
+        """The store's address without user and password, for messages."""
         return self.socket or f"{self.host}:{self.port}"
 
     def password(self) -> str | None:
-        """The password of the moment.
+        """The password, read anew.
 
         Raises:
             OSError: the file cannot be read, or is not UTF-8.
@@ -114,7 +118,7 @@ class Store(Section):
         if self.password_file is not None:
             try:
                 return self.password_file.read_text("utf-8").strip()
-            except UnicodeDecodeError:  # whose message has some of the password
+            except UnicodeDecodeError:  # its message has a part of the password
                 raise OSError(errno.EILSEQ, "it is not UTF-8", str(self.password_file)) from None
         return unquote(self._parts.password) if self._parts.password else None
 

@@ -13,9 +13,8 @@ A connected request, from its argument to its first token:
 6. `model` records the marked rows inside the compiled graph: each layer's FFN contribution and the embedding.
 7. After that forward pass `model` decides: it chooses a layer and keeps the vector to add, by slot.
 8. `layer_choices` carries the chosen layers back to `scheduler` with the step's output.
-9. The next step runs the anchor once more: its mark is inject, `model` adds the vector behind layer 0's FFN, and the
+9. The next step runs the anchor once more: its mark is inject, `model` adds the vector to layer 0's FFN output, and the
    anchor's KV entry is overwritten. The token sampled here is the answer's first; the rest is ordinary decoding.
 
-A preempted request starts over at step 3. Apart from that, `zeroing` has vLLM clear each block of the KV cache before
-it is used again.
+A preempted request starts over at step 3. `zeroing` has vLLM clear each block of the KV cache before it is used again.
 """

@@ -1,13 +1,13 @@
-"""Refuse a connection that the checkpoint does not have when the request arrives: with status 400, and by name.
+"""Refuse a connection that the checkpoint lacks when the request arrives, by name and with status 400.
 
-vLLM lets logits processors validate a request's parameters in the front end. Ours does nothing else. It is removed
-before the worker would build it, since any logits processor there costs a copy of the sampled tokens in each step.
+vLLM lets logits processors validate a request's parameters in the front end; ours does nothing else. It is removed
+before the worker builds it, since any logits processor there costs a copy of the sampled tokens in each step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 _CLASS = "Admission_"
+#: The message that refuses a digest.
+WRONG_DIGEST: Final = f"{DIGEST} must be the SHA-256 of a connection's file, as a string"
 
 
 class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # two kinds of `apply`, neither called
     """Checks requests against the ``names`` of a checkpoint's Transform Matrices.
 
-    Each checkpoint has a subclass of its own. No instance is ever built. Each of vLLM's model runners asks for a
-    logits processor of its own kind; this one is both.
+    Each checkpoint has a subclass of its own, of which no instance is ever built. vLLM's two model runners want logits
+    processors of different kinds; this one is both.
     """
 
     names: ClassVar[tuple[str, ...]]
@@ -37,7 +39,7 @@ class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # tw
         arguments = sampling_params.extra_args or {}
         name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
         if not isinstance(arguments.get(DIGEST, ""), str):
-            raise VLLMValidationError(f"{DIGEST} is no digest", parameter=DIGEST)
+            raise VLLMValidationError(WRONG_DIGEST, parameter=DIGEST)
         # Where a request names its connection's file, our front end has checked the matrix's name.
         if name is not None and name not in cls.names and DIGEST not in arguments:
             raise VLLMValidationError(unknown_connection(name, cls.names), parameter=ENGINE_ARGUMENT)
@@ -47,12 +49,12 @@ class Admission(LogitsProcessor, LogitsProcessorV2):  # type: ignore[misc]  # tw
 
 def unknown_connection(name: object, names: Sequence[str]) -> str:
     """The message that refuses a connection which is not among ``names``."""
-    return f"{ENGINE_ARGUMENT} {repr(name)[:80]} is none of this checkpoint's connections: {', '.join(names)}"
+    return f"{ENGINE_ARGUMENT} {repr(name)[:80]} is not one of this checkpoint's connections: {', '.join(names)}"
 
 
 def wrong_strength(strength: object) -> str:
     """The message that refuses a strength."""
-    return f"{STRENGTH} {repr(strength)[:80]} is no number from 0 to {MAX_STRENGTH:g}"
+    return f"{STRENGTH} {repr(strength)[:80]} is not a number from 0 to {MAX_STRENGTH:g}"
 
 
 def require_admission(vllm_config: VllmConfig, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The engine's settings for a checkpoint, made once while vLLM builds its configuration."""
+"""The engine's settings for a checkpoint. They are made once, while vLLM builds its configuration."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from cc_serve.process.model_runner import RUNNER
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-#: Of ``additional_config``: true to try each capture step's token as a draft behind the connected anchor.
+#: A key of ``additional_config``: true tries each capture step's token as a draft after the connected anchor.
 DRAFT_KEY: Final = "cc_draft"
 
-# A request holds a slot from its capture step to its inject step; if none is free, it waits a step.
-# More slots cost time in every step. Fewer slots delay first tokens when many prompts end in the same step.
+# A request holds a slot from its capture step to its inject step; if no slot is free, it waits a step. Each slot costs
+# time in every step. Too few delay first tokens when many prompts end in the same step.
 MIN_SLOTS, MAX_SLOTS = 16, 32
-# Bytes for the slots and the Decision Maker, beside one matrix for each language and the global one.
+# The bytes for the slots and the Decision Maker, in addition to a matrix for each language and the global one.
 _SLOT_BYTES = 1 << 20
 
 # A function, not a class: vLLM decides between sync and async scheduling only after the hook.
@@ -35,25 +35,25 @@ _WORKERS = "cc_serve.engine.worker."
 
 
 class UnsupportedConfigurationError(RuntimeError):
-    """The connection cannot honour one of vLLM's options; the message names it and says what to do.
+    """The connection does not work with one of vLLM's options; the message names the option and says what to do.
 
-    It is no ValueError, since pydantic would wrap that while vLLM validates its configuration.
+    This is no ValueError, since pydantic would wrap one while vLLM validates its configuration.
     """
 
 
 @dataclass(frozen=True)
 class EngineConnection:
-    """What scheduler and worker share about the checkpoint; it travels in ``VllmConfig.additional_config``.
+    """What scheduler and worker know of the checkpoint. It travels in ``VllmConfig.additional_config``.
 
-    vLLM's compile cache hashes ``additional_config``, so the graphs of a connected model are kept apart from those
+    vLLM's compile cache hashes ``additional_config``, so that the graphs of a connected model are kept apart from those
     of the plain one.
 
     Args:
-        names: the Transform Matrices' names.
-        anchor_offset: the anchor's place, counted from the prompt's end.
-        num_slots: how many requests can be between capture and inject.
-        sha256: of the connection's file.
-        drafts: the token of a capture step is tried as a draft; see `cc_serve.engine.drafts`.
+        names: the names of the Transform Matrices.
+        anchor_offset: the anchor's position, counted from the prompt's end.
+        num_slots: how many requests can be between their capture step and their inject step.
+        sha256: the digest of the connection's file.
+        drafts: whether the token of a capture step is tried as a draft; see `cc_serve.engine.drafts`.
     """
 
     names: tuple[str, ...]
@@ -77,16 +77,16 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
 
     @staticmethod
     def verify_and_update_config(vllm_config: VllmConfig) -> None:
-        """Validate the checkpoint, refuse what cannot be honoured, and choose our scheduler and worker.
+        """Validate the checkpoint, refuse options that do not work with it, and choose our scheduler and worker.
 
         Raises:
-            CheckpointError: the checkpoint's connection is unusable.
-            UnsupportedConfigurationError: an option is unusable.
+            CheckpointError: the checkpoint's connection cannot be used.
+            UnsupportedConfigurationError: an option does not work with a connection.
         """
         directory = Path(vllm_config.model_config.model)
         if not directory.is_dir():
             raise UnsupportedConfigurationError(
-                f"{directory} is not a local directory; download the CC-Tuned checkpoint and name its folder"
+                f"{directory} is not a local directory; download the CC-Tuned checkpoint and name its directory"
             )
         _refuse_unsupported(vllm_config)
         connection = checked_description(directory)
@@ -110,7 +110,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
 def _num_slots(connection: ConnectionDescription, num_languages: int, dtype: torch.dtype) -> int:
     layers, hidden = connection.num_layers, connection.hidden_size
     matrices_left = max(0, num_languages + 1 - len(connection.names)) * 4 * hidden**2
-    # The activations of all layers and the embedding, in the model's dtype; the vector and its copy for the step, fp32.
+    # A slot has the activations of all layers and the embedding, in the model's dtype, and twice the vector, in fp32.
     slot = (layers + 1) * hidden * dtype.itemsize + 2 * hidden * 4
     affordable = (_SLOT_BYTES + matrices_left - 4 * layers * hidden) // slot
     return min(max(affordable, MIN_SLOTS), MAX_SLOTS)
@@ -153,7 +153,7 @@ def _drafts(vllm_config: VllmConfig) -> bool:
     for refusal, applies in refusals.items():
         if applies:
             raise UnsupportedConfigurationError(f"{DRAFT_KEY} in --additional-config does not go with {refusal}")
-    scheduler.async_scheduling = False  # vLLM would choose for itself
+    scheduler.async_scheduling = False  # otherwise, vLLM chooses, and only after this hook
     return True
 
 

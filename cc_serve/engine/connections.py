@@ -1,8 +1,8 @@
 """The connections that a worker decides with, by the SHA-256 of their files.
 
-One is served, and its matrices are on the device. The host's memory has the one that is being loaded, and those that
-were served before, as long as requests run that began with them. Each request names the one that it began with, so
-what is served may change between any two steps. Decisions are made outside the graph: no captured address matters.
+One of them is served, and has its matrices on the device. The host's memory has the one that is being loaded, and
+earlier ones as long as requests run that began with them. Each request names the connection that it began with, so the
+served one may change between any two steps. Decisions are made outside the graph, so no captured address matters.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from torch import Tensor
 from cc_core.checkpoint import load_either
 from cc_core.connection import Connection, Decision
 from cc_core.files import CheckpointError
+from cc_core.terminal.text import one_line
 
 _HOST = torch.device("cpu")
 
 
 class HeldConnections:
-    """What one worker holds.
+    """The connections that one worker holds.
 
     Args:
-        sha256: of the connection that is served from the start.
+        sha256: the digest of the connection that is served at first.
         connection: that connection.
-        device: where decisions are made.
+        device: the device that decisions are made on.
     """
 
     def __init__(self, sha256: str, connection: Connection, device: torch.device) -> None:
         self._device = device
-        # A copy: what vLLM has read may be the file itself, mapped into memory, which somebody may overwrite.
+        # A copy, since vLLM may have mapped the file itself into memory, and somebody may overwrite it.
         self._held = {sha256: _copied(connection, device, copy=True)}
         self._loading: dict[str, _Loading] = {}
         self.served = sha256
@@ -42,16 +43,16 @@ class HeldConnections:
         return self._held[sha256]
 
     def holds(self, sha256: str, name: str) -> bool:
-        """Whether a request can be decided with this connection's Transform Matrix called ``name``."""
+        """Whether this connection is held and has a Transform Matrix called ``name``."""
         return sha256 in self._held and name in self._held[sha256].names
 
     def begin_loading(self, directory: Path, sha256: str) -> None:
-        """Read a connection in a thread, since that takes seconds in which steps go on."""
+        """Begin to read a connection, in a thread: that takes seconds, and steps go on meanwhile."""
         if sha256 not in self._held:
             self._loading[sha256] = _Loading(directory, sha256)
 
     def problem(self, sha256: str) -> str | None:
-        """What is wrong with a connection that was to be loaded, empty if nothing is; None while it is being read."""
+        """What is wrong with a connection that was to be loaded; empty if nothing is, None while it is being read."""
         loading = self._loading.get(sha256)
         if loading is not None and loading.is_alive():
             return None
@@ -61,8 +62,8 @@ class HeldConnections:
         """Move a connection to the device, and the one that was served to the host.
 
         Raises:
-            ValueError: it could not be loaded; nothing has changed.
-            torch.OutOfMemoryError: the device has no memory for it; nothing has changed.
+            ValueError: the connection could not be loaded; nothing has changed.
+            torch.OutOfMemoryError: the device has no memory for the connection; nothing has changed.
         """
         if sha256 == self.served:
             return
@@ -77,9 +78,9 @@ class HeldConnections:
         self.served = sha256
 
     def restore(self, sha256: str, connection: Connection) -> None:
-        """Hold what vLLM has read anew with the model's weights (``reload_weights``); what is served stays the same.
+        """Take over a connection that vLLM has read again with the model's weights (``reload_weights``).
 
-        After a deep sleep the device has lost the connection that was allocated with the weights.
+        After a deep sleep, the device has lost it together with the weights. Which one is served does not change.
         """
         if sha256 in self._held:
             device = self._device if sha256 == self.served else _HOST
@@ -94,7 +95,7 @@ class HeldConnections:
     def decide_each(
         self, digests: Sequence[str], names: Sequence[str], activations: Tensor, embedding: Tensor
     ) -> Decision:
-        """`Connection.decide_each` for rows that each name a connection, too."""
+        """`Connection.decide_each` for rows that each name a connection as well, by digest."""
         decisions: list[Decision] = []
         start = 0
         for sha256, group in groupby(digests):
@@ -102,13 +103,10 @@ class HeldConnections:
             connection = self._on_device(sha256, names[rows])
             decisions.append(connection.decide_each(names[rows], activations[rows], embedding[rows]))
             start = rows.stop
-        if len(decisions) == 1:
-            return decisions[0]
-        layers, vectors, logits = zip(*((d.layer, d.vector, d.logits) for d in decisions), strict=True)
-        return Decision(torch.cat(layers), torch.cat(vectors), torch.cat(logits))
+        return Decision.joined(decisions)
 
     def served_bytes(self) -> int:
-        """Bytes on the device."""
+        """The bytes of the served connection, which is on the device."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._held[self.served].parameters())
 
     def _on_device(self, sha256: str, names: Collection[str]) -> Connection:
@@ -127,7 +125,7 @@ class HeldConnections:
 
 
 class _Loading(Thread):
-    """Reads and checks a connection; then either ``connection`` is there or ``problem`` says why not."""
+    """Reads and checks a connection. Afterwards, it is in ``connection``, or ``problem`` says what is wrong."""
 
     def __init__(self, directory: Path, sha256: str) -> None:
         super().__init__(daemon=True)
@@ -143,14 +141,17 @@ class _Loading(Thread):
             if entry.sha256 != self._sha256:
                 raise CheckpointError(self._directory, "was changed while it was being read; try again")
             self.connection = _copied(connection, _HOST, copy=True)
-        except Exception as error:  # the thread's owner tells whoever asked
-            self.problem = str(error) or type(error).__name__
+        except Exception as error:  # whatever it is, whoever waits for the connection has to be told
+            self.problem = one_line(error)
 
 
 def _copied(
     connection: Connection, device: torch.device, names: Collection[str] | None = None, *, copy: bool = False
 ) -> Connection:
-    """The connection on ``device``, or some of its matrices; shared with ``connection`` where that is there already."""
+    """``connection`` on ``device``, with the matrices called ``names`` or with all.
+
+    Tensors that are on the device already are shared, unless ``copy`` asks for new ones.
+    """
     return Connection(
         connection.decision.to(device, copy=copy),
         {

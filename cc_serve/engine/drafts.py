@@ -1,8 +1,8 @@
-"""The capture step's own token, as a draft behind the connected anchor: where it is confirmed, a step is won back.
+"""The capture step's own token, as a draft after the connected anchor: if it is confirmed, it saves a step.
 
-The anchor's token is sampled as it would be without the draft. If it turns out to be the draft, then the draft's row
-holds what comes next, and a second token is sampled from it. So a draft never changes an answer: not a greedy one, not
-the distribution of a sampled one, and not the draws of a seeded one.
+The anchor's token is sampled as without the draft. If it turns out to be the draft, the logits of the draft's row are
+those of the next token, and a second token is sampled from them. So a draft never changes an answer: not a greedy one,
+not the distribution of a sampled one, and not the draws of a seeded one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 
 _ATTRIBUTE: Final = "connection_drafts"
 
-# Parameters that may differ from vLLM's defaults. All others may make the second token depend on the first in another
-# way than through the model.
+# The parameters that may differ from vLLM's defaults. With any other, the second token may depend on the first in more
+# ways than through the model.
 _HARMLESS: Final = frozenset(
     (
         "n",
@@ -59,7 +59,7 @@ _DEFAULTS: Final = {
 
 
 def may_draft(request: Request) -> bool:
-    """Whether a draft can help the request, and its parameters allow one."""
+    """Whether a draft can save the request a step, and its parameters allow one."""
     parameters = request.sampling_params
     return (
         parameters is not None
@@ -70,11 +70,11 @@ def may_draft(request: Request) -> bool:
 
 @dataclass(frozen=True)
 class Drafts:
-    """What the plain model would say first, by the logits of a capture step.
+    """The first token of the plain model, by the logits of a capture step.
 
     Args:
-        request_ids: B requests.
-        tokens: ``[B]``. The likeliest tokens: of all drafts that are not drawn, these are confirmed most often.
+        request_ids: the B requests.
+        tokens: ``[B]``, the likeliest token of each: of all drafts that are not sampled, it is confirmed most often.
     """
 
     request_ids: list[str]
@@ -101,14 +101,14 @@ def sample_with_drafts(
     """Sample each request's next token, and a second one where the first is the request's draft.
 
     Args:
-        sampler: vLLM's.
-        sample: samples the batch as ever, from one row of logits for each request.
-        logits: one row for each request, and one more behind it where there is a draft.
-        drafted: says which these are.
-        sampling: the batch's.
+        sampler: vLLM's sampler.
+        sample: samples the whole batch as vLLM does, from one row of logits for each request.
+        logits: one row for each request, followed by a second one where the request has a draft.
+        drafted: which requests have a draft, and which rows are theirs.
+        sampling: the batch's metadata.
 
     Returns:
-        The tokens, ``[B, 2]``, with -1 for a second token that there is not.
+        The tokens, ``[B, 2]``; the second one is -1 where there is none.
     """
     places = [place for place, drafts in enumerate(drafted.num_draft_tokens) if drafts]
     behind = logits[drafted.bonus_logits_indices[places]]  # a copy, since the sampler works in place
@@ -124,7 +124,7 @@ def sample_with_drafts(
     if accepted:
         second = sampler(logits=behind[rows], sampling_metadata=_of_few(sampling, accepted))
         tokens[accepted, 1:] = second.sampled_token_ids
-        if scores and not sampling.logprob_token_ids:  # then vLLM scores nothing but those ids, in the whole batch
+        if scores and not sampling.logprob_token_ids:  # with these, vLLM scores nothing else in the whole batch
             assert second.logprobs_tensors is not None
             for all_scores, added in zip(scores[:3], second.logprobs_tensors[:3], strict=True):
                 all_scores[[2 * place + 1 for place in accepted]] = added

@@ -1,8 +1,8 @@
 """Which of vLLM's KV connectors a connection can be served with: those that find blocks by vLLM's own hashes.
 
-Blocks from the anchor on hold connected KV, and their hashes are salted: by hash, a store can only give back what plain
-and connected requests share, and the anchor is always computed by the engine that answers. By anything else, a plain
-prompt could find the KV of a connected one with the same tokens, or the reverse.
+Blocks from the anchor on hold connected KV, and their hashes are salted. So a store that finds blocks by hash gives
+back only what plain and connected requests share, and the engine that answers always computes the anchor. In any other
+store, a plain prompt could find the KV of a connected one with the same tokens, or the reverse.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BY_REQUEST: Final = "it sends a request's blocks from engine to engine, and was
 _UNTRIED: Final = "it was not tried with a connection"
 _NO_GPU: Final = "vLLM copies blocks to main memory from GPUs only; remove it"
 _CUTS: Final = "it takes the last token, which is the anchor, off a prompt that it prefills for another engine"
-#: Why the others that vLLM has are refused.
+#: Why vLLM's other connectors are refused.
 _REASONS: Final = {
     "DecodeBenchConnector": "it makes up the KV of prompts",
     "ExampleConnector": (
@@ -43,10 +43,10 @@ _REASONS: Final = {
 
 
 def connector_problem(vllm_config: VllmConfig) -> str | None:
-    """Why the connector that ``vllm_config`` asks for cannot be used, and what to do; None if it can, or has none."""
+    """Why the connector of ``vllm_config`` cannot be used, and what to do; None if it can, or if there is none."""
     cache, transfer = vllm_config.cache_config, vllm_config.kv_transfer_config
     module = transfer.kv_connector_module_path if transfer is not None else None
-    # vLLM chooses the connector of an offloading backend only after this is asked; a module of one's own comes first.
+    # vLLM chooses the connector of an offloading backend only later, and prefers a module of one's own to it.
     if module is None and cache.kv_offloading_size is not None:
         backend = cache.kv_offloading_backend
         if backend != "native":

@@ -9,9 +9,9 @@ from typing import Final
 from torch import Tensor
 from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 
-#: Stands for the chosen layer where the connection came out infinite or NaN.
+#: In place of the chosen layer: the connection came out infinite or NaN.
 NOT_FINITE: Final = -1
-#: Stands for it where the worker does not hold the connection that the request names.
+#: In place of the chosen layer: the worker does not hold the connection that the request names.
 NOT_HELD: Final = -2
 
 _ATTRIBUTE: Final = "connection_layers"
@@ -32,7 +32,7 @@ class LayerChoices:
     def attach_to(self, output: ModelRunnerOutput) -> ModelRunnerOutput:
         """Store them on the step's ``output``.
 
-        The output has arrived, and the layers were copied before it on the same stream: their copy is complete.
+        Their copy is complete: the output has arrived, and the layers were copied before it on the same stream.
         """
         setattr(output, _ATTRIBUTE, dict(zip(self.request_ids, self.layers.tolist(), strict=True)))
         return output

@@ -15,12 +15,12 @@ class CaptureMark:
     """Capture the anchor and decide on the connection; the token sampled for the request is discarded.
 
     Args:
-        offset: the anchor's place in the request's chunk.
+        offset: the anchor's position in the request's chunk.
         slot: where the activations are stored.
-        name: which Transform Matrix.
-        sha256: of which connection.
-        strength: what the vector to add is multiplied by.
-        drafts: the plain model's token comes back as a draft for the inject step.
+        name: the name of the Transform Matrix.
+        sha256: the digest of the connection that has the matrix.
+        strength: the factor of the vector to add.
+        drafts: whether the plain model's token comes back as a draft for the inject step.
     """
 
     offset: int
@@ -36,7 +36,7 @@ class InjectMark:
     """Run the anchor with the connection that was decided for the slot.
 
     Args:
-        offset: the anchor's place in the request's chunk.
+        offset: the anchor's position in the request's chunk.
         slot: where the vector to add is stored.
     """
 
@@ -49,11 +49,11 @@ class ConnectionMarks:
     """The marks of one step, by request id; they travel as ``SchedulerOutput.connection_marks``.
 
     Args:
-        capture: requests that are captured in this step.
-        inject: requests that are connected in this step.
-        waiting: requests whose step has no effect: no slot is free for their capture, or they were refused.
-        rewound: the position from which each captured or waiting request goes on; the token that this step samples
-            for it is discarded.
+        capture: the requests that are captured in this step.
+        inject: the requests that are connected in this step.
+        waiting: the requests whose step has no effect: no slot is free for their capture, or they were refused.
+        rewound: the position from which each captured or waiting request goes on. The token that this step samples for
+            it is discarded.
     """
 
     capture: dict[str, CaptureMark] = field(default_factory=dict)
@@ -67,5 +67,5 @@ class ConnectionMarks:
 
 
 def marks_of(scheduler_output: SchedulerOutput) -> ConnectionMarks:
-    """The marks that travel with ``scheduler_output``; none where vLLM made it without our scheduler, to warm up."""
+    """The marks that travel with ``scheduler_output``; none if vLLM made it without our scheduler, as for a warm-up."""
     return getattr(scheduler_output, _ATTRIBUTE, None) or ConnectionMarks()

@@ -48,8 +48,8 @@ def _embedding_hook(place: int, layer: nn.Module, args: tuple[Tensor, ...]) -> N
 class ConnectedModelMixin(nn.Module):
     """Captures each layer's FFN contribution, and adds the connection to layer 0's.
 
-    The decision runs between steps, outside the graph: the capture step provides all that it needs. It costs one
-    H x H and one L x H product for each request.
+    The decision runs after the capture step, outside the graph, on what that step captured. For each request it costs
+    two H x H products and one L x H product.
     """
 
     cc_vectors: Tensor
@@ -65,14 +65,14 @@ class ConnectedModelMixin(nn.Module):
         self.register_buffer("cc_vectors", torch.zeros(num_slots, hidden_size, dtype=torch.float32), persistent=False)
 
         def add_slots(module: nn.Module, name: str) -> None:
-            # One buffer for each layer, since views of a single buffer would be aliased graph inputs. They keep the
-            # model's dtype, which loses nothing; the arithmetic is fp32.
+            # One buffer for each layer, since views of one buffer would be aliased graph inputs. In the model's dtype,
+            # in which the layers compute, so that nothing is lost; the decision's arithmetic is fp32.
             slots = torch.zeros(num_slots, hidden_size, dtype=dtype)
             module.register_buffer(name, slots, persistent=False)
             module.cc_rows = self.cc_rows
 
         family = family_of(type(self).__name__)
-        # With tensor parallelism each rank then captures a part of the sum, and only one rank adds the vector.
+        # If so, each rank captures its part of a sum, and only one rank may add the vector.
         self._ranks_add_up = family.reduced_late and get_tensor_model_parallel_world_size() > 1
         self._multiplier = family.multiplier_in(vllm_config.model_config.hf_config)
         self._ffn_outputs = ffn_outputs(self, family.engine_output or family.output)
@@ -86,7 +86,11 @@ class ConnectedModelMixin(nn.Module):
         self._ffn_outputs[0].register_forward_hook(_inject_hook)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Load the model's weights as vLLM does; the connection's tensors come in the same stream."""
+        """Load the model's weights as vLLM does, and the connection's tensors, which are among them.
+
+        Raises:
+            CheckpointError: a tensor of the connection is missing.
+        """
         tensors: dict[str, Tensor] = {}
 
         def plain() -> Iterator[tuple[str, Tensor]]:
@@ -115,7 +119,7 @@ class ConnectedModelMixin(nn.Module):
 
     @staticmethod
     def get_model_state_cls() -> type[ModelState]:
-        """Tell vLLM's V2 model runner which class prepares this model's steps."""
+        """The class that prepares this model's steps in vLLM's V2 model runner."""
         from cc_serve.engine.runner_v2 import ConnectedModelState  # its base classes load V2's Triton kernels
 
         return ConnectedModelState
@@ -125,8 +129,8 @@ class ConnectedModelMixin(nn.Module):
         """Prepare the next forward pass: which rows to capture, and which to connect with their slots' vectors.
 
         Args:
-            marks: the step's.
-            starts: the first row of each marked request in the flattened batch, by request id.
+            marks: the marks of this step.
+            starts: by request id, the first row of each marked request in the flattened batch.
         """
         self.cc_rows.fill(
             [Row(starts[name] + mark.offset, mark.slot) for name, mark in marks.capture.items()],
@@ -135,7 +139,11 @@ class ConnectedModelMixin(nn.Module):
         )
 
     def choose_layers(self, marks: ConnectionMarks) -> LayerChoices | None:
-        """Decide on what the step's forward pass captured, if anything; the layers are copied to the host."""
+        """Decide on what the step's forward pass captured, and begin to copy the layers to the host.
+
+        Returns:
+            The chosen layers; None if the step captured nothing.
+        """
         if not marks.capture:
             return None
         assert self.connections is not None  # see check_loaded
@@ -157,13 +165,13 @@ class ConnectedModelMixin(nn.Module):
     ) -> Tensor:
         """Decide on what the last forward pass captured, and keep the vectors to add in the same slots.
 
-        A slot's vector is kept as it will be added, so that the graph is the same for all strengths.
+        A slot's vector is kept with its strength applied, so that the graph is the same for all strengths.
 
         Args:
-            slots: B slots.
-            names: B names of Transform Matrices.
-            digests: of the B connections that have them.
-            strengths: B strengths; all 1 where there are none.
+            slots: the B slots that were captured.
+            names: the Transform Matrix of each.
+            digests: the digest of the connection that has the matrix, for each.
+            strengths: the strength of each; empty if all are 1.
 
         Returns:
             The chosen layers, ``[B]``. `NOT_FINITE` marks a connection that is infinite or NaN; its vector is zero.
@@ -183,7 +191,7 @@ class ConnectedModelMixin(nn.Module):
         return torch.where(decision.finite, decision.layer, NOT_FINITE)
 
     def warm_up(self) -> None:
-        """Decide once on empty slots: the first products take tens of milliseconds, and no request should wait."""
+        """Decide once on an empty slot, so that no request waits for the first products: tens of milliseconds."""
         self.decide([0], self._settings.names[:1], [self._settings.sha256])
 
     def check_loaded(self) -> None:
@@ -194,7 +202,7 @@ class ConnectedModelMixin(nn.Module):
             )
 
     def connection_bytes(self) -> int:
-        """Bytes that the connection takes on this device: slots, Decision Maker and matrices."""
+        """The bytes of the connection on this device: slots, Decision Maker and matrices."""
         mine = [buffer for name, buffer in self.named_buffers() if ".cc_" in f".{name}"]
         matrices = self.connections.served_bytes() if self.connections else 0
         return matrices + sum(tensor.numel() * tensor.element_size() for tensor in mine)

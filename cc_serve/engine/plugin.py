@@ -13,7 +13,7 @@ from cc_serve.process.phases import in_a_start
 def register() -> None:
     """Register the connected model classes and their configuration hook. Idempotent.
 
-    If it fails, vLLM only logs that. The model class is then unknown, and vLLM refuses it by name.
+    If this fails, vLLM only logs the error, and later refuses the model's class as unknown.
     """
     if in_a_start():  # only in a process of cc-serve: any other that imports vLLM keeps its own settings
         _leave_interrupts_to_the_parent()
@@ -35,8 +35,8 @@ def register() -> None:
 def _leave_interrupts_to_the_parent() -> None:
     """Ignore SIGINT in the processes of a server's engine.
 
-    Ctrl-C reaches every process of the terminal's group. vLLM's workers would end while the server still finishes
-    the running responses. The server itself ends them by SIGTERM.
+    Ctrl-C reaches every process of the terminal's group, and vLLM's workers would end while the server still finishes
+    the running responses. The server ends the workers itself, by SIGTERM.
     """
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Blocks from the anchor on hold connected KV, which no other request may read: their hashes are private."""
+"""Private hashes for the blocks from the anchor on: they hold connected KV, which no other request may read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MAX_STORED: Final = "max_offload_tokens"
 
 @dataclass(frozen=True)
 class PrivateTail:
-    """Stands for a request's block hasher and salts the hash of every block from ``first_block`` on.
+    """Takes the place of a request's block hasher: it salts the hash of every block from ``first_block`` on.
 
-    The blocks before them stay shared.
+    Other requests still share the blocks before.
     """
 
     hasher: Any
@@ -38,17 +38,17 @@ class PrivateTails:
     """Makes requests' tails private, each time with a new salt.
 
     Args:
-        block_size: tokens of a block that has a hash.
+        block_size: how many tokens a block with a hash has.
     """
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
-        # At random: a store of KV may outlive this process, and other engines may share it.
+        # At random, since a store of KV may outlive this process, and other engines may share it.
         self._secret = secrets.token_bytes(16)
         self._numbers = count()
 
     def make_private(self, request: Request, anchor: int) -> None:
-        """Salt the blocks of ``request`` from its ``anchor``'s on."""
+        """Salt the hashes of ``request``'s blocks, from the one with its ``anchor`` on."""
         hasher = request._block_hasher
         if hasher is None:  # prefix caching is off
             return
@@ -63,8 +63,8 @@ class PrivateTails:
     def keep_from_store(self, request: Request, anchor: int) -> None:
         """Keep vLLM's offloading from storing these blocks.
 
-        Nobody could find them, and they would drive others out. If the request itself is preempted, the connector
-        would still look for the hashes that it had before.
+        No request could find them, and they would take the place of others. If the request itself is preempted, the
+        connector would look for them by the hashes that they had before.
         """
         parameters = request.kv_transfer_params or {}
         limit, given = anchor // self._block_size * self._block_size, parameters.get(_MAX_STORED)

@@ -1,8 +1,8 @@
 """Rows of a step's flattened batch: which are captured, which are connected, and the operations inside the graph.
 
-A request holds one of a few slots from its capture step to its inject step. Every operation works on all slots;
-idle slots have no effect. Shapes and addresses are therefore the same in each step: compiled graphs and CUDA graphs
-stay valid, and the compiler fuses the operations with those around them.
+A request holds one of a few slots from its capture step to its inject step. Every operation works on all slots, and
+unused slots have no effect. So shapes and addresses are the same in each step: compiled graphs and CUDA graphs stay
+valid, and the compiler fuses the operations with those around them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cc_core.connection import connect
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the flattened batch, and the slot that it is captured to or connected from."""
+    """A row of the flattened batch, and the slot that it is captured into or connected from."""
 
     row: int
     slot: int
@@ -33,10 +33,10 @@ class ConnectionRows(nn.Module):
         hidden_size: H.
 
     Buffers:
-        capture: the row to record in each slot, ``[S]``. Unused slots record row 0, and nobody reads it.
-        inject: the row to connect, ``[S]``. Unused slots copy the data of a used one, so the same value is written
-            twice. If no slot is used, all hold 0.
-        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32. Zero if no slot is used.
+        capture: by slot, the row to record, ``[S]``. Unused slots record row 0, which nobody reads.
+        inject: the rows to connect, ``[S]``. The places that are left over repeat the first row with its vector, so
+            that the same value is written again; all are 0 if there is nothing to connect.
+        vectors: what is added to the rows of ``inject``, ``[S, H]``, fp32; zero if there is nothing to connect.
     """
 
     capture: Tensor
@@ -57,7 +57,7 @@ class ConnectionRows(nn.Module):
         Args:
             capture: rows to record, at most S.
             inject: rows to connect, at most S.
-            vectors: one for each slot, ``[S, H]``; read now, so that the slots may be used again in this step.
+            vectors: the vector of each slot, ``[S, H]``; read now, so that this step may reuse the slots.
         """
         if self._idle and not capture and not inject:
             return

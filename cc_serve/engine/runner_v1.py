@@ -48,7 +48,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
     def _prepare_drafts(
         self, scheduler_output: SchedulerOutput, num_scheduled_tokens: np.ndarray
     ) -> tuple[Tensor, SpecDecodeMetadata, int]:
-        # What vLLM does for a speculative method. It has none here, and takes one row of each request.
+        # As vLLM does for a speculative method. Without one, it takes a single row of each request.
         scheduled = scheduler_output.scheduled_spec_decode_tokens
         counts = np.array([len(scheduled.get(name, ())) for name in self.input_batch.req_ids], dtype=np.int32)
         metadata = self._calc_spec_decode_metadata(counts, np.cumsum(num_scheduled_tokens, dtype=np.int32))
@@ -67,7 +67,7 @@ class ConnectionRunnerMixin(GPUModelRunner):
         return sample_with_drafts(self.sampler, first, logits, spec_decode_metadata, self.input_batch.sampling_metadata)
 
     def sample_tokens(self, grammar_output: Any) -> Any:  # type: ignore[override]
-        """Sample, and hand the drafts for the next step on."""
+        """Sample, and attach the drafts for the next step to the output."""
         output = super().sample_tokens(grammar_output)
         drafts, self._drafts = self._drafts, None
         return output if drafts is None else drafts.attach_to(output)

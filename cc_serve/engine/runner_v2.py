@@ -1,6 +1,6 @@
-"""The connection in vLLM's V2 model runner: through its hook for a model's own state, without a subclass of the runner.
+"""The connection in vLLM's V2 model runner, by its hook for a model's own state: the runner needs no subclass.
 
-Imported only where V2 runs: its modules load Triton kernels.
+Import this module only where V2 runs, since V2's modules load Triton kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cc_serve.engine.marks import ConnectionMarks
 class ConnectedModelState(DefaultModelState):
     """Turns the step's marks into rows of the batch, discards the rewound requests' tokens, and rewinds them.
 
-    V2 counts each request's computed tokens on the device and does not take them from the scheduler again, so the
+    V2 counts each request's computed tokens on the device, and does not take them from the scheduler. So the
     scheduler's rewind has to be repeated there.
     """
 
@@ -33,7 +33,7 @@ class ConnectedModelState(DefaultModelState):
         self._next_marks = marks
 
     def prepare_inputs(self, input_batch: InputBatch, req_states: RequestState) -> dict[str, Any]:
-        """Set the rows. vLLM has built the attention's metadata, and runs the model or replays its graph next."""
+        """Set the rows. vLLM has built the attention metadata; next, it runs the model or replays its graph."""
         marks, self._next_marks = self._next_marks, ConnectionMarks()
         places = {}
         if marks.capture or marks.inject or marks.rewound:
@@ -48,8 +48,8 @@ class ConnectedModelState(DefaultModelState):
         self, marks: ConnectionMarks, places: dict[str, int], input_batch: InputBatch, req_states: RequestState
     ) -> None:
         rows = async_tensor_h2d([places[name] for name in marks.rewound], device=self.device)
-        # From here on only the sampler reads it: a request that has not reached its prompt's end gets no token.
-        # A copy, since the attention reads the runner's own buffer.
+        # From here on, only the sampler reads the lengths: it gives no token to a request that has not reached the end
+        # of its prompt. In a copy, since attention reads the runner's own buffer.
         input_batch.seq_lens = input_batch.seq_lens.index_fill(0, rows, 0)
         counter = req_states.num_computed_tokens.gpu
         positions = async_tensor_h2d(list(marks.rewound.values()), device=self.device, dtype=counter.dtype)

@@ -1,7 +1,7 @@
 """Scheduling a connection: when a chunk first covers the anchor, capture it, and run the anchor once more.
 
-Only the anchor's row changes under a connection, and attention is causal, so every earlier KV entry stays right.
-The capture step is rewound to the anchor; the next chunk overwrites the anchor's own KV with the connected one.
+A connection only changes the anchor's row, and attention is causal, so every earlier KV entry stays right. After the
+capture step the request is rewound to the anchor, and the next chunk overwrites the anchor's KV with the connected one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from cc_core.names import is_strength
-from cc_serve.engine.admission import unknown_connection, wrong_strength
+from cc_serve.engine.admission import WRONG_DIGEST, unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.drafts import drafts_of, may_draft
 from cc_serve.engine.layer_choices import NOT_FINITE, NOT_HELD, chosen_layers
@@ -40,16 +40,16 @@ NOT_FINITE_REFUSAL = (
     "connection '{}' came out infinite or NaN for this prompt; turn it off for this request, or serve with "
     "--dtype float32"
 )
-NOT_HELD_REFUSAL = "connection '{}' of {} is not held any more; send the request again"
+NOT_HELD_REFUSAL = "connection '{}' of the file with SHA-256 {} is not held any more; send the request again"
 
 
 class Phase(enum.Enum):
     """How far a connected request has come."""
 
     PREFILL = enum.auto()  # the anchor has not been captured
-    CAPTURED = enum.auto()  # the next chunk starts at the anchor and injects
-    CONNECTED = enum.auto()  # the KV cache holds the connected anchor
-    REFUSED = enum.auto()  # its next step has no effect; then vLLM ends the request with an error
+    CAPTURED = enum.auto()  # the next chunk begins at the anchor and injects
+    CONNECTED = enum.auto()  # the KV cache has the connected anchor
+    REFUSED = enum.auto()  # the next step has no effect, after which vLLM ends the request with an error
 
 
 @dataclass
@@ -57,17 +57,17 @@ class ConnectedRequest:
     """A request's connection and its progress.
 
     Args:
-        name: which Transform Matrix.
+        name: the name of the Transform Matrix.
         anchor: the anchor's position in the prompt.
-        sha256: of the connection that has the matrix.
-        strength: what the vector to add is multiplied by.
+        sha256: the digest of the connection that has the matrix.
+        strength: the factor of the vector to add.
         phase: how far the request has come.
-        slot: held from the capture step to the inject step.
-        layer: what the Decision Maker chose.
-        captures: how often the anchor was captured; a preemption makes one more necessary.
-        draft_confirmed: the capture step's token was a draft, and the connected model said the same.
-        prompt_scores: the prompt's log-probabilities, from the capture step to the inject step, by their kind.
-        stop_strings: the request has stop strings, so the front end may end it after any token.
+        slot: the slot that it holds from the capture step to the inject step.
+        layer: the layer that the Decision Maker chose.
+        captures: how often the anchor was captured; each preemption makes one more capture necessary.
+        stop_strings: whether the request has stop strings, so that the front end may end it after any token.
+        draft_confirmed: whether the connected model confirmed the capture step's token; None if that was no draft.
+        prompt_scores: the prompt's log-probabilities by kind, kept from the capture step to the inject step.
     """
 
     name: str
@@ -83,7 +83,7 @@ class ConnectedRequest:
     prompt_scores: dict[str, Any] = field(default_factory=dict)
 
     def report_beside(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
-        """``parameters`` of a KV connector, if any, and what the request's last output tells about its connection."""
+        """A KV connector's ``parameters``, if any, together with the report on the request's connection."""
         report: dict[str, Any] = {"name": self.name, "layer": self.layer, "captures": self.captures}
         if self.strength != 1:
             report["strength"] = self.strength
@@ -106,7 +106,7 @@ class ConnectionSchedulerMixin(Scheduler):
         self._problems: dict[str, str] = {}  # why requests end with the next output, by request id
 
     def add_request(self, request: Request) -> None:
-        """Queue a request. If it asks for a connection that it cannot have, it ends with an error, never plain."""
+        """Queue a request. One that asks for a connection that it cannot have ends with an error, never plain."""
         arguments = (request.sampling_params and request.sampling_params.extra_args) or {}
         name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
         sha256 = arguments.get(DIGEST, self._settings.sha256)
@@ -136,14 +136,15 @@ class ConnectionSchedulerMixin(Scheduler):
 
     def _problem(self, request: Request, connected: ConnectedRequest) -> str | None:
         if not isinstance(connected.sha256, str):
-            return f"{DIGEST} is no digest"
-        # The front end and the worker check the names of other connections.
+            return WRONG_DIGEST
+        # The names of other connections are checked by the front end and by the worker.
         if connected.sha256 == self._settings.sha256 and connected.name not in self._settings.names:
             return unknown_connection(connected.name, self._settings.names)
         if not is_strength(connected.strength):
             return wrong_strength(connected.strength)
         if connected.anchor < 0:
-            return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at {self._settings.anchor_offset}"
+            offset = self._settings.anchor_offset
+            return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at offset {offset}"
         if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:
             return "prompt embeddings cannot be connected"
         if request.resumable:
@@ -195,14 +196,14 @@ class ConnectionSchedulerMixin(Scheduler):
             else:
                 marks.waiting.append(request.request_id)
             marks.rewound[request.request_id] = connected.anchor
-            # Set too low by num_tokens: the base class adds num_tokens next, lands on the anchor, and takes it for an
-            # unfinished prefill. So it samples nothing, and async scheduling adds no output placeholder.
+            # The base class adds num_tokens next, lands on the anchor, and takes that for an unfinished prefill. So it
+            # samples nothing, and async scheduling adds no output placeholder.
             request.num_computed_tokens = connected.anchor - num_tokens
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
-        """Store the chosen layers, and give refused requests their reason as ``stop_reason``."""
+        """Store the chosen layers, and give each refused request the reason as its ``stop_reason``."""
         for request_id, layer in chosen_layers(model_runner_output).items():
             if connected := self._connected.get(request_id):
                 connected.layer = layer
@@ -231,7 +232,8 @@ class ConnectionSchedulerMixin(Scheduler):
         return outputs
 
     def _hold_prompt_scores(self, marks: ConnectionMarks, output: ModelRunnerOutput) -> None:
-        # The capture step completes the prompt, but vLLM expects the prompt's log-probabilities with the first token.
+        # The capture step completes the prompt, and the prompt's log-probabilities; but vLLM expects these together
+        # with the first token.
         for kind in _PROMPT_SCORES:
             scores = getattr(output, kind)
             for request_id in marks.rewound:
@@ -244,7 +246,7 @@ class ConnectionSchedulerMixin(Scheduler):
                     scores[request_id] = connected.prompt_scores.pop(kind)
 
     def make_spec_decoding_stats(self, spec_decoding_stats: Any, *args: Any, **kwargs: Any) -> Any:
-        """Leave our drafts out of vLLM's statistics, which have a place for each token of a speculative method."""
+        """Leave our drafts out of vLLM's statistics, which are those of a speculative method."""
         if self._settings.drafts:
             return spec_decoding_stats
         return super().make_spec_decoding_stats(spec_decoding_stats, *args, **kwargs)
@@ -265,7 +267,7 @@ class ConnectionSchedulerMixin(Scheduler):
         connected = self._connected.pop(request.request_id, None)
         if connected is not None:
             self._release_slot(connected)
-            # vLLM has no other way from a scheduler to a request's last output.
+            # vLLM offers a scheduler no other way into a request's last output.
             kv_transfer_params = connected.report_beside(kv_transfer_params)
         return kv_transfer_params, ec_transfer_params
 
@@ -284,9 +286,9 @@ class ConnectedAsyncScheduler(ConnectionSchedulerMixin, AsyncScheduler):
 
 
 def make_scheduler(vllm_config: VllmConfig, **kwargs: Any) -> Scheduler:
-    """Build the sync or the async scheduler, as ``SchedulerConfig.get_scheduler_cls`` would choose.
+    """Build the sync or the async scheduler, whichever ``SchedulerConfig.get_scheduler_cls`` would choose.
 
-    vLLM calls it as it would call the class that ``scheduler_cls`` usually names.
+    vLLM calls this function like the class that ``scheduler_cls`` usually names.
     """
     scheduler = ConnectedAsyncScheduler if vllm_config.scheduler_config.async_scheduling else ConnectedScheduler
     return scheduler(vllm_config=vllm_config, **kwargs)

@@ -1,8 +1,8 @@
-"""The queue of waiting requests: those of different tenants take turns, each tenant's own come in order.
+"""The queue of waiting requests: tenants take turns, and the requests of one tenant come in order.
 
-Start-time fair queueing: a clock counts turns, and each tenant has the time of its next one. Whoever has waited longest
-by that clock is next, and a turn moves its own time on by one over its weight. A tenant that comes back after a pause
-gets no more than its share for having asked for nothing.
+This is start-time fair queueing. Each tenant has a time for its next turn, on a clock that counts turns. The tenant
+with the earliest time is next, and its time then moves on by one over its weight. A tenant that asked for nothing
+meanwhile does not get more turns for that later.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _Line:
 
 
 class TurnQueue(RequestQueue):
-    """vLLM's queue, with turns. Requests without a tenant are one tenant's: alone, they are first come first served.
+    """vLLM's queue, with turns. Requests without a tenant count as those of one tenant, in the order of arrival.
 
-    A preempted request goes before everybody's. A request that vLLM puts back without having run it, for example while
-    its grammar is compiled, goes to the front of its tenant's line.
+    A preempted request goes before all others. A request that vLLM puts back before it has run, for example while its
+    grammar is compiled, goes to the front of its tenant's line.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class TurnQueue(RequestQueue):
         line.requests.append(request)
 
     def pop_request(self) -> Request:
-        """Take the next request; this uses up a turn of its tenant."""
+        """Take the next request, which uses up a turn of its tenant."""
         if self._front:
             return self._front.popleft()
         line = self._next_line()
@@ -61,12 +61,12 @@ class TurnQueue(RequestQueue):
         return self._front[0] if self._front else self._next_line().requests[0]
 
     def prepend_request(self, request: Request) -> None:
-        """Put the request back; unless it has run, its tenant gets the turn back."""
+        """Put a request back. If it has not run, its tenant gets the turn back."""
         if request.status == RequestStatus.PREEMPTED:
             self._front.appendleft(request)
             return
         line = self._lines.setdefault(_tenant(request), _Line(self._now))
-        # Not earlier than the clock: a tenant whose requests cannot run yet saves up no turns.
+        # Not before the clock: a tenant whose requests cannot run yet must not save up turns.
         line.turn = max(line.turn - 1 / _weight(request), self._now)
         line.requests.appendleft(request)
 
@@ -99,7 +99,7 @@ class TurnQueue(RequestQueue):
         return chain(self._front, *(line.requests for line in self._lines.values()))
 
     def _next_line(self) -> _Line:
-        # Of equal lines, `min` takes the first: the dictionary has them in the order in which they came.
+        # Of lines with equal times, `min` takes the first, which is the one that came first.
         waiting = (line for line in self._lines.values() if line.requests)
         line = min(waiting, key=lambda line: line.turn, default=None)
         if line is None:
@@ -107,7 +107,7 @@ class TurnQueue(RequestQueue):
         return line
 
     def _forget_idle(self) -> None:
-        """Drop empty lines that equal the line that a new tenant would get."""
+        """Drop empty lines that do not differ from that of a new tenant."""
         for tenant in [name for name, line in self._lines.items() if not line.requests and line.turn <= self._now]:
             del self._lines[tenant]
 

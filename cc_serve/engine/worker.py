@@ -28,7 +28,7 @@ from cc_serve.process.phases import CACHE, COMPILE, GRAPHS, WARM_UP, WEIGHTS, en
 class ConnectedWorkerMixin(Worker):
     """Runs a step: hands its marks on, decides after the forward pass, and attaches the layers to the output.
 
-    It also tells the phases of a start.
+    It also announces the phases of a start.
     """
 
     _choices: LayerChoices | None = None
@@ -37,7 +37,7 @@ class ConnectedWorkerMixin(Worker):
         return cast(ConnectedModelMixin, self.get_model())
 
     def init_device(self) -> None:
-        """Start without the logits processor that is the front end's alone."""
+        """Start without the logits processor that only the front end uses."""
         drop_admission(self.vllm_config)
         super().init_device()
 
@@ -49,7 +49,7 @@ class ConnectedWorkerMixin(Worker):
         self._connected_model().warm_up()
 
     def load_connection(self, directory: str, sha256: str) -> None:
-        """Begin to load another connection, beside the running steps. The front end calls these four between steps."""
+        """Begin to load another connection, while steps go on. The front end calls these four methods between steps."""
         self._held().begin_loading(Path(directory), sha256)
 
     def connection_problem(self, sha256: str) -> str | None:
@@ -57,7 +57,7 @@ class ConnectedWorkerMixin(Worker):
         return self._held().problem(sha256)
 
     def serve_connection(self, sha256: str) -> None:
-        """Have a connection that was loaded on the device, in place of the one that is there."""
+        """Put a connection that was loaded on the device, in place of the one that is there."""
         self._held().serve(sha256)
 
     def drop_connection(self, sha256: str) -> None:
@@ -86,7 +86,7 @@ class ConnectedWorkerMixin(Worker):
             cast(Any, self.model_runner).model_state.begin_step(marks)
             transfer = scheduler_output.kv_connector_metadata
             if transfer is not None and has_kv_transfer_group():
-                # V2 first zeroes the blocks that the step takes over, and then has the connector store what they held.
+                # V2 would zero the blocks that the step takes over before the connector stores what is in them.
                 get_kv_transfer_group().handle_preemptions(transfer)
         output = super().execute_model(scheduler_output)
         # Before the tokens are sampled, so that the layers are on their way when vLLM starts to copy the tokens.
@@ -123,7 +123,7 @@ class ConnectedCPUWorker(ConnectedWorkerMixin, CPUWorker):
     """vLLM's CPU worker with connections."""
 
     def init_device(self) -> None:
-        """Put our V1 runner where vLLM's worker names its own inline; V2 needs none."""
+        """Put our V1 runner in place of vLLM's, which vLLM's worker names inline. V2 needs no runner of ours."""
         module = cast(Any, cpu_worker)
         stock, module.CPUModelRunner = module.CPUModelRunner, ConnectedCPUModelRunner
         try:

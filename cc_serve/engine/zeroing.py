@@ -1,11 +1,11 @@
 """Blocks of the KV cache are zeroed before they are used again, so that no request spoils a later one.
 
-Attention kernels read whole blocks, and give the positions that were not written yet the probability zero. Zero times
-NaN is NaN. So where one request left NaN in a block, its next owner answers NaN until the block is full. vLLM's own
-CPU kernel reads blocks that way, and so do FlashAttention 3 and 4 on GPUs.
+Attention kernels read whole blocks, and give positions that are not written yet the probability zero. But zero times
+NaN is NaN. So if a request leaves NaN in a block, the next one with that block answers NaN until the block is full.
+vLLM's own CPU kernel reads blocks that way, and so do FlashAttention 3 and 4 on GPUs.
 
-vLLM can zero the blocks that a step allocates, and does for models whose state is read before it is written. A
-connected engine always has it done.
+vLLM can zero the blocks that a step allocates, and does so for models whose state is read before it is written. A
+connected engine always has vLLM do so.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from vllm.v1.kv_cache_interface import KVCacheConfig
 
 
 class ZeroedCacheConfig(KVCacheConfig):
-    """A cache whose blocks are zeroed when they are allocated: the scheduler lists them, the worker zeroes them."""
+    """A cache whose blocks are zeroed when they are allocated: the scheduler lists them, and the worker zeroes them."""
 
     @classmethod
     def of(cls, config: KVCacheConfig) -> ZeroedCacheConfig:
-        """The same cache as ``config``'s."""
+        """The cache of ``config``, with zeroing."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(config)})
 
     @property

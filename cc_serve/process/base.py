@@ -1,4 +1,4 @@
-"""The model that is served, told apart from others: another connection has to belong to the same one."""
+"""Whether another connection belongs to the model that is served."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cc_core.standalone import (
 class ServedBase:
     """The model of a checkpoint as it was when the server started.
 
-    Weights are hashed once, when another connection is offered. Files that have stayed the same need no hashing, and
-    neither do links to them, as ``cc-train fit`` makes.
+    Its weights are hashed once, when the first other connection is offered. They need no hashing if the other
+    checkpoint has the same files, or links to them, as ``cc-train fit`` makes.
 
     Args:
         directory: the checkpoint.
@@ -35,13 +35,14 @@ class ServedBase:
         self._base: Base | None = None
 
     def check(self, directory: Path) -> ConnectionDescription:
-        """The description of the connection in ``directory``, which belongs to this model.
+        """Describe the connection in ``directory``, and check that it belongs to this model.
 
         Args:
             directory: another checkpoint, or a connection on its own.
 
         Raises:
-            CheckpointError: it does not, or it cannot be read; the message names the file and the field.
+            CheckpointError: the connection belongs to another model or cannot be read; the message names the file and
+                the field.
         """
         found = describe_either(directory)
         alone = is_alone(directory)
@@ -57,7 +58,7 @@ class ServedBase:
                 raise CheckpointError(path, f"field {field!r} is {there}, that of the served checkpoint is {here}")
         if alone:
             difference = read_alone(directory).base.difference(self._described(), self._directory)
-        elif _identities(directory) == self._files:
+        elif self._files and _identities(directory) == self._files:
             difference = None
         else:
             difference = describe_base(directory).difference(self._described(), self._directory)
@@ -66,7 +67,8 @@ class ServedBase:
         template = _template(directory)
         if None not in (template, self._template) and template != self._template:
             raise CheckpointError(
-                directory / TEMPLATE_FILE, "is not the template of the served checkpoint; start a server with this one"
+                directory / TEMPLATE_FILE,
+                "is not the template of the served checkpoint; start a server with this checkpoint",
             )
         return found
 

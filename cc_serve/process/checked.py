@@ -8,19 +8,19 @@ from typing import Final
 from cc_core.description import ConnectionDescription, read_description
 from cc_core.names import CONNECTION_FILE
 
-# The files that passed, by path, inode, size, time and digest.
+# The files that passed the check, by path, inode, size, time and digest.
 _CHECKED: Final[set[tuple[object, ...]]] = set()
 
 
 def checked_description(directory: Path) -> ConnectionDescription:
-    """The description of a checkpoint whose matrices are whole and finite.
+    """Check that a checkpoint's matrices are whole and finite, and describe it.
 
-    ``cc-serve serve`` asks before it loads vLLM, and the engine's configuration asks again, in the same process. The
-    second time, only a file that has changed since is read.
+    ``cc-serve serve`` checks before it loads vLLM, and the engine's configuration checks again in the same process. The
+    second check reads the file only if it has changed since the first.
 
     Raises:
         PlainModelError: the directory is an ordinary model.
-        CheckpointError: a file, a field or a tensor is wrong, a value is not finite, or the digest is another one.
+        CheckpointError: a file, a field or a tensor is wrong, a value is not finite, or the digest differs.
     """
     description = read_description(directory)
     path = (directory / CONNECTION_FILE).resolve()

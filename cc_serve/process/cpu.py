@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-#: Instructions that vLLM's CPU build needs, or is faster with.
+#: Instructions that vLLM's CPU build needs, or that make it faster.
 FEATURES: Final = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16")
 #: The KV cache on a CPU, unless a flag says otherwise.
 KV_CACHE_BYTES: Final = 1 << 30
@@ -14,7 +14,7 @@ _BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def features() -> list[str]:
-    """Those of `FEATURES` that this CPU has."""
+    """The `FEATURES` that this CPU has."""
     capabilities = torch.cpu.get_capabilities()
     return [name for name in FEATURES if capabilities.get(name, False)]
 

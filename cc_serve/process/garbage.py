@@ -1,6 +1,6 @@
-"""How often Python looks for garbage during a start.
+"""How often Python collects garbage during a start.
 
-Importing vLLM makes millions of objects and hardly any garbage: looking for it takes a tenth of the time and more.
+Importing vLLM makes millions of objects and hardly any garbage: collecting it takes a tenth of the time or more.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _IMPORT_THRESHOLDS: Final = (100_000, 50, 100)
 
 
 def collect_rarely() -> None:
-    """Look for garbage rarely, until `collect_as_usual`."""
+    """Collect garbage rarely, until `collect_as_usual`."""
     gc.set_threshold(*_IMPORT_THRESHOLDS)
 
 
 def collect_as_usual() -> None:
-    """Look for garbage as often as Python does by default."""
+    """Collect garbage as often as Python does by default."""
     gc.set_threshold(*_USUAL_THRESHOLDS)

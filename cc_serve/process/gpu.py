@@ -1,4 +1,4 @@
-"""Whether the GPU is there that vLLM's build for GPUs needs: vLLM itself says only that it cannot tell the device."""
+"""Whether there is a GPU, which vLLM's build for GPUs needs. vLLM itself only says that it cannot infer the device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 class NoGpuError(ValueError):
-    """vLLM is its build for GPUs, and there is none; the message is one line."""
+    """vLLM is its build for GPUs, but there is no GPU; the message is one line."""
 
 
 def require_gpu() -> None:
-    """Raise `NoGpuError` if vLLM cannot run, or list its own flags, for want of a GPU."""
+    """Raise `NoGpuError` if vLLM needs a GPU and there is none. It then cannot even list its flags."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""Which of vLLM's two model runners the environment asks for. If it says nothing, the choice is vLLM's."""
+"""Which of vLLM's two model runners the environment asks for. If it asks for none, vLLM chooses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NAMES: Final = {"0": "V1", "1": "V2"}
 
 
 def asked_runner() -> str | None:
-    """``V1`` or ``V2``; None if the environment does not say.
+    """The model runner that the environment asks for, ``V1`` or ``V2``; None if it asks for none.
 
     Raises:
-        ValueError: it says something else.
+        ValueError: the variable has another value.
     """
     setting = os.environ.get(RUNNER)
     if setting is None:

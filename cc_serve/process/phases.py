@@ -1,6 +1,6 @@
-"""The phases of a start. Whichever process is in a phase says so here; the process at the terminal shows it.
+"""The phases of a start. Each process announces the phase that it enters; the process at the terminal shows it.
 
-The engine's processes import this module early, so it imports the standard library only.
+The engine's processes import this module early, so it only imports the standard library.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def in_a_start() -> bool:
 
 
 def enter_phase(name: str) -> None:
-    """Say that this process now enters phase ``name``. Does nothing if nobody watches, as under stock vLLM."""
+    """Announce that this process enters the phase ``name``. Does nothing if nobody watches, as under stock vLLM."""
     if path := os.environ.get(PHASES_FILE):
         with suppress(OSError):  # the start is over, and the file is gone
             file = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -1,4 +1,4 @@
-"""What the terminal shows of a start: its phases as they pass, and a message when the server is ready."""
+"""What the terminal shows of a start: its phases as they begin, and a message when the server is ready."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Phase:
 class StartProgress:
     """Shows each phase on a line of its own, with the seconds since the start.
 
-    Use it as a context manager around the start. Several engines go through the same phases side by side: a phase
-    begins when the first of them enters it.
+    Use it as a context manager around the start. Several engines may go through the same phases side by side; a phase
+    begins when the first engine enters it.
 
     Args:
         stream: where to write the lines; standard error by default.
@@ -114,15 +114,15 @@ def ready_message(
     playground: bool,
     harmed: Collection[str] = (),
 ) -> str:
-    """What a person wants to know about a server that has just become ready.
+    """The message for a person when the server is ready.
 
     Args:
-        address: URL that the server listens on.
+        address: the URL that the server listens on.
         model: the name that clients use for the model.
         connected: the connection of each connected language.
         phases: the phases of the start.
         playground: whether the server has the playground.
-        harmed: languages that go plain because the connection was shown to harm them.
+        harmed: the languages that are answered plain because the connection was shown to harm them.
     """
     total = sum(phase.seconds for phase in phases)
     slowest = [f"{p.name} ({p.seconds:.0f} s)" for p in sorted(phases, key=lambda phase: -phase.seconds)[:3]]
@@ -135,12 +135,12 @@ def ready_message(
     connections = [f"{name} for {' '.join(languages)}" for name, languages in by_connection.items()]
     return "\n".join(
         [
-            f"cc-serve: ready after {total:.0f} s, most of them {', '.join(slowest)}",
+            f"cc-serve: ready after {total:.0f} s; the longest phases: {', '.join(slowest)}",
             f"  address      {here}/v1{everywhere}",
             *([f"  playground   {here}/playground"] if playground else []),
             f"  model        {model}",
             f"  connections  {'; '.join(connections) or 'none'}",
-            "  plain        en, and prompts whose language cannot be told",
-            *([f"  harmed       {' '.join(sorted(harmed))}: plain, as measured on held-out pairs"] if harmed else []),
+            "  plain        en, and prompts whose language is undecided",
+            *([f"  harmed       {' '.join(sorted(harmed))}: plain, since held-out pairs show harm"] if harmed else []),
         ]
     )

@@ -1,6 +1,7 @@
-"""The share of requests that is held out of the connection, by which an operator sees what it is worth.
+"""The share of requests that is held out of the connection, so that an operator can measure what the connection gains.
 
-Whoever compares connected answers with plain ones compares languages, unless chance alone decides who gets which.
+Connected and plain answers can be compared only if chance alone decides which requests are connected. Otherwise, the
+comparison is one of languages.
 """
 
 from __future__ import annotations
@@ -9,27 +10,27 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
 
-# As many as a float holds exactly.
+# A float holds an integer of this size exactly.
 _DIGEST_BYTES: Final = 6
 
 
 class Side(StrEnum):
-    """The side of the comparison that a request is on. Only requests that routing would connect are on one."""
+    """The side of the comparison that a request is on. Requests that routing would not connect are on none."""
 
     PLAIN = "plain"
     CONNECTED = "connected"
 
 
 def side_of(subject: str, share: float) -> Side:
-    """The side of a subject: a user, or else a single request.
+    """The side of a subject: of a user, or of a single request.
 
-    It rests on nothing else, so all replicas agree, before a restart and after it. Whoever is held out stays so while
-    the share grows.
+    It depends on the arguments alone, so that all replicas agree, also after a restart. A subject that is held out
+    stays held out while the share grows.
 
     Args:
-        subject: its name.
-        share: of the subjects that are held out, 0 to 1.
+        subject: the user's name, or the request's id.
+        share: the share of subjects that is held out, 0 to 1.
     """
-    # A server explains requests with lone surrogates, too.
+    # A name may have lone surrogates: `POST /v1/route` answers such requests.
     digest = blake2b(subject.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
     return Side.PLAIN if int.from_bytes(digest) / (1 << 8 * _DIGEST_BYTES) < share else Side.CONNECTED

@@ -17,7 +17,7 @@ Strength = Annotated[float, Field(ge=0, le=MAX_STRENGTH, allow_inf_nan=False)]
 
 
 def _is_share(value: object) -> object:
-    """YAML reads ``1e-3`` and ``5%`` as texts, and ``true`` would hold everybody out."""
+    """Refuse what pydantic would convert: YAML reads ``1e-3`` and ``5%`` as strings, and ``true`` would count as 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"should be a number from 0 to 1, such as 0.05 (found {repr(value)[:40]})")
     return value
@@ -27,7 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_is_share)]
 
 
 class PolicyError(ValueError):
-    """The checkpoint lacks something that the policy names; ``field`` is the path of the field to correct."""
+    """The checkpoint lacks a language or connection that the policy names; ``field`` is the field to correct."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -35,10 +35,10 @@ class PolicyError(ValueError):
 
 
 class RoutingPolicy(BaseModel):
-    """How languages are routed. It never changes: `replaced` makes another one.
+    """How languages are routed. A policy never changes: `replaced` makes another one.
 
-    A language without an entry in ``connections`` gets its own Transform Matrix where the checkpoint has one, else
-    ``global``. English goes plain.
+    A language without an entry in ``connections`` gets its own Transform Matrix if the checkpoint has one, and
+    ``global`` otherwise. English is answered plain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +68,6 @@ class RoutingPolicy(BaseModel):
         default=0.0,
         description="Share of users, 0 to 1, whose requests are answered plain where routing would connect them.",
     )
-
     strengths: tuple[Strength, Strength] = Field(
         default=(0.0, MAX_STRENGTH),
         description="The lowest and the highest `cc_strength` that requests may ask for. 1 has to be among them.",
@@ -90,14 +89,14 @@ class RoutingPolicy(BaseModel):
         return type(self).model_validate({**self.model_dump(), **fields})
 
     def check(self, connections: Collection[str], languages: Collection[str]) -> None:
-        """Compare with a checkpoint.
+        """Check that a checkpoint can follow this policy.
 
         Args:
             connections: names of the checkpoint's Transform Matrices.
-            languages: the languages it was trained for.
+            languages: the languages that the checkpoint was trained for.
 
         Raises:
-            PolicyError: it lacks a language or a connection; the message names the field and what there is.
+            PolicyError: the checkpoint lacks a language or a connection; the message names the field and the choices.
         """
         known = {*languages, *connections, ENGLISH} - {GLOBAL}
         for position, language in enumerate(self.languages or ()):

@@ -16,7 +16,7 @@ from cc_serve.routing.policy import RoutingPolicy
 
 
 class UnknownConnectionError(ValueError):
-    """The caller asked for a connection that this checkpoint does not have; the message lists those that it has."""
+    """The caller asked for a connection that this checkpoint lacks; the message lists those that it has."""
 
     def __init__(self, value: object, choices: Sequence[str]) -> None:
         super().__init__(f"unknown cc_connection {repr(value)[:80]}; this checkpoint has: {', '.join(choices)}")
@@ -27,8 +27,8 @@ class Route:
     """The decision for a request.
 
     Args:
-        language: the language it was routed for, None when undecided.
-        confidence: of the detection; 1 when the caller named the language.
+        language: the language that the request was routed for; None when undecided.
+        confidence: the detection's confidence; 1 when the caller named the language.
         connection: ``off``, ``global`` or a language that has its own Transform Matrix.
     """
 
@@ -42,9 +42,9 @@ class Explanation(Route):
     """A route, and the reasons for it.
 
     Args:
-        text: what was judged, of at most 501 characters; empty where the caller named the language.
-        scores: probabilities of the best few languages, the best first.
-        rule: what decided.
+        text: the text that was judged, of at most 501 characters; empty where the caller named the language.
+        scores: the probabilities of the likeliest languages, the likeliest first.
+        rule: what decided the route.
     """
 
     text: str = ""
@@ -57,10 +57,10 @@ class Router:
 
     Args:
         connections: names of the checkpoint's Transform Matrices.
-        languages: the languages the checkpoint was trained for.
+        languages: the languages that the checkpoint was trained for.
         policy: by default, each language of the checkpoint gets its own matrix, or else the global one.
-        evidence: what the connection was worth on held-out pairs, where the checkpoint says so.
-        sha256: of the connection's file; None without a checkpoint.
+        evidence: the connection's gain on held-out pairs; None if the checkpoint has none.
+        sha256: the digest of the connection's file; None without a checkpoint.
 
     Raises:
         PolicyError: the policy names what the checkpoint does not have.
@@ -90,7 +90,7 @@ class Router:
 
     @classmethod
     def of(cls, checkpoint: Path | str, policy: RoutingPolicy | None = None) -> Self:
-        """The router of a checkpoint. It reads the names of the matrices and the languages, and no matrix.
+        """The router of a checkpoint. It reads the names of languages and matrices, but no matrix.
 
         Raises:
             CheckpointError: the checkpoint does not describe a connection.
@@ -116,11 +116,11 @@ class Router:
         """Choose the connection of a request: as `explain`, for callers that need no reasons.
 
         Args:
-            texts: the user's words, the ones that count most first.
-            override: ``cc_connection`` of the request, as the caller sent it.
+            texts: the user's turns, the newest first.
+            override: the request's ``cc_connection``, as the caller sent it.
 
         Raises:
-            UnknownConnectionError: ``override`` is none of `choices`.
+            UnknownConnectionError: ``override`` is not one of `choices`.
         """
         return self.explain(texts, override)
 
@@ -129,7 +129,7 @@ class Router:
         if override not in self.choices:
             raise UnknownConnectionError(override, self.choices)
         if override not in (AUTO, OFF, GLOBAL):
-            # Whoever names a language has it connected, whatever the evidence says: that is how it is measured.
+            # A language that the caller names is connected even if the evidence shows harm: so it can be measured.
             language = str(override)
             return Explanation(language, 1.0, self._by_language[language], rule=Rule.OVERRIDE)
         newest, *earlier = texts or ("",)
@@ -141,14 +141,16 @@ class Router:
         return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
 
     def explain_together(self, conversations: Iterable[Sequence[str]], override: object = AUTO) -> Explanation:
-        """One connection for several prompts of one request: theirs, if they agree, with the first one's reasons.
+        """One route for several prompts of one request: the first prompt's, if all have the same connection.
+
+        Otherwise, the request is answered plain.
 
         Args:
-            conversations: the user's texts of each, the newest first.
-            override: as in `route`.
+            conversations: the user's turns in each prompt, the newest first.
+            override: as for `route`.
 
         Raises:
-            UnknownConnectionError: as `route`.
+            UnknownConnectionError: as for `route`.
         """
         routes = [self.explain(texts, override) for texts in conversations]
         if len({route.connection for route in routes}) == 1:
@@ -156,14 +158,14 @@ class Router:
         return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE)
 
     def connection_for(self, language: str | None) -> str:
-        """The connection that routing gives to texts in ``language``; None is undecided."""
+        """The connection that routing gives to texts in ``language``; None stands for undecided texts."""
         if language is None:
             return self.policy.default
         return OFF if language in self.harmed else self._by_language.get(language, OFF)
 
     @property
     def connected(self) -> dict[str, str]:
-        """The connection by language, of the languages that have one."""
+        """The connection of each connected language."""
         given = {language: self.connection_for(language) for language in self._by_language}
         return {language: name for language, name in given.items() if name != OFF}
 
@@ -176,7 +178,7 @@ class Router:
         if self.evidence is None or self.policy.connect == "always":
             return frozenset()
         harmed = {language for language, gain in self.evidence.languages.items() if gain.harms}
-        # The operator's own choice for a language stands above the evidence.
+        # The operator's own choice for a language outranks the evidence.
         mentioned = self.policy.connections.keys()
         return frozenset(n for n, c in self._by_language.items() if c != OFF and n in harmed - mentioned)
 

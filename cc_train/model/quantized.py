@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cc_core.checkpoint import load_connection, save_connection
 from cc_core.description import ConnectionConfig
-from cc_core.experts import refuse_hidden_experts
+from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, INDEX_FILE, QUANTIZATION
 from cc_train.config.tuning import ADAPTER_DIRECTORY
@@ -59,7 +59,7 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
             f"field '{CONNECTION_KEY}.sha256' is {made_from}, that of {checkpoint} is {entry.sha256}: the model was "
             f"not quantised from this checkpoint, or before its matrices were fitted; quantise {checkpoint}",
         )
-    refuse_hidden_experts(model, config)
+    refuse_skipped_experts(model, config)
     workspace = Workspace(output, overwrite=overwrite)
     directory = workspace.open()
     with workspace.writing():

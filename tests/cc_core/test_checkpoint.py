@@ -147,7 +147,7 @@ def test_wrong_tensors_are_named(checkpoint: Path, change: Callable, message: st
         (lambda c: c["cc_connection"].pop("languages"), "cc_connection.languages"),
         (lambda c: c.update(cc_connection="yes"), "cc_connection"),
         (lambda c: c.update(architectures=["LlamaForCausalLM"]), "architectures"),
-        (lambda c: c.update(architectures=["CCExaone5ForCausalLM"]), "nearest that can is Exaone4ForCausalLM"),
+        (lambda c: c.update(architectures=["CCExaone5ForCausalLM"]), "nearest supported one is Exaone4ForCausalLM"),
         (lambda c: c.update(architectures=["CCGPT2LMHeadModel"]), "docs/how-to/family.md"),
         (lambda c: c.pop("architectures"), "field 'architectures'"),
         (lambda c: c.update(architectures=5), "field 'architectures'"),

@@ -1,4 +1,4 @@
-"""A quantised mixture whose experts or routers the tool did not see is refused by name."""
+"""A quantised mixture whose experts or routers the tool skipped is refused by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cc_core.experts import refuse_hidden_experts
+from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError
 from cc_core.names import CONFIG_FILE, INDEX_FILE
 
@@ -35,19 +35,19 @@ def refuse(
         save_file({name: torch.zeros(1) for name in names}, directory / "model.safetensors")
     groups = {"group_0": {"targets": targets}}
     config = {"architectures": [architecture], "quantization_config": {"config_groups": groups, "ignore": ignore}}
-    refuse_hidden_experts(directory, config)
+    refuse_skipped_experts(directory, config)
 
 
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize(
     ("names", "ignore", "targets", "told"),
     [
-        ([f"{EXPERT}.weight", f"{ROUTER}.weight"], [], ["Linear"], f"says that {EXPERT} .* So have 2 of"),
+        ([f"{EXPERT}.weight", f"{ROUTER}.weight"], [], ["Linear"], rf"says that {EXPERT} .*\(here: 2\)"),
         (
             [f"{EXPERT}.weight", f"{ROUTER}.weight"],
             ["re:.*experts.*"],
             ["Linear"],
-            f"says that {ROUTER} .* So have 1 of",
+            rf"says that {ROUTER} .*\(here: 1\)",
         ),
         ([f"{LAYER}mlp.experts.gate_up_proj"], [ROUTER], ["Linear"], f"says that {LAYER}mlp.experts is quantised"),
         ([f"{EXPERT}.weight"], [], [r"re:.*mlp\.experts.*"], f"says that {EXPERT} "),
@@ -88,7 +88,7 @@ def test_a_router_that_vllm_never_quantises_passes(tmp_path: Path) -> None:
 def test_experts_under_another_name_are_found(tmp_path: Path) -> None:
     block = f"{LAYER}block_sparse_moe."
     names = [f"{block}{name}.weight" for name in ("input_linear", "output_linear", "router.layer")]
-    with pytest.raises(CheckpointError, match=r"2 of the experts") as raised:
+    with pytest.raises(CheckpointError, match=r"\(here: 2\)") as raised:
         refuse(tmp_path, names, [], ["Linear"], architecture="GraniteMoeForCausalLM")
     assert str(raised.value).endswith(r'"re:.*block_sparse_moe\\.experts"')
 
@@ -96,10 +96,17 @@ def test_experts_under_another_name_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [{}, {"quantization_config": None}])
 def test_a_model_that_is_not_quantised_is_not_read(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "model.safetensors").write_text("damaged")
-    refuse_hidden_experts(tmp_path, config)
+    refuse_skipped_experts(tmp_path, config)
+
+
+@pytest.mark.parametrize(("ignore", "targets"), [(["re:*experts"], ["Linear"]), ([], ["re:*experts"])])
+def test_a_pattern_that_is_none_is_named(tmp_path: Path, ignore: list[str], targets: list[str]) -> None:
+    told = rf"{CONFIG_FILE}: field 'quantization_config' has the pattern '\*experts', which is not a regular expression"
+    with pytest.raises(CheckpointError, match=told):
+        refuse(tmp_path, [f"{EXPERT}.weight"], ignore, targets)
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("damaged")
     with pytest.raises(CheckpointError, match=r"model\.safetensors: is truncated or not safetensors"):
-        refuse_hidden_experts(tmp_path, {"quantization_config": {}})
+        refuse_skipped_experts(tmp_path, {"quantization_config": {}})

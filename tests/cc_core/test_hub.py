@@ -37,7 +37,7 @@ def test_a_model_is_downloaded_once_with_its_licence(tmp_path: Path) -> None:
             assert directory.name == COMMIT
         assert sorted(hub.downloads) == wanted
         unknown = ask(tmp_path, hub.address, "someone/else")
-    assert "someone/else: no such directory, and not to be had from the hub (" in unknown.stderr
+    assert "someone/else: there is no such directory, and the hub gave no such model (" in unknown.stderr
     # What was downloaded can be used without the hub.
     again = ask(tmp_path, hub.address)
     assert Path(again.stdout.strip()) == directory, again.stderr
@@ -46,9 +46,9 @@ def test_a_model_is_downloaded_once_with_its_licence(tmp_path: Path) -> None:
 def test_without_the_hub_the_refusal_is_one_line(tmp_path: Path) -> None:
     error = ask(tmp_path, "http://127.0.0.1:9").stderr.splitlines()[-1]
     assert error.startswith(
-        f"cc_core.hub.UnknownModelError: {NAME}: no such directory, and not to be had from the hub ("
+        f"cc_core.hub.UnknownModelError: {NAME}: there is no such directory, and the hub gave no such model ("
     )
-    assert error.endswith("name a directory, or an id that the hub lets you read")
+    assert error.endswith("name a directory, or the id of a model that you may read")
 
 
 def test_directories_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def test_route(run: Run) -> None:
         (NAME, "connections global, de; languages de fr", ""),
         (
             "someone/else",
-            "someone/else: no such directory, and not to be had from the hub (",
-            "name a directory, or an id that the hub lets you read",
+            "someone/else: there is no such directory, and the hub gave no such model (",
+            "name a directory, or the id of a model that you may read",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.errors import ErrorBody, error_response
+from cc_serve.api.errors import ErrorBody, error_response, unavailable
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.processes.peers import PeerError
 from cc_serve.api.reload import Reload
@@ -22,7 +22,7 @@ def admin(reload: Reload) -> APIRouter:
         try:
             problem = await reload.everywhere()
         except PeerError as error:
-            return error_response(str(error), status=503, type="ServiceUnavailableError")
+            return unavailable(str(error))
         return JSONResponse({"status": "reloaded"}) if problem is None else error_response(problem)
 
     return router

@@ -1,4 +1,4 @@
-"""``/admin/connections``: which connection is served, and another one without a restart."""
+"""``/admin/connections``: tells which connection is served, and changes it without a restart."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from starlette.responses import JSONResponse, Response
 
 from cc_serve.api.connections import Served
 from cc_serve.api.endpoints.languages import connections_of
-from cc_serve.api.errors import ErrorBody, RefusedError, error_response
+from cc_serve.api.errors import ErrorBody, RefusedError, error_response, unavailable
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.processes.peers import PeerError
 
 
 def _path(text: str) -> str:
-    """No file has such a name, and the answer to it could not be sent."""
+    """Refuse characters that no path has. An answer with a lone surrogate could not even be sent."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("must be a path: no NUL, and no lone surrogate")
+        raise ValueError("must be a path, without NUL and lone surrogates")
     return text
 
 
@@ -43,7 +43,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
 
     @router.get("/admin/connections", responses={status: statuses[status] for status in (401, 403, 503)})
     async def show(request: Request) -> Response:
-        """The connection that new requests begin with, and those that running ones began with."""
+        """The connection that new requests begin with, and the earlier ones that running requests began with."""
         if not caller_of(request.scope).admin:
             return admin_refusal()
         return await _shown(exchange)
@@ -60,7 +60,7 @@ def connections_endpoint(exchange: Exchange) -> APIRouter:
         except ConflictError as error:
             return error_response(str(error), status=409, type="ConflictError")
         except PeerError as error:
-            return _unanswered(error)
+            return unavailable(str(error))
         return await _shown(exchange)
 
     return router
@@ -70,7 +70,7 @@ async def _shown(exchange: Exchange) -> JSONResponse:
     try:
         running, by_all = await exchange.overview()
     except PeerError as error:
-        return _unanswered(error)
+        return unavailable(str(error))
     connections = exchange.connections
     return JSONResponse(
         {
@@ -79,10 +79,6 @@ async def _shown(exchange: Exchange) -> JSONResponse:
             "earlier": [_one(served, running) for served in connections.earlier],
         }
     )
-
-
-def _unanswered(error: PeerError) -> JSONResponse:
-    return error_response(str(error), status=503, type="ServiceUnavailableError")
 
 
 def _one(served: Served, running: Counter[str]) -> dict[str, Any]:

@@ -22,12 +22,12 @@ _ALL: Final = "all"
 
 
 class Agreement(BaseModel):
-    """How near activations come to the true English ones. Each figure is at most 1.
+    """How close activations come to the true English ones. Each figure is at most 1.
 
     Args:
-        r2: over all layers; null if the true ones do not vary.
-        cosine: mean over the layers.
-        agreement: how often the same layer is chosen.
+        r2: the coefficient of determination over all layers; null if the true activations do not vary.
+        cosine: the cosine, averaged over the layers.
+        agreement: the share of pairs for which the same layer is chosen.
         cosine_by_layer: the cosine of each layer, for `GET /v1/layers`.
     """
 
@@ -38,14 +38,14 @@ class Agreement(BaseModel):
 
 
 class Fit(BaseModel):
-    """What a connection was worth on pairs held out of its fit.
+    """How well a Transform Matrix does on pairs held out of its fit.
 
     Args:
-        pairs: held-out pairs that were scored.
-        transform: the agreement of activations that the Transform Matrix made.
-        identity: the agreement of the same activations without a matrix.
+        pairs: how many held-out pairs were scored.
+        transform: how close the transformed activations come.
+        identity: how close the same activations come without a matrix.
         answer_loss: the answer's loss in nats per token, by connection: ``plain`` (none), ``identity``, ``transform``,
-            and ``english`` (the true English activations), which is the bound.
+            and ``english`` (the true English activations), which no matrix can better.
     """
 
     pairs: int
@@ -59,9 +59,9 @@ class Language(BaseModel):
 
     Args:
         language: ISO 639-1.
-        connection: what routing gives it.
+        connection: the connection that routing gives it.
         fit: how well its matrix was fitted.
-        gain: what its connection was worth on held-out pairs.
+        gain: the gain of its connection on held-out pairs.
         harmed: whether its requests are answered plain because the gain shows harm.
     """
 
@@ -73,11 +73,11 @@ class Language(BaseModel):
 
 
 class Languages(BaseModel):
-    """The checkpoint's languages and Transform Matrices; ``fit`` and ``gain`` are of all languages together.
+    """The checkpoint's languages and Transform Matrices; ``fit`` and ``gain`` are those of all languages together.
 
     Args:
-        held_out_of: the pairs of the gains were held out of all of the ``training``, or only of the ``fit``.
-        strengths: the lowest and the highest that ``cc_strength`` may be.
+        held_out_of: ``training`` if no part of it saw the pairs of the gains; ``fit`` if only the fit did not.
+        strengths: the lowest and the highest allowed ``cc_strength``.
     """
 
     object: str = "list"
@@ -90,9 +90,9 @@ class Languages(BaseModel):
 
 
 def load_fit(checkpoint: Path) -> dict[str, Fit]:
-    """The fit's figures by language, and ``all``; empty if the checkpoint came without them.
+    """The fit's figures by language, and for ``all``; empty if the checkpoint does not have them.
 
-    They only describe. If the file cannot be understood, a warning names it, and the server starts without them.
+    They only inform. If the file cannot be read, a warning names it, and the server starts without them.
     """
     path = checkpoint / FIT_FILE
     try:
@@ -140,8 +140,8 @@ def languages_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[
     """The endpoint.
 
     Args:
-        router_of: gives the router for the caller's requests.
-        fit_of: gives what `load_fit` read of the served connection.
+        router_of: returns the router for the caller's requests.
+        fit_of: returns the fit of the served connection, from `load_fit`.
     """
     endpoint = APIRouter()
 
@@ -154,12 +154,12 @@ def languages_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[
 
 
 def describe_models(models: Any, router_of: Callable[[], Router]) -> None:
-    """Let each card of ``/v1/models`` say that the model is connected.
+    """Add to each model in ``/v1/models`` what its connection can do.
 
     Args:
-        models: vLLM's `OpenAIServingModels`.
-        router_of: gives the router of the served connection. Clients compare the hash of its file to see whether the
-            connection has changed.
+        models: vLLM's `OpenAIServingModels`, which is changed.
+        router_of: returns the router of the served connection. Clients compare the digest of its file to see whether
+            the connection has changed.
     """
     show = models.show_available_models
 

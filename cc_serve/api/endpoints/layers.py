@@ -17,10 +17,10 @@ class LanguageLayers(BaseModel):
     """One language's layers.
 
     Args:
-        language: ISO 639-1, or ``und`` for prompts whose language could not be told.
-        cosine: by layer, of the transformed activations with the true English ones, on held-out pairs; null where
-            the checkpoint came without it.
-        chosen: by layer, how many prompts it was chosen for since the server started.
+        language: ISO 639-1, or ``und`` for prompts whose language was undecided.
+        cosine: by layer, the cosine between the transformed activations and the true English ones, on held-out pairs;
+            null if the checkpoint does not have it.
+        chosen: by layer, for how many prompts it was chosen since the server started.
     """
 
     language: str
@@ -40,8 +40,8 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[[],
     """The endpoint.
 
     Args:
-        router_of: gives the router for the caller's requests.
-        fit_of: gives what `cc_serve.api.endpoints.languages.load_fit` read of the served connection.
+        router_of: returns the router for the caller's requests.
+        fit_of: returns the fit of the served connection, from `cc_serve.api.endpoints.languages.load_fit`.
     """
     endpoint = APIRouter()
 
@@ -49,7 +49,7 @@ def layers_endpoint(router_of: Callable[[Request], Router], fit_of: Callable[[],
     async def layers(request: Request) -> Layers:
         """The model's layers by language: how well the connection fits each, and which were chosen so far."""
         count = request.app.state.vllm_config.model_config.get_total_num_hidden_layers()
-        # Of several API processes, all files of metrics are read.
+        # In a thread: with several API processes, the metrics' files of all are read.
         return await asyncio.to_thread(layers_of, router_of(request), fit_of(), count)
 
     return endpoint

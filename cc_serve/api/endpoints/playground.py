@@ -20,7 +20,7 @@ from starlette.responses import Response
 PATH: Final = "/playground"
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOLDER: Final = resources.files("cc_serve") / "playground"
-# Scripts, styles and calls from and to this server only, nothing inline, no HTML made from strings, and no framing.
+# Allows only this server's scripts and styles and calls to it; nothing inline, no HTML made from strings, no frames.
 _POLICY: Final = "; ".join(
     [
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"),
@@ -57,9 +57,9 @@ def page_files() -> dict[str, File]:
 
 
 def sample_questions() -> dict[str, list[dict[str, str]]]:
-    """Some questions by language, the languages in the order of their codes.
+    """Sample questions by language, in the order of the languages' codes.
 
-    Each has its ``text``, what it says in ``english``, and the right ``answer``.
+    Each has its ``text``, its meaning in ``english``, and the right ``answer``.
     """
     chosen: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for line in (_FOLDER / "questions.jsonl").read_text("utf-8").splitlines():

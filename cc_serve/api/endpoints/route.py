@@ -1,4 +1,4 @@
-"""``POST /v1/route``: what would happen to a generation request, and why, without generating."""
+"""``POST /v1/route``: how a generation request would be routed, and why, without generating."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def explain_endpoint(caller_of: Callable[[Request], Caller], raw_prompts: RawPro
             found = plan(asked, caller.router, _GENERATION, raw_prompts, record.request_id if record else "")
         except (RefusedError, UnknownConnectionError) as error:
             return refusal(error)
-        # In ASCII, since the text may hold lone surrogates, which UTF-8 cannot encode.
+        # In ASCII, since the text may have lone surrogates, which UTF-8 cannot encode.
         return Response(json.dumps(asdict(found)), media_type="application/json")
 
     return endpoint

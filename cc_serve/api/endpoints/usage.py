@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from cc_serve.api.errors import ErrorBody, RefusedError, error_response
+from cc_serve.api.errors import ErrorBody, RefusedError, error_response, unavailable
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
 from cc_serve.api.tenants.periods import utc_now
 from cc_serve.api.tenants.usage import Ledger, Usage, UsageError, totals
@@ -23,10 +23,10 @@ _MOST_DAYS: Final = 800
 
 
 def usage_endpoint(ledger: Ledger | None) -> APIRouter:
-    """The operators' call.
+    """The endpoint, which is for operators.
 
     Args:
-        ledger: what was used; None if that is not kept.
+        ledger: the usage; None if it is not kept.
     """
     router = APIRouter()
     statuses: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in (400, 401, 403, 404, 503)}
@@ -50,17 +50,17 @@ def usage_endpoint(ledger: Ledger | None) -> APIRouter:
         try:
             begin, end = _day("first", first, today.replace(day=1)), _day("last", last, today)
             if format not in _FORMATS:
-                raise RefusedError(f"'format' is one of {', '.join(_FORMATS)}", "format")
+                raise RefusedError(f"'format' must be one of {', '.join(_FORMATS)}", "format")
             if not 0 <= (end - begin).days < _MOST_DAYS:
-                raise RefusedError(f"'last' is a day from 'first' on, and fewer than {_MOST_DAYS} days later", "last")
+                raise RefusedError(f"'last' must be 'first' or a day fewer than {_MOST_DAYS} days later", "last")
             found = await ledger.report(begin, end)
         except RefusedError as error:
             return error_response(str(error), param=error.param)
         except UsageError as error:
-            return error_response(f"usage cannot be read now: {error}", status=503, type="ServiceUnavailableError")
+            return unavailable(f"usage cannot be read now: {error}")
         if key is not None:
             found = {heading: amounts for heading, amounts in found.items() if (heading.key or "") == key}
-        # A long report takes a second: not on the loop, where every answer would wait for it.
+        # In a thread: a long report takes a second, for which every answer would wait.
         return await asyncio.to_thread(_written, found, format, {"first": str(begin), "last": str(end)})
 
     return router
@@ -100,4 +100,4 @@ def _day(name: str, text: str | None, default: date) -> date:
     try:
         return default if text is None else date.fromisoformat(text)
     except ValueError:
-        raise RefusedError(f"{name!r} is a day such as 2026-01-31", name) from None
+        raise RefusedError(f"{name!r} must be a day such as 2026-01-31", name) from None

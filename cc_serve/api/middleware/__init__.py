@@ -1,1 +1,1 @@
-"""Middleware around vLLM's endpoints, one concern a file. `cc_serve.api.composition` puts them in order."""
+"""Middleware around vLLM's endpoints, one concern in each file. `cc_serve.api.composition` puts them in order."""

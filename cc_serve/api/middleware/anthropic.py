@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.errors import anthropic_error, anthropic_event
 from cc_serve.api.middleware.held_answer import HeldAnswer
-from cc_serve.api.paths import MESSAGES_PATH, route_path
 from cc_serve.api.telemetry.record import RequestRecord, current_record
+from cc_serve.paths import MESSAGES_PATH, route_path
 
 #: Anthropic's clients read the id of a request here.
 HEADER: Final = "request-id"
@@ -20,8 +20,8 @@ HEADER: Final = "request-id"
 class AnthropicMiddleware:
     """Translates error responses of ``/v1/messages``, and the events that end its streams early; adds ``request-id``.
 
-    Only the outermost place sees all of them: FastAPI, vLLM and our middleware refuse requests, each in OpenAI's shape.
-    vLLM itself answers an error in a stream with the failure to parse it.
+    Only the outermost middleware sees all of them, since FastAPI, vLLM and our middleware refuse requests, each in
+    OpenAI's shape. If an error ends a stream, vLLM itself sends an error about parsing it.
 
     Args:
         app: the application behind.

@@ -1,5 +1,5 @@
-"""Who may call. Once there are keys, every route needs one, except the probes, the playground's page, and the paths
-that the configuration opens."""
+"""Who may call. Once there are keys, every request needs one, except those that read the probes or the playground's
+page, and those to the paths that the configuration opens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
-from cc_serve.api.paths import route_path
+from cc_serve.api.middleware.drain import READING_METHODS
 from cc_serve.config.settings import Caller, LiveSettings
+from cc_serve.paths import route_path
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
-#: The calls that change the engine for everybody: ours, and vLLM's where flags or development mode switch them on.
+#: The calls that change the engine for all callers: ours, and those of vLLM that flags or development mode switch on.
 OPERATOR_PATHS: Final = frozenset(
     {
         "/admin/connections",
@@ -34,24 +35,24 @@ _POLICY_VIOLATION: Final = 1008
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who sent the request, as `KeyMiddleware` found."""
+    """Who sent the request, as `KeyMiddleware` has found."""
     caller: Caller = scope[_CALLER]
     return caller
 
 
 def operates(scope: Scope) -> bool:
-    """Whether this is an operator's call. If there are keys, `KeyMiddleware` lets only admins make one."""
+    """Whether this is an operator's call. If there are keys, `KeyMiddleware` lets only admins make such calls."""
     path = route_path(scope)
     return path in OPERATOR_PATHS or (path.startswith("/admin/") and caller_of(scope).admin)
 
 
 class KeyMiddleware:
-    """Lets nobody past without a key. Default-deny, so that no spelling of a path gets around it.
+    """Lets nobody pass without a key. It denies by default, so that no spelling of a path gets around it.
 
     Args:
         app: the application behind.
-        settings: who has which key, and which further paths need none.
-        public: exact paths that never need one.
+        settings: the keys, and the further paths that need none.
+        public: exact paths that anybody may read.
     """
 
     def __init__(self, app: ASGIApp, settings: LiveSettings, public: frozenset[str] = PROBES) -> None:
@@ -66,7 +67,7 @@ class KeyMiddleware:
         settings = self.settings.current
         key, path = _key_of(scope), route_path(scope)
         caller = settings.caller(key)
-        if caller is None and path in self.public | settings.open_paths:
+        if caller is None and (path in settings.open_paths or (path in self.public and _reads(scope))):
             caller = settings.anonymous
         if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
             await admin_refusal()(scope, receive, send)
@@ -85,6 +86,11 @@ class KeyMiddleware:
 def admin_refusal() -> Response:
     """The response to an operator's call without an admin's key."""
     return error_response("this needs a key marked admin", status=403, type="PermissionDeniedError")
+
+
+def _reads(scope: Scope) -> bool:
+    """Whether the request only reads. Any other takes a place while its body arrives, even where no route takes one."""
+    return scope.get("method") in READING_METHODS
 
 
 def _key_of(scope: Scope) -> str | None:

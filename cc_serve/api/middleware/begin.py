@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 class BeginningMiddleware:
     """Sends a response's status and headers together with its first chunk.
 
-    vLLM sends those of a stream as soon as it accepts the request, which may be long before the first token. If the
-    server dies in between, a router can no longer retry: it may retry only requests that have no response yet.
+    vLLM sends the headers of a stream as soon as it accepts the request, which may be long before the first token. If
+    the server dies in between, a router cannot retry: it may only retry requests that have no response yet.
     """
 
     def __init__(self, app: ASGIApp) -> None:

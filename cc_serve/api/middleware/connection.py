@@ -18,7 +18,6 @@ from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
-from cc_serve.api.paths import PLAIN_PATHS, generating_path, posted_path
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.request_body import RequestBody
 from cc_serve.api.shapes import refuse_odd_shapes
@@ -26,12 +25,13 @@ from cc_serve.api.telemetry.answer_sample import AnswerSample
 from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
+from cc_serve.paths import PLAIN_PATHS, generating_path, posted_path
 from cc_serve.payloads import OVERRIDE_FIELD
 from cc_serve.routing.holdout import Side, side_of
 from cc_serve.routing.router import Explanation, Router, UnknownConnectionError
 
 LANGUAGE_HEADER: Final = b"x-cc-language"
-#: Only answers to requests that are on a side have it.
+#: Only answers to requests that are on a side of a holdout have this header.
 HOLDOUT_HEADER: Final = b"x-cc-holdout"
 _CONNECTION_HEADER: Final = CONNECTION_HEADER.lower().encode()
 
@@ -41,9 +41,9 @@ class Plan(Explanation):
     """A route as it will be taken.
 
     Args:
-        obstacle: why the connection is ``off`` in spite of its route: it would not reach the engine, or be made at
-            another token than in training; None without an obstacle.
-        holdout: the request's side, if a share is held out and routing would connect the request; else None.
+        obstacle: why the connection is ``off`` although routing chose one: it would not reach the engine, or the prompt
+            does not end as in training; None without an obstacle.
+        holdout: the request's side, if a share is held out and routing would connect the request; None otherwise.
     """
 
     obstacle: str | None = None
@@ -58,7 +58,7 @@ class RoutedRequest:
         route: the route that the request takes.
         overridden: whether the request named its connection or language itself.
         seconds: how long it took to choose the route.
-        details: whether the answer shall tell what the connection did.
+        details: whether the client wants the answer to tell what the connection did.
     """
 
     route: Plan
@@ -68,9 +68,9 @@ class RoutedRequest:
 
 
 class ConnectionMiddleware:
-    """Routes requests to connections. The response passes through; only headers are added.
+    """Routes requests to connections. Responses pass unchanged but for added headers.
 
-    Requests that only render or tokenize are looked at, and handed on as they are.
+    Requests that only render or tokenize are checked, and handed on unchanged.
 
     Args:
         app: the application behind.
@@ -158,12 +158,12 @@ def plan(
     raw_prompts: RawPrompts = NO_TOKENIZER,
     request_id: str = "",
 ) -> Plan:
-    """What is to happen to a request to ``path``.
+    """Decide how a request to ``path`` is served.
 
     Args:
-        request: what it asks for.
-        router: of the caller.
-        path: without the root path.
+        request: the request.
+        router: the caller's router.
+        path: the request's path without the root path.
         raw_prompts: reads the prompts of completions.
         request_id: stands for the user, where the request names none.
 
@@ -191,7 +191,7 @@ def plan(
 
 
 def explain(request: GenerationRequest, router: Router, raw_prompts: RawPrompts = NO_TOKENIZER) -> Explanation:
-    """The route of a request: of its prompts together where it has several, else of its user turns.
+    """The route of a request: one for all its prompts if it has several, and that of its user turns otherwise.
 
     Raises:
         UnknownConnectionError: the request names a connection that does not exist.
@@ -209,7 +209,7 @@ def refusal(error: RefusedError | UnknownConnectionError) -> Response:
 
 
 def _obstacle(request: GenerationRequest, path: str) -> str | None:
-    """Why a connection would not reach the engine, so that the answer would silently be plain; None if it would."""
+    """Why a connection would not reach the engine, which nobody would notice; None if it would reach the engine."""
     if path in PLAIN_PATHS:
         return path
     # vLLM's beam search makes its own sampling parameters, without the engine arguments.

@@ -1,7 +1,7 @@
-"""What the connection did, told in the answer itself to clients that ask for it with ``"cc_details": true``.
+"""What the connection did, in the answers to clients that ask for it with ``"cc_details": true``.
 
-In a streamed answer, it is in the event that tells the usage, or, where the client asks for none, an event of its own
-before the last. After the usage event it would be too late: clients take the usage from the last event that they get.
+In a streamed answer, the details are in the event that has the usage. If the client asks for no usage, they are in an
+event of their own before the last one. They must not come after the usage, which clients take from the last event.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def describe(record: RequestRecord) -> dict[str, Any]:
 
 
 def with_details(send: Send, record: RequestRecord) -> Send:
-    """Add the details to a complete answer, streamed or not; whatever else is sent passes untouched."""
+    """Add the details to a successful answer, streamed or not; anything else that is sent passes unchanged."""
     held: HeldAnswer | None = None
     streamed = False
     common: dict[str, Any] | None = None
@@ -71,7 +71,7 @@ def _with_field(body: bytes, record: RequestRecord) -> bytes:
 
 
 def _first_event(chunk: bytes) -> dict[str, Any] | None:
-    """What every event of a stream has in common, from its first; None in an event of another kind."""
+    """The fields that all events of a stream share, from its first event; None for an event of another kind."""
     data = chunk.partition(b"data: ")[2].partition(b"\n")[0]
     try:
         event = json.loads(data)

@@ -1,4 +1,4 @@
-"""Stopping without cutting anybody off: running responses finish, and new requests are sent to other servers."""
+"""Stopping without cutting clients off: running responses finish, and new requests are sent to other servers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cc_serve.api.errors import busy
+from cc_serve.api.errors import unavailable
 from cc_serve.api.middleware.stall import PatientSend
 
 RETRY_AFTER_SECONDS: Final = 5
-#: When a stop waits no longer for responses, how long a client may take for the news.
+#: How many seconds a client has for the end of its answer when a stop has waited long enough.
 LAST_SECONDS: Final = 1.0
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -31,14 +31,14 @@ class Drain:
         return self._stopping
 
     def enter(self) -> bool:
-        """Count one more running request, unless the server is stopping; whether it was counted."""
+        """Count one more running request, unless the server is stopping. Returns whether it was counted."""
         with self._changed:
             if not self._stopping:
                 self._running += 1
             return not self._stopping
 
     def leave(self) -> None:
-        """One running request is over."""
+        """Count one running request less."""
         with self._changed:
             self._running -= 1
             self._changed.notify_all()
@@ -49,7 +49,7 @@ class Drain:
             send.hurry(LAST_SECONDS)
 
     def stop(self, timeout: float | None) -> bool:
-        """Let no more requests in, and wait until none runs; False if some still run after ``timeout`` seconds."""
+        """Admit no more requests, and wait until none runs. Returns False if some run after ``timeout`` seconds."""
         with self._changed:
             self._stopping = True
             return self._changed.wait_for(lambda: self._running == 0, timeout)
@@ -72,4 +72,4 @@ class DrainMiddleware:
                 self.drain.leave()
         else:
             message = "the server is shutting down; send the request to another one"
-            await busy(message, RETRY_AFTER_SECONDS)(scope, receive, send)
+            await unavailable(message, RETRY_AFTER_SECONDS)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""A JSON answer that is held back until it is whole, because its content, and with it its length, will change."""
+"""A JSON answer that is held back until it is complete, since its content and so its length will change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from starlette.types import Message, Send
 
 
 class HeldAnswer:
-    """One response, from its start on.
+    """A response that is held back from its start.
 
     Args:
-        start: the message ``http.response.start``, which waits.
+        start: the message ``http.response.start``, which has not been sent.
         change: makes the content to send from the original content.
     """
 
@@ -22,7 +22,7 @@ class HeldAnswer:
         self._body = b""
 
     async def add(self, message: Message, send: Send) -> None:
-        """Take a part of the content; with the last one, send the whole."""
+        """Take a part of the content. With the last part, send the whole response."""
         self._body += message.get("body", b"")
         if message.get("more_body", False):
             return

@@ -13,7 +13,7 @@ class HoldingMiddleware:
 
     Args:
         app: the application behind.
-        connections: what is held.
+        connections: the connections of this process.
     """
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:

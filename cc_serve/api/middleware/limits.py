@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.errors import ErrorDetail, busy, error_response, openai_event
+from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
 from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
@@ -37,17 +37,17 @@ _FAILED: Final = ErrorDetail(message="internal server error", type="InternalServ
 
 
 class LimitsMiddleware:
-    """Admits as many requests as each caller's limits allow, and bounds those that it admits.
+    """Admits as many requests as each caller's limits allow, and limits those that it admits.
 
-    Requests that only read, such as those for metrics, pass without limits. Operators' calls have those of the body
-    alone.
+    Requests that only read, such as those for metrics, have no limits. Operators' calls have only the limits on the
+    body and on slow clients.
 
     Args:
         app: the application behind.
-        drain: gives up on stalled clients where a stop has waited long enough.
-        limiter: counts what each key uses; this process's own by default.
+        drain: gives up on stalled clients when a stop has waited long enough.
+        limiter: counts what each key uses; by default, in this process.
         ledger: keeps what each key has used; None keeps nothing.
-        share: counts the requests of all processes of the server; by default, there is this one only.
+        share: counts the requests of all processes of the server; by default, of this one only.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class LimitsMiddleware:
             await self.app(scope, receive, send)
             return
         caller, operating = caller_of(scope), operates(scope)
-        if operating:  # some of these calls take long, and operators need them when the server is full
+        if operating:  # some of these calls take long, and operators need them even if the server is full
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
         large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
-        # Before the limiter is asked, which may take a while. Nothing may fail between this and the `try`.
+        # Before the limiter is asked, which may take a while. Between this and the `try`, nothing may raise an error.
         full = None if operating else self._enter(answer)
         try:
             refusal = None
@@ -100,7 +100,7 @@ class LimitsMiddleware:
         return self._share.pool.running
 
     def _enter(self, answer: _Answer) -> Refusal | None:
-        """Take a place for the answer; why there is none for it."""
+        """Take a place for the answer. Returns None, or why there is no place."""
         caller, pool, member = answer.caller, self._share.pool, None
         if caller.among_others:
             number = self._share.number_of(caller.name or "")
@@ -111,13 +111,13 @@ class LimitsMiddleware:
         return full
 
     def _tenant(self, caller: Caller) -> dict[str, float]:
-        """The engine's arguments that let keys take turns: a number instead of the key's name, which may be logged."""
+        """The engine's arguments that let keys take turns: a number, not the key's name, since they may be logged."""
         if caller.name is None:
             return {}
         return {TENANT: self._share.number_of(caller.name), WEIGHT: caller.weight}
 
     def _note(self, caller: Caller, work: Work) -> None:
-        """Write down the usage of a request, if the engine got a prompt of it."""
+        """Record the usage of a request, if the engine got one of its prompts."""
         if self._ledger is None or not work.prompts:
             return
         record = current_record.get()
@@ -175,7 +175,7 @@ class LimitsMiddleware:
 
 
 class _Answer:
-    """The response on its way to the client: it tells what the rates leave, and is given up if the client stalls."""
+    """The response on its way to the client. Its headers tell what the rates leave; it holds the request's places."""
 
     def __init__(self, send: PatientSend, caller: Caller) -> None:
         self.caller = caller
@@ -186,7 +186,7 @@ class _Answer:
         self._send = send
 
     def close(self) -> None:
-        """Give back what the answer holds: nothing more will be sent."""
+        """Give the answer's places back: nothing more will be sent."""
         self._over()
         if self.place is not None:
             self.place.abandon()
@@ -208,7 +208,7 @@ class _Answer:
                 headers[f"X-RateLimit-Reset-{kind}"] = f"{allowance.reset:.3f}s"
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last:
-            # The place is free before the last byte goes out: with that byte, the client may ask again.
+            # Before the last byte goes out, since the client may send its next request when it has that byte.
             self._over()
             if self.place is not None:
                 await self.place.leave()
@@ -224,13 +224,13 @@ class _Answer:
 
 def _refused(refusal: Refusal) -> Response:
     if refusal.status == 503:
-        return busy(refusal.message, refusal.seconds)
+        return unavailable(refusal.message, refusal.seconds)
     headers = {"Retry-After": str(refusal.seconds)}
     return error_response(refusal.message, status=refusal.status, type="RateLimitError", headers=headers)
 
 
 def _exceeds(length: str, most: int) -> bool:
-    """Whether a Content-Length is above ``most``; Python reads no number of thousands of digits."""
+    """Whether a Content-Length is above ``most``. Python would raise an error for a number of thousands of digits."""
     digits = length.lstrip("0")
     return length.isdecimal() and (len(digits) > len(str(most)) or int(digits or "0") > most)
 

@@ -1,6 +1,6 @@
-"""The outermost middleware: names every request, and counts and logs each generation request when it is over.
+"""The outermost middleware: it gives every request an id, and counts and logs each generation request when it is over.
 
-It surrounds even Starlette's handling of unexpected errors, so that every response has its id, and every request is
+It surrounds even Starlette's handling of unexpected errors, so that every response has an id, and every request is
 counted exactly once.
 """
 
@@ -12,17 +12,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.middleware.request_id import HEADER, with_request_id
-from cc_serve.api.paths import generating_path
 from cc_serve.api.telemetry.answer_language import note_answer_language
 from cc_serve.api.telemetry.metrics import count_request
 from cc_serve.api.telemetry.record import RequestRecord, current_record
+from cc_serve.paths import generating_path
 
 
 class ObservingMiddleware:
-    """Keeps a `RequestRecord` of each request; streams pass through it untouched.
+    """Keeps a `RequestRecord` of each request. Streams pass unchanged.
 
     Args:
-        app: all of the application.
+        app: the whole application.
         log: receives the records of generation requests that are over.
     """
 
@@ -53,7 +53,7 @@ class ObservingMiddleware:
 
 
 def _watched(record: RequestRecord, receive: Receive) -> Receive:
-    """Notes when the client leaves. Servers report the same after the last byte of a response, which is ignored."""
+    """Notes that the client leaves. HTTP servers also report that after a response, when it does not count."""
 
     async def watched() -> Message:
         message = await receive()

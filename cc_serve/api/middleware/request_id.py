@@ -1,4 +1,4 @@
-"""A request's id, under which the response, the log and the engine name it."""
+"""A request's id, which is the same in the response, the log and the engine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from starlette.types import Scope
 
 HEADER: Final = "X-Request-Id"
 _NAME: Final = b"x-request-id"
-# Harmless in a header, a log, a file's name and a terminal.
+# Harmless in a header, a log, the name of a file and a terminal.
 _USABLE: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,127}")
 
 
 def with_request_id(scope: Scope) -> tuple[Scope, str]:
-    """The request's id, and a scope whose headers carry it, once, for vLLM to name its own requests after it.
+    """A scope whose headers have the request's id exactly once, and the id. vLLM names its own requests after it.
 
-    The client's ``X-Request-Id`` is kept if it sent one, of 1 to 128 letters, digits and ``._:=+/@-``; anything
-    else is replaced by a new id.
+    The client's ``X-Request-Id`` is kept if it has 1 to 128 letters, digits and ``._:=+/@-``, a letter or digit first.
+    Anything else is replaced by a new id.
     """
     sent = [value for name, value in scope["headers"] if name == _NAME]
     if len(sent) == 1 and _USABLE.fullmatch(sent[0]):

@@ -1,4 +1,4 @@
-"""A bound on the time that a client takes to receive each piece of its answer."""
+"""A limit on the time that a client takes to receive each piece of its answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.types import Message, Send
 
-#: Nothing larger is handed to the HTTP server at once.
+#: The bytes of the largest piece that is handed to the HTTP server at once.
 PIECE_BYTES: Final = 1 << 16
 
 
@@ -16,13 +16,13 @@ class StalledClientError(Exception):
 
 
 class PatientSend:
-    """A send channel that gives up on a message after ``seconds``; to be made while the event loop runs.
+    """A send channel that gives up on a message after ``seconds``. Make it while the event loop runs.
 
-    One timer serves all messages of a response. Nearly all of them go out at once, and a timeout for each would cost a
-    stream more than all other middleware.
+    One timer serves all messages of a response. Nearly all messages go out at once, and a timeout for each would cost a
+    stream more than all other middleware together.
 
-    Large messages go out in pieces, since the HTTP server takes a message of any size at once, into memory: it waits
-    for the client only before the next one.
+    Large messages go out in pieces. The HTTP server accepts a message of any size into memory, and only waits for the
+    client before the next one.
 
     Raises:
         StalledClientError: a message did not go out.
@@ -48,7 +48,7 @@ class PatientSend:
             await self._send_in_time({**message, "body": body[start:end], "more_body": more})
 
     def hurry(self, seconds: float) -> None:
-        """Wait for no message longer than ``seconds`` from now on; from the event loop's thread."""
+        """From now on, wait no longer than ``seconds`` for a message. Call it from the event loop's thread."""
         self._seconds = min(self._seconds, seconds)
         if self._timer is not None:
             self._timer.cancel()
@@ -69,7 +69,7 @@ class PatientSend:
             self._sender = None
 
     def close(self) -> None:
-        """Nothing more is to be sent."""
+        """Stop the timer: nothing more will be sent."""
         if self._timer is not None:
             self._timer.cancel()
 

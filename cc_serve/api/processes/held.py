@@ -1,4 +1,4 @@
-"""The connection that the API processes of a server begin requests with, and those that any of them still needs."""
+"""The connection that a server's API processes begin requests with, and those that any of them still needs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _IDLE: Final = "idle connection"
 
 
 class HeldByAll:
-    """This process's connections, and those of the others. Only the first process changes what is served.
+    """The connections of this process and of the others. Only the first process changes which one is served.
 
-    Processes need not change at the same moment: workers hold both connections, and a request names the one that it
-    began with. An earlier one may go when no process serves it any more and none of its requests runs.
+    Processes need not switch at the same moment: workers hold both connections, and a request names the one that it
+    began with. An earlier connection can go when no process serves it and none of its requests runs.
 
     Args:
-        mine: this process's.
-        settings: whose router changes.
-        peers: the others.
+        mine: this process's connections.
+        settings: the settings whose router changes.
+        peers: the server's other processes.
     """
 
     def __init__(self, mine: Connections, settings: LiveSettings, peers: Peers) -> None:
@@ -51,17 +51,18 @@ class HeldByAll:
             mine.on_idle = self._tell_first
 
     async def overview(self) -> tuple[Counter[str], bool]:
-        """What all processes tell; raises `PeerError`.
+        """What all processes serve; raises `PeerError`.
 
         Returns:
-            How many answers run, by the digest of their connection; whether all begin requests with the same one.
+            How many answers run, by the digest of their connection; and whether all processes begin requests with the
+            same one.
         """
         others = await self._peers.others(_HELD)
         running = sum((Counter(other["running"]) for other in others), self.mine.running)
         return running, all(other["served"] == self.mine.served.sha256 for other in others)
 
     async def is_needed(self, sha256: str) -> bool:
-        """Whether a request runs that began with this connection, or may begin with it; raises `PeerError`."""
+        """Whether a request of this connection runs, or may begin in another process; raises `PeerError`."""
         others = await self._peers.others(_HELD)
         theirs = any(sha256 in other["needed"] or sha256 == other["served"] for other in others)
         return theirs or self.mine.is_needed(sha256)
@@ -79,16 +80,16 @@ class HeldByAll:
             raise ConfigurationError(problem)
 
     async def serve(self, other: Served) -> None:
-        """Begin new requests with ``other``, which was checked, here and then in the other processes.
+        """Begin new requests with ``other``, which was checked: first here, then in the other processes.
 
         Raises:
-            PeerError: one of the others does not answer, and may go on with what it served.
+            PeerError: another process does not answer, and may still serve the earlier connection.
         """
         self._serve(other)
         await self._peers.others(_SERVE, other.sha256)
 
     async def forget(self, sha256: str) -> None:
-        """Have no process hold it any more; raises `PeerError`, and then this process still holds it."""
+        """Have no process hold a connection any more. If it raises `PeerError`, this process still holds it."""
         await self._peers.others(_FORGET, sha256)
         self.mine.forget(sha256)
 

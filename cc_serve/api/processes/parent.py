@@ -43,11 +43,11 @@ from cc_serve.process.phases import ENGINE, enter_phase
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 1.0
-# After its time to drain, how long a process gets to close connections and to end.
+# How long a process has to close connections and end, after its time to drain.
 _END_SECONDS: Final = CLOSE_SECONDS + 5
-# Then it is killed.
+# How long a process has after that, before it is killed.
 _KILL_SECONDS: Final = 2.0
-# The engine has nothing to do then, but workers of a GPU take a while to give back its memory.
+# How long the engine has to end. It has nothing to do, but workers take a while to free the memory of a GPU.
 _ENGINE_SECONDS: Final = 5.0
 _LOADING_SECONDS: Final = 24 * 3600
 
@@ -65,23 +65,23 @@ def serve_by_processes(
 
     Args:
         arguments: vLLM's flags and ours.
-        settings: have been checked.
-        address: of ``sock``.
-        sock: where all processes listen.
-        on_ready: called once when all of them answer requests.
+        settings: the settings, which have been checked.
+        address: the address of ``sock``.
+        sock: the socket that all processes listen on.
+        on_ready: called once when all processes answer requests.
         verbose: whether to log more than errors.
 
     Raises:
-        StartError: the flags do not go together.
+        StartError: the flags do not work together.
         ServerFailedError: the engine or a process died.
     """
     count: int = arguments.api_server_count
     _require_no_metrics()
     setup_multiprocess_prometheus()  # type: ignore[no-untyped-call]
-    # The processes ask the engine from its start on, however long it loads; the parent notices if it dies.
+    # The processes wait for the engine from its start on, however long it loads; the parent notices if it dies.
     os.environ.setdefault("VLLM_ENGINE_READY_TIMEOUT_S", str(_LOADING_SECONDS))
     usage = settings.current.usage
-    if usage.file is not None:  # made once, not by all at the same moment
+    if usage.file is not None:  # made here, and not by all processes at the same moment
         UsageFile(usage.file, usage.keep_days).close()
     enter_phase(ENGINE)
     flags = CheckedEngineArgs.from_cli_args(arguments)
@@ -119,7 +119,7 @@ def serve_by_processes(
                     stats_update_address=None if coordinator is None else coordinator.get_stats_publish_address(),
                     tensor_queue=launch.tensor_queue,
                 )
-                sock.close()  # only the processes listen: where none does, clients are refused
+                sock.close()  # only the processes listen, so that clients are refused if none does
                 launch.watched_frontend_processes = group.processes
             group.watch_engine()
             group.wait_until_ready()
@@ -143,9 +143,9 @@ class _Group:
     """The processes of a server.
 
     Args:
-        reports: where each says that it is ready, or why it is not.
-        shutdown_seconds: for running answers.
-        directory: of the processes' sockets.
+        reports: by process, the pipe that tells that it is ready, or why it cannot be.
+        shutdown_seconds: how long running answers have to finish.
+        directory: the directory of the processes' sockets.
     """
 
     def __init__(self, reports: list[connection.Connection], shutdown_seconds: float, directory: Path) -> None:
@@ -166,7 +166,7 @@ class _Group:
         return processes
 
     def wait_until_ready(self) -> None:
-        """Wait until all answer requests; raises `StartError` or `ServerFailedError` where one ends before."""
+        """Wait until all processes answer requests; raises `StartError` or `ServerFailedError` if one ends before."""
         assert self._engine_end is not None
         while self._reports:
             sentinels = [process.sentinel for process in self.processes]
@@ -178,7 +178,7 @@ class _Group:
                 raise ServerFailedError(f"{dead} before the server was ready; its own messages are above")
 
     def take_reports(self) -> None:
-        """Take in who is ready; raises `StartError` if one says why it is not."""
+        """Read which processes are ready; raises `StartError` if one of them cannot be."""
         for report in [each for each in self._reports if each.poll()]:
             if (problem := report.recv()) != READY:
                 raise StartError(problem)
@@ -193,13 +193,13 @@ class _Group:
         signal.signal(signal.SIGHUP, lambda *_: self._send(signal.SIGHUP, 1) if reloads else self.stop())
 
     def stop(self) -> None:
-        """Have all processes finish what they have begun, and end."""
+        """Have all processes finish their running answers, and end."""
         if not self._stopping:
             self._stopping = True
             self._send(signal.SIGTERM)
 
     def wait_until_over(self) -> None:
-        """Wait until all processes have ended; raises `ServerFailedError` if nobody had asked for that."""
+        """Wait until all processes have ended; raises `ServerFailedError` if no signal had asked for that."""
         assert self._engine_end is not None
         events: list[Any] = [self._engine_end]
         failure: ServerFailedError | None = None
@@ -218,14 +218,14 @@ class _Group:
             raise failure
 
     def end(self) -> None:
-        """End whatever still runs. A process that serves finishes first what it has begun, as far as the time goes."""
+        """End whatever still runs. Processes that serve first finish their running answers, as far as time allows."""
         if self.manager is not None:
             self._send(signal.SIGTERM)
             while (alive := self._alive()) and self._serving and self._left() > 0:
                 connection.wait([process.sentinel for process in alive], self._left())
             for index, process in enumerate(self.processes):
                 if process.is_alive() and self._serving:
-                    logger.error("API process %d did not end in time: it is killed", index)
+                    logger.error("API process %d did not end in time, and is killed", index)
             self.manager.shutdown(timeout=_KILL_SECONDS)
         if self.launch is not None:
             for each in (self.launch.engine_manager, self.launch.coordinator):
@@ -233,7 +233,7 @@ class _Group:
                     each.shutdown(timeout=max(_ENGINE_SECONDS, self._left()))
 
     def watch_engine(self) -> None:
-        """Notice from now on when the engine, or the coordinator of several, ends."""
+        """Watch from now on whether the engine, or the coordinator of several engines, ends."""
         assert self.launch is not None
         self._engine_end = _end_of(self.launch)
 
@@ -241,13 +241,13 @@ class _Group:
         return [process for process in self.processes if process.is_alive()]
 
     def _left(self) -> float:
-        """Seconds until processes are killed; they begin with the first call."""
+        """Seconds until processes are killed, counted from the first call."""
         if self._deadline is None:
             self._deadline = time.monotonic() + self._shutdown_seconds + _END_SECONDS
         return self._deadline - time.monotonic()
 
     def _process_failure(self) -> ServerFailedError | None:
-        """Stop the other processes if one has ended that nobody had stopped."""
+        """Stop the other processes if one has ended without a signal."""
         if self._stopping or (dead := self.ended()) is None:
             return None
         logger.error("%s: the others finish what they have begun, and the server stops", dead)
@@ -258,7 +258,7 @@ class _Group:
         """Which process has ended, and how; None if none has."""
         for index, process in enumerate(self.processes):
             if connection.wait([process.sentinel], 0):
-                process.join(_KILL_SECONDS)  # it has closed its files, and is about to have an exit code
+                process.join(_KILL_SECONDS)  # it has closed its files, and will have an exit code in a moment
             if process.exitcode is not None:
                 how = f"was killed by signal {-process.exitcode}" if process.exitcode < 0 else "has ended"
                 return f"API process {index} {how}"
@@ -272,7 +272,7 @@ class _Group:
 
 
 def _end_of(launch: CoreEngineLaunch) -> connection.Connection:
-    """What can be read once the engine, or the coordinator of several, has ended."""
+    """A connection that can be read when the engine, or the coordinator of several engines, has ended."""
     reader, writer = multiprocessing.Pipe(duplex=False)
     waits = [launch.engine_manager.monitor_engine_liveness] if launch.engine_manager is not None else []
     waits += [launch.coordinator.proc.join] if launch.coordinator is not None else []
@@ -288,7 +288,7 @@ def _end_of(launch: CoreEngineLaunch) -> connection.Connection:
 
 
 def _require_no_metrics() -> None:
-    """Raise `StartError` if prometheus_client would also count what an earlier server has left."""
+    """Raise `StartError` if prometheus_client would also count the metrics of an earlier server."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder and any(Path(folder).glob("*.db")):
         raise StartError(f"PROMETHEUS_MULTIPROC_DIR: {folder} holds another server's metrics; empty it, or unset it")

@@ -1,4 +1,4 @@
-"""Calls between the API processes of a server: a line of JSON over a Unix socket, and a line back."""
+"""Calls between the API processes of a server: a line of JSON over a Unix socket, answered by another line."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-#: The process that makes the changes that concern all, one after another.
+#: The process that makes all changes which concern every process, one after another.
 FIRST: Final = 0
 logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 10.0
-# Of an answer: what the call returned, or why another process kept it from returning.
+# An answer has what the call returned, or why it failed.
 _VALUE: Final = "value"
 _FAILED: Final = "failed"
-# Refusals and directories are part of a line, and may be long.
+# A line may have long refusals and paths in it.
 _LINE_BYTES: Final = 1 << 20
 
 
 class PeerError(RuntimeError):
-    """Another process of this server does not answer."""
+    """Another process of this server does not answer, or could not do what it was asked for."""
 
 
 class Peers:
     """The other processes. By default there are none.
 
     Args:
-        directory: of the sockets; nobody else may read it.
-        index: of this process.
-        count: of all processes.
+        directory: the directory of the sockets, which nobody else may read.
+        index: the number of this process.
+        count: how many processes there are.
     """
 
     def __init__(self, directory: Path = Path(), index: int = 0, count: int = 1) -> None:
@@ -44,32 +44,32 @@ class Peers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process makes the changes that concern all."""
+        """Whether this process makes the changes that concern every process."""
         return self._index == FIRST
 
     def offer(self, name: str, call: Callable[..., Awaitable[Any]]) -> None:
-        """Let other processes call ``call`` here under ``name``; arguments and result go through JSON."""
+        """Let other processes call ``call`` in this one under ``name``. Arguments and result go through JSON."""
         self._calls[name] = call
 
     async def others(self, name: str, *arguments: str) -> list[Any]:
-        """Call ``name``, as `offer` has it, in all other processes; returns what each of them returns.
+        """Call what the other processes offer as ``name``. Returns the results of all of them.
 
         Raises:
-            PeerError: one of them does not answer, as while it starts or stops.
+            PeerError: one of them does not answer, for example while it starts or stops.
         """
         return await asyncio.gather(*(self._ask(other, _PATIENCE, name, *arguments) for other in self._others))
 
     async def first(self, name: str, *arguments: str) -> Any:
-        """Call ``name`` in the first process, however long that takes; returns what it returns.
+        """Call what the first process offers as ``name``, however long that takes. Returns its result.
 
         Raises:
-            PeerError: it does not answer, or one that it has to ask does not.
+            PeerError: the first process does not answer, or another one that it has to ask does not.
         """
         return await self._ask(FIRST, None, name, *arguments)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Answer the others, where there are any."""
+        """Answer the other processes, if there are any."""
         if not self._others:
             yield
             return
@@ -86,11 +86,11 @@ class Peers:
                 answer = {_VALUE: await self._calls[name](*arguments)}
             except PeerError as error:
                 answer = {_FAILED: str(error)}
-            except Exception:  # the one that asked cannot tell what it means; the log can
+            except Exception:  # the process that asked could not explain it; the log can
                 logger.exception("API process %d could not do what another one asked for: %s", self._index, name)
                 answer = {_FAILED: f"API process {self._index} of this server failed; its log says why"}
             writer.write(_line(answer))
-            with suppress(ConnectionError):  # the one that asked has gone
+            with suppress(ConnectionError):  # the process that asked has gone
                 await writer.drain()
 
     async def _ask(self, other: int, patience: float | None, *call: str) -> Any:
@@ -115,7 +115,7 @@ def path_of(directory: Path, index: int) -> Path:
 
 
 def tell(directory: Path, index: int, name: str) -> None:
-    """Have process ``index`` do what it offers as ``name``, from outside of the processes, where it still can."""
+    """Have process ``index`` do what it offers as ``name``, if it still can. For the parent, which is no peer."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(1.0)
         try:

@@ -1,4 +1,4 @@
-"""What several API processes cannot do, and why. Nothing else decides that."""
+"""What several API processes cannot do, and why. Only this module decides that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def count_processes(parsed: Namespace) -> int:
     """How many API processes the flags ask for.
 
     Raises:
-        ValueError: not one; or several, with what a process would keep for itself.
+        ValueError: the flags ask for none, or for several and for something that each process would keep for itself.
     """
     asked: int | None = parsed.api_server_count
     if asked is None:
@@ -43,14 +43,12 @@ def check_limits(configuration: Configuration, count: int) -> None:
     """
     if count == 1 or configuration.limits.store is not None:
         return
-    sections = {"limits.per_key": configuration.limits.per_key}
-    sections |= {f"keys.{name}.limits": key.limits for name, key in configuration.keys.items()}
-    for section, limits in sections.items():
+    for section, limits in configuration.limits_by_section().items():
         field = _first(limits)
         if field is not None:
             raise ConfigurationError(
-                f"{section}.{field}: each of {count} API processes would allow that much; name a `limits.store`, in "
-                f"which they count together, or leave {FLAG} out"
+                f"{section}.{field}: each of {count} API processes would allow that much; set `limits.store`, where "
+                f"they count together, or leave {FLAG} out"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the API processes of one server have in common. A single process has it for itself."""
+"""What the API processes of one server share. A single process has it for itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from cc_serve.api.processes.peers import Peers
 from cc_serve.api.tenants.pool import Pool
 
-# As many as a float holds exactly: vLLM's extra arguments may become floats.
+# A float holds an integer of this size exactly; vLLM's extra arguments may become floats.
 _NUMBER_BYTES: Final = 6
 
 
@@ -19,10 +19,10 @@ class Share:
     """One process's part.
 
     Args:
-        count: of processes.
-        pool: of places for requests.
-        peers: the others.
-        secret: makes numbers of keys' names, which the engine's log may show.
+        count: how many processes there are.
+        pool: the places for requests.
+        peers: the server's other processes.
+        secret: turns the names of keys into numbers, which the engine's log may show.
     """
 
     count: int = 1
@@ -31,5 +31,5 @@ class Share:
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
 
     def number_of(self, name: str) -> int:
-        """The key's number: the same in all processes, and another one after a restart."""
+        """The key's number. It is the same in all processes, and changes with a restart."""
         return int.from_bytes(blake2b(name.encode(), key=self.secret, digest_size=_NUMBER_BYTES).digest())

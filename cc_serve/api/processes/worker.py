@@ -1,4 +1,4 @@
-"""One of several API processes: it serves as a single one does, with an engine that its parent has started."""
+"""One of several API processes. It serves like a single process, with an engine that its parent has started."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cc_serve.process.garbage import collect_rarely
 from cc_serve.process.logs import set_up_logs
 from cc_serve.routing.router import Router
 
-#: What a process says when it answers requests. Anything else is why it cannot.
+#: What a process reports when it answers requests. Any other report says why it cannot.
 READY = ""
 
 
@@ -41,13 +41,13 @@ class Orders:
 
     Args:
         arguments: vLLM's flags and ours.
-        path: the configuration file.
-        given: hashes by name of the keys that are not the file's.
+        path: the configuration file; None without one.
+        given: hashes by name of the keys that come from elsewhere than the file.
         verbose: whether to log more than errors.
-        directory: for the processes' sockets.
-        pool: where they count requests.
-        secret: for numbers of keys.
-        reports: by process, where it says `READY`.
+        directory: the directory for the processes' sockets.
+        pool: the memory in which all processes count requests.
+        reports: by process, the pipe in which it reports `READY`.
+        secret: turns the names of keys into numbers.
     """
 
     arguments: Namespace
@@ -70,11 +70,11 @@ def work(_address: str, sock: socket.socket, orders: Orders, client: dict[str, A
     """An API process from its start to its end.
 
     Args:
-        sock: where all processes listen.
-        orders: the parent's.
+        sock: the socket that all processes listen on.
+        orders: the parent's orders.
         client: how vLLM's client finds the engine.
     """
-    # In a terminal, Ctrl-C reaches all processes; until this one serves, it is the parent that ends it, by SIGTERM.
+    # In a terminal, Ctrl-C reaches all processes. Until this one serves, its parent ends it, by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logs(orders.verbose)
     collect_rarely()
@@ -105,7 +105,7 @@ async def _serve(sock: socket.socket, orders: Orders, client: dict[str, Any], re
     )
     parent = multiprocessing.parent_process()
     assert parent is not None
-    # Without its parent nobody would stop it.
+    # Without its parent, nobody would stop this process.
     asyncio.get_running_loop().add_reader(parent.sentinel, _stop)
     await run_front_end(orders.arguments, settings, sock, lambda: report.send(READY), share, client)
 

@@ -1,7 +1,7 @@
-"""The language of answers beside that of their questions, counted for a sample of the requests.
+"""Counts the languages of questions and of their answers, for a sample of the requests.
 
-No client should wait for the detection: a thread does it when the response is over, and drops and counts the answers
-that it has no time for. The text is kept until then, and nowhere else.
+So that no client waits for the detection, a thread does it when the response is over. Answers for which it has no time
+are dropped and counted. An answer's text is kept until then, and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from cc_core.language.detector import SERVED_LANGUAGES
 from cc_serve.api.telemetry.metrics import count_answer, count_dropped_answer
 from cc_serve.api.telemetry.record import UNDETERMINED, RequestRecord
 
-#: The label of languages that the detector knows and the server does not serve.
+#: The label of all languages that the detector knows, but the server does not serve.
 OTHER: Final = "other"
 #: How many answers may wait for the thread.
 WAITING: Final = 64
-# Lines of an answer that are looked at. The thread shares Python's lock with the event loop.
+# How many lines of an answer are read. The thread shares Python's lock with the event loop.
 _MOST_LINES: Final = 8
 
 _thread: Final = ThreadPoolExecutor(1, "answer-language")
@@ -27,7 +27,7 @@ _places: Final = BoundedSemaphore(WAITING)
 
 
 def note_answer_language(record: RequestRecord) -> None:
-    """Soon count the languages of a request that is over, if its answer was sampled and ended well."""
+    """Have the thread count the languages of a request that is over, if its answer was sampled and is complete."""
     if record.sample is None or not record.sample.text or record.outcome != "ok":
         return
     if _places.acquire(blocking=False):
@@ -45,7 +45,7 @@ def _count(record: RequestRecord) -> None:
 
 
 def label(language: str | None) -> str:
-    """The label for an answer's ``language``: few values, whatever a model writes."""
+    """The metrics' label for an answer's ``language``. There are few labels, whatever a model writes."""
     if language is None:
         return UNDETERMINED
     return language if language in SERVED_LANGUAGES else OTHER

@@ -1,28 +1,28 @@
-"""The beginning of an answer whose language shall be told, gathered while it is generated."""
+"""The beginning of an answer whose language will be detected, collected while it is generated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-#: Enough to tell a language by.
+#: Enough for the detection.
 MOST_CHARACTERS: Final = 1000
 
 
 @dataclass(slots=True)
 class AnswerSample:
-    """The first answer to a request.
+    """The beginning of the first answer to a request.
 
     Args:
-        text: its beginning.
-        claimed: whether one of the HTTP request's engine requests gathers the text already.
+        text: the text so far.
+        claimed: whether one of the HTTP request's engine requests already collects the text.
     """
 
     text: str = ""
     claimed: bool = False
 
     def claim(self) -> bool:
-        """Whether the engine request that asks is the first."""
+        """Claim the sample for an engine request. Returns True for the first one only."""
         first, self.claimed = not self.claimed, True
         return first
 

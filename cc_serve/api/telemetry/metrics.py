@@ -93,22 +93,22 @@ _Metric = TypeVar("_Metric", Counter, Histogram)
 
 @cache
 def _labelled(metric: _Metric, *labels: str) -> _Metric:
-    """``metric.labels``, which takes longer than counting does. There are few labels, so the cache stays small."""
+    """``metric.labels``, which takes longer than counting. There are few labels, so that the cache stays small."""
     return metric.labels(*labels)
 
 
 def count_limit(limit: str) -> None:
-    """Count a request that ``limit`` refused or cut short; one of a few fixed names, never a key."""
+    """Count a request that ``limit`` refused or cut short. Its name is one of a few fixed ones, never a key's."""
     _labelled(_LIMITS, limit).inc()
 
 
 def expect_store_errors(action: str) -> None:
-    """Show the count from the start: Prometheus sees no rise in a counter that appears with the first error."""
+    """Show the counter from the start: Prometheus sees no rise if a counter appears with the first error."""
     _labelled(_STORE_ERRORS, action)
 
 
 def count_store_error(action: str) -> None:
-    """Count a request whose key's limits the shared store could not tell; ``action`` is what became of it."""
+    """Count a request whose key's limits could not be asked of the store; ``action`` is what became of the request."""
     _labelled(_STORE_ERRORS, action).inc()
 
 
@@ -142,7 +142,7 @@ def count_answer(record: RequestRecord, answered: str) -> None:
 
 
 def count_dropped_answer() -> None:
-    """Count a sampled answer whose language nobody had time for."""
+    """Count a sampled answer for whose detection there was no time."""
     _DROPPED_ANSWERS.inc()
 
 
@@ -153,22 +153,22 @@ def count_tokens(connection: str, side: Side | None, prompt: int, generated: int
 
 
 def show_connection(sha256: str, before: str | None = None) -> None:
-    """Tell the connection that new requests begin with, in place of the one ``before``; both by digest."""
+    """Show the connection that new requests begin with, in place of the one ``before``; both by digest."""
     if before is not None:
         _CONNECTION.labels(before).set(0)
     _CONNECTION.labels(sha256).set(1)
 
 
 def count_connection(language: str | None, report: Mapping[str, Any]) -> None:
-    """Count what the engine reports of a connected prompt; ``language`` is what it was routed for."""
+    """Count the engine's report on a connected prompt; ``language`` is the language that it was routed for."""
     _LAYERS.labels(language or UNROUTED, report["name"], report["layer"]).inc()
     _CAPTURES.inc(report["captures"])
 
 
 def chosen_layers() -> dict[str, dict[int, int]]:
-    """By language and layer, for how many connected prompts it was chosen since the start."""
+    """For how many connected prompts each layer was chosen since the start, by language and layer."""
     chosen: defaultdict[str, Counts[int]] = defaultdict(Counts)
-    # Of all processes, where there are several.
+    # If there are several processes, those of all.
     collected = next((metric for metric in _collect() if metric.name == _LAYERS_NAME), None)
     for sample in collected.samples if collected else ():
         if sample.name.endswith("_total"):

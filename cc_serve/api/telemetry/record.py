@@ -1,7 +1,7 @@
-"""What is known about a request while it runs: never a key, and of its text only what a sample needs.
+"""What is known about a request while it runs: never a key, and no more of its text than a sample needs.
 
-The outermost middleware makes the record. Whatever runs inside it, down to the engine's client, finds the record in
-the context and fills it in. When the response is over, it becomes metrics and a line of the log.
+The outermost middleware makes the record. Whatever runs inside of it, down to the engine's client, finds the record in
+the context and fills it in. When the response is over, metrics and a line of the log are made of it.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class RequestRecord:
     """One HTTP request.
 
     Args:
-        request_id: the client's, where it sent a usable one.
-        path: without the root path, where it generates.
+        request_id: the client's own id, if it sent a usable one; otherwise a new one.
+        path: the request's path; for generation requests, without the root path.
         started: when its headers arrived, by `time.perf_counter`.
         route: its route; None until it is routed.
-        overridden: whether it named its connection itself.
-        holdout: the side that it is on, where a share is held out of the connection; None if it is on none.
-        detection_seconds: spent on routing it.
-        status: of the response; None until that has begun.
-        complete: whether the last byte of the response was handed to the server.
-        left: whether the client went before that.
-        failure: what ended the engine's work early, whatever status its response has.
-        error: what the client is told of that.
-        known: whether that needs no traceback.
-        first_token_seconds: from the moment that the engine got the prompt to the first token of the first answer.
+        overridden: whether it named its connection or language itself.
+        holdout: its side, if a share of the requests is held out of the connection; None if it is on no side.
+        detection_seconds: how long its routing took.
+        status: the status of the response; None until that has begun.
+        complete: whether the last byte of the response was handed to the HTTP server.
+        left: whether the client left before that.
+        failure: whose fault it is that the engine's work ended early, whatever status the response has.
+        error: what the client learns of that.
+        known: whether that error needs no traceback.
+        first_token_seconds: from handing the prompt to the engine to the first token of the first answer.
         prompt_tokens: the tokens of all its prompts.
         generated_tokens: the tokens of all its answers.
-        connections: what the engine reports of each connected prompt: ``name``, ``layer``, ``captures``.
-        sample: of the answer, where its language shall be told; None for most requests.
+        connections: the engine's report on each connected prompt: ``name``, ``layer``, ``captures``.
+        sample: the beginning of the answer, if its language will be detected; None for most requests.
     """
 
     request_id: str
@@ -70,12 +70,12 @@ class RequestRecord:
 
     @property
     def language(self) -> str | None:
-        """The language it was routed for, ``und`` when that could not be told; None before it is routed."""
+        """The language that it was routed for, ``und`` if undecided; None before it is routed."""
         return None if self.route is None else self.route.language or UNDETERMINED
 
     @property
     def seconds(self) -> float:
-        """Since it arrived."""
+        """Seconds since it arrived."""
         return time.perf_counter() - self.started
 
     @property

@@ -16,9 +16,9 @@ STANDARD_OUTPUT: Final = "-"
 
 
 def request_log(target: str | None) -> Callable[[RequestRecord], None]:
-    """What writes records to ``target``: a file's path, ``-`` for standard output, None for nowhere.
+    """A function that writes records to ``target``: a file's path, ``-`` for standard output, None for nowhere.
 
-    A file that is moved away, as log rotation does, is opened anew.
+    A file that is moved away, as by log rotation, is opened anew.
 
     Raises:
         OSError: the file cannot be opened.
@@ -35,7 +35,7 @@ def request_log(target: str | None) -> Callable[[RequestRecord], None]:
 
 
 def describe(record: RequestRecord) -> dict[str, Any]:
-    """A record as it is logged: what was done, and the seconds that it took; null for what was not reached."""
+    """A record as it is logged. Times are in seconds; a value that the request did not get to is null."""
     route = record.route
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

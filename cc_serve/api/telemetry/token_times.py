@@ -1,6 +1,6 @@
 """Tokens and times of an engine request, taken from the engine's own outputs.
 
-There they need no parsing of what is streamed to clients, and answers that are not streamed have them as well.
+So nothing that is streamed to clients has to be parsed, and answers that are not streamed have them as well.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from cc_serve.payloads import ENGINE_REPORT
 
 
 class Tally:
-    """What one engine request generates. It becomes metrics, and part of the HTTP request's record, when it is over.
+    """What one engine request generates, for the metrics and the HTTP request's record when it is over.
 
     Args:
-        kind: how outputs follow each other: only what is new in each, all there is so far, or all of it at the end.
-        connection: the label of its metrics.
-        record: of the HTTP request; None outside of one.
+        kind: whether each output has the new tokens only, all tokens so far, or all tokens at the end.
+        connection: the connection's name, as the label of metrics.
+        record: the HTTP request's record; None outside of one.
     """
 
     def __init__(self, kind: RequestOutputKind, connection: str, record: RequestRecord | None) -> None:
@@ -35,7 +35,7 @@ class Tally:
         self._report: dict[str, Any] | None = None
 
     def add(self, output: RequestOutput) -> int:
-        """Count an output, and take the engine's report out of it; returns how many tokens are new in it."""
+        """Count an output, and take the engine's report out of it. Returns how many of its tokens are new."""
         new = sum(len(answer.token_ids) for answer in output.outputs)
         if self._cumulative:
             for answer in output.outputs:
@@ -48,7 +48,7 @@ class Tally:
         self._generated += new
         self._last = output
         if output.kv_transfer_params:
-            # Of the last answer of several: they share the prompt. Clients get it only where they ask for it.
+            # All answers to a prompt have the same report. Clients get it only if they ask for it.
             self._report = output.kv_transfer_params.pop(ENGINE_REPORT, None)
             output.kv_transfer_params = output.kv_transfer_params or None
         failed = output.finished and any(answer.finish_reason == "error" for answer in output.outputs)
@@ -57,12 +57,12 @@ class Tally:
         return new
 
     def fail(self, error: Exception) -> None:
-        """Note whose fault ``error`` is, which ends the request."""
+        """Note that ``error`` ends the request, and whose fault it is."""
         if self._record is not None:
             note_fault(self._record, error)
 
     def close(self) -> None:
-        """The request is over, however it ended."""
+        """Count the request, which is over, however it ended."""
         output, record = self._last, self._record
         if output is None:
             return

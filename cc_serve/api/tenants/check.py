@@ -1,4 +1,4 @@
-"""What can be found wrong with the store before the server starts."""
+"""Checks the store before the server starts."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from cc_serve.config.store import Store
 
 logger = logging.getLogger(__name__)
 
-# Of a large store only so many keys are looked at for strange ones; those that are going to be used always are.
+# How many keys of a large store are searched for foreign ones. The keys that this server will use are always checked.
 _LOOKED_AT: Final = 10_000
-# The names of machines may take their time, and there are many keys to look at.
+# How many times `timeout_seconds` the check may take: a machine's name may be slow to resolve, and keys may be many.
 _PATIENCE: Final = 10
 _REFUSED_LOGIN: Final = re.compile(r"WRONGPASS|NOAUTH|invalid password|invalid username|without any password|AUTH")
 
 
 def check_store(store: Store | None, names: Iterable[str | None]) -> None:
-    """Ask the store once what a running server asks it all the time.
+    """Do with the store what a running server does with it.
 
     Args:
-        store: the section; None is no store.
-        names: of the keys, and None for requests without one.
+        store: the section of the configuration; None without a store.
+        names: the names of the keys, and None for requests without a key.
 
     Raises:
-        ConfigurationError: it cannot be reached, and the configuration refuses requests without it; or it can, but it
-            does not let this server do its work. The message names the field.
+        ConfigurationError: the store does not let this server do its work; or it cannot be reached, and the
+            configuration refuses requests meanwhile. The message names the field.
     """
     if store is None:
         return
@@ -53,12 +53,12 @@ def check_store(store: Store | None, names: Iterable[str | None]) -> None:
         problem = f"limits.store.{explain(error, store)}"
         if not _is_absence(error) or store.on_error == "refuse":
             raise ConfigurationError(problem) from error
-        logger.warning("%s: requests are let in without the limits of keys until it can be", problem)
+        logger.warning("%s: until it can be, requests are let in without the limits of keys", problem)
 
 
 def explain(error: Exception, store: Store) -> str:
-    """The field to correct, and what is wrong."""
-    message = one_line(error).rstrip(".") or type(error).__name__
+    """The field to correct and what is wrong with it, for a message."""
+    message = one_line(error).rstrip(".")
     login = "password_file" if store.password_file is not None else "url"
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
@@ -68,7 +68,7 @@ def explain(error: Exception, store: Store) -> str:
     if isinstance(error, InvalidResponse):
         return f"url: {store.address} is no Redis or Valkey ({message[:80]})"
     if isinstance(error, ResponseError):
-        return f"url: {store.address} does not do what limits need ({message})"
+        return f"url: {store.address} refuses what the limits need ({message})"
     if isinstance(error, TimeoutError):
         message = f"no answer within {_PATIENCE * store.timeout_seconds:g} s"
     return f"url: {store.address} cannot be reached ({message})"
@@ -88,7 +88,7 @@ async def _ask(store: Store, names: list[str | None]) -> None:
 async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> None:
     now = utc_now()
     expected = {key: kind for name in names for key, kind in kinds(store.prefix, name, now).items()}
-    async with client.pipeline(transaction=False) as asking:  # at once: there may be thousands, and a long way there
+    async with client.pipeline(transaction=False) as asking:  # there may be thousands, on a store that is far away
         for key in expected:
             asking.type(key)
         found = zip(expected, await asking.execute(), strict=True)
@@ -102,8 +102,8 @@ async def _check_keys(client: Redis, store: Store, names: list[str | None]) -> N
             break
     if strange:
         raise ConfigurationError(
-            f"limits.store.prefix: something else uses {store.prefix!r} at {store.address}: {strange[0][:80]!r} is not "
-            "this server's; choose another prefix"
+            f"limits.store.prefix: another program uses {store.prefix!r} at {store.address}: {strange[0][:80]!r} is no "
+            "key of this server; choose another prefix"
         )
 
 
@@ -116,7 +116,7 @@ def _check_file(field: str, path: Path | None, read: Callable[[], object] | None
 
 
 def _is_absence(error: Exception) -> bool:
-    """Whether the store may come back by itself, so that nobody has to correct anything."""
+    """Whether the store is only out of reach, and may come back without a correction."""
     wrong = AuthenticationError | AuthorizationError | InvalidResponse | ResponseError | ssl.SSLError
     return not any(isinstance(cause, wrong) for cause in _causes(error))
 

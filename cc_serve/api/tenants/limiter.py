@@ -1,4 +1,4 @@
-"""What a limiter is: it admits requests of a key while the key's limits allow, and counts what they use."""
+"""What a limiter does: it admits a key's requests as far as the key's limits allow, and counts what they use."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Refusal:
 
     Args:
         limit: the limit's name.
-        message: what its sender is told.
-        seconds: when to try again.
-        status: of the response.
+        message: the message for the client.
+        seconds: after how long to try again.
+        status: the status of the response.
     """
 
     limit: str
@@ -51,7 +51,7 @@ class Place(ABC):
     """What one request holds of its key's limits, and what it charges to them.
 
     Args:
-        rates: the key's.
+        rates: the key's limits.
         use: what the key has used.
         refusal: why the request is not admitted; None if it is.
     """
@@ -67,15 +67,15 @@ class Place(ABC):
 
     @abstractmethod
     def charge(self, tokens: int) -> None:
-        """Count tokens as they are used."""
+        """Count tokens that were used."""
 
     @abstractmethod
     async def leave(self) -> None:
-        """The request is over; whoever asks next finds its place free. A second time, it does nothing."""
+        """Give the place back: afterwards, the next request finds it free. A second call does nothing."""
 
     @abstractmethod
     def abandon(self) -> None:
-        """`leave`, where nobody can wait for it."""
+        """`leave` without waiting for it."""
 
 
 class Limiter(Protocol):
@@ -85,15 +85,15 @@ class Limiter(Protocol):
         """Ask for a place.
 
         Args:
-            name: the key's; None is everybody without a key.
+            name: the key's name; None stands for all requests without a key.
             rates: what the key may use.
-            take: whether to count the request where the limits allow it. If not, it is refused for another reason.
+            take: whether to count the request if the limits allow it. If not, it is refused for another reason.
         """
         ...
 
 
 def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
-    """What ``rates`` leave of a minute's requests and tokens, where they limit them."""
+    """What ``rates`` leave of a minute's requests and tokens, as far as they are limited."""
     limited = (
         ("requests", use.requests, rates.requests_per_minute),
         ("tokens", use.tokens, rates.tokens_per_minute),
@@ -102,7 +102,7 @@ def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
 
 
 def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal:
-    """The message for the key called ``name`` that has reached ``limit``."""
+    """The refusal of a request of the key called ``name``, which has reached ``limit``."""
     who = "all callers together" if name is None else "this key"
     for budget, kind, period in BUDGETS:
         if limit == budget:
@@ -123,5 +123,5 @@ def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal
 
 
 def now() -> float:
-    """Seconds of the event loop's clock, which never goes back."""
+    """The time in seconds, by the event loop's clock, which never goes back."""
     return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Limits that this process keeps by itself."""
+"""Limits that this process keeps alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cc_serve.config.configuration import Budget, KeyLimits
 
 
 class MemoryLimiter:
-    """Counts in this process; a restart forgets rates.
+    """Counts in this process. A restart forgets rates.
 
     Args:
-        spent: what keys have used of their budgets before, as ``requests`` and ``tokens`` by period and name.
+        spent: what keys have already used of their budgets, as ``requests`` and ``tokens`` by period and name.
     """
 
     def __init__(self, spent: Mapping[tuple[str, str | None], Mapping[str, int]] | None = None) -> None:
         self._uses: defaultdict[str | None, Use] = defaultdict(Use)
-        # By period and name; a new period leaves the old one's few numbers behind.
+        # By period and name. The few numbers of earlier periods stay.
         self._spent: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
         for place, amounts in (spent or {}).items():
             self._spent[place].update(amounts)
@@ -50,7 +50,7 @@ class MemoryLimiter:
             self._spent[period, name][kind] += amount
 
     def _overspent(self, name: str | None, budget: Budget) -> str | None:
-        """The first bound of ``budget`` that leaves nothing."""
+        """The first limit of ``budget`` that leaves nothing."""
         if budget == Budget():
             return None
         current = periods(utc_now())

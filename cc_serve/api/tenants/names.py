@@ -1,4 +1,4 @@
-"""The names of what is kept in the store. All that belongs to one key of the API shares a hash tag."""
+"""The names of the store's keys. Those that belong to the same API key share a hash tag."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from cc_serve.api.tenants.periods import periods
 
-#: Where requests without a key are counted. No key has this name: theirs begin with a letter or digit.
+#: The tag of requests without a key. No key has this name, since names begin with a letter or digit.
 ANONYMOUS: Final = "-"
 _USAGE: Final = "-usage"
 _OURS: Final = re.compile(
@@ -17,34 +17,34 @@ _OURS: Final = re.compile(
 
 
 def tag_of(name: str | None) -> str:
-    """What stands in the store for the key called ``name``; None is everybody without a key."""
+    """The tag of the key called ``name``; None stands for all requests without a key."""
     return ANONYMOUS if name is None else name
 
 
 def keys_of(prefix: str, tag: str, server: str, moment: datetime) -> tuple[str, ...]:
-    """What the scripts work on: ``rates``, ``running``, one server's ``unanswered``, and ``spent`` of day and month."""
+    """The keys that the scripts use: ``rates``, ``running``, a server's ``unanswered``, ``spent`` of day and month."""
     common = f"{prefix}:{{{tag}}}"
     spent = [f"{common}:spent:{period}" for period in periods(moment).values()]
     return f"{common}:rates", f"{common}:running", f"{common}:unanswered:{server}", *spent
 
 
 def usage_key(prefix: str, day: str) -> str:
-    """A hash: what all keys have used on a day."""
+    """The key of a hash with the usage of all API keys on a day."""
     return f"{prefix}:{{{_USAGE}}}:{day}"
 
 
 def batch_key(prefix: str, batch: str) -> str:
-    """A string: a part of the usage that has been added already."""
+    """The key of a string that marks a batch of the usage as added."""
     return f"{prefix}:{{{_USAGE}}}:batch:{batch}"
 
 
 def probe_key(prefix: str) -> str:
-    """A key that nobody uses: it shows that scripts run, and may write."""
+    """A key that has no other use than to show that scripts run, and may write."""
     return f"{prefix}:{{{ANONYMOUS}}}:probe"
 
 
 def kinds(prefix: str, name: str | None, moment: datetime) -> dict[str, str]:
-    """What is kept for a key, and of the day's usage for all: the store's types by their names."""
+    """The store's type of each key that belongs to an API key, and of the day's usage; by name."""
     rates, running, _, *spent = keys_of(prefix, tag_of(name), "", moment)
     hashes = (rates, *spent, usage_key(prefix, periods(moment)["day"]))
     return {running: "zset", **dict.fromkeys(hashes, "hash")}

@@ -10,7 +10,7 @@ from typing import Final
 
 from cc_serve.config.configuration import Budget
 
-#: The budget's fields, in the order of the store's script: what they bound, and for which period.
+#: The fields of a budget, each with what it limits and for which period, in the order of the store's script.
 BUDGETS: Final = (
     ("requests_per_day", "requests", "day"),
     ("tokens_per_day", "tokens", "day"),
@@ -20,7 +20,7 @@ BUDGETS: Final = (
 
 
 def utc_now() -> datetime:
-    """This moment."""
+    """The present time, in UTC."""
     return datetime.now(UTC)
 
 
@@ -35,7 +35,7 @@ def _periods(day: date) -> Mapping[str, str]:
 
 
 def end_of(period: str, moment: datetime) -> datetime:
-    """When the ``day`` or ``month`` is over."""
+    """The end of the ``day`` or ``month`` that ``moment`` is in."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
         return midnight + timedelta(days=1)
@@ -43,6 +43,6 @@ def end_of(period: str, moment: datetime) -> datetime:
 
 
 def budget_arguments(budget: Budget) -> tuple[int | str, ...]:
-    """The budget for the store's script: each bound, or an empty string."""
+    """The budget as arguments of the store's script: each limit, or an empty string if there is none."""
     bounds = [getattr(budget, name) for name, _, _ in BUDGETS]
     return tuple("" if bound is None else bound for bound in bounds)

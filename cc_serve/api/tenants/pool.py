@@ -1,9 +1,9 @@
 """The pool of ``limits.concurrent_requests``: places for the requests of all callers, over all API processes.
 
-The last eighth of the pool is kept for callers that hold less than their share: the rest of the pool, divided among
-those that hold places, by weight. So a caller by itself may hold seven eighths, and another one that comes finds places
-at once. From then on, places that become free are the other's, until both have their shares. Nothing is ever taken
-away, and no list of who waits is needed: nobody waits at the door.
+The last eighth of the pool is kept for callers that hold less than their share. The shares divide the other seven
+eighths among the callers that hold places, by weight. So a single caller may hold seven eighths, and a second one still
+finds places at once. From then on, places that become free go to the second, until both have their shares. No place is
+ever taken away, and nobody waits for one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cc_serve.api.tenants.limiter import PLACES, SHARE_OF_PLACES, Refusal
 
 _KEPT: Final = 8
 _SLOTS: Final = 4096
-# One for each slot, and one for the sum.
+# A column for each slot, and one for the sum.
 _COLUMNS: Final = _SLOTS + 1
 
 #: Counts and weights. NumPy reads ctypes' arrays, though its types do not say so.
@@ -33,9 +33,9 @@ class Member:
     """A caller among others.
 
     Args:
-        number: its own, the same in all processes.
-        weight: of its share.
-        who: what a refusal calls it.
+        number: the caller's number, which is the same in all processes.
+        weight: the weight of its share.
+        who: whose the requests are, in the words of a refusal.
     """
 
     number: int
@@ -44,24 +44,24 @@ class Member:
 
     @property
     def slot(self) -> int:
-        """Where it is counted. Two callers of the same slot, which are rare, share one share."""
+        """The slot that it is counted in. Two callers rarely have the same slot; then they have one share together."""
         return self.number % _SLOTS
 
 
 def shared_memory(context: BaseContext, count: int) -> Memory:
-    """For the pools of ``count`` processes."""
+    """The memory for the pools of ``count`` processes."""
     return context.RawArray(c_longlong, count * _COLUMNS), context.RawArray(c_double, _SLOTS)
 
 
 class Pool:
     """Counts the requests that run, in memory that the processes may share.
 
-    Each process writes its own counts alone, so there is no lock that one which is killed could keep. Processes that
-    count at the same moment may let in one request each too many.
+    Each process only writes its own counts. So there is no lock that a process could keep when it is killed; but
+    processes that count at the same moment may each let in one request too many.
 
     Args:
-        memory: of all processes; by default, there is one only.
-        index: of this process.
+        memory: the memory of all processes; by default, there is only this process.
+        index: the number of this process.
     """
 
     def __init__(self, memory: Memory | None = None, index: int = 0) -> None:
@@ -79,11 +79,11 @@ class Pool:
         """Count one more, unless there is no place for it.
 
         Args:
-            most: places; None for as many as may come.
-            member: whose the request is; None where all callers are one.
+            most: how many places there are; None for any number.
+            member: the caller; None if there are no others.
 
         Returns:
-            None if it was counted, else why not.
+            None if the request was counted; otherwise, why not.
         """
         if member is not None:
             self._weights[member.slot] = member.weight
@@ -93,7 +93,7 @@ class Pool:
         return None
 
     def leave(self, member: Member | None = None) -> None:
-        """One is over."""
+        """Count one less."""
         self._add(-1, member)
 
     def _refusal(self, most: int, member: Member | None) -> Refusal | None:
@@ -110,7 +110,7 @@ class Pool:
         active[member.slot] = True
         if held < (most - kept) * (member.weight / self._weights[active].sum()):
             return None
-        # 503, not 429: it is the load that keeps the request out, and another server may have a place.
+        # 503, not 429: the server's load keeps the request out, and another server may have a place.
         message = (
             f"the server is busy with {running} requests, and {held} of them are {member.who}; the last {kept} of its "
             f"{most} places are kept for others that hold less than their share"

@@ -12,10 +12,10 @@ class Allowance:
     """What a rate leaves, in the terms of OpenAI's ``X-RateLimit`` headers.
 
     Args:
-        limit: a minute's worth.
-        remaining: what may be used at once; 0 when more than the limit has been used.
-        reset: seconds until all of the limit may be used at once again.
-        wait: seconds until what was asked for may be used; 0 now.
+        limit: how much may be used in a minute.
+        remaining: how much may be used now; 0 if more than the limit has been used.
+        reset: seconds until the whole limit may be used at once again.
+        wait: seconds until the amount that was asked for may be used; 0 if it may be used now.
     """
 
     limit: int
@@ -25,17 +25,17 @@ class Allowance:
 
     @classmethod
     def of(cls, used: float, amount: int, limit: int) -> Allowance:
-        """What is left for somebody who wants ``amount``, after ``used``."""
+        """What is left after ``used``, for a caller that wants ``amount``."""
         per_second = limit / _MINUTE
         excess = max(0.0, used + amount - limit)
         return cls(limit, max(0, int(limit - used)), used / per_second, excess / per_second)
 
 
 class Meter:
-    """A token bucket, kept as the amount used, which drains by a minute's worth a minute.
+    """A token bucket. It holds the amount used, which drains by one limit a minute.
 
-    The limit is no part of it: another limit applies at once to what was used before. Use that turns out
-    larger than the limit is not forgotten: it has to drain before more is allowed.
+    The limit is not part of the meter: a new limit also applies to what was used before. If more than the limit was
+    used, the excess has to drain before more is allowed.
     """
 
     def __init__(self, used: float = 0.0, at: float = 0.0) -> None:
@@ -43,11 +43,11 @@ class Meter:
         self._at = at
 
     def add(self, amount: float, limit: int, now: float) -> None:
-        """Count use at ``now``, seconds of a clock that never goes back."""
+        """Count ``amount`` at ``now``, in seconds of a clock that never goes back."""
         self._used, self._at = self._level(limit, now) + amount, now
 
     def allowance(self, amount: int, limit: int, now: float) -> Allowance:
-        """What is left at ``now`` for somebody who wants ``amount``."""
+        """What is left at ``now``, for a caller that wants ``amount``."""
         return Allowance.of(self._level(limit, now), amount, limit)
 
     def _level(self, limit: int, now: float) -> float:

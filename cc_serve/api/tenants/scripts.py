@@ -1,20 +1,21 @@
-"""What the store does in one step for several servers: Lua scripts, atomic by themselves, on the store's own clock.
+"""The Lua scripts that the store runs for several servers. Each is atomic, and uses the store's own clock.
 
-All keys of a script share a hash tag, so that they lie together in a cluster. Each script is sent whole: a store that
-was restarted knows none.
+All keys of a script share a hash tag, so that a cluster has them on one machine. Each script is sent whole, since a
+store that was restarted knows none.
 
-``rates`` is a hash: the requests and tokens used, as two buckets that drain, and ``at``, when they were last looked at.
-``running`` is a sorted set: running requests, by the moment at which each counts as dead if its server says no more.
-It outlives the longest lease in it, as servers may have leases of different lengths.
-``day`` and ``month`` are hashes: the requests and tokens of budgets.
-``unanswered`` is a sorted set of one server: the numbers of requests that it may not know to have been let in.
+``rates`` is a hash: the requests and tokens used, as two buckets that drain, and ``at``, when they were last updated.
+``running`` is a sorted set: the leases of running requests, by the moment at which each ends unless its server renews
+it. It outlives the longest lease in it, since servers may have leases of different lengths.
+``day`` and ``month`` are hashes: the requests and tokens that count against budgets.
+``unanswered`` is a sorted set of one server: the numbers of requests that were let in, perhaps without the server
+having learnt of it.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# A clock that went back, as after a change of the store's machine, drains nothing once.
+# If the clock has gone back, as it may on another machine of the store, nothing drains this once.
 _LEVELS: Final = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -46,10 +47,10 @@ end
 
 #: Let a request in, or name the limit that keeps it out.
 #:
-#: KEYS: rates, running, unanswered, day, month. ARGV: 1 where there is a budget; requests a minute, tokens a minute,
-#: requests at the same time, each empty if unlimited; tokens that are not charged yet; the lease's id and seconds;
-#: the request's number, or 0 only to ask; the first number that has no answer yet; requests a day, tokens a day, and
-#: the same for a month. Returns the limit or an empty string, and the requests and tokens used.
+#: KEYS: rates, running, unanswered, day, month. ARGV: 1 if there is a budget; requests a minute, tokens a minute, and
+#: requests at the same time, each empty if unlimited; tokens that are not charged yet; the lease's id and seconds; the
+#: request's number, or 0 to ask without letting it in; the smallest number that has no answer yet; requests a day,
+#: tokens a day, and the same for a month. Returns the limit, or an empty string; and the requests and tokens used.
 ADMIT: Final = (
     _LEVELS
     + """
@@ -96,8 +97,8 @@ return {refused, tostring(requests), tostring(tokens)}
 
 #: Charge tokens, and end a lease.
 #:
-#: KEYS: as for ADMIT. ARGV: 1 where there is a budget; requests a minute, tokens a minute, tokens used, the lease's id
-#: or an empty string.
+#: KEYS: as for ADMIT. ARGV: 1 if there is a budget; requests a minute, tokens a minute, tokens used, the lease's id or
+#: an empty string.
 SETTLE: Final = (
     _LEVELS
     + """
@@ -113,7 +114,7 @@ end
 
 #: Take back a request that the store may have let in without the server having learnt of it.
 #:
-#: KEYS: as for ADMIT. ARGV: 1 where there is a budget; requests a minute, tokens a minute, the request's number, the
+#: KEYS: as for ADMIT. ARGV: 1 if there is a budget; requests a minute, tokens a minute, the request's number, the
 #: lease's id.
 FORGET: Final = (
     _LEVELS
@@ -127,7 +128,7 @@ end
 """
 )
 
-#: Say that requests still run. A store that has forgotten them learns of them anew.
+#: Renew the leases of running requests. A store that has lost them learns of them anew.
 #:
 #: KEYS: running. ARGV: seconds, and the leases' ids.
 RENEW: Final = """
@@ -137,14 +138,14 @@ for index = 2, #ARGV do redis.call('ZADD', KEYS[1], expires, ARGV[index]) end
 redis.call('EXPIRE', KEYS[1], math.max(math.ceil(ARGV[1]) + 1, redis.call('TTL', KEYS[1])))
 """
 
-#: Do what the other scripts do, where nothing depends on it.
+#: Do what the other scripts do, to a key that nothing depends on.
 PROBE: Final = """
 redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1])
 redis.call('DEL', KEYS[1])
 """
 
-#: Add a part of the usage, once: a second time, it does nothing. Answers the fields that something else has made
-#: impossible to add to: these alone are lost, since a script that fails undoes nothing.
+#: Add a batch of the usage; a second time, it adds nothing. Returns the fields that cannot be added to, since another
+#: program wrote to them. Only these are lost, since a script that fails undoes nothing.
 #:
 #: KEYS: the part, and days. ARGV: seconds to keep a day; then for each number the day's place in KEYS, field, amount.
 ADD_USAGE: Final = """

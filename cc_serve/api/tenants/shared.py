@@ -19,9 +19,11 @@ from cc_serve.api.tenants.scripts import ADMIT, FORGET, RENEW, SETTLE
 from cc_serve.api.tenants.store import Argument, LostError, Store, StoreError
 from cc_serve.config.configuration import Budget, KeyLimits
 
-# Tokens are charged together at least this often while an answer is made.
+# While an answer is generated, its tokens are charged this often, together.
 _CHARGE_SECONDS: Final = 0.05
-_RENEWALS: Final = 3  # in the time of a lease
+# How often a lease is renewed before it would end.
+_RENEWALS: Final = 3
+# How many leases are remembered that the store could not be told to end.
 _REMEMBERED: Final = 4096
 
 
@@ -33,10 +35,10 @@ class _Lost(NamedTuple):
 
 
 class SharedLimiter:
-    """Counts in the store, so that a key's limits hold over all servers that use it.
+    """Counts in the store, so that a key's limits hold over all servers that use the store.
 
     Args:
-        store: where that is.
+        store: the store.
     """
 
     def __init__(self, store: Store) -> None:
@@ -47,10 +49,11 @@ class SharedLimiter:
         store.when_back.append(self._return)
         self._server = secrets.token_hex(8)
         self._numbers = count(1)
-        self._asking: dict[int, None] = {}  # in order; so the first is the first without an answer
-        # Requests that the store has to forget when it is back. Leases also expire, so some may be missing here.
+        # The numbers of requests that the store has not answered, in order: the first is the smallest.
+        self._asking: dict[int, None] = {}
+        # What the store has to take back when it can be asked again. Leases also expire, so some may be missing here.
         self._lost: list[_Lost] = []
-        # The key's tag, by lease. The store learns later of leases that were given without it.
+        # The key's tag by lease, also of leases that were given without the store; it learns of them later.
         self._held: dict[str, str] = {}
         self._uncharged: defaultdict[str, int] = defaultdict(int)
         self._background = Background()
@@ -88,7 +91,7 @@ class SharedLimiter:
                 return SharedPlace(self, tag, rates, Use(), _unreachable())
             self._hold(lease, tag)
             return SharedPlace(self, tag, rates, Use(), lease=lease)
-        except asyncio.CancelledError:  # the client has gone, and the store may let the request in all the same
+        except asyncio.CancelledError:  # the client has gone, but the store may still let the request in
             self.settle(tag, rates, lease)
             raise
         finally:
@@ -101,7 +104,7 @@ class SharedLimiter:
         return SharedPlace(self, tag, rates, use, lease=lease)
 
     def charge(self, tag: str, rates: KeyLimits, tokens: int) -> None:
-        """Count tokens; they go to the store soon, or with the key's next request."""
+        """Count tokens. They go to the store soon, or together with the key's next request."""
         if tokens == 0 or (rates.tokens_per_minute is None and rates.budget == Budget()):
             return
         if not self._uncharged[tag]:
@@ -109,7 +112,7 @@ class SharedLimiter:
         self._uncharged[tag] += tokens
 
     def settle(self, tag: str, rates: KeyLimits, lease: str = "") -> asyncio.Task[None] | None:
-        """Charge what is uncharged, and end a lease; None if there is nothing to do."""
+        """Begin to charge what is not charged yet, and to end a lease; None if there is nothing to do."""
         self._held.pop(lease, None)
         uncharged = self._uncharged.pop(tag, 0)
         if not uncharged and not lease:
@@ -117,7 +120,7 @@ class SharedLimiter:
         return self._background.start(self._settle(tag, rates, uncharged, lease))
 
     async def close(self) -> None:
-        """End what this server holds."""
+        """Renew no more leases, and wait until those that have ended are settled."""
         if self._beat is not None:
             self._beat.cancel()
         await self._background.finished()
@@ -138,7 +141,7 @@ class SharedLimiter:
             self._renew()
 
     def _return(self) -> None:
-        """Bring the store up to date: take back admissions whose answers were lost, renew running leases."""
+        """Bring the store up to date: take back requests whose answers were lost, and renew the leases that run."""
         lost, self._lost = self._lost, []
         for each in lost:
             self._background.start(self._forget(each))
@@ -148,12 +151,12 @@ class SharedLimiter:
         try:
             await self._store.run(FORGET, lost.keys, (*_limits(lost.rates), lost.number, lost.lease))
         except StoreError:
-            # When it is back again: a lease would end by itself, but what a month's budget has counted would stay.
+            # Again when the store is back: a lease would end by itself, but a month's budget would keep the request.
             if self._store.is_lost:
                 self._lost.append(lost)
                 return
-            # Else it refuses, and has said so; asking again would not help.
-        # Only now does this request count as answered: the next admission makes the store drop all answered numbers.
+            # Otherwise the store refuses, and has said so; asking again would not help.
+        # Only now the request counts as answered: the next one that is let in makes the store drop all such numbers.
         self._asking.pop(lost.number, None)
 
     def _renew(self) -> None:
@@ -172,20 +175,20 @@ class SharedLimiter:
                 self._lost.append(_Lost(keys, rates, 0, lease))
 
     async def _try(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
-        with suppress(StoreError):  # the store has said so itself, and leases end by themselves
+        with suppress(StoreError):  # `Store` has logged it, and leases end by themselves
             await self._store.run(script, keys, arguments)
 
 
 class SharedPlace(Place):
-    """A place of which the store knows, by its lease where the key's concurrency is limited.
+    """A place that the store knows of: by a lease, if the key's concurrent requests are limited.
 
     Args:
-        limiter: what admitted it.
-        tag: the key's, in the store.
-        rates: the key's.
-        use: what the key has used: the store's figures of this moment, and what this request adds to them.
-        refusal: why it is not admitted.
-        lease: its id.
+        limiter: the limiter that admitted the request.
+        tag: the key's tag in the store.
+        rates: the key's limits.
+        use: what the key has used: the store's figures when it was asked, and what this request adds to them.
+        refusal: why the request is not admitted; None if it is.
+        lease: the lease's id; empty without one.
     """
 
     def __init__(
@@ -232,4 +235,4 @@ def _argument(limit: int | None) -> Argument:
 
 
 def _unreachable() -> Refusal:
-    return Refusal("store", "the limits of keys cannot be looked up at the moment; try again", 5, status=503)
+    return Refusal("store", "the limits of keys cannot be looked up now; try again", 5, status=503)

@@ -20,11 +20,12 @@ from cc_serve.config import store as section
 
 logger = logging.getLogger(__name__)
 
-# What goes into one pipeline at most; the store serves others between two of them.
+# How many calls go into one pipeline at most. Between two pipelines, the store serves others.
 _BATCH: Final = 256
 _PROBE_SECONDS: Final = 0.05, 1.0  # the first pause, and the longest
+# How many different refusals of the store are logged.
 _TOLD: Final = 20
-# A timer that comes later than this shows that the event loop stood still.
+# A timer that fires later than this shows that the event loop stood still.
 _LATE_SECONDS: Final = 0.01
 _CONSEQUENCES: Final = {"allow": "requests are let in without the limits of keys", "refuse": "requests are refused"}
 
@@ -47,27 +48,27 @@ class _Call(NamedTuple):
 
 
 class Credentials(CredentialProvider):
-    """User and password as they are when a connection is made, so that a password may change.
+    """User and password, read anew for each connection, so that a password may change.
 
     Args:
-        store: says where they are.
+        store: the section that has them.
     """
 
     def __init__(self, store: section.Store) -> None:
         self._store = store
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """For one connection; raises OSError if the password's file cannot be read."""
+        """The credentials for one connection; raises OSError if the password's file cannot be read."""
         user, password = self._store.username, self._store.password() or ""
         return (user, password) if user else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The same: a small file."""
+        """The same. The file is small, so that reading it does not hold up the event loop."""
         return self.get_credentials()
 
 
 def make_client(store: section.Store) -> Redis:
-    """redis-py's client, which connects when it is first used, and tries nothing twice: `Store` sees to that."""
+    """redis-py's client. It connects when it is first used, and repeats nothing: `Store` decides what to repeat."""
     where: dict[str, Any] = {"unix_socket_path": store.socket} if store.socket else {}
     if store.tls:
         where = {
@@ -83,8 +84,8 @@ def make_client(store: section.Store) -> Redis:
         db=store.database,
         credential_provider=Credentials(store) if secret else None,
         decode_responses=True,
-        encoding_errors="backslashreplace",  # names of keys that are not ours may be any bytes
-        socket_timeout=None,  # whoever uses the client bounds all that it does together
+        encoding_errors="backslashreplace",  # the names of foreign keys may be any bytes
+        socket_timeout=None,  # whoever uses the client limits the time of all that it does
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
@@ -94,21 +95,21 @@ def make_client(store: section.Store) -> Redis:
 
 
 class Store:
-    """Runs scripts, one pipeline at a time: calls that come while the store is busy go together, in order.
+    """Runs scripts, one pipeline at a time. Calls that come while the store is busy go together, in order.
 
     While the store cannot be reached, every call fails at once, and a task tries until the store is back.
 
     Args:
-        store: where it is, and what happens without it.
+        store: the section that names the store, and says what happens without it.
     """
 
     def __init__(self, store: section.Store) -> None:
         self.section = store
-        #: Called when it can be asked again.
+        #: Called when the store can be asked again.
         self.when_back: list[Callable[[], object]] = []
         self._address = store.address
         self._consequence = _CONSEQUENCES[store.on_error]
-        # Its own connection: the client's pool, retries and statistics cost more than the store does.
+        # One connection of its own: the client's pool, retries and statistics cost more than the store itself.
         self._connection = make_client(store).connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._timeout = store.timeout_seconds
         self._waiting: list[_Call] = []
@@ -119,15 +120,15 @@ class Store:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it cannot be reached at the moment; `when_back` will be called."""
+        """Whether the store cannot be reached now; `when_back` will be called."""
         return self._down is not None
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """What ``script`` returns.
+        """Run ``script``, and return its result.
 
         Raises:
-            StoreError: it cannot be reached, or refuses.
-            LostError: it cannot be reached any more.
+            StoreError: the store refused, or could not be asked.
+            LostError: the connection broke; the store may have run the script.
         """
         if self._down is not None:
             raise StoreError(self._down)
@@ -138,7 +139,7 @@ class Store:
         return await answer
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Wait for the calls that are under way, and disconnect."""
         if self._worker is not None:
             await self._worker
         if self._probe is not None:
@@ -155,17 +156,17 @@ class Store:
                 commands = [("EVAL", call.script, len(call.keys), *call.keys, *call.arguments) for call in calls]
                 try:
                     results = await self._execute(commands)
-                except Exception as error:  # of whatever kind: those who wait have to be told
+                except Exception as error:  # of any kind: every call that waits needs an answer
                     self._lose(error)
                     results = [LostError(self._down) for _ in calls]
             for call, result in zip(calls, results, strict=True):
                 self._answer(call, result)
 
     async def _execute(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """The answers to ``commands``, of which some may be a ResponseError.
+        """The answers to ``commands``, some of which may be a ResponseError.
 
         Raises:
-            RedisError, OSError: there is no connection any more, or it leads to a replica; the next call makes one.
+            RedisError, OSError: the connection broke, or it leads to a replica; the next call makes a new one.
         """
         exchange = asyncio.create_task(self._exchange(commands))
         clock = asyncio.get_running_loop().time
@@ -173,7 +174,7 @@ class Store:
             for _ in range(2):
                 begin = clock()
                 await asyncio.wait({exchange}, timeout=self._timeout)
-                # An event loop that stood still for so long has not looked for the answer.
+                # If the timer fired late, the event loop stood still, and has not looked for the answer yet.
                 if exchange.done() or clock() - begin < self._timeout + _LATE_SECONDS:
                     break
             if not exchange.done():
@@ -186,7 +187,7 @@ class Store:
 
     async def _exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         connection = self._connection
-        if connection.is_connected and await connection.can_read():  # it was closed on the other side
+        if connection.is_connected and await connection.can_read():  # the store has closed it
             await connection.disconnect(nowait=True)
         await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         return [await self._read() for _ in commands]
@@ -195,7 +196,8 @@ class Store:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
-            # A replica's; Redis 6 has READONLY within a script's error. The next connection may lead to the primary.
+            # A replica has answered. In Redis 6, READONLY is inside of a script's error. The next connection may lead
+            # to the primary.
             if isinstance(error, ReadOnlyError | MasterDownError) or "READONLY" in str(error):
                 raise
             return error
@@ -204,7 +206,7 @@ class Store:
         if isinstance(result, RedisError):
             self._tell(result)
             result = StoreError(one_line(result))
-        if call.answer.done():  # whoever asked has gone
+        if call.answer.done():  # the caller has gone
             return
         if isinstance(result, StoreError):
             call.answer.set_exception(result)
@@ -212,12 +214,12 @@ class Store:
             call.answer.set_result(result)
 
     def _lose(self, error: Exception) -> None:
-        self._down = one_line(error) or type(error).__name__
+        self._down = one_line(error)
         logger.error("limits.store at %s cannot be asked (%s): %s", self._address, self._down, self._consequence)
         self._probe = asyncio.create_task(self._look_for_it())
 
     def _tell(self, error: RedisError) -> None:
-        # Of the same key and kind once; a store that is full says it for each request.
+        # Each message once: a store that is full refuses every request.
         told = one_line(error)
         if told not in self._told and len(self._told) < _TOLD:
             self._told.add(told)

@@ -1,4 +1,4 @@
-"""What a running server has for its tenants, made as the configuration says."""
+"""The limits and the usage of keys in a running server, as its configuration says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tenancy:
 
     Args:
         limiter: admits requests.
-        ledger: keeps what was used; None if nobody wants to know.
+        ledger: keeps what was used; None if usage is not kept.
     """
 
     limiter: Limiter
@@ -32,10 +32,10 @@ class Tenancy:
 
 @asynccontextmanager
 async def open_tenancy(settings: Settings, peers: Peers | None = None) -> AsyncIterator[Tenancy]:
-    """Tenancy in the store where there is one, else in this process, with a file where one is named.
+    """Tenancy in the store, if there is one; otherwise in this process, with a file for the usage if one is named.
 
     Args:
-        settings: say where.
+        settings: name the store or the file.
         peers: the server's other processes; by default, there are none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What keys have used: requests and tokens by key, day, language and connection, kept for reports and bills."""
+"""The usage of keys: requests and tokens by key, day, language and connection, for reports and bills."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CALL: Final = "flush usage"
 
 
 class UsageError(Exception):
-    """What was used cannot be written or read at the moment; the message says why."""
+    """Usage cannot be written or read now; the message says why."""
 
 
 class Heading(NamedTuple):
-    """What usage is added up by; ``key`` is None for requests without a key."""
+    """What usage is added up by. ``key`` is None for requests without a key."""
 
     key: str | None
     day: str
@@ -39,9 +39,9 @@ class Amounts:
     """What was used.
 
     Args:
-        requests: those of which the engine got a prompt.
-        prompt_tokens: of their prompts.
-        answer_tokens: of their answers.
+        requests: the number of requests of which the engine got a prompt.
+        prompt_tokens: the tokens of their prompts.
+        answer_tokens: the tokens of their answers.
     """
 
     requests: int = 0
@@ -58,24 +58,24 @@ Usage = dict[Heading, Amounts]
 
 
 class Archive(Protocol):
-    """Where usage outlives the server."""
+    """Keeps usage longer than the server runs."""
 
     async def add(self, batch: str, usage: Usage) -> None:
-        """Add ``usage``, once for each name of a batch; raises `UsageError`."""
+        """Add ``usage``. The same name of a ``batch`` a second time adds nothing. Raises `UsageError`."""
 
     async def read(self, days: Sequence[str]) -> Usage:
-        """What was used on ``days``; raises `UsageError`."""
+        """The usage of ``days``; raises `UsageError`."""
         ...
 
 
 class Ledger:
     """Collects usage, and hands it to an archive in the background.
 
-    What cannot be handed over stays here until it can.
+    Usage that the archive cannot take stays here until it can.
 
     Args:
-        archive: where it goes.
-        peers: the server's other processes, each with a ledger of its own.
+        archive: the archive.
+        peers: the server's other processes, each of which has a ledger of its own.
     """
 
     def __init__(self, archive: Archive, peers: Peers | None = None) -> None:
@@ -95,11 +95,11 @@ class Ledger:
             self._clock = asyncio.create_task(self._flush_until_empty())
 
     async def flush(self) -> None:
-        """Hand over what is collected by now; raises `UsageError`."""
+        """Hand over what has been collected so far; raises `UsageError`."""
         async with self._flushing:
-            await self._hand_over()  # what could not be handed over before
+            await self._hand_over()  # what the archive could not take before
             if self._collected:
-                # Under the same name where it has to be tried again: the archive may have added it already.
+                # A second attempt has the same name, since the archive may have added the batch already.
                 self._pending = secrets.token_hex(8), dict(self._collected)
                 self._collected.clear()
                 await self._hand_over()
@@ -115,7 +115,7 @@ class Ledger:
         self._pending = None
 
     async def report(self, first: date, last: date) -> Usage:
-        """What was used from the day ``first`` to the day ``last``; raises `UsageError`."""
+        """The usage from the day ``first`` to the day ``last``, both included; raises `UsageError`."""
         await self.flush()
         try:
             problems = await self._peers.others(_CALL)
@@ -128,13 +128,13 @@ class Ledger:
 
     async def close(self) -> None:
         """Hand over the rest."""
-        async with self._flushing:  # a write that is cancelled goes on in its thread, and would be repeated
+        async with self._flushing:  # not during a write, which would go on in its thread, and then be repeated
             if self._clock is not None:
                 self._clock.cancel()
         try:
             await self.flush()
         except UsageError as error:
-            logger.error("usage of the last moments is lost (%s)", error)
+            logger.error("the latest usage is lost (%s)", error)
 
     async def _flush_for_peer(self) -> str | None:
         try:

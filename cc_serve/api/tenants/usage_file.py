@@ -1,4 +1,4 @@
-"""Usage in an SQLite file of this server."""
+"""The usage of keys in an SQLite file of this server."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET request
 
 
 class UsageFile:
-    """An archive; a transaction adds all of a batch or nothing.
+    """An archive. A batch is one transaction: all of it is added, or nothing.
 
     Args:
-        path: of the file, which is made where there is none.
-        keep_days: how long a day is kept, those of this month at least until it ends.
+        path: the file, which is made if there is none.
+        keep_days: how many days are kept. Those of this month are kept at least until the month ends.
 
     Raises:
         ConfigurationError: the file cannot be used.
@@ -55,7 +55,7 @@ class UsageFile:
         """See `Archive`."""
         rows = [(h.key or "", *h[1:], a.requests, a.prompt_tokens, a.answer_tokens) for h, a in usage.items()]
         last_month = periods(utc_now().replace(day=1) - timedelta(days=1))["day"]
-        # A restart reads from here what is spent of a month's budgets.
+        # After a restart, the file tells how much of a month's budgets is spent.
         gone = min(periods(utc_now() - timedelta(days=self._keep_days))["day"], last_month)
 
         def write() -> None:
@@ -83,7 +83,7 @@ class UsageFile:
             raise UsageError(str(error)) from error
 
     def spent(self) -> Mapping[tuple[str, str | None], Mapping[str, int]]:
-        """What keys have used of their budgets so far this day and month, by period and name."""
+        """What keys have used of their budgets in this day and this month, by period and the key's name."""
         current = periods(utc_now())
         sums: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
         with closing(self._database.execute("SELECT * FROM usage WHERE day >= ?", [current["month"]])) as rows:
@@ -93,5 +93,5 @@ class UsageFile:
         return sums
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         self._database.close()

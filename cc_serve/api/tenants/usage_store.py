@@ -1,4 +1,4 @@
-"""Usage in the store that several servers share."""
+"""The usage of keys in the store that several servers share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cc_serve.api.tenants.usage import Amounts, Heading, Usage, UsageError
 logger = logging.getLogger(__name__)
 
 _DAY_SECONDS: Final = 86400
-# For a whole report, and how many fields of it the store tells between two others' calls.
+# How many seconds a report may take, and how many of its fields the store reads at once.
 _PATIENCE: Final = 30.0
 _BATCH: Final = 1000
 _AMOUNTS: Final = ("requests", "prompt_tokens", "answer_tokens")
@@ -30,7 +30,7 @@ _DIGITS: Final = 19  # of the largest number that the store adds up
 class UsageInStore:
     """An archive: a hash for each day, with a field for each number.
 
-    Its name is made of key, language and connection, none of which can have a ``|``.
+    A field's name has the key, the language and the connection in it, none of which can have a ``|``.
 
     Args:
         store: the connection.
@@ -58,20 +58,20 @@ class UsageInStore:
             raise UsageError(str(error)) from error
         if lost:
             logger.error(
-                "usage: %d numbers are lost, since something else wrote to their fields in the store, such as %.80r",
+                "usage: %d numbers are lost, since another program wrote to their fields in the store, such as %.80r",
                 len(lost),
                 lost[0],
             )
 
     async def read(self, days: Sequence[str]) -> Usage:
-        """See `Archive`. Over a connection of its own and in parts, so that no request waits behind a report."""
+        """See `Archive`. It reads over a connection of its own and in parts, so that no request waits for a report."""
         usage: defaultdict[Heading, Amounts] = defaultdict(Amounts)
         foreign: list[str] = []
         client = make_client(self._store.section)
         try:
             async with asyncio.timeout(_PATIENCE):
                 for day in days:
-                    # A field may come twice, with the same meaning.
+                    # The store may give a field twice; the second time changes nothing.
                     async for field, value in client.hscan_iter(usage_key(self._prefix, day), count=_BATCH):
                         if (found := _parsed(field, value)) is None:
                             foreign.append(f"{day} {field}")
@@ -79,7 +79,7 @@ class UsageInStore:
                         key, language, connection, name, amount = found
                         setattr(usage[Heading(key or None, day, language, connection)], name, amount)
         except TimeoutError as error:
-            raise UsageError(f"the store did not tell it within {_PATIENCE:g} s") from error
+            raise UsageError(f"the store did not answer within {_PATIENCE:g} s") from error
         except (RedisError, OSError) as error:
             raise UsageError(one_line(error)) from error
         finally:
@@ -94,7 +94,7 @@ class UsageInStore:
 
 
 def _parsed(field: str, value: str) -> tuple[str, str, str, str, int] | None:
-    """Key, language, connection, and what is counted, with its number; None if something else wrote it."""
+    """Key, language, connection, what is counted, and its number; None if another program wrote the field."""
     parts = field.split("|")
     number = value.isascii() and value.isdecimal() and len(value) <= _DIGITS
     if len(parts) != _PARTS or parts[-1] not in _AMOUNTS or not number:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cc_serve.api.excess import find_excess
+from cc_serve.api.vllm import CompletionRequest
 from cc_serve.config.configuration import Limits
 
 LIMITS = Limits(choices=4, output_tokens=100, pattern_characters=10)
@@ -46,8 +47,10 @@ def test_beam_search_names_its_length_where_that_is_limited(length: dict[str, No
 
 def test_a_completion_has_a_length_of_its_own() -> None:
     search = {"prompt": "a", "use_beam_search": True}
-    assert find_excess(search, Limits(output_tokens=16)) is None
-    excess = find_excess(search, Limits(output_tokens=15))
+    length = CompletionRequest.model_validate(search).max_tokens
+    assert length
+    assert find_excess(search, Limits(output_tokens=length)) is None
+    excess = find_excess(search, Limits(output_tokens=length - 1))
     assert excess is not None
     assert excess.limit == "output_tokens"
 

@@ -41,6 +41,14 @@ def start(served: Path) -> tuple[Exchange, HeldEngine, LiveSettings]:
     return Exchange(engine, Connections(Served.at(served, router)), settings, ServedBase(served)), engine, settings
 
 
+def test_weights_that_cannot_be_compared_are_not_taken_for_the_same(served: Path, other: Path) -> None:
+    for directory in (served, other):
+        (directory / "model.safetensors").rename(directory / "weights.safetensors")
+    exchange, _, _ = start(served)
+    with pytest.raises(RefusedError, match=r"holds no model\*\.safetensors"):
+        asyncio.run(exchange.change(other))
+
+
 def test_requests_keep_theirs_and_new_ones_get_the_new_one(served: Path, other: Path, tmp_path: Path) -> None:
     exchange, engine, settings = start(served)
     connections, old, new = exchange.connections, Router.of(served).sha256, Router.of(other).sha256
@@ -85,7 +93,7 @@ def test_a_device_without_room_keeps_what_it_had(served: Path, other: Path, back
                 await exchange.change(other)
             before, wanted = (new, served) if back else (old, other)
             engine.refused = old if back else new
-            with pytest.raises(RefusedError, match="the engine could not take it: no room"):
+            with pytest.raises(RefusedError, match="the engine could not serve it: no room"):
                 await exchange.change(wanted)
             assert settings.current.anonymous.router.sha256 == before == connections.served.sha256 == engine.held.served
             assert connections.has(old, "global")

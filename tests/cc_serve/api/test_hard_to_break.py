@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS
+from cc_serve.paths import CONNECTED_PATHS, PLAIN_PATHS
 from tests.support.server import MODEL, Server
 
 GERMAN = "Wo ist der Bahnhof, bitte?"

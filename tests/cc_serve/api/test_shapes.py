@@ -8,8 +8,8 @@ import pytest
 
 from cc_serve.api.endpoints.scale_out import RENDERING_PATHS
 from cc_serve.api.errors import RefusedError
-from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS
 from cc_serve.api.shapes import prompt_field, refuse_odd_shapes
+from cc_serve.paths import CONNECTED_PATHS, PLAIN_PATHS
 
 USER: dict[str, Any] = {"role": "user", "content": "a"}
 CHAT = ("/v1/chat/completions", "/v1/messages", "/cohere/v2/chat", "/v1/chat/completions/render", "/invocations")

@@ -38,7 +38,7 @@ def test_a_request_names_its_connection(stock: Server, checkpoint: Path, connect
 
 def test_a_connection_that_does_not_exist(stock: Server) -> None:
     with pytest.raises(
-        openai.BadRequestError, match="'xx' is none of this checkpoint's connections: global, de"
+        openai.BadRequestError, match="'xx' is not one of this checkpoint's connections: global, de"
     ) as error:
         stock.client.completions.create(
             model=MODEL, prompt="Wo?", max_tokens=1, extra_body={"vllm_xargs": {"cc_connection": "xx"}}

@@ -167,7 +167,7 @@ def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.splitlines() == ["cc-serve: interrupted before it was ready"]
+    assert rest.splitlines() == ["cc-serve: interrupted before the server was ready"]
 
 
 @pytest.mark.parametrize(

@@ -53,4 +53,4 @@ def test_the_command_prints_what_the_file_needs(capsys: pytest.CaptureFixture[st
 
 def test_the_command_refuses_a_bad_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["key", "new", "a b"]) == 2
-    assert "'a b' is no name for a key" in capsys.readouterr().err
+    assert "'a b' cannot name a key" in capsys.readouterr().err

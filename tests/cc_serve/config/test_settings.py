@@ -54,8 +54,9 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
     [
         ("ab", "[]", True),
         ("a", "[]", False),
-        ("a", "[/metrics, /v1/models]", False),
-        ("a", "[/v1/chat/completions]", True),
+        ("a", "[/metrics, /v1/models, /health, /load]", False),
+        ("a", "[/health, /v1/chat/completions]", True),
+        ("a", "[/cohere/v2/chat]", True),
         ("", "[]", False),
     ],
 )
@@ -156,5 +157,5 @@ def test_the_store_is_chosen_at_the_start(tmp_path: Path) -> None:
     assert live.current.anonymous.limits.choices == 4
     for other in ("limits: {store: redis://elsewhere}", "", "limits: {store: {url: redis://localhost, prefix: a}}"):
         write(file, other)
-        with pytest.raises(ConfigurationError, match=r"limits\.store: is another one now"):
+        with pytest.raises(ConfigurationError, match=r"limits\.store: has changed"):
             live.reload()

@@ -43,7 +43,7 @@ def test_a_password_may_change(tmp_path: Path) -> None:
         ("redis://localhost/two", "limits.store.url: is not of the form redis://"),
         ("redis://:secret@[::1", "limits.store.url: is not of the form redis://"),
         ("unix://run/store.sock", "limits.store.url: is not of the form redis://"),
-        ("redis://localhost?ssl_cert_reqs=none", "limits.store.url: options behind ? are not read"),
+        ("redis://localhost?ssl_cert_reqs=none", "limits.store.url: options after ? are not read"),
         ("{url: redis://localhost, on_eror: allow}", "limits.store.on_eror: unknown field; did you mean on_error?"),
         ("{url: redis://localhost, on_error: ignore}", "limits.store.on_error: should be 'allow' or 'refuse'"),
         ("{url: redis://localhost, prefix: 'a:{b}'}", "limits.store.prefix: String should match"),

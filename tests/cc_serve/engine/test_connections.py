@@ -154,12 +154,12 @@ def test_what_is_not_held_is_refused_and_not_answered_otherwise(engine: Engine, 
     done = finish(engine)
     assert done["refused"].outputs[0].finish_reason == "error"
     assert done["refused"].outputs[0].stop_reason == (
-        f"connection 'global' of {digest(other)} is not held any more; send the request again"
+        f"connection 'global' of the file with SHA-256 {digest(other)} is not held any more; send the request again"
     )
     assert engine.check(neighbour, done["answered"]) < 1e-3
     parameters = asked.parameters()
     parameters.extra_args = {"cc_connection": "global", "cc_digest": ["x"]}
-    with pytest.raises(VLLMValidationError, match="cc_digest is no digest"):
+    with pytest.raises(VLLMValidationError, match="cc_digest must be the SHA-256 of a connection's file"):
         engine.llm.llm_engine.add_request("odd", {"prompt_token_ids": list(asked.prompt)}, parameters)
 
 

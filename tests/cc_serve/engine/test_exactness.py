@@ -71,7 +71,7 @@ def test_a_strength_that_is_none_is_refused(engine: Engine, strength: object) ->
     job = Job(prompt(460, 9), "sw")
     parameters = job.parameters()
     parameters.extra_args["cc_strength"] = strength
-    with pytest.raises(VLLMValidationError, match=r"cc_strength .* is no number from 0 to 2"):
+    with pytest.raises(VLLMValidationError, match=r"cc_strength .* is not a number from 0 to 2"):
         engine.llm.generate([{"prompt_token_ids": list(job.prompt)}], parameters, use_tqdm=False)
     assert engine.compare([job]) < 1e-3
 

@@ -22,7 +22,9 @@ GOOD = Job(prompt(800, 40), "sw")
 
 
 def test_an_unknown_connection_is_refused_by_name_where_requests_are_admitted(engine: Engine) -> None:
-    with pytest.raises(VLLMValidationError, match="'xx' is none of this checkpoint's connections: global, sw") as error:
+    with pytest.raises(
+        VLLMValidationError, match="'xx' is not one of this checkpoint's connections: global, sw"
+    ) as error:
         engine.run([Job(GOOD.prompt, "xx")])
     assert error.value.parameter == "cc_connection"
 
@@ -35,7 +37,7 @@ def test_an_unknown_connection_that_was_admitted_ends_with_an_error(
     engine.run([Job(GOOD.prompt, None)])  # so that the refused request meets a prefix cache hit too
     refused, answered = engine.run([Job(GOOD.prompt, "xx"), GOOD])
     assert refused.outputs[0].finish_reason == "error"
-    assert "'xx' is none of" in refused.outputs[0].stop_reason
+    assert "'xx' is not one of" in refused.outputs[0].stop_reason
     assert not refused.outputs[0].token_ids
     assert list(answered.outputs[0].token_ids) == engine.expect(GOOD).tokens
 

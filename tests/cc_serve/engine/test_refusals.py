@@ -93,7 +93,7 @@ def test_prompt_log_probabilities_behind_the_anchor_are_refused(early_engine: En
 
 def test_a_prompt_without_an_anchor_is_refused(early_engine: Engine) -> None:
     refused, answered = early_engine.run([Job(prompt(902, 2), "sw"), NEIGHBOUR])
-    assert refused.outputs[0].stop_reason == "a prompt of 2 tokens has no anchor at -3"
+    assert refused.outputs[0].stop_reason == "a prompt of 2 tokens has no anchor at offset -3"
     assert list(answered.outputs[0].token_ids) == early_engine.expect(NEIGHBOUR).tokens
 
 

@@ -360,7 +360,7 @@ def test_wrong_inputs_are_one_line(base: Path, rows: Path, tmp_path: Path, capsy
         (
             unsupported,
             rows,
-            "'OlmoForCausalLM' cannot be connected; the nearest that can is OlmoeForCausalLM; supported:",
+            "'OlmoForCausalLM' cannot be connected; the nearest supported one is OlmoeForCausalLM; supported:",
         ),
     ):
         assert train(model, data, tmp_path / "out") == 2

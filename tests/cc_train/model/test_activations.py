@@ -152,7 +152,7 @@ def test_architectures_are_a_closed_table() -> None:
     ("architecture", "told"),
     [
         ("GPT2LMHeadModel", r"'GPT2LMHeadModel' cannot be connected; supported: .*Llama.*; to add one: docs/how-to/"),
-        ("Exaone5ForCausalLM", "the nearest that can is Exaone4ForCausalLM; supported"),
+        ("Exaone5ForCausalLM", "the nearest supported one is Exaone4ForCausalLM; supported"),
         ("CCQwen3NextForCausalLM", "layers keep a recurrent state"),
         ("GraniteMoeHybridForCausalLM", "layers keep a recurrent state"),
         ("NemotronHForCausalLM", "layers keep a recurrent state"),

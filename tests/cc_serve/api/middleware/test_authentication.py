@@ -81,6 +81,14 @@ def test_no_method_gets_around_it(client: TestClient, method: str) -> None:
     assert client.request(method, "/no/such/path").status_code == 401
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "XYZ"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/playground"])
+def test_without_a_key_the_open_pages_can_only_be_read(client: TestClient, path: str, method: str) -> None:
+    assert client.get(path).status_code == 200
+    assert client.request(method, path).status_code == 401, "it would take a place until its body has come"
+    assert client.request(method, path, headers={"Authorization": "Bearer first"}).status_code == 405
+
+
 @pytest.mark.parametrize("path", TRICKS)
 @pytest.mark.parametrize("root", ["", "/api"])
 def test_no_spelling_of_a_path_gets_around_it(config: Path, tmp_path: Path, path: str, root: str) -> None:

@@ -16,8 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
-from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS
 from cc_serve.config.settings import LiveSettings
+from cc_serve.paths import CONNECTED_PATHS, PLAIN_PATHS
 from cc_serve.routing.router import Router, UnknownConnectionError
 from tests.support.connecting import connect_body
 from tests.support.echo import PIECES, client_of, echo_app

@@ -125,7 +125,7 @@ def test_keys_of_somebody_else(server: StoreServer, key: str, kind: str) -> None
         client.rpush(name, "x")
     message = complaint(url_of(server), "alice", None)
     assert message.startswith(
-        f"limits.store.prefix: something else uses 'cc-serve' at 127.0.0.1:{server.port}: '{name}'"
+        f"limits.store.prefix: another program uses 'cc-serve' at 127.0.0.1:{server.port}: '{name}'"
     )
     check(url_of(server), "alice", None, prefix="ours")
     check(url_of(server, path="/1"), "alice", None)
@@ -158,7 +158,7 @@ def test_a_key_of_somebody_else_that_is_no_text(server: StoreServer) -> None:
 
 def test_a_store_that_does_not_let_us_work(server: StoreServer) -> None:
     message = complaint(url_of(server, "little:little"))
-    assert message.startswith(f"limits.store.url: 127.0.0.1:{server.port} does not do what limits need")
+    assert message.startswith(f"limits.store.url: 127.0.0.1:{server.port} refuses what the limits need")
     message = complaint(url_of(server, path="/99"))
     assert "DB index is out of range" in message
     client = server.client(password="secret")

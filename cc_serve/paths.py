@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from starlette.types import Scope
+if TYPE_CHECKING:  # so that the settings can be read where no server is installed
+    from starlette.types import Scope
 
 #: Anthropic's API.
 MESSAGES_PATH: Final = "/v1/messages"
@@ -19,11 +20,12 @@ PLAIN_PATHS: Final = frozenset({BATCH_PATH, "/cohere/v2/chat", "/generative_scor
 DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
 #: vLLM's endpoints that count and show tokens.
 TOKENIZING_PATHS: Final = frozenset({"/tokenize", "/detokenize", "/v1/messages/count_tokens"})
-_GENERATING: Final = CONNECTED_PATHS | PLAIN_PATHS
+#: All endpoints that generate text.
+GENERATING_PATHS: Final = CONNECTED_PATHS | PLAIN_PATHS
 
 
 def route_path(scope: Scope) -> str:
-    """The path that Starlette's router matches: the request's, without the root path that the server is mounted at."""
+    """The path that Starlette's router matches: the request's path without the root path of the server."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if path == root:
@@ -33,11 +35,11 @@ def route_path(scope: Scope) -> str:
 
 def generating_path(scope: Scope) -> str | None:
     """The path of a generation request, without the root path; None if the request generates nothing."""
-    return posted_path(scope, _GENERATING)
+    return posted_path(scope, GENERATING_PATHS)
 
 
 def posted_path(scope: Scope, paths: frozenset[str]) -> str | None:
-    """The path of a POST to one of ``paths``, without the root path; None of all other requests."""
+    """The path of a POST to one of ``paths``, without the root path; None for all other requests."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     path = route_path(scope)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, Router
 from starlette.types import Message
 
-from cc_serve.api.paths import CONNECTED_PATHS, PLAIN_PATHS, route_path
+from cc_serve.paths import CONNECTED_PATHS, PLAIN_PATHS, route_path
 from tests.support.paths import ROOT
 
 
