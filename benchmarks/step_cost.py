@@ -229,7 +229,7 @@ def _targets(two_pass: TwoPassModel, examples: Sequence[Example], pad_id: int, d
 def _make_whole(two_pass: TwoPassModel) -> None:
     """Make both passes compute the logits of every token, as a model does by default."""
     from cc_train.model.activations import anchor_positions, capture_at
-    from cc_train.model.answer_head import answer_positions
+    from cc_train.model.answer_head import AnswerLogits, answer_positions
 
     def english(ids: Tensor, mask: Tensor) -> Tensor:
         with capture_at(two_pass.language_model, anchor_positions(mask, two_pass.anchor_offset)) as capture:
@@ -238,11 +238,11 @@ def _make_whole(two_pass: TwoPassModel) -> None:
 
     def answers(
         ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext, _kept: None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> AnswerLogits:
         rows, columns = answer_positions(labels)
         with hooks():
             logits = two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        return logits[rows, columns], labels[rows, columns + 1]
+        return AnswerLogits(logits[rows, columns], labels[rows, columns + 1])
 
     two_pass.english_activations = english  # type: ignore[method-assign]
     two_pass.answer_logits = answers  # type: ignore[method-assign, assignment]
