@@ -38,7 +38,7 @@ from cc_train.training.course import require_course
 from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.live_report import LiveReport
 from cc_train.training.logged import logged_alignment, mean_loss
-from cc_train.training.processes import part
+from cc_train.training.processes import leave_group
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trained_weights import TrainingError
@@ -139,7 +139,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     targets = trainer.targets
     alignment = logged_alignment(method.align, trainer.state.log_history, pair_counts(rows.aligned))
     scores: dict[str, Any] = {}
-    part()
+    leave_group()
     if training.should_save:
         with workspace.writing():
             trainer.state.save_to_json(str(directory / STATE_FILE))
