@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ProgressCallback, set_seed
+from transformers import PreTrainedModel, ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
 from cc_core.hub import shown_name
 from cc_core.terminal.text import one_line
-from cc_train.config.fit import FitArguments
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
 from cc_train.data.template_options import TemplateOptionError
-from cc_train.fit.fitting import Fitted, fit_connection
+from cc_train.fit.fitting import fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import make_adapter
 from cc_train.model.files import base_directory, copy_notices, load_base, load_model, save_adapted, save_model
@@ -224,21 +221,22 @@ def _fit_and_save(
     training, method = config.training, config.method
     alone = config.tuning.tuning == "connection"
     maker = ExtendedDecisionMaker.from_state(decision)
-    if maker.projection is not None:
-        save_projection(maker.projection.detach(), directory)
+    projection = None if maker.projection is None else maker.projection.detach()
+    if projection is not None:
+        save_projection(projection, directory)
     unseen = rows.unseen
-    fitted = _fit(
-        base if alone else directory,
-        config.save_dtype,
-        maker,
+    fitted = fit_connection(
+        _saved_model(base if alone else directory, config.save_dtype, training.device),
+        maker.weight.detach(),
         rows.examples,
         encoder.pad_id,
-        config.fit,
-        scored=unseen or None,
+        config.fit.settings(),
         directory=directory,
-        device=training.device,
         anchor_offset=method.anchor_offset,
+        batch_size=config.fit.fit_batch_size,
         seed=training.seed,
+        scored=unseen or None,
+        projection=None if projection is None else projection.to(training.device),
         shows_progress=not training.disable_tqdm,
     )
     details = {
@@ -246,7 +244,7 @@ def _fit_and_save(
         "tuning": config.tuning.tuning,
         "base_model": shown_name(config.model.model),
         "seed": training.seed,
-        **({} if maker.projection is None else {"projected": True}),
+        **({} if projection is None else {"projected": True}),
         "fit": fitted.details(),
     }
     connection, languages = fitted.connection, fitted.languages
@@ -262,38 +260,10 @@ def _fit_and_save(
     return scores
 
 
-def _fit(
-    saved: Path,
-    dtype: torch.dtype,
-    decision: ExtendedDecisionMaker,
-    examples: Sequence[Example],
-    pad_id: int,
-    options: FitArguments,
-    *,
-    scored: Sequence[Example] | None,
-    directory: Path,
-    device: torch.device,
-    anchor_offset: int,
-    seed: int,
-    shows_progress: bool,
-) -> Fitted:
-    """Fit on the model as it was saved, in ``dtype``, at ``saved``; ``directory`` holds activations meanwhile."""
-    # Otherwise DeepSpeed shards the model, and only the main process is here.
+def _saved_model(saved: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The model at ``saved``, as it is served. A CPU computes in fp32 what an accelerator computes in ``dtype``."""
+    # DeepSpeed would shard it, and only the main process is here.
     unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
-    # The weights are the saved ones. A CPU computes with them in fp32, an accelerator in the saved type.
     model: Any = load_model(saved, torch.float32 if device.type == "cpu" else dtype)
-    matrix = decision.projection
-    return fit_connection(
-        model.eval().to(device),
-        decision.weight.detach(),
-        examples,
-        pad_id,
-        options.settings(),
-        directory=directory,
-        anchor_offset=anchor_offset,
-        batch_size=options.fit_batch_size,
-        seed=seed,
-        scored=scored,
-        projection=None if matrix is None else matrix.detach().to(device),
-        shows_progress=shows_progress,
-    )
+    served: PreTrainedModel = model.eval().to(device)
+    return served
