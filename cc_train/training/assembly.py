@@ -24,7 +24,6 @@ from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
-from cc_train.training.logged import LogCallback
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
 from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
@@ -98,7 +97,7 @@ def make_trainer(
             PairCollator(pad_id, method.anchor_offset),
             eval_dataset=PairDataset(evaluation) if evaluation else None,
             decision_learning_rate=method.decision_learning_rate,
-            callbacks=[EpochCallback(), LogCallback(), *stopping],
+            callbacks=[EpochCallback(), *stopping],
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:  # options that transformers checks only now
         raise UsageError(one_line(error)) from error

@@ -34,7 +34,7 @@ from cc_train.training.assembly import keep_english, keep_targets, make_trainer,
 from cc_train.training.course import require_course
 from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.live_report import LiveReport
-from cc_train.training.logged import logged_alignment, mean_loss
+from cc_train.training.logged import LogCallback, logged_alignment, mean_loss
 from cc_train.training.processes import leave_group
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
@@ -184,6 +184,8 @@ def _train(
     require_batches(trainer)
     if resume_from:
         require_course(trainer, Path(resume_from))
+    log = LogCallback()
+    trainer.add_callback(log)
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
@@ -201,7 +203,7 @@ def _train(
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    return mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
+    return mean_loss(trainer.state.log_history, log.begun, trainer.state.global_step, outcome.metrics["train_loss"])
 
 
 def _fit_and_save(
