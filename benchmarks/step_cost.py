@@ -55,14 +55,14 @@ BASELINES = {kind: "sft" for kind in KINDS if kind != "sft" and not kind.endswit
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of step costs; means over the rounds, which read every row once.
+    """What one kind of step costs. Times are means over the rounds, which read every row once.
 
     Args:
         seconds: of the whole step.
         passes: seconds of its forward and backward passes, without the optimiser.
         peak: most memory that the process ever held, MB; on a GPU, the most that was allocated there.
-        ratio: the steps' time by the baseline's; None if there is no baseline.
-        passes_ratio: the same for the passes.
+        ratio: ``seconds`` divided by the baseline's; None if there is no baseline.
+        passes_ratio: ``passes`` divided by the baseline's.
     """
 
     seconds: float
@@ -86,10 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="Write the figures to this file too.")
     options = parser.parse_args(arguments)
     costs = measure(options)
-    Console().print(table(costs))
+    unit = "processor time" if options.cpu_time else "the clock"
+    title = f"means over {options.rounds} steps of {options.batch} rows, seconds of {unit}"
+    Console().print(table(costs, title))
     if options.json:
         facts = {
-            name: vars(options)[name] for name in ("model", "data", "batch", "rounds", "layers", "freeze_embeddings")
+            name: vars(options)[name]
+            for name in ("model", "data", "batch", "rounds", "layers", "freeze_embeddings", "cpu_time")
         }
         options.json.write_text(json.dumps({**facts, "costs": {k: asdict(c) for k, c in costs.items()}}, indent=2))
     return 0
@@ -130,9 +133,9 @@ def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -
     return Cost(whole, passes, peak, whole / other_whole, passes / other_passes)
 
 
-def table(costs: dict[str, Cost]) -> Table:
+def table(costs: dict[str, Cost], title: str) -> Table:
     """A table with a row for each kind."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("step", "seconds", "ratio", "passes", "ratio", "peak MB"):
         shown.add_column(name, justify="left" if name == "step" else "right")
     for kind, cost in costs.items():
