@@ -119,7 +119,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             "fit": {"data": named_sources(options.data), **fitted.details()}
         }
         languages = sorted({*entry.languages, *fitted.languages})
-        # Whether the training saw the pairs, a checkpoint does not say.
+        # A checkpoint does not say whether its training saw these pairs.
         evidence = fitted.evidence("fit")
         save_connection(directory, fitted.connection, languages, details, evidence)
         for sentence in fitted.notes(evidence):

@@ -91,7 +91,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
     if training.device.type == "cuda" and training.world_size == 1 and (gpus := torch.cuda.device_count()) > 1:
-        say(f"1 of {gpus} GPUs is used: accelerate launch --num_processes {gpus} --module cc_train.commands.main run.")
+        launch = f"accelerate launch --num_processes {gpus} --module cc_train.commands.main run"
+        say(f"Only 1 of {gpus} GPUs is used. To use all, begin the command with: {launch}")
     repository = None
     if training.push_to_hub and training.should_save:  # fail now if the hub does not let us
         repository = Repository(
