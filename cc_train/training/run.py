@@ -100,7 +100,11 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             training.hub_token,
             training.hub_private_repo,
             training.hub_revision,
-        ).make()
+        )
+        try:
+            repository = repository.make()
+        except UsageError as error:
+            raise UsageError(f"--push-to-hub: {error}") from error
     set_seed(training.seed)
     model, tokenizer = load_base(
         str(base),
