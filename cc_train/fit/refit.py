@@ -68,6 +68,8 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             checkpoint, torch.float32 if device.type == "cpu" else AutoConfig.from_pretrained(checkpoint).dtype
         )
         encoder = ChatEncoder(AutoTokenizer.from_pretrained(checkpoint), model.generation_config)
+    except CheckpointError:
+        raise
     except (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(checkpoint, f"cannot be loaded: {one_line(error)}") from error
     model.eval().to(device)
