@@ -18,7 +18,7 @@ class OutputError(ValueError):
 
 
 def partial_directory(output: Path) -> Path:
-    """Where ``output`` is built; a name of this tool's own, so that no directory of somebody else is cleared away."""
+    """The directory in which ``output`` is built. Nobody else uses such a name, so it may be cleared."""
     place = output.resolve()
     return place.with_name(f".{place.name}.cc-train-partial")
 

@@ -52,8 +52,8 @@ class Headroom:
         distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
             as far as English prompts are from their mean.
         distance_mean: over the layers.
-        loss_english: of the English rows' own answers, whose tokens are others.
-        loss_english_gain: the loss with the prompt alone minus that.
+        loss_english: of the English rows' own answers, which have other tokens.
+        loss_english_gain: the loss with the prompt alone minus ``loss_english``.
         rows_english: how many rows have their English one.
     """
 
