@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace) -> Runs:
 
 
 def ratio(mine: Sequence[float], stock: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """Stock's median seconds over these, which is the throughput's ratio, and its bootstrap interval over rounds."""
+    """The ratio of throughputs, stock's median seconds divided by mine, and its bootstrap interval over rounds."""
     times, theirs = np.array(mine), np.array(stock)
     drawn = resampled(len(times))
     interval = interval_of(np.median(theirs[drawn], axis=1) / np.median(times[drawn], axis=1))

@@ -1,7 +1,7 @@
 """What gradient checkpointing saves on long rows, and what it costs: ``python -m benchmarks.long_rows``.
 
-A step of CC-Tuning with one row, whose English prompt is as long as its own, on a small random Llama. Each way has its
-own process, and so its own peak; the processes take turns.
+It makes a step of CC-Tuning with one row on a small random Llama. The row's English prompt is as long as its own. Each
+way has its own process, and so its own peak of memory; the processes take turns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for checkpoints, values in found.items():
         seconds, memory = (statistics.median(column) for column in zip(*values, strict=True))
         name = "with" if checkpoints else "without"
-        print(f"{name:<7} gradient checkpointing {seconds:6.1f} s of processor time, {memory:5.2f} GB above the model")
+        print(
+            f"{name:<7} gradient checkpointing, median of {options.rounds}: {seconds:6.1f} s of processor time, "
+            f"{memory:5.2f} GB above the model"
+        )
 
 
 def measure(length: int, layers: int, hidden_size: int, checkpoints: bool) -> tuple[float, float]:

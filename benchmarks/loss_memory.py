@@ -1,7 +1,7 @@
 """What the loss in chunks saves, and what it costs: ``python -m benchmarks.loss_memory``.
 
-A step of plain fine-tuning on a small random Llama with a large vocabulary, so that the logits are nearly all of its
-memory. Each way has its own process, and so its own peak; the processes take turns.
+It makes a step of plain fine-tuning on a small random Llama, whose vocabulary is so large that logits take nearly all
+of the memory. Each way has its own process, and so its own peak of memory; the processes take turns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found.setdefault(name, []).append(pool.apply(measure, (options.vocabulary, options.answers, chunk)))
     for name, values in found.items():
         seconds, peak = (statistics.median(column) for column in zip(*values, strict=True))
-        print(f"logits {name:<10} {seconds:6.2f} s a step, {peak:6.2f} GB above the model and its gradients")
+        print(
+            f"logits {name:<9}, median of {options.rounds}: {seconds:6.2f} s a step, "
+            f"{peak:6.2f} GB above the model and its gradients"
+        )
 
 
 def measure(vocabulary: int, answers: int, chunk: int | None) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and its report."""
+"""What a benchmark ran on, and how it reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -38,3 +38,9 @@ def write_report(path: Path, report: Mapping[str, object]) -> None:
     """Write a report as JSON, into a folder that need not exist yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a table in Markdown. The first row has the heads."""
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])

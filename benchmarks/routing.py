@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.machine import markdown_table
 from benchmarks.routing_frames import framed_samples
 from benchmarks.routing_texts import Sample, samples
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
@@ -172,7 +173,7 @@ def tables(results: dict[str, dict[str, Any]]) -> str:
             english.append([group, str(first["texts"]), *shares])
     fields = results[names[0]]["speed"]
     speeds = [["speed", *names], *([field, *(f"{results[n]['speed'][field]:.3g}" for n in names)] for field in fields)]
-    return "\n\n".join(map(_markdown, (rows, english, speeds)))
+    return "\n\n".join(map(markdown_table, (rows, english, speeds)))
 
 
 def main() -> None:
@@ -205,11 +206,6 @@ def _mean_of_means(right: dict[str, list[bool]]) -> float | None:
 
 def _shares(cell: dict[str, float | None], *keys: str) -> str:
     return " / ".join("–" if (value := cell[key]) is None else f"{100 * value:.2f} %" for key in keys)
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
 if __name__ == "__main__":

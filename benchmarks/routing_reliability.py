@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from benchmarks.machine import markdown_table
 from benchmarks.routing_texts import Half, sentences
 from cc_core.language.detector import LanguageDetector
 
@@ -41,7 +42,7 @@ def pieces(data: Path, half: Half) -> list[tuple[str, str]]:
 
 
 def table(texts: list[tuple[str, str]]) -> str:
-    """Mean confidence, share right and number of pieces, by confidence and letters, as Markdown."""
+    """Mean confidence, share that is right and number of pieces, by confidence and number of letters, in Markdown."""
     detector = LanguageDetector(threshold=0.0)
     cells: dict[tuple[float, int], list[tuple[float, bool]]] = defaultdict(list)
     for language, text in texts:
@@ -53,8 +54,7 @@ def table(texts: list[tuple[str, str]]) -> str:
     ends = [f"{low}–{high - 1}" for low, high in pairwise(LETTERS)] + [f"≥ {LETTERS[-1]}"]
     lines = [["confidence", *(f"{end} letters" for end in ends)]]
     lines += [[f"≥ {row:.2f}", *(_cell(cells[row, column]) for column in LETTERS)] for row in CONFIDENCES]
-    head, *body = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
+    return markdown_table(lines)
 
 
 def _cell(found: list[tuple[float, bool]]) -> str:

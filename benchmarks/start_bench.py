@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.machine import markdown_table
 from tests.support.ports import free_port
 from tests.support.programs import serve_command
 
@@ -88,8 +89,7 @@ def table(starts: dict[str, Start]) -> str:
     rows["**ready**"] = [f"{result.ready:.1f}" for result in starts.values()]
     rows["**first answer**"] = [f"{result.answered:.1f}" for result in starts.values()]
     rows["processor seconds"] = [f"{result.processor:.0f}" for result in starts.values()]
-    lines = [f"| seconds | {' | '.join(starts)} |", f"| --- |{' --- |' * len(starts)}"]
-    return "\n".join([*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items())])
+    return markdown_table([["seconds", *starts], *([name, *cells] for name, cells in rows.items())])
 
 
 def main() -> None:

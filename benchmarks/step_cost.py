@@ -55,14 +55,14 @@ BASELINES = {kind: "sft" for kind in KINDS if kind != "sft" and not kind.endswit
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of step costs; means over the rounds, which read every row once.
+    """What one kind of step costs. Times are means over the rounds, which read every row once.
 
     Args:
         seconds: of the whole step.
         passes: seconds of its forward and backward passes, without the optimiser.
         peak: most memory that the process ever held, MB; on a GPU, the most that was allocated there.
-        ratio: the steps' time by the baseline's; None if there is no baseline.
-        passes_ratio: the same for the passes.
+        ratio: ``seconds`` divided by the baseline's; None if there is no baseline.
+        passes_ratio: ``passes`` divided by the baseline's.
     """
 
     seconds: float
@@ -86,10 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="Write the figures to this file too.")
     options = parser.parse_args(arguments)
     costs = measure(options)
-    Console().print(table(costs))
+    unit = "processor time" if options.cpu_time else "the clock"
+    title = f"means over {options.rounds} steps of {options.batch} rows, seconds of {unit}"
+    Console().print(table(costs, title))
     if options.json:
         facts = {
-            name: vars(options)[name] for name in ("model", "data", "batch", "rounds", "layers", "freeze_embeddings")
+            name: vars(options)[name]
+            for name in ("model", "data", "batch", "rounds", "layers", "freeze_embeddings", "cpu_time")
         }
         options.json.write_text(json.dumps({**facts, "costs": {k: asdict(c) for k, c in costs.items()}}, indent=2))
     return 0
@@ -130,9 +133,9 @@ def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -
     return Cost(whole, passes, peak, whole / other_whole, passes / other_passes)
 
 
-def table(costs: dict[str, Cost]) -> Table:
+def table(costs: dict[str, Cost], title: str) -> Table:
     """A table with a row for each kind."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("step", "seconds", "ratio", "passes", "ratio", "peak MB"):
         shown.add_column(name, justify="left" if name == "step" else "right")
     for kind, cost in costs.items():
@@ -229,7 +232,7 @@ def _targets(two_pass: TwoPassModel, examples: Sequence[Example], pad_id: int, d
 def _make_whole(two_pass: TwoPassModel) -> None:
     """Make both passes compute the logits of every token, as a model does by default."""
     from cc_train.model.activations import anchor_positions, capture_at
-    from cc_train.model.answer_head import answer_positions
+    from cc_train.model.answer_head import AnswerLogits, answer_positions
 
     def english(ids: Tensor, mask: Tensor) -> Tensor:
         with capture_at(two_pass.language_model, anchor_positions(mask, two_pass.anchor_offset)) as capture:
@@ -238,11 +241,11 @@ def _make_whole(two_pass: TwoPassModel) -> None:
 
     def answers(
         ids: Tensor, mask: Tensor, labels: Tensor, hooks: Any = nullcontext, _kept: None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> AnswerLogits:
         rows, columns = answer_positions(labels)
         with hooks():
             logits = two_pass.language_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        return logits[rows, columns], labels[rows, columns + 1]
+        return AnswerLogits(logits[rows, columns], labels[rows, columns + 1])
 
     two_pass.english_activations = english  # type: ignore[method-assign]
     two_pass.answer_logits = answers  # type: ignore[method-assign, assignment]

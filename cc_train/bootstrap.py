@@ -60,7 +60,7 @@ def interval(mean: float, means: np.ndarray | None) -> Interval:
 
 
 def p_value(differences: np.ndarray | None) -> float | None:
-    """Two-sided, for no difference: twice the share of resampled differences on the rarer side of 0, at most 1."""
+    """The two-sided p-value of no difference: twice the share of ``differences`` on the rarer side of 0, at most 1."""
     if differences is None:
         return None
     size = len(differences)

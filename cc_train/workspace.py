@@ -18,13 +18,13 @@ class OutputError(ValueError):
 
 
 def partial_directory(output: Path) -> Path:
-    """Where ``output`` is built; a name of this tool's own, so that no directory of somebody else is cleared away."""
+    """The directory in which ``output`` is built. Nobody else uses such a name, so it may be cleared."""
     place = output.resolve()
     return place.with_name(f".{place.name}.cc-train-partial")
 
 
 def existing_parent(output: Path) -> Path:
-    """The nearest directory above ``output`` that is there, and so the disk on which ``output`` will be."""
+    """The nearest directory above ``output`` that exists. It is on the disk on which ``output`` will be."""
     return next(place for place in output.resolve().parents if place.is_dir())
 
 
@@ -73,9 +73,9 @@ class Workspace:
         self.output = output
         self._place = output.resolve()
         if Path.cwd().is_relative_to(self._place):
-            raise OutputError(f"--output {output}: the current directory is in it; name a directory of its own")
+            raise OutputError(f"--output {output}: the current directory is in it; name another directory")
         if output.exists() and not output.is_dir():
-            raise OutputError(f"--output {output}: is a file")
+            raise OutputError(f"--output {output}: is a file; name a directory")
         if self._place.is_mount():
             raise OutputError(f"--output {output}: is a mount point; name a directory in it")
         if output.is_dir() and any(output.iterdir()) and not overwrite:
@@ -132,7 +132,7 @@ class Workspace:
         usual = self.directory.stat().st_mode & 0o666
         for path in self.directory.rglob("*"):
             if path.is_file():
-                path.chmod(usual)  # safetensors writes for its own user alone, and a server is often another
+                path.chmod(usual)  # only their owner could read them, and a server often runs as another user
         flush(self.directory)
         place(self.directory, self._place)
         return self.output

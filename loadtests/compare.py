@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=8, help="of windows (default: %(default)s)")
     options = parser.parse_args()
     if options.pairs < FEWEST:
-        parser.error(f"--pairs: at least {FEWEST}")
+        parser.error(f"--pairs must be at least {FEWEST}")
     windows = measure(options.address, options)
     answers = {name: sum(len(window.answers) for window in each) for name, each in windows.items()}
     print(f"{options.pairs} pairs of {options.seconds:g} s, {options.users} users, answers: {answers}")

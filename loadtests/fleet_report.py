@@ -65,7 +65,7 @@ class Life:
 
     @property
     def growth(self) -> float | None:
-        """Of memory after the first quarter, from its first third to its last; None of a short life."""
+        """By what share memory grew after the first quarter, from its first third to its last; None if too short."""
         if not self.memory or self.memory[-1][0] - self.memory[0][0] < JUDGED_SECONDS:
             return None
         first, last = self.memory[0][0], self.memory[-1][0]

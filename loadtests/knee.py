@@ -46,4 +46,4 @@ def find_knee(holds: Callable[[float], bool], first: float, precision: float) ->
             return good
         between = (good * bad) ** 0.5 if good else bad / 2
         rate = 2 * good if bad == float("inf") else between
-    raise RuntimeError(f"no knee between {good:g} and {bad:g} in {MOST_STEPS} steps: begin with another rate")
+    raise RuntimeError(f"no knee between {good:g} and {bad:g} in {MOST_STEPS} steps; begin with another --rate")

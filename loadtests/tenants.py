@@ -3,10 +3,10 @@
     python -m loadtests.tenants --seconds 30
     python -m loadtests.tenants --seconds 25 --clients 100 10 --at-once 16 --pool 23
 
-Clients of both tenants ask again as soon as they are answered, or a second after a refusal: a pool is
-``limits.concurrent_requests``, beyond which nobody waits. Without keys all wait in one queue; with a key for each
-tenant, the keys take turns. It prints a table and a line of JSON. The engine is real and the model tiny and random, so
-shares mean something and seconds do not.
+Clients of both tenants ask again as soon as they are answered, or a second after a refusal. ``--pool`` sets
+``limits.concurrent_requests``, and the server refuses requests beyond it. Without keys, all requests wait in one queue;
+with a key for each tenant, the keys take turns. It prints a table and a line of JSON. The engine is real, and the model
+tiny and random: shares mean something, and seconds do not.
 """
 
 from __future__ import annotations

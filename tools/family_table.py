@@ -1,9 +1,9 @@
-"""The page of the model families: what the tests have shown of each, as `tests.support.shown` recorded it."""
+"""The page of the model families: what the tests have shown of each, as `tools.family_record` has it."""
 
 from __future__ import annotations
 
 from cc_core.architectures import FAMILIES
-from tests.support.shown import RECORD, SERVED, TRAINED, Shown, recorded
+from tools.family_record import RECORD, SERVED, TRAINED, Shown, read_record
 
 NOTHING = "–"
 _INTRODUCTION = f"""# Model families
@@ -21,7 +21,7 @@ more. Each of these tests fails if it compares other numbers than the file says.
 
 def families() -> str:
     """The table, and below it the sums."""
-    shown = recorded()
+    shown = read_record()
     head = ["family", *(f"trained, {name}" for name in TRAINED.values()), *SERVED.values()]
     lines = [_INTRODUCTION, _row(head), _row(["---"] * len(head))]
     for family in sorted(FAMILIES):

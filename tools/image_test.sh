@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build an image and run it as docs/deploy.md says, without a registry or a daemon: root, Debian 12.
-# TARGET: cpu (the default), or cuda, of which is shown what can be without a GPU.
-# STEPS of training the embedded model of the CPU's, as little as shows that it works.
+# TARGET: cpu (the default), or cuda, which is run as far as it goes without a GPU.
+# STEPS: training steps of the model in the CPU's image; few are enough to show that it works.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 W=${W:-/var/tmp/cc-serve-image} PORT=8000 STEPS=${STEPS:-2} TARGET=${TARGET:-cpu}

@@ -31,7 +31,7 @@ COMMANDS: Final = (
 
 
 def main() -> int:
-    """Print each command that works; 1 and one line for the first that does not."""
+    """Run each command: 0 if all do as expected, 1 with a line for the first that does not."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     environment = FOLDER / "venv"
     venv.create(environment)

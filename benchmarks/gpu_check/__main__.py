@@ -87,14 +87,14 @@ class Check:
         self.report.parts[SPEED]["outcome"] = FAILED if missed else PASSED
 
     def _part(self, part: str, *extra: str, outcome: str = PASSED) -> Any:
-        """What a part found; None where it came to no end, which the report then says."""
+        """What a part found; None if it did not finish, which the report then says."""
         left = self._deadline - time.monotonic()
         start = time.monotonic()
         entry: dict[str, Any] = {"outcome": outcome, "problems": []}
         found = None
         try:
             if left <= 0:
-                raise PartError(f"no time was left of {self._options.minutes:g} minutes: --minutes")
+                raise PartError(f"no time was left of {self._options.minutes:g} minutes; raise --minutes")
             found = run_part(part, self._checkpoint, self._folder, left, extra)
         except PartError as error:
             entry = {"outcome": FAILED if left > 0 else NOT_RUN, "problems": [str(error)]}

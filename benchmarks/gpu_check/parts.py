@@ -24,7 +24,7 @@ DTYPES: Final = ("float32", "bfloat16")
 
 
 class PartError(RuntimeError):
-    """A part came to no end; the message is one line."""
+    """A part did not finish; the message is one line."""
 
 
 def engine_parts(dtype: str, modes: Sequence[str]) -> list[str]:

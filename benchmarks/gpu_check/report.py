@@ -24,14 +24,15 @@ NOT_JUDGED: Final = "not judged"
 
 _HOW: Final = f"""\
 The two-pass reference on transformers, in float32, scores each answer token by token. A gap is how far a token is below
-the reference's best, in nats; 0 everywhere is greedy two-pass generation's own answer. *Agreeing* are the tokens before
-an answer's first other one.
+the reference's best, in nats; where all gaps are 0, greedy two-pass generation gives the same answer. *Agreeing* counts
+the tokens before an answer's first gap.
 
 - float32: log-probabilities within {TOLERANCE["cpu"]:g} (GPU: {TOLERANCE["cuda"]:g}, since its attention multiplies in
   TF32), gaps within twice that, layers equal.
-- bfloat16: connected requests as close as plain ones, which run through vLLM's own code, within a factor of
-  {FACTOR:g}; or within {MEAN_FLOOR:g} on average and a gap of {GAP_FLOOR:g}. Both kinds within {MEAN_CEILING:g} and
-  {GAP_CEILING:g}. Another layer's logit at most {LAYER_GAP:.0%} of the range below the best; that layer is then scored.
+- bfloat16: plain requests, which run through vLLM's own code, within {MEAN_CEILING:g} on average and a gap of
+  {GAP_CEILING:g}. Connected requests within these, too, and at most {FACTOR:g} times as far off as plain ones, unless
+  they are within {MEAN_FLOOR:g} on average and a gap of {GAP_FLOOR:g}. If the engine chose another layer, its logit is
+  at most {LAYER_GAP:.0%} of the range below the best, and that layer is scored.
 - An inject step must have run as the graph that was asked for, requests must have been preempted and found in the
   prefix cache, and this project's code must not wait for the GPU.
 - Speed: a bound is missed where the whole interval is beyond it. Without a GPU the engines are eager, and nothing is

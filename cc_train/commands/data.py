@@ -43,7 +43,7 @@ def make_parser() -> SuggestingParser:
     check.add_argument(
         "--model", help="The model to train, a directory or an id of the hub: lengths are then in its tokens."
     )
-    check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; goes with --model.")
+    check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; needs --model.")
     check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
     check.add_argument(
         "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
@@ -91,7 +91,7 @@ def _encoder(model: str | None, template_options: str | None) -> ChatEncoder | N
 
     if model is None:
         if template_options is not None:
-            raise DataError("--chat-template-kwargs goes with --model, whose template has the options")
+            raise DataError("--chat-template-kwargs needs --model, whose template has the options")
         return None
     try:
         tokenizer = AutoTokenizer.from_pretrained(local_directory(model))

@@ -8,9 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from cc_core.checkpoint import CheckpointError
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import AUTO
@@ -24,6 +21,7 @@ from cc_train.evaluation.output import figures_json, figures_markdown, write_out
 from cc_train.evaluation.plot import plot_figures
 from cc_train.evaluation.scores import by_task, cells, save_scores, score_rows
 from cc_train.evaluation.tasks import TASKS
+from cc_train.terminal.progress import progress_bar
 
 
 def make_parser() -> SuggestingParser:
@@ -131,7 +129,7 @@ def _backend(options: argparse.Namespace) -> Backend | None:
 
 
 def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: AnswerFile) -> list[str]:
-    """Have every missing row answered; returns why rows were refused."""
+    """Have every row answered that has no answer yet, and return why rows were refused."""
     missing = answers.missing(rows)
     if missing and backend is None:
         raise EvaluationError(
@@ -139,17 +137,16 @@ def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: Answer
             "pass --endpoint or --checkpoint to have them answered"
         )
     refusals: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("answers", total=len(rows), completed=len(rows) - len(missing))
+    with progress_bar() as bar:
+        task = bar.add_task("answers", total=len(rows), completed=len(rows) - len(missing))
 
         def on_answer(answer: Answer) -> None:
             answers.add(answer)
-            progress.advance(bar)
+            bar.advance(task)
 
         def on_refusal(row: EvaluationRow, reason: str) -> None:
             refusals.append(f"{row.key}: {reason}")
-            progress.advance(bar)
+            bar.advance(task)
 
         if missing and backend is not None:
             backend.answer(missing, on_answer, on_refusal)
@@ -189,7 +186,6 @@ def _progress(rows: Sequence[EvaluationRow], answers: AnswerFile | None) -> str:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{text} is below 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
+    return int(text)

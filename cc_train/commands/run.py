@@ -51,10 +51,8 @@ def main(arguments: Sequence[str]) -> int:
         ChatError,
         CheckpointError,
         UnsupportedArchitectureError,
+        PushError,
     ) as error:
-        print(f"cc-train run: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except PushError as error:
         print(f"cc-train run: {error}", file=sys.stderr)
         return BAD_INPUT
     except (TrainingError, FitError) as error:

@@ -11,7 +11,7 @@ from cc_train.data.template_options import TemplateOptionError, parse_options
 
 @dataclass(frozen=True)
 class DataArguments:
-    """What it is trained on."""
+    """What the model is trained on."""
 
     _argument_group_name = "data"
 

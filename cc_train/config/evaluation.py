@@ -32,7 +32,7 @@ class EvaluationArguments:
                 ("--eval-generate", self.eval_generate is not None and self.eval_generate < 1, "must be at least 1"),
                 ("--eval-max-tokens", self.eval_max_tokens < 1, "must be at least 1"),
                 *(
-                    (option, given and self.eval_generate is None, "goes with --eval-generate")
+                    (option, given and self.eval_generate is None, "needs --eval-generate")
                     for option, given in (
                         ("--eval-task", self.eval_task is not None),
                         ("--eval-max-tokens", self.eval_max_tokens != type(self).eval_max_tokens),

@@ -158,11 +158,11 @@ def _check(config: RunConfig) -> None:
     alone = config.tuning.tuning == "connection"
     check(
         (
-            ("--tuning connection", alone and method.method == "sft", "trains what --method sft does without"),
+            ("--tuning connection", alone and method.method == "sft", "trains a connection, and --method sft has none"),
             (
                 "--freeze-embeddings",
                 config.model.freeze_embeddings and config.tuning.tuning != "full",
-                "goes with --tuning full: the others train no embeddings",
+                "needs --tuning full: the others train no embeddings",
             ),
             (
                 "--gradient-checkpointing",
@@ -177,37 +177,39 @@ def _check(config: RunConfig) -> None:
             (
                 "--padding-free",
                 alone and training.padding_free,
-                "goes with --tuning full or lora: a frozen base's answers follow keys and values, which are padded",
+                "needs --tuning full or lora: a frozen base's answers follow keys and values, which are padded",
             ),
             (
                 "--padding-free",
                 training.padding_free and training.neftune_noise_alpha is not None,
-                "goes without --neftune-noise-alpha, whose noise depends on the length of padded rows",
+                "cannot be used with --neftune-noise-alpha, whose noise depends on the length of padded rows",
             ),
-            ("--align-data", bool(data.align_data) and not method.align, "goes with --align"),
+            ("--align-data", bool(data.align_data) and not method.align, "needs --align"),
             ("--learning-rate", (training.learning_rate or 0.0) < 0, "must be at least 0"),
             ("--per-device-train-batch-size", training.per_device_train_batch_size < 1, "must be at least 1"),
             ("--gradient-accumulation-steps", training.gradient_accumulation_steps < 1, "must be at least 1"),
             (
                 "--save-strategy best",
                 training.save_strategy == SaveStrategy.BEST and not training.metric_for_best_model,
-                "goes with --metric-for-best-model",
+                "needs --metric-for-best-model",
             ),
-            (
-                "--eval-data",
-                bool(data.eval_data) != evaluates,
-                "goes with --eval-strategy",
-            ),
+            ("--eval-data", bool(data.eval_data) and not evaluates, "needs --eval-strategy"),
+            ("--eval-strategy", evaluates and not data.eval_data, "needs --eval-data"),
             ("--early-stopping-patience", patience is not None and patience < 1, "must be at least 1"),
-            ("--early-stopping-patience", patience is not None and not evaluates, "goes with --eval-data"),
+            *(
+                (option, given and not evaluates, "needs --eval-data and --eval-strategy")
+                for option, given in (
+                    ("--early-stopping-patience", patience is not None),
+                    ("--load-best-model-at-end", training.load_best_model_at_end),
+                    ("--eval-generate", config.evaluation.eval_generate is not None),
+                )
+            ),
             (
                 "--early-stopping-threshold",
                 training.early_stopping_threshold > 0 and patience is None,
-                "goes with --early-stopping-patience",
+                "needs --early-stopping-patience",
             ),
-            ("--hub-model-id", bool(training.hub_model_id) and not training.push_to_hub, "goes with --push-to-hub"),
-            ("--load-best-model-at-end", training.load_best_model_at_end and not evaluates, "goes with --eval-data"),
-            ("--eval-generate", config.evaluation.eval_generate is not None and not evaluates, "goes with --eval-data"),
+            ("--hub-model-id", bool(training.hub_model_id) and not training.push_to_hub, "needs --push-to-hub"),
             (
                 "--metric-for-best-model",
                 training.metric_for_best_model not in (None, "", "loss", "eval_loss", "score", "eval_score"),
@@ -216,7 +218,7 @@ def _check(config: RunConfig) -> None:
             (
                 "--metric-for-best-model score",
                 str(training.metric_for_best_model).endswith("score") and config.evaluation.eval_generate is None,
-                "goes with --eval-generate",
+                "needs --eval-generate",
             ),
             ("--fp16", training.fp16 and training.use_cpu, "needs an accelerator; a CPU has --bf16"),
             *_optimizer_rules(training),

@@ -14,7 +14,10 @@ from cc_train.config.tuning import LEARNING_RATES
 
 @dataclass
 class RunArguments(TrainingArguments):
-    """transformers' own options, each under its own name. ``overwrite`` and ``save_dtype`` are this project's."""
+    """transformers' own options, each under its own name.
+
+    ``overwrite``, ``save_dtype``, ``padding_free`` and those of early stopping are this project's.
+    """
 
     _argument_group_name = "output and training (transformers' TrainingArguments)"
 
@@ -56,7 +59,7 @@ class RunArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Stop after so many evaluations without a better loss, or --metric-for-best-model, and keep the "
-            "best; goes with --eval-data."
+            "best; needs --eval-data."
         },
     )
     early_stopping_threshold: float = field(

@@ -113,7 +113,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "trackio_space_id": _SERVICE,
     "trackio_bucket_id": _SERVICE,
     "trackio_static_space_id": _SERVICE,
-    "eval_strategy": _result("epoch", note="goes with --eval-data"),
+    "eval_strategy": _result("epoch", note="needs --eval-data"),
     "eval_steps": _result("2", "--eval-strategy", "steps"),
     "eval_delay": _result("2", "--eval-strategy", "steps", "--eval-steps", "1"),
     "per_device_eval_batch_size": _result("3", *_EVAL),

@@ -62,11 +62,11 @@ class TuningArguments:
                 (
                     "--lora-dora",
                     self.lora_dora and not self.lora_merge,
-                    "goes with --lora-merge true: vLLM loads no such adapter",
+                    "needs --lora-merge true: vLLM loads no such adapter",
                 ),
-                ("--quantize-base", self.quantize_base != "none" and self.tuning != "lora", "goes with --tuning lora"),
+                ("--quantize-base", self.quantize_base != "none" and self.tuning != "lora", "needs --tuning lora"),
                 *(
-                    (option, given and self.tuning != "lora", "goes with --tuning lora")
+                    (option, given and self.tuning != "lora", "needs --tuning lora")
                     for option, given in (
                         ("--lora-target", self.lora_target is not None),
                         ("--lora-rslora", self.lora_rslora),

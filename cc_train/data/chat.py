@@ -17,6 +17,7 @@ Conversation = tuple[tuple[str, str], ...]
 
 # A text that stands for any other: only what the template writes around it is read.
 _PROBE = "0"
+_PROBE_TURNS = [{"role": role, "content": _PROBE} for role in ("user", "assistant")]
 
 
 class ChatError(ValueError):
@@ -26,9 +27,9 @@ class ChatError(ValueError):
 class ChatEncoder:
     """Encodes prompts and answers as a chat server encodes them.
 
-    A prompt is one user turn rendered with the tokenizer's chat template, generation prompt included; the template
-    supplies ``bos``. An answer is its text and the token that ends the turn, so that the model learns to stop. Both
-    are encoded on their own, so that no token spans the boundary and the anchor is the same token at serving.
+    A prompt is one user turn, rendered with the tokenizer's chat template, which also writes ``bos`` and the generation
+    prompt. An answer is its text and the tokens that end its turn, so that the model learns to stop. Prompt and answer
+    are encoded apart: so no token spans their boundary, and the anchor is the same token in training and in serving.
 
     Args:
         tokenizer: without a template it gets the packaged ``templates/plain_chat.jinja``; saving the tokenizer then
@@ -85,9 +86,11 @@ class ChatEncoder:
     def prompt(self, prompt: str | Conversation, limit: int) -> list[int] | None:
         """Token ids of the prompt, at most ``limit`` of them.
 
-        A longer prompt loses its oldest turns, except the system's, and then the beginning of the last user's text:
-        the question usually stands at the end, and the anchor always does. The template around the text stays. None if
-        even an empty user turn is too long.
+        A longer prompt loses its oldest turns, but not the system's. If it is still too long, the last user's text
+        loses its beginning, because the question usually stands at the end. The template around the text stays.
+
+        Returns:
+            The token ids; None if the prompt is too long even with an empty text.
         """
         ids = self.encode(self.render(prompt))
         if len(ids) <= limit:
@@ -125,14 +128,11 @@ class ChatEncoder:
 
         Templates such as Mistral's write nothing there, and need no generation prompt.
         """
-        turns: list[dict[str, Any]] = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
-        prompt = self.render(_PROBE)
-        try:
-            asked, whole = (str(self.tokenizer.apply_chat_template(t, tokenize=False)) for t in (turns[:1], turns))
-        except Exception:  # the template cannot render an assistant's turn, so nothing stands between
+        prompt, whole = self.render(_PROBE), self._written(_PROBE_TURNS)
+        if whole is None or not whole.startswith(prompt):
             return
-        between = whole[len(prompt) : whole.rfind(_PROBE)] if whole.startswith(prompt) else ""
-        if prompt == asked and between.strip():
+        between = whole[len(prompt) : whole.rfind(_PROBE)]
+        if prompt == self._written(_PROBE_TURNS[:1]) and between.strip():
             raise ChatError(
                 f"the chat template has no generation prompt: it writes {between!r} before an answer, but not at "
                 f"the prompt's end; add to its end: {{% if add_generation_prompt %}}{{{{ {between!r} }}}}{{% endif %}}"
@@ -140,12 +140,7 @@ class ChatEncoder:
 
     def _end_of_turn(self, stops: Collection[int]) -> list[int]:
         """What the template writes after an answer, up to the first token that ends generation; without it, ``eos``."""
-        turns: list[dict[str, Any]] = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
-        prompt = self.render(_PROBE)
-        try:
-            whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        except Exception:  # the template cannot render an assistant's turn, so it does not say how one ends
-            whole = prompt
+        prompt, whole = self.render(_PROBE), self._written(_PROBE_TURNS) or ""
         tail = self.encode(whole[whole.rfind(_PROBE) + len(_PROBE) :]) if len(whole) > len(prompt) else []
         for index, token in enumerate(tail):
             if token in stops:
@@ -153,6 +148,13 @@ class ChatEncoder:
         if self.tokenizer.eos_token_id is None:
             raise ChatError("the tokenizer has no eos token, so no answer could ever end; set eos_token")
         return [self.tokenizer.eos_token_id]
+
+    def _written(self, turns: list[dict[str, str]]) -> str | None:
+        """The turns as the template writes them, without a generation prompt; None if it cannot render them."""
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        except Exception:  # a template raises whatever its author chose
+            return None
 
 
 def _with_options(template: Any, options: Mapping[str, Any]) -> Any:

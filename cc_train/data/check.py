@@ -31,9 +31,8 @@ class Findings:
         dropped: names of the rows that are not used, by reason.
         duplicates: names of rows that equal an earlier one.
         suspects: names of rows that do not look like a pair, by what is wrong.
-        tokens: by language, how many rows have how many tokens in prompts and answers, and how many times as many
-            tokens as their English the prompts take; empty without a model.
-        answer_languages: how many answers are surely in which language, by ``lang``; "" for those that may be in any.
+        tokens: by language, from `cc_train.data.token_counts.tokens_by_language`; empty without a model.
+        answer_languages: by ``lang``, how many answers are surely in each language; "" counts those that may be in any.
         unused: columns that no field is read from, with the number of records that have something in them.
         unconnected: whether all rows are in English, so that no connection can be trained on them.
     """
@@ -145,7 +144,7 @@ def _duplicates(rows: Sequence[Row]) -> list[str]:
 
 
 def _answer_languages(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """How many answers are surely in which language, by the rows' language; "" counts those that may be in any."""
+    """By the rows' language, how many answers are surely in each language; "" counts those that may be in any."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row.output:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cc_core.names import ENGLISH
-from cc_train.data.checks import MissingFieldError as MissingFieldError
-from cc_train.data.checks import UnusableError as UnusableError
-from cc_train.data.checks import checked_text
+from cc_train.data.checks import MissingFieldError, checked_text
 from cc_train.data.language_codes import code_problem
 from cc_train.data.turns import Turns, turns_of
 
@@ -69,17 +67,17 @@ class Fields:
         """Language, sentence, and the English sentence."""
         english = checked_text(self.get(ENGLISH), f"field {ENGLISH!r}")
         languages = [name for name in self._record if name != ENGLISH and not code_problem(name)]
-        if not _is_sentence(self._record.get("id")):
+        if not _is_indonesian(self._record.get("id")):
             languages = [name for name in languages if name != "id"]
         found = [(lang, self._record[lang], english) for lang in languages]
         return [(lang, checked_text(text, f"field {lang!r}"), english) for lang, text, english in found if text]
 
 
-def _is_sentence(value: Any) -> bool:
-    """Whether the field ``id`` holds Indonesian, rather than the record's identifier."""
+def _is_indonesian(value: Any) -> bool:
+    """Whether the field ``id`` holds a sentence in Indonesian, and not the record's identifier."""
     return isinstance(value, str) and len(value.split()) > 1
 
 
 def with_input(instruction: str, given: object) -> str:
-    """An instruction, with the ``input`` that a record gives it on the next line; one that is no text is ignored."""
+    """An instruction, with the record's ``input`` on the next line; an ``input`` that is no text is ignored."""
     return f"{instruction}\n{given}" if isinstance(given, str) and given else instruction

@@ -129,7 +129,7 @@ def _json_object(payload: bytes, line: int) -> Mapping[str, Any] | UnreadableErr
 
 
 def _quoting(path: Path, found: FileFormat) -> Literal[0, 3]:
-    """How the cells of a table are quoted. One with tabs needs no quotation marks: they may be the text's own."""
+    """How the cells of a table are quoted. If tabs divide them, quotation marks may belong to the text."""
     if found.delimiter == "\t":
         with io.TextIOWrapper(found.open(path), found.encoding, newline="") as text:
             try:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cc_train.data.checks import MissingFieldError, UnusableError
 from cc_train.data.disk_sequence import DiskSequence
-from cc_train.data.fields import FIELDS, Fields, MissingFieldError, UnusableError
+from cc_train.data.fields import FIELDS, Fields
 from cc_train.data.records import DataError
 from cc_train.data.rows import Row, SkippedRow, rows_of
 from cc_train.data.sources import Source, read_records

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cc_core.names import ENGLISH
 from cc_train.data.chat import Conversation
-from cc_train.data.fields import Fields, MissingFieldError, UnusableError
+from cc_train.data.checks import MissingFieldError, UnusableError
+from cc_train.data.fields import Fields
 from cc_train.data.language_codes import code_problem
 from cc_train.data.records import Record, UnreadableError
 from cc_train.data.text_language import sure_language

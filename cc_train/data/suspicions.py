@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cc_core.language.scripts import script_of
 from cc_core.names import ENGLISH
@@ -18,18 +18,12 @@ _ANSWER_WORDS = 4
 _HAN_LETTERS = 36  # twelve characters: names in Han are Chinese and Japanese
 
 
-def suspicions(rows: Sequence[Row], seen: Callable[[int], object] = lambda _: None) -> dict[str, list[str]]:
-    """The names of suspicious rows, by what is wrong.
-
-    Args:
-        rows: the rows that are used.
-        seen: called with the number of rows looked at.
-    """
+def suspicions(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The names of suspicious rows, by what is wrong."""
     found: dict[str, list[str]] = defaultdict(list)
     english: dict[str, str | None] = {}  # a parallel prompt comes once in every language
     unequal = unequal_pairs(rows)
     for i, row in enumerate(rows):
-        seen(1)
         for problem in [*_damages(row), *_languages(row, english)]:
             found[problem].append(row.name)
         if row.connected and row.instruction == row.instruction_en:

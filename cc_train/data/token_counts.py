@@ -1,4 +1,4 @@
-"""What each language costs: the tokens of its rows, and how many times as many as the same prompts in English."""
+"""What each language costs: the tokens of its rows, and their ratio to the tokens of the same prompts in English."""
 
 from __future__ import annotations
 

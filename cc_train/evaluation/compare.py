@@ -72,7 +72,7 @@ def compare(first: Mapping[str, RowScore], second: Mapping[str, RowScore], seed:
         tasks[task] = {}
         for name, languages in scopes(ours).items():
             before = item_values(ours, (s.value for s in ours), languages)
-            # In the first's items: an English parallel may have changed since.
+            # By the first system's items: an English parallel may have changed between the two evaluations.
             after = item_values(ours, (s.value for s in theirs), languages)
             means = resampled_means(after - before, seed=seed)
             tasks[task][name] = _difference(before, after, means)

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cc_core.names import ENGLISH
 from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
@@ -27,6 +26,7 @@ from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
 from cc_train.fit.pairs import capture_pairs
 from cc_train.model.activations import family_in
+from cc_train.two_pass.answer_loss import cross_entropy_by_row
 from cc_train.two_pass.model import TwoPassModel
 
 #: If all intervals of gains end below this, in score and in nats per token, there is hardly anything to gain. A wide
@@ -52,8 +52,8 @@ class Headroom:
         distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
             as far as English prompts are from their mean.
         distance_mean: over the layers.
-        loss_english: of the English rows' own answers, whose tokens are others.
-        loss_english_gain: the loss with the prompt alone minus that.
+        loss_english: of the English rows' own answers, which have other tokens.
+        loss_english_gain: the loss with the prompt alone minus ``loss_english``.
         rows_english: how many rows have their English one.
     """
 
@@ -209,11 +209,10 @@ def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.
     for start in range(0, len(order), model.batch_size):
         batch = order[start : start + model.batch_size]
         inputs = {name: value.to(model.model.device) for name, value in collate([dataset[i] for i in batch]).items()}
-        logits, targets = passes.answer_logits(inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
-        each = F.cross_entropy(logits.float(), targets, reduction="none").cpu()
-        owner = (inputs["labels"][:, 1:] != IGNORED).nonzero()[:, 0].cpu()
-        total = torch.zeros(len(batch)).index_add_(0, owner, each)
-        losses[batch] = (total / owner.bincount(minlength=len(batch))).numpy()
+        labels = inputs["labels"]
+        answers = passes.answer_logits(inputs["input_ids"], inputs["attention_mask"], labels)
+        tokens = (labels != IGNORED).sum(dim=1)
+        losses[batch] = (cross_entropy_by_row(answers, labels) / tokens).cpu().numpy()
     if broken := [row.key for row, loss in zip(rows, losses, strict=True) if not np.isfinite(loss)]:
         raise EvaluationError(
             f"the loss of {len(broken)} of {len(rows)} answers is NaN or infinite ({broken[0]} first); "

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError, ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import Connection
-from cc_core.names import AUTO, ENGLISH, OFF, connection_for
+from cc_core.names import AUTO, CONFIG_FILE, ENGLISH, OFF, connection_for
 from cc_core.terminal.text import one_line
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.data.chat import ChatEncoder, ChatError, stop_ids
@@ -71,8 +71,8 @@ class LocalCheckpoint:
         template: Mapping[str, Any] | None = None,
         option: str = "--checkpoint",
     ) -> None:
-        if not (directory / "config.json").is_file():
-            raise EvaluationError(f"{option} {directory}: no config.json there; name a checkpoint's directory")
+        if not (directory / CONFIG_FILE).is_file():
+            raise EvaluationError(f"{option} {directory}: no {CONFIG_FILE} there; name a checkpoint's directory")
         self.directory = directory
         self.max_tokens = max_tokens
         self.batch_size = batch_size

@@ -60,7 +60,9 @@ def split_pairs(
     generator = torch.Generator().manual_seed(seed)
     distinct = _distinct(examples)
     if not distinct:
-        raise FitError("no row is in another language than English, so there is nothing to fit a Transform Matrix on")
+        raise FitError(
+            "all rows are in English, so there is nothing to fit a Transform Matrix on; add rows in other languages"
+        )
     by_language: dict[str, list[int]] = {}
     for i in torch.randperm(len(distinct), generator=generator).tolist():
         lang, index = distinct[i]

@@ -68,6 +68,8 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             checkpoint, torch.float32 if device.type == "cpu" else AutoConfig.from_pretrained(checkpoint).dtype
         )
         encoder = ChatEncoder(AutoTokenizer.from_pretrained(checkpoint), model.generation_config)
+    except CheckpointError:
+        raise
     except (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(checkpoint, f"cannot be loaded: {one_line(error)}") from error
     model.eval().to(device)
@@ -119,7 +121,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             "fit": {"data": named_sources(options.data), **fitted.details()}
         }
         languages = sorted({*entry.languages, *fitted.languages})
-        # Whether the training saw the pairs, a checkpoint does not say.
+        # A checkpoint does not say whether its training saw these pairs.
         evidence = fitted.evidence("fit")
         save_connection(directory, fitted.connection, languages, details, evidence)
         for sentence in fitted.notes(evidence):

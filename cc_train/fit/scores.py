@@ -16,10 +16,11 @@ from torch import Tensor
 
 from cc_core.connection import Connection, best_layer, decision_logits, transform
 from cc_core.names import GLOBAL, connection_for
-from cc_train.data.batches import IGNORED, PairCollator, PairDataset
+from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.fit.evidence import ALL, PairedGains
 from cc_train.fit.pairs import PairBatch
 from cc_train.model.activations import connected_at
+from cc_train.two_pass.answer_loss import cross_entropy_by_row
 from cc_train.two_pass.model import TwoPassModel
 
 TRANSFORM = "transform"
@@ -206,16 +207,14 @@ def _answer_losses(
     """Summed cross-entropy of each answer ``[B]``, plain and with each vector ``[B, H]``."""
     dataset = PairDataset(batch.pairs)
     inputs = {k: v.to(batch.source.device) for k, v in collate([dataset[i] for i in range(len(dataset))]).items()}
-    rows = (inputs["labels"][:, 1:] != IGNORED).nonzero()[:, 0]  # in the order of the logits
     losses: dict[str, Tensor] = {}
     for name, vector in [(PLAIN, None), *vectors.items()]:
         if name == TRANSFORM and torch.equal(vectors[TRANSFORM], vectors[GLOBAL]):
             losses[name] = losses[GLOBAL]
             continue
         given = () if vector is None else (partial(connected_at, model.language_model, inputs["anchors"], vector),)
-        logits, targets = model.answer_logits(inputs["input_ids"], inputs["attention_mask"], inputs["labels"], *given)
-        each = F.cross_entropy(logits.float(), targets, reduction="none")
-        losses[name] = each.new_zeros(len(batch.pairs)).index_add_(0, rows, each)
+        answers = model.answer_logits(inputs["input_ids"], inputs["attention_mask"], inputs["labels"], *given)
+        losses[name] = cross_entropy_by_row(answers, inputs["labels"])
     return losses
 
 

@@ -66,8 +66,8 @@ def capture_at(model: PreTrainedModel, positions: Tensor | Places, *, alone: boo
     Args:
         model: makes the pass.
         positions: the anchors: one in each row, ``[B]``, or their rows ``[B]`` and columns ``[B]``.
-        alone: nothing else is wanted of the pass: ignore what it returns, since the last layer's FFN runs at the
-            anchors only.
+        alone: whether the pass is made for the capture only. The last layer's FFN then runs at the anchors only, so
+            that what the pass returns is of no use.
     """
     capture = Capture()
     places = _places(positions)
@@ -83,7 +83,7 @@ def capture_at(model: PreTrainedModel, positions: Tensor | Places, *, alone: boo
             ) -> Tensor | tuple[Tensor, ...]:
                 states = _states(output)
                 into.append(multiplier * (states.flatten(0, 1) if only else states[places]).float())
-                # The model adds it to every token of a row: one does, since nothing reads the sum.
+                # The model adds this to all tokens of a row. One of them is enough, since nothing reads the sum.
                 return _with_states(output, states[:, :1]) if only else output
 
             stack.callback(module.register_forward_hook(hook).remove)
@@ -130,7 +130,7 @@ def _places(positions: Tensor | Places) -> Places:
 
 
 def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """What a layer adds: some mixtures of experts also return their router's scores."""
+    """What a module adds to the residual stream: some mixtures of experts also return their router's scores."""
     return output[0] if isinstance(output, tuple) else output
 
 

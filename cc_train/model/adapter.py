@@ -81,7 +81,7 @@ class Adapter:
 
 
 def _check_target(model: PreTrainedModel, target: list[str]) -> None:
-    """Raise `UsageError` for a name that no layer has, as PEFT does only where none has any of them."""
+    """Raise `UsageError` for each name that no layer has. PEFT raises only if no layer has any of them."""
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[no-untyped-call]
     tied = [embeddings, head] if head is not None and head.weight is embeddings.weight else []
     for name in target:
@@ -89,7 +89,7 @@ def _check_target(model: PreTrainedModel, target: list[str]) -> None:
         if not found:
             raise UsageError(f"--lora-target {name}: no layer has this name; {_linear_layers(model)}")
         if any(module is one for module in found for one in tied):
-            # What is merged into one of them would be in the other, too, without having been so in training.
+            # Merging would change both, and training changed only one.
             raise UsageError(
                 f"--lora-target {name}: this model's input embeddings and LM head are one weight, which no adapter can "
                 f"be merged into; {_linear_layers(model)}"
@@ -107,7 +107,7 @@ def _linear_layers(model: PreTrainedModel) -> str:
 
 
 def make_adapter(model: PreTrainedModel, tuning: TuningArguments) -> Adapter:
-    """Put the adapter into ``model`` that a run's options ask for."""
+    """Put the adapter that a run's options describe into ``model``."""
     return Adapter(
         model,
         rank=tuning.lora_rank,

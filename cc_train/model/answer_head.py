@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -12,8 +12,22 @@ from transformers import PreTrainedModel
 from cc_train.data.batches import IGNORED
 
 
+class AnswerLogits(NamedTuple):
+    """What a pass gives for the A answer tokens of a batch.
+
+    Args:
+        logits: ``[A, V]``, at the positions that predict them.
+        targets: their ids, ``[A]``.
+        router_loss: a scalar, from `cc_train.model.router_loss.router_loss`; None where it is not trained on.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    router_loss: Tensor | None = None
+
+
 def answer_positions(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns ``[A]`` of the positions in ``labels`` ``[B, N]`` that predict a token of an answer."""
+    """Rows and columns ``[A]`` of the positions that predict a token of an answer, from ``labels`` ``[B, N]``."""
     rows, columns = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
     return rows, columns
 

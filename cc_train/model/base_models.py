@@ -103,7 +103,7 @@ def make_base(name: str, output: Path) -> bool:
         gguf.unlink()
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
-    (aside / "model.safetensors").chmod(0o644)  # written for its owner alone, which a container's user need not be
+    (aside / "model.safetensors").chmod(0o644)  # only its owner could read it, and a container runs as another user
     for notice in source.notices:
         shutil.copy(_package_file(source.package, notice), aside)
     aside.rename(output)

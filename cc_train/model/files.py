@@ -78,6 +78,10 @@ def load_base(
     try:
         model = load_model(name, torch.float32, attention, quantized=quantized)
         tokenizer = AutoTokenizer.from_pretrained(name)
+    except UsageError:
+        raise
+    except CheckpointError as error:
+        raise UsageError(f"--model {error}") from error
     except SafetensorError as error:
         raise UsageError(f"--model {name}: its weights are truncated or corrupt ({error}); copy it again") from error
     except RuntimeError as error:

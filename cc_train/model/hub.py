@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Repository:
     """A repository on the hub.
 
     Args:
-        name: ``OWNER/NAME``, or a name of the user that the token belongs to.
+        name: ``OWNER/NAME``, or ``NAME`` for a repository of the user whom the token belongs to.
         token: None for the one that is logged in.
         private: whether it is made private; None for the owner's default.
         revision: the branch to push to; None for the main one.
@@ -41,7 +42,7 @@ class Repository:
         try:
             made = HfApi(token=self.token).create_repo(self.name, private=self.private, exist_ok=True)
         except Exception as error:  # whatever the client, the connection and the hub raise
-            raise UsageError(f"--push-to-hub: {self.name} cannot be made on the hub: {one_line(error)}") from error
+            raise UsageError(f"{self.name} cannot be made on the hub: {one_line(error)}") from error
         return Repository(made.repo_id, self.token, self.private, self.revision)
 
     def push(self, directory: Path) -> str:
@@ -63,9 +64,11 @@ class Repository:
                 revision=self.revision,
             )
         except Exception as error:  # whatever the client, the connection and the hub raise
+            branch = [] if self.revision is None else ["--revision", self.revision]
+            again = shlex.join(["cc-train", "push", str(directory), self.name, *branch])
             raise PushError(
-                f"{directory} is finished, but cannot be pushed to {self.name}: {one_line(error)}; push it with: "
-                f"cc-train push {directory} {self.name}"
+                f"{directory} is finished, but cannot be pushed to {self.name}: {one_line(error)}; "
+                f"push it with: {again}"
             ) from error
         return str(pushed.commit_url)
 

@@ -31,7 +31,7 @@ def language_model(model: PreTrainedModel) -> PreTrainedModel:
         raise UnsupportedArchitectureError(type(model).__name__)
     alone.model, alone.lm_head = inner, wrapper.lm_head
     alone.generation_config = model.generation_config
-    # The whole model's configuration decided that, and the inner one may say otherwise.
+    # The whole model's configuration decided whether they are tied, and the inner one may say otherwise.
     alone.config.tie_word_embeddings = alone.lm_head.weight is alone.get_input_embeddings().weight
     alone.config.architectures = [type(alone).__name__]
     language: PreTrainedModel = alone

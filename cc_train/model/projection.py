@@ -1,4 +1,4 @@
-"""The projection's file in a checkpoint. Only ``cc-train fit`` reads it: other matrices must take in the same ``P``.
+"""The projection's file in a checkpoint. Only ``cc-train fit`` reads it: its new matrices must take in the same ``P``.
 
 What the projection is: `cc_train.two_pass.extensions`.
 """

@@ -10,13 +10,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from cc_core.checkpoint import load_connection, save_connection
-from cc_core.description import ConnectionConfig
+from cc_core.checkpoint import load_connection
 from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, INDEX_FILE, QUANTIZATION
 from cc_train.config.tuning import ADAPTER_DIRECTORY
-from cc_train.model.projection import PROJECTION_FILE
+from cc_train.model.standalone import put_connection
 from cc_train.workspace import Workspace
 
 
@@ -67,12 +66,7 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
         # The tool may have left out the tokenizer, template and records, or written them anew.
         own = (CONFIG_FILE, INDEX_FILE)
         _copy((p for p in checkpoint.iterdir() if p.name not in own and p.suffix != ".safetensors"), directory)
-        details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
-        evidence = None if entry.evidence is None else entry.evidence.model_dump(mode="json")
-        save_connection(directory, connection, list(entry.languages), details, evidence)
-        if (checkpoint / PROJECTION_FILE).is_file():  # for `cc-train fit`
-            (directory / PROJECTION_FILE).parent.mkdir(exist_ok=True)
-            shutil.copyfile(checkpoint / PROJECTION_FILE, directory / PROJECTION_FILE)
+        put_connection(checkpoint, connection, entry, directory)
         return workspace.publish()
 
 

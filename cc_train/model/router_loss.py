@@ -24,10 +24,11 @@ def leave_routers_alone_where_nothing_is_trained(model: PreTrainedModel) -> None
 
 
 def router_loss(model: PreTrainedModel, output: Any) -> Tensor | None:
-    """What is to be added to a batch's mean loss, a scalar; None if its configuration does not ask for it.
+    """The term to add to a batch's mean loss, a scalar; None if the model's configuration asks for none.
 
     Args:
-        output: of the model's pass.
+        model: made the pass.
+        output: of the pass.
     """
     loss: Tensor | None = getattr(output, "aux_loss", None)
     return None if loss is None else float(model.config.router_aux_loss_coef) * loss

@@ -69,10 +69,22 @@ def attach(model: Path, connection: Path, output: Path, *, overwrite: bool = Fal
             if path.is_file() and path.name not in (CONNECTION_FILE, ENTRY_FILE):
                 shutil.copyfile(path, directory / path.name)
         shutil.copyfile(connection / TEMPLATE_FILE, directory / TEMPLATE_FILE)
-        details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
-        evidence = None if entry.evidence is None else entry.evidence.model_dump(mode="json")
-        save_connection(directory, trained, list(entry.languages), details, evidence)
-        if (connection / PROJECTION_FILE).is_file():  # for `cc-train fit`
-            (directory / PROJECTION_FILE).parent.mkdir()
-            shutil.copyfile(connection / PROJECTION_FILE, directory / PROJECTION_FILE)
+        put_connection(connection, trained, entry, directory)
         return workspace.publish()
+
+
+def put_connection(source: Path, connection: Connection, entry: ConnectionConfig, directory: Path) -> None:
+    """Write a connection into another checkpoint, with the projection that ``cc-train fit`` needs.
+
+    Args:
+        source: where the connection was read.
+        connection: what was read there.
+        entry: what was read there about it.
+        directory: holds the checkpoint.
+    """
+    details = entry.model_dump(mode="json", exclude=set(ConnectionConfig.model_fields))
+    evidence = None if entry.evidence is None else entry.evidence.model_dump(mode="json")
+    save_connection(directory, connection, list(entry.languages), details, evidence)
+    if (source / PROJECTION_FILE).is_file():
+        (directory / PROJECTION_FILE).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / PROJECTION_FILE, directory / PROJECTION_FILE)

@@ -69,7 +69,7 @@ def write_report(directory: Path, name: str | None = None, *, running: bool = Fa
 
 
 def write_record(directory: Path, facts: dict[str, Any] | None, name: str, say: Say) -> None:
-    """Write ``cc_run.json``, the report and the model card. An error is only told: it should not cost a trained model.
+    """Write ``cc_run.json``, the report and the model card. An error is said and not raised, to lose no trained model.
 
     Args:
         directory: of the run.

@@ -15,7 +15,7 @@ class AlignmentLog:
 
     Args:
         weight: λ.
-        mean: over the processes.
+        mean: takes the mean of a value over the processes.
         device: of the values.
     """
 

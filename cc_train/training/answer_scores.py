@@ -35,12 +35,12 @@ class AnswerScores:
     """Answers a few rows with the model as it is, and scores the answers.
 
     Args:
-        model: in training.
-        examples: to choose from.
-        encoder: of the examples.
-        options: how many are chosen, and how long an answer may be.
-        batch_size: rows at once.
-        seed: of the choice.
+        model: the model that is trained.
+        examples: the rows to choose from.
+        encoder: encoded them.
+        options: how many rows are chosen, and how long an answer may be.
+        batch_size: rows that are answered at once.
+        seed: draws the choice.
 
     Raises:
         UsageError: no row can be scored.
@@ -86,8 +86,8 @@ class AnswerScores:
         """Answer and score: ``eval_score``, and each task's score, over its languages and in each.
 
         Args:
-            part: this process, and how many share the rows.
-            gather: brings the answers of all of them together.
+            part: the number of this process, and how many processes share the rows.
+            gather: brings the answers of all processes together.
         """
         rows = sorted(self._rows, key=lambda row: -len(self._rows[row].prompt))[part[0] :: part[1]]
         answers: list[Answer] = []

@@ -24,7 +24,6 @@ from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
-from cc_train.training.logged import LogCallback
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
 from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
@@ -52,13 +51,13 @@ def make_trainer(
         pad_id: fills batches.
 
     Raises:
-        UsageError: an option that transformers checks only now is wrong, or the family is padded only.
+        UsageError: an option that transformers checks only now is wrong, or the family needs padding.
         DataError: the rows do not determine a projection.
     """
     if training.padding_free and (architecture := architecture_of(model)) not in PADDING_FREE:
         raise UsageError(
-            f"--padding-free: {architecture} is not known to keep the rows of a batch apart; train it without, or use "
-            f"one of: {', '.join(sorted(PADDING_FREE))}"
+            f"--padding-free: {architecture} is not known to keep the rows of a batch apart; leave the option out, or "
+            f"train one of: {', '.join(sorted(PADDING_FREE))}"
         )
     decision = None
     if method.method == "cc":
@@ -98,7 +97,7 @@ def make_trainer(
             PairCollator(pad_id, method.anchor_offset),
             eval_dataset=PairDataset(evaluation) if evaluation else None,
             decision_learning_rate=method.decision_learning_rate,
-            callbacks=[EpochCallback(), LogCallback(), *stopping],
+            callbacks=[EpochCallback(), *stopping],
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:  # options that transformers checks only now
         raise UsageError(one_line(error)) from error
@@ -132,7 +131,7 @@ def keep_english(
     *,
     shows_progress: bool,
 ) -> None:
-    """Compute the English activations of all rows once, where no weight changes and rows come more than once.
+    """Compute the English activations of all rows once, if the language model is frozen and rows are read repeatedly.
 
     Args:
         trainer: gets the activations.
@@ -147,8 +146,8 @@ def keep_english(
     needed = bytes_needed(model, len(examples))
     if needed > MOST_BYTES:
         say(
-            f"English activations would take {needed / 1e9:.1f} GB, more than the {MOST_BYTES / 1e9:.1f} GB that are "
-            "kept: every epoch computes them again"
+            f"The English activations would take {needed / 1e9:.1f} GB, and at most {MOST_BYTES / 1e9:.1f} GB are "
+            "kept: every epoch computes them again."
         )
         return
     with progress("English prompts", len(examples), shown=shows_progress) as advance:

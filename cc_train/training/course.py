@@ -1,4 +1,4 @@
-"""What a checkpoint needs to be resumed rightly: the same rows in each step, and shards that can be read.
+"""What a run needs to go on from a checkpoint: the same rows in each step, and shards that it can read.
 
 The order of rows depends on their number, the seed, the strategy and the rows of a step. It does not depend on how a
 step's rows are divided among processes and micro-batches, so a run may go on with other numbers of both.
@@ -7,6 +7,7 @@ step's rows are divided among processes and micro-batches, so a run may go on wi
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,12 +51,12 @@ def course_of(trainer: Trainer) -> Course:
     """The course of ``trainer``'s run."""
     arguments = trainer.args
     rows, each, processes = len(trainer.train_dataset), arguments.train_batch_size, arguments.world_size  # type: ignore[arg-type]
-    divide = _floor if arguments.dataloader_drop_last else _ceiling
-    batches = divide(divide(rows, each), processes)
+    whole = math.floor if arguments.dataloader_drop_last else math.ceil
+    batches = whole(whole(rows / each) / processes)
     return Course(
         rows,
         each * processes * arguments.gradient_accumulation_steps,
-        max(1, _ceiling(batches, arguments.gradient_accumulation_steps)),
+        max(1, math.ceil(batches / arguments.gradient_accumulation_steps)),
         arguments.data_seed,
         str(arguments.train_sampling_strategy),
         processes,
@@ -91,7 +92,7 @@ def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
         return f"DeepSpeed reads its shards only on as many processes as wrote them; {again}, not on {now.processes}"
     if saved.align != now.align:
         was = f"--align {saved.align:g}" if saved.align else "no --align"
-        return f"was saved with {was}, and this run has {now.align:g}; resume with {was}"
+        return f"was saved with {was}, and this run has --align {now.align:g}; resume with {was}"
     if saved.rows != now.rows:
         return f"{saved.rows} rows were trained on, and this run has {now.rows}; resume with the same --data"
     if saved.rows_per_step != now.rows_per_step:
@@ -121,11 +122,3 @@ def _same_step(saved: Course, now: Course, trainer: Trainer) -> str:
 
 def _processes(number: int) -> str:
     return "1 process" if number == 1 else f"{number} processes"
-
-
-def _floor(number: int, parts: int) -> int:
-    return number // parts
-
-
-def _ceiling(number: int, parts: int) -> int:
-    return -(-number // parts)

@@ -19,7 +19,7 @@ SHARE: Final = 50
 
 
 class LiveReport(TrainerCallback):
-    """Writes ``report.html`` into ``directory`` after a log, now and then. An error is told once, and ends it.
+    """Writes ``report.html`` into ``directory`` after a log, now and then. It says an error once, and stops.
 
     Args:
         directory: in which the run is built.

@@ -11,7 +11,13 @@ from cc_train.log_names import ALIGNMENT
 
 
 class LogCallback(TrainerCallback):
-    """Logs also when the run evaluates, saves or ends: otherwise no log has the loss of the steps since the last."""
+    """Logs also when the run evaluates, saves or ends, so that a log has the loss of every step."""
+
+    begun = 0
+    """The step from which the run was resumed; 0 for a new run."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.begun = state.global_step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if control.should_training_stop or control.should_evaluate or control.should_save:
@@ -27,14 +33,22 @@ def _log(args: TrainingArguments, control: TrainerControl) -> None:
         control.should_log = True
 
 
-def mean_loss(history: Sequence[Mapping[str, float]], otherwise: float) -> float:
-    """The mean over the logged steps, also over those before the run was resumed."""
-    total, steps = 0.0, 0
+def mean_loss(history: Sequence[Mapping[str, float]], begun: int, made: int, loss: float) -> float:
+    """The mean training loss over all steps of a run, also over those before it was resumed.
+
+    Args:
+        history: Trainer's log history. It may lack losses, with ``--logging-strategy no``.
+        begun: from `LogCallback`.
+        made: the last step.
+        loss: the mean over the steps since ``begun``, which Trainer logs as ``train_loss``.
+    """
+    total, logged = 0.0, 0
     for entry in history:
-        if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - steps)
-            steps = int(entry["step"])
-    return total / steps if steps else otherwise
+        if "loss" in entry and entry["step"] <= begun:
+            total += entry["loss"] * (entry["step"] - logged)
+            logged = int(entry["step"])
+    steps = logged + made - begun
+    return (total + loss * (made - begun)) / steps if steps else loss
 
 
 def logged_alignment(

@@ -1,6 +1,6 @@
 """Pass 1 of all rows before training.
 
-It serves every epoch if the language model's weights are frozen, and is what `cc_train.two_pass.alignment` aligns to.
+If the language model is frozen, every epoch uses these activations. `cc_train.two_pass.alignment` aligns to them.
 """
 
 from __future__ import annotations

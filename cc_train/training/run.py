@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ProgressCallback, set_seed
+from transformers import PreTrainedModel, ProgressCallback, set_seed
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from cc_core.checkpoint import save_connection
 from cc_core.hub import shown_name
 from cc_core.terminal.text import one_line
-from cc_train.config.fit import FitArguments
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
-from cc_train.data.encoding import Example
 from cc_train.data.rows import SkippedRow
 from cc_train.data.template_options import TemplateOptionError
-from cc_train.fit.fitting import Fitted, fit_connection
+from cc_train.fit.fitting import fit_connection
 from cc_train.fit.pairs import pair_counts
 from cc_train.model.adapter import make_adapter
 from cc_train.model.files import base_directory, copy_notices, load_base, load_model, save_adapted, save_model
@@ -37,8 +34,8 @@ from cc_train.training.assembly import keep_english, keep_targets, make_trainer,
 from cc_train.training.course import require_course
 from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.live_report import LiveReport
-from cc_train.training.logged import logged_alignment, mean_loss
-from cc_train.training.processes import part
+from cc_train.training.logged import LogCallback, logged_alignment, mean_loss
+from cc_train.training.processes import leave_group
 from cc_train.training.run_rows import RunRows, load_rows
 from cc_train.training.stopping import StopCallback
 from cc_train.training.trained_weights import TrainingError
@@ -94,7 +91,8 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     shows_progress = not training.disable_tqdm
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
     if training.device.type == "cuda" and training.world_size == 1 and (gpus := torch.cuda.device_count()) > 1:
-        say(f"1 of {gpus} GPUs is used: accelerate launch --num_processes {gpus} --module cc_train.commands.main run.")
+        launch = f"accelerate launch --num_processes {gpus} --module cc_train.commands.main run"
+        say(f"Only 1 of {gpus} GPUs is used. To use all, begin the command with: {launch}")
     repository = None
     if training.push_to_hub and training.should_save:  # fail now if the hub does not let us
         repository = Repository(
@@ -102,7 +100,11 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
             training.hub_token,
             training.hub_private_repo,
             training.hub_revision,
-        ).make()
+        )
+        try:
+            repository = repository.make()
+        except UsageError as error:
+            raise UsageError(f"--push-to-hub: {error}") from error
     set_seed(training.seed)
     model, tokenizer = load_base(
         str(base),
@@ -139,7 +141,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     targets = trainer.targets
     alignment = logged_alignment(method.align, trainer.state.log_history, pair_counts(rows.aligned))
     scores: dict[str, Any] = {}
-    part()
+    leave_group()
     if training.should_save:
         with workspace.writing():
             trainer.state.save_to_json(str(directory / STATE_FILE))
@@ -187,6 +189,8 @@ def _train(
     require_batches(trainer)
     if resume_from:
         require_course(trainer, Path(resume_from))
+    log = LogCallback()
+    trainer.add_callback(log)
     trainer.add_callback(stop)
     if shows_progress:
         trainer.remove_callback(ProgressCallback)
@@ -204,7 +208,7 @@ def _train(
     except TrainingError as error:
         say(f"{error}. What follows cannot be resumed.")
     stop.raise_if_asked()
-    return mean_loss(trainer.state.log_history, outcome.metrics["train_loss"])
+    return mean_loss(trainer.state.log_history, log.begun, trainer.state.global_step, outcome.metrics["train_loss"])
 
 
 def _fit_and_save(
@@ -224,21 +228,22 @@ def _fit_and_save(
     training, method = config.training, config.method
     alone = config.tuning.tuning == "connection"
     maker = ExtendedDecisionMaker.from_state(decision)
-    if maker.projection is not None:
-        save_projection(maker.projection.detach(), directory)
+    projection = None if maker.projection is None else maker.projection.detach()
+    if projection is not None:
+        save_projection(projection, directory)
     unseen = rows.unseen
-    fitted = _fit(
-        base if alone else directory,
-        config.save_dtype,
-        maker,
+    fitted = fit_connection(
+        _saved_model(base if alone else directory, config.save_dtype, training.device),
+        maker.weight.detach(),
         rows.examples,
         encoder.pad_id,
-        config.fit,
-        scored=unseen or None,
+        config.fit.settings(),
         directory=directory,
-        device=training.device,
         anchor_offset=method.anchor_offset,
+        batch_size=config.fit.fit_batch_size,
         seed=training.seed,
+        scored=unseen or None,
+        projection=None if projection is None else projection.to(training.device),
         shows_progress=not training.disable_tqdm,
     )
     details = {
@@ -246,7 +251,7 @@ def _fit_and_save(
         "tuning": config.tuning.tuning,
         "base_model": shown_name(config.model.model),
         "seed": training.seed,
-        **({} if maker.projection is None else {"projected": True}),
+        **({} if projection is None else {"projected": True}),
         "fit": fitted.details(),
     }
     connection, languages = fitted.connection, fitted.languages
@@ -262,38 +267,10 @@ def _fit_and_save(
     return scores
 
 
-def _fit(
-    saved: Path,
-    dtype: torch.dtype,
-    decision: ExtendedDecisionMaker,
-    examples: Sequence[Example],
-    pad_id: int,
-    options: FitArguments,
-    *,
-    scored: Sequence[Example] | None,
-    directory: Path,
-    device: torch.device,
-    anchor_offset: int,
-    seed: int,
-    shows_progress: bool,
-) -> Fitted:
-    """Fit on the model as it was saved, in ``dtype``, at ``saved``; ``directory`` holds activations meanwhile."""
-    # Otherwise DeepSpeed shards the model, and only the main process is here.
+def _saved_model(saved: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The model at ``saved``, as it is served. A CPU computes in fp32 what an accelerator computes in ``dtype``."""
+    # DeepSpeed would shard it, and only the main process is here.
     unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
-    # The weights are the saved ones. A CPU computes with them in fp32, an accelerator in the saved type.
     model: Any = load_model(saved, torch.float32 if device.type == "cpu" else dtype)
-    matrix = decision.projection
-    return fit_connection(
-        model.eval().to(device),
-        decision.weight.detach(),
-        examples,
-        pad_id,
-        options.settings(),
-        directory=directory,
-        anchor_offset=anchor_offset,
-        batch_size=options.fit_batch_size,
-        seed=seed,
-        scored=scored,
-        projection=None if matrix is None else matrix.detach().to(device),
-        shows_progress=shows_progress,
-    )
+    served: PreTrainedModel = model.eval().to(device)
+    return served

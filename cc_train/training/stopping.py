@@ -65,7 +65,7 @@ class StopCallback(TrainerCallback):
         return control
 
     def raise_if_asked(self) -> None:
-        """Raise `Stopped` if a signal came during training, which this call ends."""
+        """Say that training is over, and raise `Stopped` if a signal came during it."""
         self._training = False
         if self.number is not None:
             raise Stopped(self.number)

@@ -30,5 +30,8 @@ def load_trained(checkpoint: Path, names: Set[str]) -> dict[str, Tensor]:
         raise TrainingError(f"{path}: cannot be read ({error}), so nothing can be resumed from it") from error
     if saved.keys() != names:
         some = sorted(saved.keys() ^ names)[0]
-        raise TrainingError(f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only)")
+        raise TrainingError(
+            f"{path}: is of another --tuning, --method or model ({some!r} is in one of them only); "
+            "resume with those that the run began with"
+        )
     return saved

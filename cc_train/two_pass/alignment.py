@@ -41,6 +41,6 @@ def alignment_loss(own: Tensor, english: Tensor, weights: Tensor) -> Tensor:
 
 
 def stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Both ``[C, M]`` and ``[C, N]``, padded with zeros on the right to the longer, ``[2 C, max(M, N)]``."""
+    """Two batches ``[C, M]`` and ``[C, N]`` as one, ``[2 C, max(M, N)]``, padded with zeros on the right."""
     length = max(first.shape[1], second.shape[1])
     return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])

@@ -1,4 +1,4 @@
-"""The loss of the answers without all of their logits at once: with a large vocabulary they are the largest tensors."""
+"""The loss of the answers. Their logits need not all be in memory at once: they are large if the vocabulary is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from cc_core.architectures import FAMILIES
 from cc_train.model.activations import architecture_of
-from cc_train.model.answer_head import answer_positions, output_embeddings
+from cc_train.model.answer_head import AnswerLogits, answer_positions, output_embeddings
 
 # Bytes of fp32 logits that a chunk holds, where no size is given.
 _CHUNK_BYTES = 256 << 20
@@ -24,7 +24,7 @@ def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> in
 
     Args:
         model: the language model.
-        tokens: as it was asked for; 0 for all, None for what fits `_CHUNK_BYTES`.
+        tokens: the value of ``--loss-chunk``: 0 for all, None for as many as take `_CHUNK_BYTES`.
         labels: the batch's, ``[B, N]``.
     """
     head = output_embeddings(model)
@@ -39,14 +39,29 @@ def chunk_size(model: PreTrainedModel, tokens: int | None, labels: Tensor) -> in
 
 
 def summed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Summed over answer tokens, fp32, from ``logits`` ``[A, V]`` and ``targets`` ``[A]``."""
+    """Cross-entropy summed over answer tokens, nats, fp32, from ``logits`` ``[A, V]`` and ``targets`` ``[A]``."""
     return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing, reduction="sum")
+
+
+def cross_entropy_by_row(answers: AnswerLogits, labels: Tensor) -> Tensor:
+    """Cross-entropy summed over each row's answer tokens, ``[B]``, nats, fp32; 0 for a row without an answer.
+
+    Args:
+        answers: of a batch that is padded.
+        labels: the batch's, ``[B, N]``.
+    """
+    each = F.cross_entropy(answers.logits.float(), answers.targets, reduction="none")
+    rows, _ = answer_positions(labels)
+    return each.new_zeros(len(labels)).index_add_(0, rows, each)
 
 
 def chunked_cross_entropy(
     model: PreTrainedModel, states: Tensor, targets: Tensor, chunk: int, label_smoothing: float
 ) -> Tensor:
-    """The same from the head's input ``[A, H]``. A chunk's logits are computed again for its gradient."""
+    """`summed_cross_entropy` from the head's input ``states`` ``[A, H]``, with one chunk's logits in memory at a time.
+
+    They are computed again for the chunk's gradient.
+    """
     head = output_embeddings(model)
     cap = getattr(model.config, "final_logit_softcapping", None)
     # Cohere multiplies its logits, and Granite divides them.

@@ -23,15 +23,15 @@ PROJECTION_PROMPTS = 256
 
 
 class ExtendedDecisionMaker(DecisionMaker):
-    """The paper's Decision Maker, which may be given normalised activations, projected ones, or both.
+    """The paper's Decision Maker, whose activations may be normalised, projected, or both.
 
     Args:
         num_layers: L.
         hidden_size: H.
         normalize: ours. Divide ``d`` by its root mean square. Raw ``d`` of a model with large activations makes logits
             that Gumbel noise of unit scale never changes.
-        projection: ours. ``P₀``, ``[H, H]``: an optional matrix applied to every activation and trained; folded into
-            ``T``, so serving does not know it.
+        projection: ours. ``P₀`` ``[H, H]``, with which the trained ``P`` begins; None for no projection. ``P``
+            multiplies every activation, and ``T`` takes it in, so serving does not know it.
     """
 
     initial_projection: Tensor | None

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from cc_train.data.batches import IGNORED
 from cc_train.model.activations import connected_at
-from cc_train.model.answer_head import answer_positions, head_only_at
+from cc_train.model.answer_head import AnswerLogits, answer_positions, head_only_at
 
 
 def frozen_answer_logits(
@@ -23,8 +23,8 @@ def frozen_answer_logits(
     anchors: Tensor,
     vector: Tensor,
     kept: list[Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
+) -> AnswerLogits:
+    """The logits at the positions that predict the answers.
 
     Args:
         input_ids, attention_mask, labels: prompts and answers, padded on the right, ``[B, N]``.
@@ -57,4 +57,4 @@ def frozen_answer_logits(
             past_key_values=cache,
             use_cache=cache is not None,
         ).logits
-    return logits[0], labels[rows, columns + 1]
+    return AnswerLogits(logits[0], labels[rows, columns + 1])

@@ -9,29 +9,29 @@ pass 2 would give their activations with the connection in them. All other rows'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
 from cc_train.model.activations import Capture, Places, anchor_positions, capture_at, connected_at, family_in
-from cc_train.model.answer_head import answer_positions, head_only_at, output_embeddings
+from cc_train.model.answer_head import AnswerLogits, answer_positions, head_only_at
 from cc_train.model.router_loss import router_loss
 from cc_train.two_pass.alignment import alignment_loss, stacked
 from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.frozen import frozen_answer_logits
 from cc_train.two_pass.layout import Layout
+from cc_train.two_pass.wrapper import Hooks, LanguageModelWrapper
 
 
-class TwoPassModel(nn.Module):
-    """A causal LM trained on parallel rows; without a Decision Maker, plain supervised fine-tuning.
+class TwoPassModel(LanguageModelWrapper):
+    """A causal language model that is trained on parallel rows; without a Decision Maker, by plain fine-tuning.
 
     In training mode the layer is sampled, as in the paper; in evaluation mode it is the best one, as in serving. Both
     passes are one forward of this module, so Trainer's mixed precision, accumulation and data parallelism apply as to
@@ -66,8 +66,7 @@ class TwoPassModel(nn.Module):
         loss_chunk: int | None = None,
         padding_free: bool = False,
     ) -> None:
-        super().__init__()
-        self.language_model = language_model
+        super().__init__(language_model)
         self.decision = decision
         self.temperature = temperature
         self.anchor_offset = anchor_offset
@@ -81,26 +80,6 @@ class TwoPassModel(nn.Module):
         self.chosen_layers: Tensor | None = None
         """``k`` of each connected row of the last batch, ``[C]``; None if it had none."""
         self._choices: Tensor | None = None
-        self._router_loss: Tensor | None = None
-        self._hooks: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-    @property
-    def config(self) -> Any:
-        return self.language_model.config
-
-    @property
-    def _no_split_modules(self) -> Any:
-        """Layers that a sharded job gathers one at a time. Like the next three, it is transformers' API."""
-        return self.language_model._no_split_modules
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.language_model.get_input_embeddings()
-
-    def get_output_embeddings(self) -> nn.Module:
-        return output_embeddings(self.language_model)
-
-    def tie_weights(self) -> None:
-        self.language_model.tie_weights()
 
     def forward(
         self,
@@ -126,7 +105,8 @@ class TwoPassModel(nn.Module):
 
         Returns:
             ``loss``, a scalar: nats per answer token, and λ times the alignment; in training also the router loss of
-            a mixture of experts that has one. With an alignment ``alignment``, a scalar without gradient and λ.
+            a mixture of experts that has one. With an alignment also ``alignment``, a scalar: its value without λ and
+            without a gradient.
         """
         english = english_input_ids, english_attention_mask
         aligns = alignment_targets is not None
@@ -141,21 +121,21 @@ class TwoPassModel(nn.Module):
         kept: list[Tensor] = []
         chunk = chunk_size(self.language_model, self.loss_chunk, labels)
         if self.frozen and vector is not None:
-            logits, targets = frozen_answer_logits(
+            answers = frozen_answer_logits(
                 self.language_model, input_ids, attention_mask, labels, anchors, vector, kept if chunk else None
             )
         else:
             places = Layout(attention_mask, self.padding_free).places(anchors)
             hooks = partial(self._answer_hooks, places, vector, captures if aligns else None)
-            logits, targets = self.answer_logits(input_ids, attention_mask, labels, hooks, kept if chunk else None)
+            answers = self.answer_logits(input_ids, attention_mask, labels, hooks, kept if chunk else None)
         if kept and chunk:
-            total = chunked_cross_entropy(self.language_model, kept[0], targets, chunk, self.label_smoothing)
+            total = chunked_cross_entropy(self.language_model, kept[0], answers.targets, chunk, self.label_smoothing)
         else:
-            total = summed_cross_entropy(logits, targets, self.label_smoothing)
-        router, self._router_loss = self._router_loss, None  # it holds the pass's graph
-        if router is not None:  # each batch of a step weighs as its answers do
-            total = total + targets.numel() * router
-        count = targets.numel() if num_items_in_batch is None else num_items_in_batch
+            total = summed_cross_entropy(answers.logits, answers.targets, self.label_smoothing)
+        tokens = answers.targets.numel()
+        if answers.router_loss is not None:  # each batch of a step weighs as its answers do
+            total = total + tokens * answers.router_loss
+        count = tokens if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
         if alignment_targets is None:
             return {"loss": loss}
@@ -208,10 +188,10 @@ class TwoPassModel(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor,
         labels: Tensor,
-        hooks: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hooks: Hooks = nullcontext,
         kept: list[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Pass 2: logits ``[A, V]`` at the positions that predict the answers, and their targets ``[A]``.
+    ) -> AnswerLogits:
+        """Pass 2: the logits at the positions that predict the answers; in training also the router loss.
 
         Args:
             hooks: makes the context in which the pass runs, such as `connected_at`.
@@ -222,24 +202,13 @@ class TwoPassModel(nn.Module):
         rows, columns = answer_positions(labels)
         with self._pass(hooks), head_only_at(self.language_model, rows, columns, kept):
             output = self.language_model(**layout.inputs(input_ids), use_cache=False)
-        self._router_loss = router_loss(self.language_model, output) if self.training and not self.frozen else None
-        return output.logits[0], labels[rows, columns + 1]
+        router = router_loss(self.language_model, output) if self.training and not self.frozen else None
+        return AnswerLogits(output.logits[0], labels[rows, columns + 1], router)
 
     def take_choices(self) -> Tensor | None:
         """How often each layer was chosen since the last call, ``[L]``; None if none was."""
         counts, self._choices = self._choices, None
         return counts
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
-        """As in transformers, with the hooks of a pass set again when its layers run again for their gradient."""
-
-        def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-            return nullcontext(), self._hooks()
-
-        settings = {**(gradient_checkpointing_kwargs or {}), "use_reentrant": False, "context_fn": contexts}
-        self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings, **kwargs)
 
     def _pass_one(
         self,
@@ -274,7 +243,7 @@ class TwoPassModel(nn.Module):
         return given, own, 0.0
 
     def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
-        """A zero loss term that still runs the connection, so that every rank joins the collectives."""
+        """A loss term of zero. It runs the connection, because the other processes wait for this one to do so."""
         counts, ids = self._choices, input_ids[:1, : -self.anchor_offset]
         given = self.english_activations(ids, torch.ones_like(ids)) if activations is None else activations[:1]
         unused = 0.0 * self.choose(ids[:, 0], given).sum()
@@ -290,12 +259,3 @@ class TwoPassModel(nn.Module):
             if vector is not None:
                 stack.enter_context(connected_at(self.language_model, places, vector))
             yield
-
-    @contextmanager
-    def _pass(self, hooks: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-        self._hooks = hooks
-        try:
-            with hooks() as entered:
-                yield entered
-        finally:
-            self._hooks = nullcontext

@@ -54,7 +54,9 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     given = ["--model", str(base), "--data", str(data), "--rounds", "2", "--json", str(tmp_path / "costs.json")]
     kinds = ("sft", "connection", "cc-align", "cc", "cc-by-length", "cc-padding-free")
     assert step_cost.main([*given, "--layers", "2", "--kinds", *kinds]) == 0
-    assert "CC, frozen base" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "CC, frozen base" in output
+    assert "means over 2 steps of 8 rows" in output
     costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
     assert costs["sft"]["ratio"] is None
     assert costs["connection"]["ratio"] == pytest.approx(costs["connection"]["seconds"] / costs["sft"]["seconds"])

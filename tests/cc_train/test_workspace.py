@@ -34,7 +34,7 @@ def test_the_current_directory_is_no_output(
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    with pytest.raises(OutputError, match="the current directory is in it; name a directory of its own"):
+    with pytest.raises(OutputError, match="the current directory is in it; name another directory"):
         Workspace(Path(output), overwrite=overwrite)
     assert list(tmp_path.iterdir()) == [here]
 

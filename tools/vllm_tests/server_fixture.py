@@ -25,7 +25,7 @@ TEST_SECONDS: Final = 20
 
 
 class RemoteOpenAIServer:
-    """As vLLM's tests use it; neither model nor flags are heeded."""
+    """The server that runs, as vLLM's tests use one. It ignores model and flags."""
 
     DUMMY_API_KEY: Final = "none"
 
@@ -70,7 +70,7 @@ class RemoteOpenAIServer:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Come before the import of any test."""
+    """Replace what vLLM's tests import, before any of them is imported."""
     utils: Any = ModuleType("tests.utils")
     utils.RemoteOpenAIServer = RemoteOpenAIServer
     sys.modules["tests.utils"] = utils
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Hub:
-    """Where fixtures download what a server is started with; this one is running."""
+    """Stands in for the hub, from which fixtures download a model: the model is there already."""
 
     def snapshot_download(self, **options: object) -> str:
         return os.environ[MODEL]
@@ -99,7 +99,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks no server."""
+    """Leave out tests that ask no server."""
     asking = [item for item in items if any("server" in name for name in getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in asking])
     items[:] = asking

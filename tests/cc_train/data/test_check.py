@@ -151,7 +151,7 @@ def test_what_cannot_be_checked_is_one_line(tmp_path: Path, capsys: pytest.Captu
         ([tmp_path / "none.jsonl"], "none.jsonl: cannot be read: No such file"),
         ([tmp_path / "empty.jsonl"], "empty.jsonl can be used: there is none"),
         ([good, "--model", tmp_path], "holds no tokenizer"),
-        ([good, "--chat-template-kwargs", "{}"], "--chat-template-kwargs goes with --model"),
+        ([good, "--chat-template-kwargs", "{}"], "--chat-template-kwargs needs --model"),
         ([good, "--model", base, "--chat-template-kwargs", "{"], "--chat-template-kwargs: must be a JSON object"),
         ([good, "--model", base, "--chat-template-kwargs", '{"a": 1}'], "the chat template reads no option 'a'"),
         ([good, "--columns", "output=answer"], "field 'output' is missing (column 'answer')"),

@@ -93,7 +93,7 @@ def test_every_turn_of_a_conversation_is_a_pair() -> None:
 
 
 def test_only_english_is_refused() -> None:
-    with pytest.raises(FitError, match="no row is in another language than English"):
+    with pytest.raises(FitError, match="all rows are in English, so there is nothing to fit"):
         split_pairs([pair("en")], 9, 0.1, 0)
 
 

@@ -163,7 +163,7 @@ def test_a_fit_that_fails_leaves_the_checkpoint_as_it_was(
         (rows, ("--fit-rigde", "1"), "--fit-rigde"),
         (rows, ("--fit-rank", "65"), "--fit-rank 65 is above the hidden size, 64"),
         (rows, ("--output", str(tmp_path / "english.jsonl")), "is a file"),
-        (english, (), "no row is in another language than English"),
+        (english, (), "all rows are in English, so there is nothing to fit"),
         (tmp_path / "none.jsonl", (), "none.jsonl: cannot be read: No such file"),
     ):
         assert fit(checkpoint, data, *options) == 2

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from cc_train.config.parser import UsageError
 from cc_train.model.adapter import Adapter
 from cc_train.model.files import load_base, save_adapted
 from cc_train.two_pass.answer_loss import chunk_size
-from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
-from tests.support.tiny_tokenizer import tiny_tokenizer
+from tests.support.tiny import random_connection, save_checkpoint, tiny_llama, tiny_model
+from tests.support.tiny_tokenizer import save_base, tiny_tokenizer
 
 
 def connected(directory: Path) -> Path:
@@ -33,3 +36,23 @@ def test_the_loss_of_a_connected_base_is_chunked_as_its_bases(tmp_path: Path) ->
     model, _ = load_base(str(connected(tmp_path / "base")), captures=True)
     labels = torch.full((1, 8), 5)
     assert chunk_size(model, 2, labels) == 2
+
+
+def test_an_attention_that_caps_no_scores_is_what_is_wrong(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", tiny_model("Gemma2ForCausalLM"))
+    with pytest.raises(
+        UsageError, match=r"^--attention sdpa does not cap attention scores, as this model does; use eager"
+    ):
+        load_base(str(base), captures=True, attention="sdpa")
+
+
+def test_a_base_that_lacks_weights_is_named_once(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", tiny_llama())
+    weights = load_file(base / "model.safetensors")
+    save_file(
+        {name: w for name, w in weights.items() if "layers.0.mlp" not in name},
+        base / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(UsageError, match=f"^--model {base}: holds no weights for .*; copy it again"):
+        load_base(str(base), captures=True)

@@ -26,6 +26,7 @@ class Hub(ThreadingHTTPServer):
 
     files: dict[str, bytes]
     made: list[dict[str, object]]
+    refuses: bool = False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -42,6 +43,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/preupload/" in self.path:
             files = [file["path"] for file in json.loads(payload)["files"]]
             self._answer({"files": [{"path": f, "uploadMode": "regular", "shouldIgnore": False} for f in files]})
+        elif "/commit/" in self.path and self.server.refuses:
+            self._answer({"error": "no more room"}, 403)
         elif "/commit/" in self.path:
             for line in map(json.loads, payload.splitlines()):
                 if line["key"] == "file":
@@ -51,9 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer({"valid": True})
 
-    def _answer(self, content: object) -> None:
+    def _answer(self, content: object, status: int = 200) -> None:
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -113,6 +116,30 @@ def test_a_hub_that_cannot_be_reached_stops_the_run_before_it_begins(
     assert error.splitlines()[-1].startswith("cc-train run: --push-to-hub: someone/mine cannot be made on the hub: ")
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_push_names_the_command_that_pushes_to_the_same_branch(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    finished = tmp_path / "a run"
+    finished.mkdir()
+    for name in ("README.md", "config.json"):
+        (finished / name).write_text("{}")
+    hub.refuses = True
+    assert main(["push", str(finished), "someone/mine", "--revision", "trial"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cc-train push: {finished} is finished, but cannot be pushed to someone/mine: ")
+    assert line.endswith(f"; push it with: cc-train push '{finished}' someone/mine --revision trial")
+
+
+def test_what_cannot_be_made_is_not_blamed_on_an_option_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _point_at(monkeypatch, "http://127.0.0.1:9")
+    for name in ("README.md", "config.json"):
+        (tmp_path / name).write_text("{}")
+    assert main(["push", str(tmp_path), "someone/mine"]) == 2
+    assert capsys.readouterr().err.startswith("cc-train push: someone/mine cannot be made on the hub: ")
 
 
 def test_only_what_a_run_finished_is_pushed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -247,17 +247,20 @@ def test_an_adapter_kept_beside_the_base_makes_the_merged_model(base: Path, rows
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tuning", "connection", "--method", "sft"], "--tuning connection trains what --method sft does without"),
+        (
+            ["--tuning", "connection", "--method", "sft"],
+            "--tuning connection trains a connection, and --method sft has none",
+        ),
         (["--tuning", "connection", "--gradient-checkpointing"], "--gradient-checkpointing saves nothing with"),
         (["--tuning", "lora", "--lora-rank", "0"], "--lora-rank must be at least 1"),
-        (["--lora-rank", "8"], "--lora-rank goes with --tuning lora"),
-        (["--lora-alpha", "8"], "--lora-alpha goes with --tuning lora"),
-        (["--lora-dropout", "0.1"], "--lora-dropout goes with --tuning lora"),
-        (["--lora-merge", "false"], "--lora-merge goes with --tuning lora"),
-        (["--early-stopping-threshold", "0.1"], "--early-stopping-threshold goes with --early-stopping-patience"),
-        (["--hub-model-id", "a/b"], "--hub-model-id goes with --push-to-hub"),
-        (["--eval-task", "mkqa"], "--eval-task goes with --eval-generate"),
-        (["--eval-max-tokens", "3"], "--eval-max-tokens goes with --eval-generate"),
+        (["--lora-rank", "8"], "--lora-rank needs --tuning lora"),
+        (["--lora-alpha", "8"], "--lora-alpha needs --tuning lora"),
+        (["--lora-dropout", "0.1"], "--lora-dropout needs --tuning lora"),
+        (["--lora-merge", "false"], "--lora-merge needs --tuning lora"),
+        (["--early-stopping-threshold", "0.1"], "--early-stopping-threshold needs --early-stopping-patience"),
+        (["--hub-model-id", "a/b"], "--hub-model-id needs --push-to-hub"),
+        (["--eval-task", "mkqa"], "--eval-task needs --eval-generate"),
+        (["--eval-max-tokens", "3"], "--eval-max-tokens needs --eval-generate"),
     ],
 )
 def test_options_that_do_not_go_together(

@@ -137,7 +137,7 @@ def test_report_and_card_say_that_it_was_aligned_and_by_whose_idea(facts: dict[s
     assert "Alignment (ours, not the paper&#39;s)" in page
     assert (directory / "report" / "alignment.png").exists()
     card = write_card(directory).read_text("utf-8")
-    assert "cc-train has it, the paper has not.\nAt the end it stood at 0.046; 1 is" in card
+    assert "It is cc-train's; the paper does not have it.\nAt the end it stood at 0.046; 1 is" in card
     assert "7 more parallel prompts joined it: ntrex.jsonl.\nOptions" in card
     del facts["alignment"]["data"]
     assert "more parallel prompts" not in write_card(made(tmp_path / "less", facts, None)).read_text("utf-8")

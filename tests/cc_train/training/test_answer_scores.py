@@ -67,7 +67,7 @@ def test_the_score_stops_the_run_and_keeps_its_best(base: Path, tmp_path: Path) 
     ("options", "message"),
     [
         (("--eval-generate", "0", *EVERY, "2"), "--eval-generate must be at least 1"),
-        ((*EVERY, "2", "--metric-for-best-model", "score"), "--metric-for-best-model score goes with --eval-generate"),
+        ((*EVERY, "2", "--metric-for-best-model", "score"), "--metric-for-best-model score needs --eval-generate"),
         ((*EVERY, "2", "--eval-generate", "2"), "no row of --eval-data has a task that can be scored (xnli, "),
         ((*EVERY, "2", "--eval-generate", "2", "--eval-task", "mkqq"), "--eval-task mkqq: there are: xnli, "),
         ((*EVERY, "2", "--predict-with-generate", "true"), "here: --eval-generate N"),

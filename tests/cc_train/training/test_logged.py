@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cc_train.commands.main import main
+from cc_train.training.logged import mean_loss
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
 
@@ -46,3 +47,13 @@ def test_an_evaluation_has_the_training_loss_of_its_step_beside_it(base: Path, t
     assert list(losses(history)) == [3, 4, 5]
     silent = train(base, tmp_path / "silent", *options, "--eval-steps", "3", "--logging-strategy", "no")
     assert not losses(silent)
+
+
+def test_steps_that_nothing_logged_count(base: Path, tmp_path: Path) -> None:
+    """As when a run is stopped, which logs, and goes on without a log."""
+    every = losses(train(base, tmp_path / "every", "--max-steps", "5", "--logging-steps", "1"))
+    silent = ("--logging-strategy", "no", "--logging-first-step", "true")
+    assert list(losses(train(base, tmp_path / "silent", "--max-steps", "5", *silent))) == [1]
+    facts = json.loads((tmp_path / "silent" / "cc_run.json").read_text())
+    assert facts["training_loss"] == pytest.approx(sum(every.values()) / 5, abs=1e-3)
+    assert mean_loss([{"step": 2, "loss": 3.0}, {"step": 5, "train_loss": 2.0}], 2, 5, 2.0) == (2 * 3 + 3 * 2) / 5

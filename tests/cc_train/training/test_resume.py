@@ -278,7 +278,7 @@ def test_a_run_that_is_aligned_computes_its_targets_once_and_refuses_those_of_ot
 
     for other in ("0", "7"):
         assert main([*given, "--align", other, *resume]) == 2
-        said = f"was saved with --align 1, and this run has {other}; resume with --align 1"
+        said = f"was saved with --align 1, and this run has --align {other}; resume with --align 1"
         assert said in capsys.readouterr().err
 
     def fail(*_args: object, **_options: object) -> None:

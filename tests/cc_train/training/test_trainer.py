@@ -191,11 +191,9 @@ def test_the_connection_stays_fp32_under_mixed_precision() -> None:
 def test_label_smoothing_is_cross_entropys() -> None:
     some, model = examples(), tiny_llama()
     batch = batch_of(some)
-    logits, targets = TwoPassModel(model, None).answer_logits(
-        batch["input_ids"], batch["attention_mask"], batch["labels"]
-    )
+    answers = TwoPassModel(model, None).answer_logits(batch["input_ids"], batch["attention_mask"], batch["labels"])
     smoothed = TwoPassModel(model, None, label_smoothing=0.3)(**batch)["loss"]
-    torch.testing.assert_close(smoothed, F.cross_entropy(logits, targets, label_smoothing=0.3))
+    torch.testing.assert_close(smoothed, F.cross_entropy(answers.logits, answers.targets, label_smoothing=0.3))
 
 
 def trainer_of(tmp_path: Path, module: TwoPassModel, some: list[Example], **options: object) -> ConnectionTrainer:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from cc_train.model.answer_head import output_embeddings
-from cc_train.two_pass.answer_loss import chunk_size
+from cc_train.data.batches import IGNORED
+from cc_train.model.answer_head import AnswerLogits, output_embeddings
+from cc_train.two_pass.answer_loss import chunk_size, cross_entropy_by_row, summed_cross_entropy
 from cc_train.two_pass.model import TwoPassModel
 from tests.cc_train.training.test_trainer import EVERY_FAMILY, batch_of, examples, two_pass
 from tests.support.tiny import tiny_llama
@@ -53,3 +54,12 @@ def test_only_a_large_vocabulary_is_chunked_unasked() -> None:
     assert chunk_size(model, None, labels) is None
     model.config.vocab_size = 60_000_000
     assert chunk_size(model, None, labels) == 1
+
+
+def test_each_row_has_the_loss_of_its_own_answer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(3, 5, generator=generator), torch.tensor([4, 0, 2])
+    labels = torch.tensor([[IGNORED, IGNORED, 4], [IGNORED, IGNORED, IGNORED], [IGNORED, 0, 2]])
+    found = cross_entropy_by_row(AnswerLogits(logits, targets), labels)
+    expected = [summed_cross_entropy(logits[part], targets[part], 0.0) for part in (slice(1), slice(0), slice(1, 3))]
+    torch.testing.assert_close(found, torch.stack(expected))
