@@ -71,6 +71,8 @@ class ConnectionTrainer(Trainer):
         self.english = english
         self.targets: AlignmentTargets | None = None
         """The alignment's targets of the training rows; None without an alignment."""
+        self.base: str | None = None
+        """Digest of the weights that the run began with, if it is known: a checkpoint holds only what is trained."""
         self.answers: AnswerScores | None = None
         """Scores generated answers at each evaluation; None if only the loss is measured."""
         self._alignment = AlignmentLog(
