@@ -133,7 +133,7 @@ class ConnectionTrainer(Trainer):
         more = f" and {len(names) - _SHOWN_ROWS} more" if len(names) > _SHOWN_ROWS else ""
         return TrainingError(
             f"{what} at step {self.state.global_step + 1}, on {', '.join(names[:_SHOWN_ROWS])}{more}; "
-            "lower --learning-rate, or look at these rows"
+            f"lower --learning-rate{' or --align' if self.model.align else ''}, or look at these rows"
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
