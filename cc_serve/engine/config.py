@@ -164,7 +164,7 @@ def _refuse_unsupported(vllm_config: VllmConfig) -> None:
         "pipeline parallelism (--pipeline-parallel-size > 1): use --tensor-parallel-size": (
             parallel.pipeline_parallel_size > 1
         ),
-        "speculative decoding by other methods than ngram and ngram_gpu (--speculative-config)": (
+        "speculative decoding by other methods than ngram and ngram_gpu (--speculative-config): use these": (
             vllm_config.speculative_config is not None
             and vllm_config.speculative_config.method not in ("ngram", "ngram_gpu")
         ),

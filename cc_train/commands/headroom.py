@@ -131,13 +131,18 @@ def _print(found: dict[str, Headroom]) -> None:
     console = Console()
     console.print(table)
     for language, one in found.items():
-        layers = " ".join(f"{distance:.2f}" for distance in one.distance)
-        mean = f"; mean {_interval(one.distance_mean, '.2f')}" if one.distance_mean else ""
-        text = (
-            f"{language}: {one.expectation}.\n    distance of its activations to English ones, by layer: {layers}{mean}"
-        )
+        text = f"{language}: {one.expectation}."
+        if one.distance is not None:
+            layers = " ".join(f"{distance:.2f}" for distance in one.distance)
+            mean = f"; mean {_interval(one.distance_mean, '.2f')}" if one.distance_mean else ""
+            text += f"\n    distance of its activations to English ones, by layer: {layers}{mean}"
         console.print(text, soft_wrap=True, highlight=False)
-    console.print("    1 is as far as English prompts are from their mean", highlight=False)
+    last = (
+        "the distance of activations is not known: it takes two English prompts or more"
+        if any(one.distance is None for one in found.values())
+        else "1 is as far as English prompts are from their mean"
+    )
+    console.print(f"    {last}", soft_wrap=True, highlight=False)
 
 
 def _interval(found: Interval, form: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -31,6 +32,8 @@ _CONNECTION_ONLY = [
     *("decision-normalize", "decision-learning-rate", "gumbel-temperature", "connection-scale"),
     *(field.name.replace("_", "-") for field in fields(FitArguments)),
 ]
+# Infinite, they fit no matrix of a language's own and clip no gradient.
+_MAY_BE_INFINITE = {"fit_shrinkage", "max_grad_norm"}
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -146,6 +149,11 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
         output,
     )
     _check(config)
+    check(
+        (f"--{name.replace('_', '-')} {value}", not math.isfinite(value), "is no finite number")
+        for name, value in values.items()
+        if isinstance(value, float) and not (name in _MAY_BE_INFINITE and value == math.inf)
+    )
     return config
 
 

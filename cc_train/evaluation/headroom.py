@@ -50,7 +50,7 @@ class Headroom:
         english: the score of the same questions in English; None if the data has none.
         english_lead: English minus the prompt alone.
         distance: by layer, the mean squared distance of the prompt's activations to those of the English prompt; 1 is
-            as far as English prompts are from their mean.
+            as far as English prompts are from their mean. None where all rows have one English prompt.
         distance_mean: over the layers.
         loss_english: of the English rows' own answers, which have other tokens.
         loss_english_gain: the loss with the prompt alone minus ``loss_english``.
@@ -66,7 +66,7 @@ class Headroom:
     score_gain: Interval
     english: float | None
     english_lead: Interval | None
-    distance: list[float]
+    distance: list[float] | None
     distance_mean: Interval | None = None
     loss_english: float | None = None
     loss_english_gain: Interval | None = None
@@ -167,8 +167,8 @@ def measure_headroom(
             score_gain=_interval(own, values_beside - values),
             english=float(scores_english[parallel].mean()) if both else None,
             english_lead=_interval(paired, scores_english[parallel] - [s.value for s in paired]) if both else None,
-            distance=distances[mine].mean(axis=0).tolist(),
-            distance_mean=_interval(own, distances[mine].mean(axis=1)),
+            distance=None if distances is None else distances[mine].mean(axis=0).tolist(),
+            distance_mean=None if distances is None else _interval(own, distances[mine].mean(axis=1)),
             loss_english=float(losses_english[parallel].mean()) if both else None,
             loss_english_gain=_interval(paired, losses[both] - losses_english[parallel]) if both else None,
             rows_english=len(both),
@@ -221,8 +221,13 @@ def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.
     return losses
 
 
-def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray:
-    """By row and layer, the distance of ``rows``' activations to those of their English parallels."""
+def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray | None:
+    """By row and layer, the distance of ``rows``' activations to those of their English parallels.
+
+    None where there is one English prompt only: it is its own mean, and so no measure.
+    """
+    if len({row.english for row in rows}) < 2:
+        return None
     apart: dict[int, torch.Tensor] = {}
     english: dict[str, torch.Tensor] = {}
     for batch in capture_pairs(model.model, _examples(model, rows), model.encoder.pad_id, batch_size=model.batch_size):

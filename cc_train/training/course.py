@@ -1,4 +1,4 @@
-"""What a run needs to go on from a checkpoint: the same rows in each step, and shards that it can read.
+"""What a run needs to go on from a checkpoint: the same model, the same rows in each step, and readable shards.
 
 The order of rows depends on their number, the seed, the strategy and the rows of a step. It does not depend on how a
 step's rows are divided among processes and micro-batches, so a run may go on with other numbers of both.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from transformers import Trainer
 
+from cc_core.names import WEIGHTS
+from cc_core.standalone import weights_digest
 from cc_train.config.parser import UsageError
 
 _FILE = "cc_course.json"
@@ -31,6 +33,8 @@ class Course:
         processes: how many trained.
         shards: ``none`` if each process holds the whole model, ``fsdp`` or ``zero``.
         align: λ of the alignment; 0 for none.
+        base: digest of the weights that the run began with; None if they are not in safetensors files, and of
+            checkpoints from before it was noted.
     """
 
     rows: int
@@ -41,10 +45,16 @@ class Course:
     processes: int
     shards: str
     align: float = 0.0
+    base: str | None = None
 
     def save(self, checkpoint: Path) -> None:
         """Write it into Trainer's own checkpoint."""
         (checkpoint / _FILE).write_text(json.dumps(asdict(self)) + "\n", "utf-8")
+
+
+def digest_of_base(directory: Path) -> str | None:
+    """Digest of the weights in ``directory``, for `Course`; None if they are not in safetensors files."""
+    return weights_digest(directory) if any(directory.glob(WEIGHTS)) else None
 
 
 def course_of(trainer: Trainer) -> Course:
@@ -62,6 +72,7 @@ def course_of(trainer: Trainer) -> Course:
         processes,
         "fsdp" if trainer.is_fsdp_enabled else "zero" if trainer.is_deepspeed_enabled else "none",
         float(getattr(trainer.model, "align", 0.0)),
+        getattr(trainer, "base", None),
     )
 
 
@@ -74,7 +85,7 @@ def saved_course(checkpoint: Path) -> Course | None:
 
 
 def require_course(trainer: Trainer, checkpoint: Path) -> None:
-    """Raise `UsageError` if ``trainer`` would go on from ``checkpoint`` with other rows, or cannot read its shards."""
+    """Raise `UsageError` if ``trainer`` goes on from ``checkpoint`` with another model or rows, or cannot read it."""
     saved, now = saved_course(checkpoint), course_of(trainer)
     if saved is not None and (problem := _difference(saved, now, trainer)):
         raise UsageError(f"--resume-from-checkpoint {checkpoint}: {problem}")
@@ -90,6 +101,8 @@ def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
         )
     if saved.shards == "zero" and saved.processes != now.processes:
         return f"DeepSpeed reads its shards only on as many processes as wrote them; {again}, not on {now.processes}"
+    if None not in (saved.base, now.base) and saved.base != now.base:  # only what is trained is in the checkpoint
+        return "was trained from a model with other weights; resume with the --model that the run began with"
     if saved.align != now.align:
         was = f"--align {saved.align:g}" if saved.align else "no --align"
         return f"was saved with {was}, and this run has --align {now.align:g}; resume with {was}"

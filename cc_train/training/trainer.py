@@ -71,6 +71,8 @@ class ConnectionTrainer(Trainer):
         self.english = english
         self.targets: AlignmentTargets | None = None
         """The alignment's targets of the training rows; None without an alignment."""
+        self.base: str | None = None
+        """Digest of the weights that the run began with, if it is known: a checkpoint holds only what is trained."""
         self.answers: AnswerScores | None = None
         """Scores generated answers at each evaluation; None if only the loss is measured."""
         self._alignment = AlignmentLog(
@@ -131,7 +133,7 @@ class ConnectionTrainer(Trainer):
         more = f" and {len(names) - _SHOWN_ROWS} more" if len(names) > _SHOWN_ROWS else ""
         return TrainingError(
             f"{what} at step {self.state.global_step + 1}, on {', '.join(names[:_SHOWN_ROWS])}{more}; "
-            "lower --learning-rate, or look at these rows"
+            f"lower --learning-rate{' or --align' if self.model.align else ''}, or look at these rows"
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

@@ -69,6 +69,19 @@ def test_a_language_in_the_words_of_english_is_at_no_distance(base: Path, tmp_pa
     assert found["distance"] == pytest.approx([0, 0, 0, 0], abs=1e-6)
 
 
+def test_one_english_prompt_is_no_measure_of_distance(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", rows("unseen")[:2])
+    assert headroom(base, data, "--json", str(tmp_path / "figures.json")) == 0
+    found = json.loads((tmp_path / "figures.json").read_text())[X]
+    assert found["distance"] is None
+    assert found["distance_mean"] is None
+    told = capsys.readouterr().out
+    assert "by layer" not in told
+    assert "the distance of activations is not known: it takes two English prompts or more" in told
+
+
 def test_items_are_chosen_with_their_english(base: Path, tmp_path: Path) -> None:
     data = write_rows(tmp_path / "rows.jsonl", rows("unseen"))
     assert headroom(base, data, "--limit", "12", "--json", str(tmp_path / "figures.json")) == 0

@@ -1,7 +1,8 @@
-"""A run goes on with the rows that it would have had, however they are divided, or not at all."""
+"""A run goes on with the model and the rows that it would have had, however they are divided, or not at all."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cc_train.commands.main import main
 from cc_train.workspace import unfinished_checkpoints
 from tests.cc_train.training.test_distributed import losses
-from tests.cc_train.training.test_resume import arguments, stop_after
+from tests.cc_train.training.test_resume import TUNINGS, arguments, stop_after
 from tests.cc_train.training.worker import without_noise
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_tokenizer import save_base, word_rows, write_rows
@@ -75,3 +76,21 @@ def test_the_same_rows_in_micro_batches_go_on(
     assert main(arguments(base, rows, output, *STEPS, *divided, "--resume-from-checkpoint", str(saved))) == 0
     assert losses(output) == pytest.approx(losses(tmp_path / "whole"), rel=2e-3)
     assert len(losses(output)) == 10
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora, aligned"])
+def test_another_model_of_the_same_shape_is_refused(
+    tuning: str, base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    options = ("--max-steps", "4", *TUNINGS[tuning])
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        assert main(arguments(base, rows, tmp_path / "out", *options)) == 143
+    (saved,) = unfinished_checkpoints(tmp_path / "out")
+    resume = (*options, "--resume-from-checkpoint", str(saved))
+    other = save_base(tmp_path / "base", tiny_llama(seed=1))
+    assert main(arguments(other, rows, tmp_path / "out", *resume)) == 2
+    message = "was trained from a model with other weights; resume with the --model that the run began with"
+    assert message in capsys.readouterr().err
+    moved = shutil.copytree(base, tmp_path / "moved")
+    assert main(arguments(moved, rows, tmp_path / "out", *resume)) == 0

@@ -202,14 +202,16 @@ def trainer_of(tmp_path: Path, module: TwoPassModel, some: list[Example], **opti
     return ConnectionTrainer(module, arguments, PairDataset(some), PairCollator(0), decision_learning_rate=0.5)
 
 
-def test_a_loss_that_is_no_number_names_the_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("align", "advice"), [(0.0, "--learning-rate, or"), (4.0, "--learning-rate or --align, or")])
+def test_a_loss_that_is_no_number_names_the_rows(tmp_path: Path, align: float, advice: str) -> None:
     module = two_pass(tiny_llama())
+    module.align = align
     with torch.no_grad():
         module.language_model.model.embed_tokens.weight[VOCABULARY - 30 :].fill_(torch.nan)
         ids = tiny_tokenizer()("}~", add_special_tokens=False)["input_ids"]
         module.language_model.model.embed_tokens.weight[ids].fill_(torch.nan)
     trainer = trainer_of(tmp_path, module, examples([("de", "}~", "x", "beta")]))
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1, on rows\.jsonl:1; lower --learning-rate"):
+    with pytest.raises(TrainingError, match=rf"the loss is nan at step 1, on rows\.jsonl:1; lower {advice} look"):
         trainer.train()
 
 
