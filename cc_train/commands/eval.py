@@ -44,7 +44,12 @@ def make_parser() -> SuggestingParser:
     )
     parser.add_argument("--model", metavar="NAME", help="the name that the endpoint serves the model under")
     parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, metavar="FILE", help="rows: JSONL, plain or gzipped"
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="rows: JSON, JSON lines, CSV or Parquet",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where answers and figures go")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[], metavar="TASK", help=", ".join(TASKS))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import random
-import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cc_train.data.fields import with_input
+from cc_train.data.file_records import file_records
 from cc_train.data.language_codes import code_problem
+from cc_train.data.records import DataError, UnreadableError
 from cc_train.evaluation.tasks import TASKS
 
 _SHOWN_PROBLEMS = 5
@@ -60,7 +61,7 @@ def digest(text: str) -> str:
 
 
 def read_rows(paths: Sequence[Path], task: str | None = None) -> list[EvaluationRow]:
-    """Read the rows of benchmarks, or of training, from JSONL files, plain or gzipped.
+    """Read the rows of benchmarks, or of training, from files of any format that `file_records` reads.
 
     A row has ``lang``, ``instruction``, and ``answers`` (a list) or ``output``; ``task``, ``id``, ``instruction_en``
     and ``input`` are optional.
@@ -75,14 +76,17 @@ def read_rows(paths: Sequence[Path], task: str | None = None) -> list[Evaluation
     rows: dict[str, EvaluationRow] = {}
     problems: list[str] = []
     for path in paths:
-        for line, payload in _lines(path):
-            try:
-                row = _row(payload, task)
-                if row.key in rows:
-                    raise ValueError(f"{row.key!r} is there twice; ids must differ within a task and language")
-                rows[row.key] = row
-            except (ValueError, RecursionError) as error:
-                problems.append(f"{path}:{line}: {error}")
+        try:
+            for record in file_records(path):
+                try:
+                    row = _row(record.fields, task)
+                    if row.key in rows:
+                        raise ValueError(f"{row.key!r} is there twice; ids must differ within a task and language")
+                    rows[row.key] = row
+                except ValueError as error:
+                    problems.append(f"{path}:{record.number}: {error}")
+        except DataError as error:
+            raise EvaluationError(str(error)) from error
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         shown = "\n  ".join(problems[:_SHOWN_PROBLEMS]) + (f"\n  and {more} more" if more > 0 else "")
@@ -131,22 +135,9 @@ def choose_rows(
     return [row for row in chosen if (row.task, row.item) in kept]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            for number, payload in enumerate(file, start=1):
-                if payload.strip():
-                    yield number, payload
-    except (OSError, EOFError, zlib.error) as error:
-        raise EvaluationError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
-    content = json.loads(payload.decode("utf-8-sig"))
-    if not isinstance(content, dict):
-        raise ValueError("not a JSON object")
+def _row(content: Mapping[str, Any] | UnreadableError, default_task: str | None) -> EvaluationRow:
+    if isinstance(content, UnreadableError):
+        raise content
     task = content.get("task")
     if not isinstance(task, str) or task not in TASKS:
         if default_task is None:
@@ -177,8 +168,11 @@ def _row(payload: bytes, default_task: str | None) -> EvaluationRow:
     )
 
 
-def _references(content: dict[str, Any]) -> tuple[str, ...]:
+def _references(content: Mapping[str, Any]) -> tuple[str, ...]:
     listed = content.get("answers") or [content.get("output")]
+    if isinstance(listed, str):  # a cell of a table holds no list
+        with suppress(ValueError, RecursionError):
+            listed = json.loads(listed)
     if not isinstance(listed, list) or not all(isinstance(a, str) and a.strip() for a in listed):
         raise ValueError("neither 'answers' (a list of texts) nor 'output' (a text) says what is right")
     return tuple(dict.fromkeys(listed))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cc_train.evaluation.items import EvaluationError, choose_rows, read_rows
@@ -88,13 +91,28 @@ def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [(b"", "no rows"), (b"\x1f\x8bbroken", "cannot be read"), (b"[]", "not a JSON object")]
+    ("content", "problem"),
+    [(b"", "no rows"), (b"\x1f\x8bbroken", "cannot be read"), (b"[]", "no rows"), (b"[1]", "not a JSON object")],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content)
     with pytest.raises(EvaluationError, match=problem):
         read_rows([path])
+
+
+def test_the_formats_of_a_run_are_read(tmp_path: Path) -> None:
+    rows = [row(), row(id="2", answers=["Ray", "Ray Charles"])]
+    wanted = read_rows([write_rows(tmp_path / "rows.jsonl", rows)])
+    (tmp_path / "rows.json").write_text(json.dumps(rows), "utf-8")
+    cells = [{name: value if isinstance(value, str) else json.dumps(value) for name, value in r.items()} for r in rows]
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(cells[0]))
+        table.writeheader()
+        table.writerows(cells)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    for name in ("rows.json", "rows.csv", "rows.parquet"):
+        assert read_rows([tmp_path / name]) == wanted, name
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
