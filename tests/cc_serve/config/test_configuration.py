@@ -80,6 +80,8 @@ def test_it_never_changes(load: Load) -> None:
         ),
         (f"keys: {{alice: {{sha256: {A}, adnim: 1}}}}", "keys.alice.adnim: unknown field; did you mean admin?"),
         (f"keys: {{a: {{sha256: {A}, routing: {{treshold: 1}}}}}}", "keys.a.routing.treshold: unknown field"),
+        ("routing: {connections: {no: off}}", 'routing.connections: a name must be text; quote it ("no")'),
+        (f"keys: {{7: {{sha256: {A}}}}}", "keys: a name must be text; quote it"),
         ("limits: {choices: 0}", "limits.choices: should be greater than 0"),
         (
             "limits: {per_key: {budget: {tokens_per_day: -1}}}",
