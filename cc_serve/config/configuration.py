@@ -215,7 +215,7 @@ def _set_fields(section: BaseModel) -> dict[str, Any]:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    if location[-1:] == ("[key]",):
+    if location[-1:] == ("[key]",) and kind == "string_type":
         section = ".".join(map(str, location[:-2]))
         return f'{section}: a name must be text; quote it ("no"), because YAML reads no, on and digits as other values'
     place = ".".join(map(str, location)) or "the file"
