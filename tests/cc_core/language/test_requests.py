@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import cc_core.language
+from cc_core.language.detector import SERVED_LANGUAGES
 from cc_core.language.requests import (
     asks,
     closing_language,
@@ -16,6 +20,8 @@ from cc_core.language.requests import (
     lone_request_language,
     opening_language,
 )
+
+DATA = Path(cc_core.language.__file__).parent / "data"
 
 
 @pytest.mark.parametrize("text", ["Ποιος;", "なに？", "من؟", "¿Qué?)", '"Wer?"'])
@@ -89,3 +95,10 @@ def test_requests_that_begin_alike_are_known_whole(word: str) -> None:
 @pytest.mark.parametrize("word", ["übersetzt", "übers", "hitungl", "gib", "因数分"])
 def test_a_part_of_a_request_is_none(word: str) -> None:
     assert not is_request(word)
+
+
+@pytest.mark.parametrize("name", ["requests.txt", "questions.txt", "text_tasks.txt"])
+def test_every_served_language_but_english_has_its_words(name: str) -> None:
+    lines = (DATA / name).read_text("utf-8").splitlines()
+    listed = [line.partition(": ")[0] for line in lines if not line.startswith("#")]
+    assert listed == sorted({*SERVED_LANGUAGES} - {"en"})
