@@ -161,7 +161,7 @@ class LocalCheckpoint:
             return self.setting
         evidence = self._config.evidence
         gain = evidence.languages.get(row.lang) if evidence else None
-        if row.lang not in self._config.languages or (gain and gain.harms):
+        if row.lang not in {*self._config.languages, *self._connection.names} or (gain and gain.harms):
             return OFF
         return connection_for(row.lang, self._connection.names)
 

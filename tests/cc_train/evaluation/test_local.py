@@ -10,6 +10,7 @@ import torch
 
 from cc_core.checkpoint import save_connection
 from cc_core.connection import chosen_activation, decision_logits
+from cc_serve.routing.router import Router
 from cc_train.data.chat import ChatEncoder
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
@@ -65,6 +66,17 @@ def test_the_references_tokens(checkpoint: Path, connection: str) -> None:
             len(tokens),
             name,
         )
+
+
+def test_the_servers_route_is_taken(tmp_path: Path) -> None:
+    """Also of a language that has a matrix of its own, and that the checkpoint does not list."""
+    save_base(tmp_path, tiny_llama())
+    save_connection(tmp_path, random_connection(["global", "de"]), ["fr"])
+    router = Router.of(tmp_path)
+    found = answers(LocalCheckpoint(tmp_path, "auto", TOKENS, 4))
+    assert {row.lang: found[row.key].connection for row in ROWS} == {
+        language: router.connection_for(language) for language in LANGUAGES
+    }
 
 
 def test_a_language_that_the_connection_was_shown_to_harm_is_answered_plain(tmp_path: Path) -> None:
