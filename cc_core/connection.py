@@ -1,4 +1,4 @@
-"""The cross-lingual connection of CC-Tuning (arXiv 2506.00875): its four steps, one function a step.
+"""The cross-lingual connection of CC-Tuning (arXiv 2506.00875): its four steps.
 
 Notation, for one prompt of a model with L layers and hidden size H:
 

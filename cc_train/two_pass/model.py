@@ -110,13 +110,16 @@ class TwoPassModel(LanguageModelWrapper):
         """
         english = english_input_ids, english_attention_mask
         aligns = alignment_targets is not None
+        # Step 1: pass 1, over the English prompts.
         given, own, unused = self._pass_one(input_ids, anchors, connected, english, english_activations, aligns)
         vector = None
         if given is not None:
             rows = connected.nonzero().squeeze(1)
+            # Steps 2 and 3: the Decision Maker and the choice.
             chosen = self.choose(input_ids[rows, anchors[rows]], given)
             # A zero vector leaves a plain row's hidden state exactly as it was.
             vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
+        # Step 4: pass 2, with the connection.
         captures: list[Capture] = []
         kept: list[Tensor] = []
         chunk = chunk_size(self.language_model, self.loss_chunk, labels)
