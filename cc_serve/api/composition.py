@@ -31,9 +31,9 @@ from cc_serve.api.middleware.drain import Drain, DrainMiddleware
 from cc_serve.api.middleware.holding import HoldingMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware
-from cc_serve.api.processes.share import Share
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
 from cc_serve.api.reload import Reload
+from cc_serve.api.share import Share
 from cc_serve.api.telemetry.record import RequestRecord
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.tenancy import Tenancy

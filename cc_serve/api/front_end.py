@@ -21,10 +21,10 @@ from cc_serve.api.exchange import Exchange
 from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
 from cc_serve.api.middleware.drain import Drain
-from cc_serve.api.processes.share import Share
 from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.reload import Reload
 from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.share import Share
 from cc_serve.api.start import CheckedEngineArgs, StartError, refusing
 from cc_serve.api.telemetry.request_log import request_log
 from cc_serve.api.tenants.tenancy import open_tenancy

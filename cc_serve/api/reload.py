@@ -8,7 +8,7 @@ import logging
 from contextlib import suppress
 
 from cc_serve.api.background import Background
-from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings, Settings
 

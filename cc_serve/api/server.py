@@ -14,7 +14,7 @@ from cc_serve.api.front_end import ServerFailedError as ServerFailedError
 from cc_serve.api.front_end import run_front_end
 from cc_serve.api.processes.parent import serve_by_processes
 from cc_serve.api.processes.rules import check_limits
-from cc_serve.api.processes.share import Share
+from cc_serve.api.share import Share
 from cc_serve.api.start import StartError, check_front_end, listen, naming, parse_or_refuse
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from cc_serve.api.errors import ErrorBody, error_response, unavailable
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
-from cc_serve.api.processes.peers import PeerError
+from cc_serve.api.peers import PeerError
 from cc_serve.api.reload import Reload
 
 

@@ -15,7 +15,7 @@ from cc_serve.api.endpoints.languages import connections_of
 from cc_serve.api.errors import ErrorBody, RefusedError, error_response, unavailable
 from cc_serve.api.exchange import ConflictError, Exchange
 from cc_serve.api.middleware.authentication import admin_refusal, caller_of
-from cc_serve.api.processes.peers import PeerError
+from cc_serve.api.peers import PeerError
 
 
 def _path(text: str) -> str:

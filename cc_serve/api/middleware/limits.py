@@ -18,9 +18,9 @@ from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
 from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.middleware.stall import PatientSend, StalledClientError
-from cc_serve.api.processes.share import Share
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.shapes import prompt_field
+from cc_serve.api.share import Share
 from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, now

@@ -6,10 +6,10 @@ not to a process is kept together like this:
 ======================================  ===============================================================================
 a key's rates, concurrency and budgets  in ``limits.store``; without one, such limits are refused: `rules`
 ``limits.concurrent_requests``          counts in memory that all processes share: `cc_serve.api.tenants.pool`
-usage                                   the store, or one SQLite file; a report has each process write its part: `peers`
-turns between keys                      the engine's queue; all processes give a key the same number: `share`
+usage                                   the store, or one SQLite file; a report has each process write its part: `cc_serve.api.peers`
+turns between keys                      the engine's queue; all processes give a key the same number: `cc_serve.api.share`
 metrics                                 prometheus_client's files, one for each process, added up by whoever is asked
-reload, by signal or call               the first process has all others follow, whichever is asked: `peers`
+reload, by signal or call               the first process has all others follow, whichever is asked: `cc_serve.api.peers`
 another connection without a restart    the same; each tells which connections it still needs: `held`
 what vLLM keeps in a process            refused: `rules`
 pause, sleep, adapters at the start     the engine's own

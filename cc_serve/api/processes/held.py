@@ -12,7 +12,7 @@ from cc_core.files import CheckpointError
 from cc_core.standalone import describe_either
 from cc_serve.api.background import Background
 from cc_serve.api.connections import Connections, Served
-from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.peers import PeerError, Peers
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import Router

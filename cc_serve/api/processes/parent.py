@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from cc_serve.api.front_end import CLOSE_SECONDS, ENGINE_DIED, EngineFailedError, ServerFailedError
-from cc_serve.api.processes.peers import tell
+from cc_serve.api.peers import tell
 from cc_serve.api.processes.worker import READY, Orders, work
 from cc_serve.api.start import CheckedEngineArgs, StartError
 from cc_serve.api.tenants.pool import shared_memory

@@ -18,9 +18,9 @@ import uvloop
 
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_serve.api.front_end import ServerFailedError, run_front_end
-from cc_serve.api.processes.peers import Peers
+from cc_serve.api.peers import Peers
 from cc_serve.api.processes.rules import check_limits
-from cc_serve.api.processes.share import Share
+from cc_serve.api.share import Share
 from cc_serve.api.start import StartError, import_parsers, refusing
 from cc_serve.api.tenants.pool import Memory, Pool
 from cc_serve.api.vllm import configure_logging, set_process_title

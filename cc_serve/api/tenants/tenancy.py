@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from cc_serve.api.processes.peers import Peers
+from cc_serve.api.peers import Peers
 from cc_serve.api.tenants.limiter import Limiter
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.shared import SharedLimiter

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, NamedTuple, Protocol
 
-from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.peers import PeerError, Peers
 from cc_serve.api.telemetry.metrics import count_usage_error
 from cc_serve.api.tenants.periods import periods, utc_now
 

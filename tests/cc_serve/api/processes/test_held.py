@@ -16,7 +16,7 @@ import pytest
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.exchange import ConflictError, Exchange
-from cc_serve.api.processes.peers import PeerError, Peers
+from cc_serve.api.peers import PeerError, Peers
 from cc_serve.api.reload import Reload
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.base import ServedBase

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
-from cc_serve.api.processes.peers import Peers
+from cc_serve.api.peers import Peers
 from cc_serve.api.tenants.pool import Pool
 
 # A float holds an integer of this size exactly; vLLM's extra arguments may become floats.

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from cc_serve.api.processes.peers import PeerError, Peers, tell
+from cc_serve.api.peers import PeerError, Peers, tell
 from cc_serve.api.reload import Reload
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cc_serve.api.processes.share import Share
+from cc_serve.api.share import Share
 
 
 def test_a_key_has_one_number_in_all_processes_of_a_server() -> None:
