@@ -20,7 +20,7 @@ from vllm.v1.metrics.stats import RequestStateStats
 from cc_serve.api.arguments import parse_arguments
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.connections import Connections, Served
-from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.tenants.shared import SharedLimiter

@@ -22,6 +22,8 @@ DETAILED_PATHS: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
 TOKENIZING_PATHS: Final = frozenset({"/tokenize", "/detokenize", "/v1/messages/count_tokens"})
 #: All endpoints that generate text.
 GENERATING_PATHS: Final = CONNECTED_PATHS | PLAIN_PATHS
+#: The methods of requests that change nothing.
+READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def route_path(scope: Scope) -> str:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from cc_serve.api.connections import Connections, Served
+from cc_serve.api.drain import Drain
 from cc_serve.api.endpoints.admin import admin
 from cc_serve.api.endpoints.connections import connections_endpoint
 from cc_serve.api.endpoints.languages import languages_endpoint
@@ -27,7 +28,7 @@ from cc_serve.api.middleware.anthropic import AnthropicMiddleware
 from cc_serve.api.middleware.authentication import PROBES, KeyMiddleware, caller_of
 from cc_serve.api.middleware.begin import BeginningMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
-from cc_serve.api.middleware.drain import Drain, DrainMiddleware
+from cc_serve.api.middleware.drain import DrainMiddleware
 from cc_serve.api.middleware.holding import HoldingMiddleware
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.middleware.observe import ObservingMiddleware

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cc_serve.api.endpoints.languages import Fit, load_fit
+from cc_serve.api.fit import Fit, load_fit
 from cc_serve.api.telemetry.metrics import show_connection
 from cc_serve.routing.router import Router
 

@@ -14,8 +14,8 @@ from cc_core.terminal.text import one_line
 from cc_serve.api.background import Background
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.errors import RefusedError
+from cc_serve.api.held import HeldByAll
 from cc_serve.api.peers import PeerError, Peers
-from cc_serve.api.processes.held import HeldByAll
 from cc_serve.config.configuration import ConfigurationError
 from cc_serve.config.settings import LiveSettings
 from cc_serve.process.base import ServedBase

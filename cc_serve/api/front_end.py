@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from cc_serve.api.composition import add_endpoints_and_middleware
 from cc_serve.api.connections import Connections, Served
+from cc_serve.api.drain import Drain
 from cc_serve.api.endpoints.languages import describe_models
 from cc_serve.api.exchange import Exchange
 from cc_serve.api.faults import quieten_known_faults
 from cc_serve.api.http_protocol import BoundedHttpProtocol
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.raw_prompts import RawPrompts
 from cc_serve.api.reload import Reload
 from cc_serve.api.served_engine import ServedEngine

@@ -12,8 +12,8 @@ from typing import Any
 
 from cc_core.names import OFF
 from cc_serve.api.connections import Connections
+from cc_serve.api.drain import Drain
 from cc_serve.api.faults import StoppedError
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.patterns import named_schema_error, refuse_misread_patterns
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.token_times import Tally

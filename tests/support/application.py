@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
-from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.drain import Drain
 from cc_serve.api.vllm import build_app
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from cc_serve.api.endpoints.languages import Fit, languages_of
+from cc_serve.api.endpoints.languages import languages_of
+from cc_serve.api.fit import Fit
 from cc_serve.api.telemetry.metrics import chosen_layers
 from cc_serve.routing.router import Router
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.drain import Drain
 from cc_serve.api.vllm import EngineDeadError
 
 

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
-from cc_serve.api.middleware.drain import READING_METHODS
 from cc_serve.config.settings import Caller, LiveSettings
-from cc_serve.paths import route_path
+from cc_serve.paths import READING_METHODS, route_path
 
 PROBES: Final = frozenset({"/live", "/ready", "/health"})
 #: The calls that change the engine for all callers: ours, and those of vLLM that flags or development mode switch on.

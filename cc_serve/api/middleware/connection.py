@@ -12,13 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.language.detection import Rule
 from cc_core.names import CONNECTION_HEADER, OFF
-from cc_serve.api.endpoints.scale_out import RENDERING_PATHS
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
 from cc_serve.api.middleware.authentication import caller_of
 from cc_serve.api.middleware.details import with_details
 from cc_serve.api.raw_prompts import NO_TOKENIZER, RawPrompts
+from cc_serve.api.rendering import RENDERING_PATHS
 from cc_serve.api.request_body import RequestBody
 from cc_serve.api.shapes import refuse_odd_shapes
 from cc_serve.api.telemetry.answer_sample import AnswerSample

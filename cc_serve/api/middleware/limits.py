@@ -12,15 +12,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_serve.api.drain import RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
 from cc_serve.api.faults import describe, expected, note_fault
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
-from cc_serve.api.middleware.drain import READING_METHODS, RETRY_AFTER_SECONDS, Drain
-from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
 from cc_serve.api.shapes import prompt_field
 from cc_serve.api.share import Share
+from cc_serve.api.stall import PatientSend, StalledClientError
 from cc_serve.api.telemetry.metrics import UNROUTED, count_limit
 from cc_serve.api.telemetry.record import current_record
 from cc_serve.api.tenants.limiter import Limiter, Place, Refusal, now
@@ -29,6 +29,7 @@ from cc_serve.api.tenants.pool import Member
 from cc_serve.api.tenants.usage import Amounts, Ledger
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.settings import Caller
+from cc_serve.paths import READING_METHODS
 from cc_serve.payloads import TENANT, WEIGHT
 
 #: After the deadline, how long an answer may take to say so before it is cut off.

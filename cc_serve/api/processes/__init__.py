@@ -1,15 +1,15 @@
 """Several API processes in front of one engine: ``--api-server-count N``, as vLLM has it.
 
 A parent process starts the engine and the API processes, waits, and answers no requests. What belongs to a server and
-not to a process is kept together like this:
+not to a process is kept together like this (`peers`, `share` and `held` stand in `cc_serve.api`):
 
 ======================================  ===============================================================================
 a key's rates, concurrency and budgets  in ``limits.store``; without one, such limits are refused: `rules`
 ``limits.concurrent_requests``          counts in memory that all processes share: `cc_serve.api.tenants.pool`
-usage                                   the store, or one SQLite file; a report has each process write its part: `cc_serve.api.peers`
-turns between keys                      the engine's queue; all processes give a key the same number: `cc_serve.api.share`
+usage                                   the store, or one SQLite file; a report has each process write its part: `peers`
+turns between keys                      the engine's queue; all processes give a key the same number: `share`
 metrics                                 prometheus_client's files, one for each process, added up by whoever is asked
-reload, by signal or call               the first process has all others follow, whichever is asked: `cc_serve.api.peers`
+reload, by signal or call               the first process has all others follow, whichever is asked: `peers`
 another connection without a restart    the same; each tells which connections it still needs: `held`
 what vLLM keeps in a process            refused: `rules`
 pause, sleep, adapters at the start     the engine's own
@@ -17,7 +17,7 @@ stop                                    the parent passes it on, waits for all, 
 a process that dies                     the others finish what they have begun, and the server ends: `parent`
 ======================================  ===============================================================================
 
-Another connection, asked for at any process, goes through the first one (`cc_serve.api.exchange`, `held`)::
+Another connection, asked for at any process, goes through the first one (`exchange` and `held`)::
 
     any process    POST /admin/connections      ->  first process
     first process  check the model's weights, the connection, the configuration

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cc_serve.api.middleware.drain import RETRY_AFTER_SECONDS
+from cc_serve.api.drain import RETRY_AFTER_SECONDS
 from cc_serve.api.tenants.limiter import PLACES, SHARE_OF_PLACES, Refusal
 
 _KEPT: Final = 8

@@ -15,7 +15,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 import cc_serve.api
 from cc_serve.api.arguments import parse_arguments, take_keys
 from cc_serve.api.composition import add_endpoints_and_middleware
-from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.drain import Drain
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
 

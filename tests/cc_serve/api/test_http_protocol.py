@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from cc_serve.api import http_protocol
 from cc_serve.api.http_protocol import BoundedHttpProtocol, abort
-from cc_serve.api.middleware.stall import PatientSend, StalledClientError
 from cc_serve.api.request_body import read_body
+from cc_serve.api.stall import PatientSend, StalledClientError
 from tests.support.ports import free_port
 
 MOST_BYTES = 2000

@@ -10,10 +10,10 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import cc_serve.api.request_body
+from cc_serve.api.drain import Drain
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.middleware.authentication import KeyMiddleware
 from cc_serve.api.middleware.connection import ConnectionMiddleware
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.request_body import RequestBody
 from cc_serve.config.settings import LiveSettings

@@ -13,8 +13,8 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from cc_serve.api.drain import Drain
 from cc_serve.api.faults import DeadlineError, StoppedError
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.work import Work, current_work

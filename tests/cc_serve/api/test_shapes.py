@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cc_serve.api.endpoints.scale_out import RENDERING_PATHS
 from cc_serve.api.errors import RefusedError
+from cc_serve.api.rendering import RENDERING_PATHS
 from cc_serve.api.shapes import prompt_field, refuse_odd_shapes
 from cc_serve.paths import CONNECTED_PATHS, PLAIN_PATHS
 

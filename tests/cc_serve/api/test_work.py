@@ -13,8 +13,8 @@ from vllm.exceptions import VLLMValidationError
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
+from cc_serve.api.drain import Drain
 from cc_serve.api.faults import DeadlineError
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.work import Work, current_work
 from cc_serve.config.configuration import Limits

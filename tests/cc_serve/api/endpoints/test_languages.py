@@ -13,7 +13,8 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
 
 import cc_train.fit.fitting
 from cc_core.names import FIT_FILE
-from cc_serve.api.endpoints.languages import Language, Languages, describe_models, languages_of, load_fit
+from cc_serve.api.endpoints.languages import Language, Languages, describe_models, languages_of
+from cc_serve.api.fit import load_fit
 from cc_serve.routing.policy import RoutingPolicy
 from cc_serve.routing.router import Router
 from tests.support.paths import ROOT

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from cc_core.names import FIT_FILE
-from cc_serve.api.endpoints.languages import load_fit
 from cc_serve.api.endpoints.layers import layers_of
+from cc_serve.api.fit import load_fit
 from cc_serve.api.telemetry import metrics
 from cc_serve.routing.router import Router
 from tests.support.server import MODEL, Server

@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from cc_serve.api.middleware.drain import Drain, DrainMiddleware
-from cc_serve.api.middleware.stall import PatientSend, StalledClientError
+from cc_serve.api.drain import Drain
+from cc_serve.api.middleware.drain import DrainMiddleware
 from cc_serve.api.served_engine import ServedEngine
+from cc_serve.api.stall import PatientSend, StalledClientError
 from tests.support.connecting import connections
 from tests.support.echo import client_of, echo_app
 
@@ -86,7 +87,7 @@ def test_who_still_waits_learns_that_the_engine_is_gone_and_nobody_else(running:
 
 
 def test_who_does_not_take_the_news_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cc_serve.api.middleware.drain.LAST_SECONDS", 0.05)
+    monkeypatch.setattr("cc_serve.api.drain.LAST_SECONDS", 0.05)
 
     async def never(message: Message) -> None:
         await asyncio.sleep(60)

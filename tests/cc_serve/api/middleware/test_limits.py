@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message
 
+from cc_serve.api.drain import Drain
 from cc_serve.api.middleware.authentication import KeyMiddleware
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.tenants.memory import MemoryLimiter
 from cc_serve.api.work import current_work

@@ -14,7 +14,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
 
-from cc_serve.api.middleware.drain import Drain
+from cc_serve.api.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from tests.support.connecting import connections

@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cc_serve.api.drain import Drain
 from cc_serve.api.endpoints import usage as usage_report
 from cc_serve.api.endpoints.usage import usage_endpoint
 from cc_serve.api.middleware.authentication import KeyMiddleware
-from cc_serve.api.middleware.drain import Drain
 from cc_serve.api.middleware.limits import LimitsMiddleware
 from cc_serve.api.tenants import usage_file
 from cc_serve.api.tenants.shared import SharedLimiter

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message
 
-from cc_serve.api.middleware.stall import PIECE_BYTES, PatientSend, StalledClientError
+from cc_serve.api.stall import PIECE_BYTES, PatientSend, StalledClientError
 
 CHUNK: Message = {"type": "http.response.body", "body": b"word", "more_body": True}
 
