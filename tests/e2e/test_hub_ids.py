@@ -79,7 +79,7 @@ def test_data_check(run: Run, rows: Path) -> None:
     assert "tokens" in run("cc-train", "data", "check", str(rows), "--model", NAME).stdout
     done = run("cc-train", "data", "check", str(rows), "--model", "someone/else")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--model someone/else: no such directory" in done.stderr
+    assert "--model someone/else: there is no such directory" in done.stderr
 
 
 def test_headroom(run: Run, rows: Path) -> None:
@@ -87,7 +87,7 @@ def test_headroom(run: Run, rows: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run("cc-train", "headroom", "--model", "someone/else", "--data", str(rows))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--model someone/else: no such directory" in done.stderr
+    assert "--model someone/else: there is no such directory" in done.stderr
 
 
 def test_eval(run: Run, rows: Path, tmp_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_eval(run: Run, rows: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run("cc-train", "eval", "--checkpoint", "someone/else", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--checkpoint someone/else: no such directory" in done.stderr
+    assert "--checkpoint someone/else: there is no such directory" in done.stderr
