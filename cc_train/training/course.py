@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from transformers import Trainer
@@ -72,8 +72,12 @@ def course_of(trainer: Trainer) -> Course:
         processes,
         "fsdp" if trainer.is_fsdp_enabled else "zero" if trainer.is_deepspeed_enabled else "none",
         float(getattr(trainer.model, "align", 0.0)),
-        getattr(trainer, "base", None),
     )
+
+
+def resumable_course(trainer: Trainer) -> Course:
+    """The course with the digest of the base, which takes a reading of all its weights."""
+    return replace(course_of(trainer), base=getattr(trainer, "base_digest", None))
 
 
 def saved_course(checkpoint: Path) -> Course | None:
@@ -86,7 +90,7 @@ def saved_course(checkpoint: Path) -> Course | None:
 
 def require_course(trainer: Trainer, checkpoint: Path) -> None:
     """Raise `UsageError` if ``trainer`` goes on from ``checkpoint`` with another model or rows, or cannot read it."""
-    saved, now = saved_course(checkpoint), course_of(trainer)
+    saved, now = saved_course(checkpoint), resumable_course(trainer)
     if saved is not None and (problem := _difference(saved, now, trainer)):
         raise UsageError(f"--resume-from-checkpoint {checkpoint}: {problem}")
 

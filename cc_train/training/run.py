@@ -31,7 +31,7 @@ from cc_train.report.languages import language_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
 from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
-from cc_train.training.course import digest_of_base, require_course
+from cc_train.training.course import require_course
 from cc_train.training.learning import require_batches, require_learning
 from cc_train.training.live_report import LiveReport
 from cc_train.training.logged import LogCallback, logged_alignment, mean_loss
@@ -130,7 +130,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     examples, trained = rows.examples, rows.examples + rows.aligned
     counts = pair_counts(examples)
     trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
-    trainer.base = digest_of_base(base)
+    trainer.base = base
     score_answers(trainer, rows.evaluation, encoder, config.evaluation)
     keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
     with workspace.writing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from cc_train.log_names import LAYERS, SCORES
 from cc_train.training.alignment_log import AlignmentLog
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
-from cc_train.training.course import course_of, saved_course
+from cc_train.training.course import course_of, digest_of_base, resumable_course, saved_course
 from cc_train.training.layer_counts import LayerCounts
 from cc_train.training.sampling import EpochLengthSampler, cost
 from cc_train.training.trained_weights import TrainingError, load_trained, save_trained
@@ -69,12 +70,9 @@ class ConnectionTrainer(Trainer):
         )
         self.decision_learning_rate = decision_learning_rate
         self.english = english
-        self.targets: AlignmentTargets | None = None
-        """The alignment's targets of the training rows; None without an alignment."""
-        self.base: str | None = None
-        """Digest of the weights that the run began with, if it is known: a checkpoint holds only what is trained."""
-        self.answers: AnswerScores | None = None
-        """Scores generated answers at each evaluation; None if only the loss is measured."""
+        self.targets: AlignmentTargets | None = None  # of the training rows; None without an alignment
+        self.base: Path | None = None  # what the run began with; a checkpoint holds only what is trained
+        self.answers: AnswerScores | None = None  # of each evaluation; None if only the loss is measured
         self._alignment = AlignmentLog(
             model.align, lambda value: self.accelerator.reduce(value, "mean"), self.args.device
         )
@@ -85,6 +83,11 @@ class ConnectionTrainer(Trainer):
         self._rows: list[int] = []  # indices of the current step's rows, on this process
         self._aside: Path | None = None
         self.label_smoother = None  # TwoPassModel smooths, since it has the targets
+
+    @cached_property
+    def base_digest(self) -> str | None:
+        """Digest of the weights in `base`. Made when a checkpoint is written or read, and not in every process."""
+        return None if self.base is None else digest_of_base(self.base)
 
     def compute_loss(
         self,
@@ -228,7 +231,7 @@ class ConnectionTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             self._name_best(directory, aside / name)
             if self.args.should_save:
-                course_of(self).save(aside / name)
+                resumable_course(self).save(aside / name)
                 flush(aside / name)
                 place(aside / name, directory / name)
                 aside.rmdir()
