@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from cc_core.checkpoint import save_connection
 from cc_serve.config.keys import hash_key
-from tests.support.engines import engine_of, suspended
+from tests.support.api_processes import at_once, by_each, client_of, half_each, only, processes_of, requests_of
+from tests.support.engines import clients_of, engine_of
 from tests.support.server import ENDLESS, ENDLESS_TOKENS, MODEL, Server, started
 from tests.support.store import running_store
 from tests.support.tiny import random_connection, tiny_llama
@@ -68,10 +68,15 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def ask(client: httpx.Client, key: str = "user", path: str = CHAT, **body: Any) -> httpx.Response:
+    full = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], "max_tokens": 4, **body}
+    return client.post(path, json=full, headers={"x-api-key": key})
+
+
 def post(server: Server, key: str = "user", path: str = CHAT, **body: Any) -> httpx.Response:
     """One request on a connection of its own, which any process may take."""
-    full = {"model": MODEL, "messages": [{"role": "user", "content": GERMAN}], "max_tokens": 4, **body}
-    return httpx.post(server.address + path, json=full, headers={"x-api-key": key}, timeout=60)
+    with client_of(server) as client:
+        return ask(client, key, path, **body)
 
 
 def turned_away(server: Server) -> bool:
@@ -88,66 +93,50 @@ def reload(server: Server, folder: Path, text: str) -> None:
     assert response.raise_for_status().json() == {"status": "reloaded"}
 
 
-def get(server: Server, path: str) -> Any:
-    return httpx.get(server.address + path, headers={"x-api-key": "ops"}, timeout=60).json()
+def get(client: httpx.Client, path: str) -> Any:
+    return client.get(path, headers={"x-api-key": "ops"}).raise_for_status().json()
 
 
-def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(call, range(count)))
-
-
-def processes_of(server: Server) -> list[psutil.Process]:
-    """The API processes, by their numbers."""
-    children = psutil.Process(server.process.pid).children()
-    return sorted((child for child in children if "APIServer" in " ".join(child.cmdline())), key=lambda c: c.cmdline())
-
-
-def summed(server: Server, name: str) -> float:
-    lines = httpx.get(f"{server.address}/metrics", timeout=60).text.splitlines()
+def summed(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
-
-
-def requests_of(server: Server, process: psutil.Process) -> float:
-    """How many generation requests one process has counted, by its own file."""
-    folder = Path(psutil.Process(server.process.pid).children()[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
-    merged = MultiProcessCollector.merge([str(folder / f"counter_{process.pid}.db")])  # type: ignore[no-untyped-call]
-    return sum(sample.value for metric in merged for sample in metric.samples if sample.name == "cc:requests_total")
 
 
 def test_both_processes_answer_alike_and_what_they_count_adds_up(two: Server, folder: Path) -> None:
     texts = [GERMAN, ENGLISH] * 20
-    answers = at_once(len(texts), lambda i: post(two, messages=[{"role": "user", "content": texts[i]}], temperature=0))
+
+    def answer(i: int) -> httpx.Response:
+        return post(two, messages=[{"role": "user", "content": texts[i]}], temperature=0)
+
+    answers = half_each(two, len(texts), answer)
     assert {answer.status_code for answer in answers} == {200}
     for text, connection in ((GERMAN, "de"), (ENGLISH, "off")):
         same = [answer for answer, asked in zip(answers, texts, strict=True) if asked == text]
         assert {answer.headers["X-CC-Connection"] for answer in same} == {connection}
         assert len({answer.json()["choices"][0]["message"]["content"] for answer in same}) == 1
-    first, second = processes_of(two)
-    shares = [requests_of(two, process) for process in (first, second)]
-    print(f"requests by process: {shares}")
-    assert min(shares) > 0
+    assert [requests_of(two, process) for process in processes_of(two)] == [20, 20]
     usage = [answer.json()["usage"] for answer in answers]
     prompt, answered = (sum(each[name] for each in usage) for name in ("prompt_tokens", "completion_tokens"))
-    # Twice: whichever process is asked, it tells the same.
-    for _ in range(2):
-        assert summed(two, "cc:requests_total") == sum(shares) == len(texts)
-        assert summed(two, "cc:request_seconds_count") == len(texts)
-        assert summed(two, f'http_requests_total{{handler="{CHAT}",method="POST",status="2xx"}}') == len(texts)
-        assert summed(two, "cc:prompt_tokens_total") == prompt
-        assert summed(two, "cc:generation_tokens_total") == answered
-        assert summed(two, "cc:connection_info") == 1
-        (total,) = get(two, "/admin/usage")["totals"]
+
+    def adds_up(client: httpx.Client) -> None:
+        assert summed(client, "cc:requests_total") == summed(client, "cc:request_seconds_count") == len(texts)
+        assert summed(client, f'http_requests_total{{handler="{CHAT}",method="POST",status="2xx"}}') == len(texts)
+        assert summed(client, "cc:prompt_tokens_total") == prompt
+        assert summed(client, "cc:generation_tokens_total") == answered
+        assert summed(client, "cc:connection_info") == 1
+        (total,) = get(client, "/admin/usage")["totals"]
         assert total == {"key": "user", "requests": 40, "prompt_tokens": prompt, "answer_tokens": answered}
-        chosen = {layers["language"]: sum(layers["chosen"]) for layers in get(two, "/v1/layers")["data"]}
+        chosen = {layers["language"]: sum(layers["chosen"]) for layers in get(client, "/v1/layers")["data"]}
         assert chosen == {"de": 20, "en": 0, "fr": 0}
+
+    by_each(two, adds_up)
     lines = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
     assert Counter(line["language"] for line in lines) == {"de": 20, "en": 20}
 
 
 def test_a_key_has_its_limit_once_and_not_in_each_process(two: Server) -> None:
     begin = time.monotonic()
-    statuses = Counter(answer.status_code for answer in at_once(2 * PER_MINUTE, lambda _: post(two, "few")))
+    statuses = Counter(answer.status_code for answer in half_each(two, 2 * PER_MINUTE, lambda _: post(two, "few")))
     refilled = (time.monotonic() - begin) * PER_MINUTE / 60
     assert set(statuses) == {200, 429}
     # On a busy machine the store may not answer in time; such requests are let in, and counted.
@@ -158,10 +147,10 @@ def test_a_key_has_its_limit_once_and_not_in_each_process(two: Server) -> None:
 
 def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> None:
     def reached(number: int) -> bool:
-        """Whether all processes allow ``number`` choices and no more, as 12 requests at once tell."""
-        allowed = at_once(12, lambda _: post(two, n=number, max_tokens=1).status_code)
-        refused = at_once(12, lambda _: post(two, n=number + 1, max_tokens=1).status_code)
-        return set(allowed) == {200} and set(refused) == {400}
+        """Whether all processes allow ``number`` choices and no more."""
+        allowed = by_each(two, lambda client: ask(client, n=number, max_tokens=1).status_code)
+        refused = by_each(two, lambda client: ask(client, n=number + 1, max_tokens=1).status_code)
+        return (allowed, refused) == ([200, 200], [400, 400])
 
     config, log = folder / "server.yaml", folder / "server.log"
     assert reached(2)
@@ -188,11 +177,19 @@ def test_the_servers_limit_is_one_for_all_processes(
     engine.suspend()
     try:
         with ThreadPoolExecutor(16) as threads:
-            asked = [threads.submit(post, two) for _ in range(15)]
-            until(lambda: sum(each.done() for each in asked) == 11)
-            other = threads.submit(post, two, "ops")  # the last place is kept for another key
-            until(lambda: get(two, "/admin/connections")["served"]["running"] == 5)
-            assert post(two, "ops").status_code == 503
+            first, second = processes_of(two)
+            with only(two, first):
+                asked = [threads.submit(post, two) for _ in range(8)]
+                # Four places: the last is kept for another key.
+                until(lambda: sum(each.done() for each in asked) == 4)
+            with only(two, second):
+                asked += [threads.submit(post, two) for _ in range(7)]
+                until(lambda: sum(each.done() for each in asked) == 11)
+                other = threads.submit(post, two, "ops")
+                until(lambda: clients_of(second) == 1)
+            with client_of(two, first) as client:
+                until(lambda: get(client, "/admin/connections")["served"]["running"] == 5)
+                assert ask(client, "ops").status_code == 503
             engine.resume()
             statuses = Counter(each.result().status_code for each in asked)
     finally:
@@ -211,36 +208,41 @@ def test_another_connection_is_served_by_all(two: Server, checkpoint: Path, tmp_
     other = save_base(tmp_path / "other", tiny_llama())
     save_connection(other, random_connection(["global"], seed=5), ["de", "sw"])
 
-    def answer(_: int) -> tuple[str, str]:
-        response = post(two, max_tokens=12, temperature=0).raise_for_status()
+    def answer(client: httpx.Client) -> tuple[str, str]:
+        response = ask(client, max_tokens=12, temperature=0).raise_for_status()
         return response.headers["X-CC-Connection"], response.json()["choices"][0]["message"]["content"]
+
+    def answer_of_any() -> tuple[str, str]:
+        with client_of(two) as client:
+            return answer(client)
 
     refused = at_once(8, lambda _: change(two, tmp_path / "none"))
     assert {(each.status_code, each.json()["error"]["param"]) for each in refused} <= {(400, "directory"), (409, None)}
-    (first,) = set(at_once(8, answer))
+    (first,) = set(by_each(two, answer))
     with ThreadPoolExecutor(4) as threads:
-        asked = [threads.submit(answer, 0) for _ in range(40)]
+        asked = [threads.submit(answer_of_any) for _ in range(40)]
         asked[0].result()
         changed = change(two, other)
-        (second,) = set(at_once(8, answer))
+        (second,) = set(by_each(two, answer))
         found = {each.result() for each in asked}
     assert changed.status_code == 200, changed.text
     assert (first[0], second[0]) == ("de", "global")
     assert first in found <= {first, second}
     served = changed.json()["served"]["sha256"]
-    shown = at_once(8, lambda _: get(two, "/admin/connections")["served"]["sha256"])
+    shown = by_each(two, lambda client: get(client, "/admin/connections")["served"]["sha256"])
     assert set(shown) == {served}
-    assert all("sw" in text for text in at_once(8, lambda _: json.dumps(get(two, "/v1/languages"))))
+    assert all("sw" in text for text in by_each(two, lambda client: json.dumps(get(client, "/v1/languages"))))
     metrics = httpx.get(f"{two.address}/metrics", timeout=60).text
     assert f'cc:connection_info{{sha256="{served}"}} 1.0' in metrics
     back = at_once(4, lambda _: change(two, checkpoint))
     assert {each.status_code for each in back} <= {200, 409}, "one change at a time, whichever process is asked"
-    assert set(at_once(8, answer)) == {first}
-    until(lambda: not get(two, "/admin/connections")["earlier"])
+    assert set(by_each(two, answer)) == {first}
+    with client_of(two) as client:
+        until(lambda: not get(client, "/admin/connections")["earlier"])
 
 
 def test_the_playground_is_there(two: Server) -> None:
-    pages = at_once(6, lambda _: httpx.get(f"{two.address}/playground", timeout=60))
+    pages = by_each(two, lambda client: client.get("/playground"))
     assert {page.status_code for page in pages} == {200}
     assert len({page.text for page in pages}) == 1
 
@@ -260,8 +262,12 @@ def stream(server: Server, **options: Any) -> Iterator[str]:
 
 
 def test_a_stop_lets_all_processes_finish(two: Server) -> None:
-    streams = [stream(two) for _ in range(4)]  # open connections are shared out evenly
-    assert {next(each) for each in streams} == {"200"}
+    streams = []
+    for process in processes_of(two):
+        with only(two, process):
+            begun = [stream(two) for _ in range(2)]
+            assert {next(each) for each in begun} == {"200"}
+            streams += begun
     children = psutil.Process(two.process.pid).children(recursive=True)
     two.process.send_signal(signal.SIGTERM)
     until(lambda: turned_away(two))
@@ -284,9 +290,8 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
         stack.callback(put_an_end_to, engine)  # before the threads are waited for: their answers are endless
         begun: set[int] = set()
         asked: list[Future[str]] = []
-        for count, other in ((4, first), (8, second)):
-            # A busy machine may give one process all connections, and one that has none ends at once.
-            with suspended(other):
+        for count, process in ((4, first), (8, second)):
+            with only(server, process):
                 asked += [threads.submit(end_of_stream, server, begun) for _ in range(4)]
                 until(lambda count=count: len(begun) == count)  # type: ignore[misc]
         engine.suspend()
