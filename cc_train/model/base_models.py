@@ -7,7 +7,7 @@ token, a chat template, and the ids that end an answer.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -81,12 +81,12 @@ SOURCES = {
 }
 
 
-def make_base(name: str, output: Path) -> bool:
-    """Convert base model ``name`` to a bf16 checkpoint at ``output``; return False if it exists already.
+def make_base(name: str, output: Path, sources: Mapping[str, Source] = SOURCES) -> bool:
+    """Convert base model ``name`` of ``sources`` to a bf16 checkpoint at ``output``; return False if it exists already.
 
     It is written aside and renamed at the end, so ``output`` is complete or absent.
     """
-    source, output = SOURCES[name], Path(output)
+    source, output = sources[name], Path(output)
     if (output / "config.json").exists():
         return False
     if output.exists():
