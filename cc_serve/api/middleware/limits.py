@@ -144,19 +144,18 @@ class LimitsMiddleware:
         if body is None:
             return
         caller, field = answer.caller, prompt_field(scope["path"])
-        work = Work(limits, started, answer.charge, field, self._tenant(caller), caller.router.sha256)
+        charge = (lambda _: None) if answer.place is None else answer.place.charge
+        work = Work(limits, started, charge, field, self._tenant(caller), caller.router.sha256)
         token = current_work.set(work)
-        cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
-            async with asyncio.timeout_at(cut_off) as timeout:
-                await self.app(scope, body.receive, answer.send)
+            await work.in_time(self.app(scope, body.receive, answer.send), GRACE_SECONDS)
         except StalledClientError:
             count_limit("client_seconds")
             if (observed := current_record.get()) is not None:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            fault = work.overrun() if timeout.expired() else expected(error)
+            fault = expected(error)
             told = describe(fault) if fault is not None else _FAILED
             if (observed := current_record.get()) is not None:
                 if fault is not None:
@@ -191,10 +190,6 @@ class _Answer:
         self._over()
         if self.place is not None:
             self.place.abandon()
-
-    def charge(self, tokens: int) -> None:
-        if self.place is not None:
-            self.place.charge(tokens)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
