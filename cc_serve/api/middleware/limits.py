@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.drain import RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
 from cc_serve.api.faults import describe, expected, note_fault
+from cc_serve.api.headers import header
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
@@ -72,7 +73,7 @@ class LimitsMiddleware:
         caller, operating = caller_of(scope), operates(scope)
         if operating:  # some of these calls take long, and operators need them even if the server is full
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
-        large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
+        large = _exceeds(header(scope, b"content-length") or "", caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
@@ -194,8 +195,8 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
+            self.streaming = (header(message, b"content-type") or "").startswith("text/event-stream")
             headers = MutableHeaders(scope=message)
-            self.streaming = headers.get("content-type", "").startswith("text/event-stream")
             if message["status"] == 503:
                 headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
             for kind, allowance in self.place.allowances().items() if self.place else ():
