@@ -30,9 +30,7 @@ def route_path(scope: Scope) -> str:
     """The path that Starlette's router matches: the request's path without the root path of the server."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    if path == root:
-        return ""
-    return path[len(root) :] if path.startswith(f"{root}/") else path
+    return path.removeprefix(root) if f"{path}/".startswith(f"{root}/") else path
 
 
 def generating_path(scope: Scope) -> str | None:

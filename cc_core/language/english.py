@@ -87,7 +87,7 @@ _TASK = re.compile(
     rf"(?:^|[.!?:;,\n(]\s*+)\W{{0,3}}(?:{_LEAD}{_OPERATION}(?P<object>[^.!?\n]{{0,80}})|"
     rf"(?!you\b){_LEAD}(?:{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,80}}?\b{_NAMED_TEXT}|"
     rf"{_STUDY}{_NO_ANSWER}[^.!?\n]{{0,60}}\s(?:in|from)\s*:?\s*$|"
-    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b){_NO_ANSWER}{_NO_CLAUSE}(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$|"
+    rf"(?!(?:{_NO_VERB}|here|what|who|which|where)\b)(?=(?:[\w'-]+\s+){{1,6}}(?:of|for)\s*:?\s*$){_NO_ANSWER}{_NO_CLAUSE}|"
     r"explain (?!your)(?:[\w ]{0,24} )?(?:word|line|sentence) (?:by|for) (?:word|line|sentence)(?=\s*[.:]*\s*$)|"
     rf"(?:{_OF_PRODUCT}[\s,]*){{0,6}}{_PRODUCT}(?:\s*(?:check|analysis))?"
     rf"(?:\s*[.:!?]*\s*$|\s+(?:of|for|in|from)(?: (?:{_TEXT}|(?-i:[A-Z]))|\s*:?\s*$))))|"

@@ -41,9 +41,8 @@ _LATEX = re.compile(
 )
 _FORMULA = re.compile(r"\$\$?[^$\n]{0,200}[\\^=_][^$\n]{0,200}\$\$?")
 _LETTER = re.compile(r"[^\W\d_]")
-# A text without one of these before its end is one sentence. The pattern below would take longer to find that.
-_SENTENCE_MARK = re.compile(r"[.?!…。？！।؟](?!\Z)")
-_SENTENCE_END = re.compile(r"(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\s*(?=\S)")
+# It begins with the marks, which are found faster than what may follow them.
+_SENTENCE_END = re.compile(r"[.?!…。？！।؟](?:(?<=[.?!…])\s+(?=[^\s\d.])|(?<=[。？！।؟])\s*(?=\S))")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》')
 # NFKC turns a full-width colon into a plain one, without a space after it in scripts without spaces.
@@ -188,9 +187,11 @@ def sentences(text: str) -> list[str]:
     """The sentences of a line; of a long line, those of its ends."""
     if len(text) > 4 * EXCERPT:
         text = f"{text[: 2 * EXCERPT]} {text[-2 * EXCERPT :]}"
-    if _SENTENCE_MARK.search(text) is None:
-        return [text]
-    return [part for part in _SENTENCE_END.split(text) if part]
+    pieces, begin = [], 0
+    for end in _SENTENCE_END.finditer(text):
+        pieces.append(text[begin : end.start() + 1])
+        begin = end.end()
+    return [*pieces, text[begin:]]
 
 
 def around_colon(text: str) -> tuple[str, str] | None:

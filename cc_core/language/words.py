@@ -53,8 +53,7 @@ class WordTable:
 
     def rows_of(self, words: list[str]) -> list[int]:
         """The rows of those ``words`` that are in the table, in their order."""
-        rows = self.rows
-        return [rows[word] for word in words if word in rows]
+        return list(map(self.rows.__getitem__, filter(self.rows.__contains__, words)))
 
     def lookup(self, rows: list[int]) -> NDArray[np.float32]:
         """The scores [N, C] of N ``rows``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Connections:
     def __init__(self, served: Served) -> None:
         self.served = served
         self._known = {served.sha256: served}
-        self._holds: Counter[str] = Counter()
+        self._holds: defaultdict[str, int] = defaultdict(int)
         self._answers: Counter[str] = Counter()
         #: Called with the digest of an earlier connection when the last of its requests has ended.
         self.on_idle: Callable[[str], object] = lambda _sha256: None

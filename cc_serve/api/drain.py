@@ -37,7 +37,8 @@ class Drain:
         """Count one running request less."""
         with self._changed:
             self._running -= 1
-            self._changed.notify_all()
+            if self._stopping:
+                self._changed.notify_all()
 
     def hurry(self) -> None:
         """Give up on clients that do not read the rest of their answer; call it from the event loop's thread."""

@@ -46,8 +46,8 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
     """The first field that asks for more than ``limits`` allow, or None."""
     bounds = (("choices", _CHOICES, limits.choices), ("output_tokens", _OUTPUT_TOKENS, limits.output_tokens))
     for limit, names, most in bounds:
-        for name in names if most is not None else ():
-            value = _integer(fields[name]) if name in fields else None
+        for name in filter(fields.__contains__, names):
+            value = _integer(fields[name])
             if most is not None and value is not None and value > most:
                 return Excess(limit, f"{name!r} is {str(value)[:20]}; this server allows at most {most}", name)
     # Other answers get the limit as their length where the engine is called. Beam search counts its steps by itself.
@@ -64,8 +64,8 @@ def find_excess(fields: Mapping[str, Any], limits: Limits) -> Excess | None:
         if isinstance(prompts, list) and len(prompts) > limits.sequences and isinstance(prompts[0], str | list):
             message = f"{name!r} has {len(prompts)} prompts; this server allows at most {limits.sequences}"
             return Excess("sequences", message, name)
-    for name in _FORMS:
-        size = sum(map(len, _patterns(fields[name]))) if name in fields else 0
+    for name in filter(fields.__contains__, _FORMS):
+        size = sum(map(len, _patterns(fields[name])))
         if size > limits.pattern_characters:
             message = (
                 f"the regular expressions and grammars of {name!r} have {size} characters; this server allows at most "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from cc_core.names import OFF
@@ -84,6 +85,7 @@ class ServedEngine:
         record: RequestRecord | None,
         sha256: str,
     ) -> AsyncGenerator[RequestOutput]:
+        more = partial(anext, outputs, None)
         name = (parameters.extra_args or {}).get(ENGINE_ARGUMENT, OFF)
         tally = Tally(parameters.output_kind, name if self._connections.has(sha256, name) else OFF, record)
         if work is not None:
@@ -92,7 +94,7 @@ class ServedEngine:
             # Closed at once when the caller leaves: that is how vLLM learns to stop.
             with self._connections.answered_with(sha256):
                 async with aclosing(outputs):
-                    while (output := await (work.next_of(outputs) if work else anext(outputs, None))) is not None:
+                    while (output := await (work.in_time(more()) if work else more())) is not None:
                         new = tally.add(output)
                         if work is not None:
                             work.answered(new)

@@ -50,11 +50,12 @@ def refuse_odd_shapes(fields: Mapping[str, Any], path: str) -> None:
     _require_schema(fields.get("response_format"))
     if (tools := fields.get("tools")) is not None:
         _require_objects(tools, "tools", "tools")
-    if prompt_field(path) == "input" and isinstance(given := fields.get("input"), dict | list):
+    prompt = prompt_field(path)
+    if prompt == "input" and isinstance(given := fields.get("input"), dict | list):
         _require_objects(given, "input", "input")
         _refuse_odd_parts(given, "input")
     # A batch has lists of lists. Where messages are optional, null stands for none.
-    required = prompt_field(path) == "messages" and "messages" in fields
+    required = prompt == "messages" and "messages" in fields
     messages = fields.get("messages")
     if path != BATCH_PATH and (required or messages is not None):
         _require_objects(messages, "messages", "messages", "with a role and content")

@@ -7,13 +7,16 @@ endpoint calls the client. So the tokens of the engine's own outputs are charged
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from typing import TypeVar
 
 from cc_serve.api.faults import DeadlineError
 from cc_serve.api.telemetry.metrics import count_limit
-from cc_serve.api.vllm import RequestOutput, SamplingParams, VLLMValidationError
+from cc_serve.api.vllm import SamplingParams, VLLMValidationError
 from cc_serve.config.configuration import Limits
+
+_T = TypeVar("_T")
 
 
 class Work:
@@ -94,23 +97,25 @@ class Work:
         """The answers to one prompt are over."""
         self._sequences -= parameters.n
 
-    async def next_of(self, outputs: AsyncGenerator[RequestOutput]) -> RequestOutput | None:
-        """The next of ``outputs``, None after the last.
+    def in_time(self, wanted: Awaitable[_T], grace: float = 0) -> Awaitable[_T]:
+        """``wanted``, if it comes before the deadline, or ``grace`` seconds later.
 
         Raises:
-            DeadlineError: the output did not come in time. The wait for it is cancelled, which ends ``outputs``.
+            DeadlineError: it does not. Then it is cancelled.
         """
-        if self.deadline is None:  # even a timeout that never comes costs microseconds for each token
-            return await anext(outputs, None)
+        # Even a timeout that never comes costs microseconds for each token.
+        return wanted if self.deadline is None else self._by(self.deadline + grace, wanted)
+
+    async def _by(self, moment: float, wanted: Awaitable[_T]) -> _T:
         try:
-            async with asyncio.timeout_at(self.deadline) as timeout:
-                return await anext(outputs, None)
-        except TimeoutError as error:
+            async with asyncio.timeout_at(moment) as timeout:
+                return await wanted
+        except Exception as error:
             if not timeout.expired():
                 raise
-            raise self.overrun() from error
+            raise self._overrun() from error
 
-    def overrun(self) -> DeadlineError:
+    def _overrun(self) -> DeadlineError:
         """The error after the deadline. It is counted once, however many prompts run into the deadline."""
         if not self._overran:
             self._overran = True

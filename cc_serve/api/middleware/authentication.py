@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
+from cc_serve.api.headers import header
 from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.paths import READING_METHODS, route_path
 
@@ -27,7 +27,7 @@ OPERATOR_PATHS: Final = frozenset(
     }
 )
 #: Anthropic's clients send the key in this header.
-KEY_HEADER: Final = "x-api-key"
+KEY_HEADER: Final = b"x-api-key"
 
 _CALLER: Final = "cc_serve.caller"
 _POLICY_VIOLATION: Final = 1008
@@ -93,6 +93,5 @@ def _reads(scope: Scope) -> bool:
 
 
 def _key_of(scope: Scope) -> str | None:
-    headers = Headers(scope=scope)
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else headers.get(KEY_HEADER)
+    scheme, _, key = (header(scope, b"authorization") or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else header(scope, KEY_HEADER)

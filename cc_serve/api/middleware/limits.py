@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.drain import RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
 from cc_serve.api.faults import describe, expected, note_fault
+from cc_serve.api.headers import header
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
 from cc_serve.api.request_body import BodyTooLargeError, RequestBody
@@ -72,7 +73,7 @@ class LimitsMiddleware:
         caller, operating = caller_of(scope), operates(scope)
         if operating:  # some of these calls take long, and operators need them even if the server is full
             caller = replace(caller, limits=caller.limits.model_copy(update={"deadline_seconds": None}))
-        large = _exceeds(Headers(scope=scope).get("content-length", ""), caller.limits.body_bytes)
+        large = _exceeds(header(scope, b"content-length") or "", caller.limits.body_bytes)
         patient = PatientSend(send, caller.limits.client_seconds)
         answer = _Answer(patient, caller)
         self._drain.sending.add(patient)
@@ -144,19 +145,18 @@ class LimitsMiddleware:
         if body is None:
             return
         caller, field = answer.caller, prompt_field(scope["path"])
-        work = Work(limits, started, answer.charge, field, self._tenant(caller), caller.router.sha256)
+        charge = (lambda _: None) if answer.place is None else answer.place.charge
+        work = Work(limits, started, charge, field, self._tenant(caller), caller.router.sha256)
         token = current_work.set(work)
-        cut_off = None if limits.deadline_seconds is None else started + limits.deadline_seconds + GRACE_SECONDS
         try:
-            async with asyncio.timeout_at(cut_off) as timeout:
-                await self.app(scope, body.receive, answer.send)
+            await work.in_time(self.app(scope, body.receive, answer.send), GRACE_SECONDS)
         except StalledClientError:
             count_limit("client_seconds")
             if (observed := current_record.get()) is not None:
                 observed.left = True
             abort(scope)
         except Exception as error:
-            fault = work.overrun() if timeout.expired() else expected(error)
+            fault = expected(error)
             told = describe(fault) if fault is not None else _FAILED
             if (observed := current_record.get()) is not None:
                 if fault is not None:
@@ -192,15 +192,11 @@ class _Answer:
         if self.place is not None:
             self.place.abandon()
 
-    def charge(self, tokens: int) -> None:
-        if self.place is not None:
-            self.place.charge(tokens)
-
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
+            self.streaming = (header(message, b"content-type") or "").startswith("text/event-stream")
             headers = MutableHeaders(scope=message)
-            self.streaming = headers.get("content-type", "").startswith("text/event-stream")
             if message["status"] == 503:
                 headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
             for kind, allowance in self.place.allowances().items() if self.place else ():

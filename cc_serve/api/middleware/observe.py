@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cc_serve.api.middleware.request_id import HEADER, with_request_id
+from cc_serve.api.middleware.request_id import named, with_request_id
 from cc_serve.api.telemetry.answer_language import note_answer_language
 from cc_serve.api.telemetry.metrics import count_request
 from cc_serve.api.telemetry.record import RequestRecord, current_record
@@ -43,7 +42,7 @@ class ObservingMiddleware:
         record = RequestRecord(request_id, generates or scope["path"])
         token = current_record.set(record)
         try:
-            await self.app(scope, _watched(record, receive), _named(record, send))
+            await self.app(scope, _watched(record, receive), _followed(record, send))
         finally:
             current_record.reset(token)
             if generates is not None:
@@ -64,16 +63,16 @@ def _watched(record: RequestRecord, receive: Receive) -> Receive:
     return watched
 
 
-def _named(record: RequestRecord, send: Send) -> Send:
+def _followed(record: RequestRecord, send: Send) -> Send:
     """Gives the response its id, and notes its status and end."""
 
-    async def named(message: Message) -> None:
+    async def followed(message: Message) -> None:
         if message["type"] == "http.response.start":
             record.status = message["status"]
-            MutableHeaders(scope=message)[HEADER] = record.request_id
+            message["headers"] = named(message["headers"], record.request_id)
         await send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             # Sending to a client that has left raises no error.
             record.complete = not record.left
 
-    return named
+    return followed

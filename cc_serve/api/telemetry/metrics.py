@@ -119,11 +119,11 @@ def count_usage_error() -> None:
 
 def count_request(record: RequestRecord) -> None:
     """Count a generation request that is over."""
-    route = record.route
+    route, outcome = record.route, record.outcome
     connection = route.connection if route else UNROUTED
     side = record.holdout or UNROUTED
-    _labelled(_REQUESTS, record.language or UNROUTED, connection, record.outcome, side).inc()
-    if record.outcome == "ok":
+    _labelled(_REQUESTS, record.language or UNROUTED, connection, outcome, side).inc()
+    if outcome == "ok":
         _labelled(_END_TO_END, connection, side).observe(record.seconds)
     if route is None:
         return

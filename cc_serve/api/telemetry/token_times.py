@@ -36,15 +36,14 @@ class Tally:
 
     def add(self, output: RequestOutput) -> int:
         """Count an output, and take the engine's report out of it. Returns how many of its tokens are new."""
-        new = sum(len(answer.token_ids) for answer in output.outputs)
-        if self._cumulative:
-            for answer in output.outputs:
+        new = 0
+        for answer in output.outputs:
+            new += len(answer.token_ids)
+            if self._cumulative:
                 new -= self._counted.get(answer.index, 0)
                 self._counted[answer.index] = len(answer.token_ids)
-        if self._sample is not None:
-            for answer in output.outputs:
-                if answer.index == 0:
-                    self._sample.add(answer.text, whole=self._cumulative)
+            if self._sample is not None and answer.index == 0:
+                self._sample.add(answer.text, whole=self._cumulative)
         self._generated += new
         self._last = output
         if output.kv_transfer_params:

@@ -51,12 +51,9 @@ class MemoryLimiter:
 
     def _overspent(self, name: str | None, budget: Budget) -> str | None:
         """The first limit of ``budget`` that leaves nothing."""
-        if budget == Budget():
-            return None
-        current = periods(utc_now())
         for limit, kind, period in BUDGETS:
             bound = getattr(budget, limit)
-            if bound is not None and self._spent[current[period], name][kind] >= bound:
+            if bound is not None and self._spent[periods(utc_now())[period], name][kind] >= bound:
                 return limit
         return None
 

@@ -73,7 +73,7 @@ class Pool:
     @property
     def running(self) -> int:
         """How many requests run."""
-        return int(self._held[:, -1].sum())
+        return sum(self._held[:, -1].tolist())  # of so few numbers, faster than NumPy's sum
 
     def enter(self, most: int | None, member: Member | None = None) -> Refusal | None:
         """Count one more, unless there is no place for it.
