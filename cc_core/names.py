@@ -38,8 +38,8 @@ FIT_FILE: Final = "cc_fit.json"
 MAX_STRENGTH: Final = 2.0
 
 
-def connection_for(language: str, transforms: Collection[str]) -> str:
-    """Name the connection for ``language``: its own Transform Matrix, else the global one. English gets none.
+def matrix_for(language: str, transforms: Collection[str]) -> str:
+    """Name the Transform Matrix for ``language``: its own, else the global one. English gets none, which is ``off``.
 
     Args:
         language: ISO 639-1; the checkpoint was trained for it.

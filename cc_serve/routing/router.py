@@ -11,7 +11,7 @@ from cc_core.description import ConnectionDescription, read_description
 from cc_core.evidence import Evidence
 from cc_core.language.detection import Rule
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
-from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, connection_for
+from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, matrix_for
 from cc_serve.routing.policy import RoutingPolicy
 
 
@@ -171,7 +171,7 @@ class Router:
 
     def _connections_by_language(self) -> dict[str, str]:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
-        connections = {language: connection_for(language, self.connections) for language in served}
+        connections = {language: matrix_for(language, self.connections) for language in served}
         return {**connections, ENGLISH: OFF, **self.policy.connections}
 
     def _harmed(self) -> frozenset[str]:
