@@ -21,7 +21,7 @@ class Caller:
         name: the key's name; None without a key.
         admin: whether the key may call ``/admin``.
         weight: the key's share of turns while requests wait, and of places while these are few.
-        rates: how much the key may use.
+        key_limits: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
         answer_languages: the share of answers whose language is detected, 0 to 1.
@@ -31,7 +31,7 @@ class Caller:
     name: str | None
     admin: bool
     weight: float
-    rates: KeyLimits
+    key_limits: KeyLimits
     limits: Limits
     router: Router
     answer_languages: float
@@ -174,7 +174,7 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
         name=name,
         admin=key is not None and key.admin,
         weight=key.weight if key is not None else 1.0,
-        rates=configuration.limits_of(name),
+        key_limits=configuration.limits_of(name),
         limits=configuration.limits,
         router=router,
         answer_languages=configuration.metrics.answer_languages,

@@ -81,7 +81,9 @@ class LimitsMiddleware:
         try:
             refusal = None
             if not operating:
-                answer.place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+                answer.place = await self._limiter.admit(
+                    caller.name, caller.key_limits, take=full is None and not large
+                )
                 refusal = answer.place.refusal or full
             if refusal is not None:
                 count_limit(refusal.limit)
