@@ -95,7 +95,7 @@ def stub_app(*, ours: bool, configuration: Path | None = None) -> FastAPI:
     app.state.log_stats = False
     if ours:
         settings = LiveSettings(configuration, router, {})
-        store = settings.current.anonymous.limits.store
+        store = settings.current.store
         tenancy = Tenancy(SharedLimiter(Store(store)) if store else MemoryLimiter())
         add_endpoints_and_middleware(app, settings, drain, tenancy=tenancy)
     else:

@@ -60,6 +60,8 @@ class Settings:
             self._names[digest] = name
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
+        #: Where several servers keep together what keys use; None if each counts by itself.
+        self.store = configuration.limits.store
         shared = _routed(router, configuration.routing, "routing")
         # Requests without a key have the engine work on the open paths that generate, and on no others.
         several = len(self._names) + bool(self.open_paths & GENERATING_PATHS) > 1
@@ -140,7 +142,7 @@ class LiveSettings:
         settings = self._read()
         if self.current.guarded and not settings.guarded:
             raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to serve without keys")
-        if self.current.anonymous.limits.store != settings.anonymous.limits.store:
+        if self.current.store != settings.store:
             raise ConfigurationError(f"{self.path}: limits.store: has changed; restart the server to use the new one")
         if self.current.usage != settings.usage:
             raise ConfigurationError(f"{self.path}: usage: has changed; restart the server to use the new one")
