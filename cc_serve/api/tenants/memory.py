@@ -1,4 +1,9 @@
-"""Limits that this process keeps alone."""
+"""Limits that this process keeps alone.
+
+`cc_serve.api.tenants.scripts` decides the same in Lua, for servers that share a store: `ADMIT` there is `MemoryLimiter`
+here, and its ``levels`` is `cc_serve.api.tenants.rates.Meter`. A change to one is a change to both, and
+``tests/cc_serve/api/tenants/test_twins.py`` runs the same cases through both.
+"""
 
 from __future__ import annotations
 
