@@ -23,7 +23,7 @@ from vllm.platforms import current_platform
 
 from benchmarks.engine_batches import Batches, Load, make_parser
 from benchmarks.engine_process import Engine
-from benchmarks.engine_results import Result, Runs, compare_first_token, compare_throughput
+from benchmarks.engine_results import Result, Runs, cells_of, compare_first_token, compare_throughput
 from benchmarks.machine import describe_machine, write_report
 from benchmarks.two_pass import two_pass_seconds
 from cc_core.architectures import CC_PREFIX
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = {
         "machine": machine,
         "settings": {name: str(value) for name, value in vars(options).items()},
-        "results": [dataclasses.asdict(result) | {"verdict": result.verdict} for result in results],
+        "results": [result.as_record() for result in results],
         "runs": {load: [dataclasses.asdict(run) for run in measured] for load, measured in runs.items()},
     }
     write_report(options.output, report)
@@ -182,9 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(results: Sequence[Result], machine: dict[str, str]) -> None:
     table = Table("case", "measured", "95 %", "bound", "", "detail")
     for result in results:
-        interval = " to ".join(f"{value:.3f}" for value in result.interval or ())
-        bound = "" if result.bound is None else f"{'≥' if result.at_least else '≤'} {result.bound:g}"
-        table.add_row(result.case, f"{result.value:.4g}", interval, bound, result.verdict, result.detail)
+        table.add_row(*cells_of(result.as_record()))
     console = Console(width=200)
     console.print(table, machine)
 

@@ -12,6 +12,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cc_core.names import OFF
+from cc_serve import connected, connection_of
+
 if TYPE_CHECKING:
     from torch import nn
     from vllm import LLM, SamplingParams
@@ -98,17 +101,14 @@ def parameters_of(batch: Batch) -> list[SamplingParams]:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    return [
-        SamplingParams(
-            temperature=0,
-            max_tokens=batch.max_tokens,
-            ignore_eos=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            extra_args={"cc_connection": connection, "cc_strength": batch.strength} if connection else None,
-        )
-        for connection in batch.connections
-    ]
+    plain = SamplingParams(
+        temperature=0,
+        max_tokens=batch.max_tokens,
+        ignore_eos=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+    return [connected(plain, connection or OFF, batch.strength) for connection in batch.connections]
 
 
 def _generate(batch: Batch) -> Measured:
@@ -142,8 +142,7 @@ def _first_token(output: RequestOutput) -> float:
 
 
 def _confirmed(output: RequestOutput) -> bool:
-    report = (output.kv_transfer_params or {}).get("cc_connection") or {}
-    return bool(report.get("draft_confirmed"))
+    return bool((connection_of(output) or {}).get("draft_confirmed"))
 
 
 def _connection_bytes() -> int:

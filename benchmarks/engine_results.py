@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,17 @@ class Result:
         worst, best = (low, high) if self.at_least else (-high, -low)
         bound = self.bound if self.at_least else -self.bound
         return "met" if worst >= bound else "missed" if best < bound else "undecided"
+
+    def as_record(self) -> dict[str, Any]:
+        """All fields and the verdict, as a report has them."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+def cells_of(record: Mapping[str, Any]) -> list[str]:
+    """The cells of a result's line in a table: case, figure, interval, bound, verdict, and the figures behind it."""
+    interval = " to ".join(f"{value:.3f}" for value in record["interval"] or ())
+    bound = "" if record["bound"] is None else f"{'≥' if record['at_least'] else '≤'} {record['bound']:g}"
+    return [record["case"], f"{record['value']:.4g}", interval, bound, record["verdict"], record["detail"]]
 
 
 def typical_seconds(parts: NDArray[np.float64]) -> NDArray[np.float64]:

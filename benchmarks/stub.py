@@ -18,7 +18,7 @@ from vllm.outputs import CompletionOutput
 from vllm.v1.metrics.stats import RequestStateStats
 
 from cc_serve.api.arguments import parse_arguments
-from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.composition import Parts, add_endpoints_and_middleware
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.drain import Drain
 from cc_serve.api.served_engine import ServedEngine
@@ -95,9 +95,9 @@ def stub_app(*, ours: bool, configuration: Path | None = None) -> FastAPI:
     app.state.log_stats = False
     if ours:
         settings = LiveSettings(configuration, router, {})
-        store = settings.current.anonymous.limits.store
+        store = settings.current.store
         tenancy = Tenancy(SharedLimiter(Store(store)) if store else MemoryLimiter())
-        add_endpoints_and_middleware(app, settings, drain, tenancy=tenancy)
+        add_endpoints_and_middleware(app, Parts(settings=settings, drain=drain, tenancy=tenancy))
     else:
         app.middleware_stack = app.build_middleware_stack()
     return app

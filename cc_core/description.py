@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_architecture
 from cc_core.evidence import Evidence, Sha256
@@ -21,6 +20,7 @@ from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError as CheckpointError
 from cc_core.files import read_json
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL, QUANTIZATION
+from cc_core.tensor_files import stored_tensors
 
 DECISION = "cc.decision.weight"
 TRANSFORM = "cc.transform."
@@ -121,27 +121,13 @@ def describe(directory: Path, entry: ConnectionConfig, config: Mapping[str, Any]
             "is missing, since tools that quantise a model do not copy it; add it: "
             f"cc-train attach --model {directory} --connection CHECKPOINT --output OUTPUT",
         )
-    layout = _read_layout(path)
+    layout = {
+        name: (tensor.shape, _TORCH_DTYPES.get(tensor.dtype, tensor.dtype))
+        for name, tensor in stored_tensors(path).items()
+    }
     layers, hidden = check_layout(directory, layout, config)
     names = {name.removeprefix(TRANSFORM) for name in layout if name.startswith(TRANSFORM)}
     return ConnectionDescription((GLOBAL, *sorted(names - {GLOBAL})), entry, layers, hidden)
-
-
-def _read_layout(path: Path) -> Layout:
-    try:
-        # safe_open's own OSError has no strerror; that of open has one.
-        with path.open("rb"), safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            return {
-                name: (tuple(part.get_shape()), _TORCH_DTYPES.get(part.get_dtype(), part.get_dtype()))
-                for name, part in slices.items()
-            }
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read ({error.strerror}); copy the whole checkpoint again") from error
-    except SafetensorError as error:
-        raise CheckpointError(
-            path, f"is truncated or not safetensors ({error}); copy the whole checkpoint again"
-        ) from error
 
 
 def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:

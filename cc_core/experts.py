@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError, safe_open
-
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, INDEX_FILE, QUANTIZATION, WEIGHTS
+from cc_core.tensor_files import stored_tensors
 
 _EXPERT: Final = ".experts."
 # What GraniteMoe's files call the experts, which vLLM knows by the name above.
@@ -100,11 +99,4 @@ def _matches(patterns: Iterable[str], module: str) -> bool:
 def _tensor_names(directory: Path) -> set[str]:
     if (directory / INDEX_FILE).is_file():
         return {*read_json(directory / INDEX_FILE).get("weight_map", {})}
-    names: set[str] = set()
-    for path in directory.glob(WEIGHTS):
-        try:
-            with safe_open(path, framework="np") as file:
-                names |= {*file.keys()}
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
-    return names
+    return {name for path in directory.glob(WEIGHTS) for name in stored_tensors(path)}

@@ -15,9 +15,14 @@ OFF: Final = "off"
 #: The connection of the prompt's own language.
 AUTO: Final = "auto"
 
-#: The connection in a request, in the engine's arguments and in a checkpoint's ``config.json``.
+#: The entry of a checkpoint's ``config.json`` that describes its connection.
 CONNECTION_KEY: Final = "cc_connection"
 
+# What cc-serve and `cc-train eval --endpoint` say to each other; `cc_serve.payloads` has what stays in the server.
+#: A request's field: the connection or language that the client wants. Absent, null or ``auto``, routing chooses.
+OVERRIDE_FIELD: Final = "cc_connection"
+#: A field of each model in ``/v1/models``: what the checkpoint's connection can do.
+CARD_FIELD: Final = "cc_connection"
 #: The header of an answer that names the connection it was given.
 CONNECTION_HEADER: Final = "X-CC-Connection"
 
@@ -38,8 +43,8 @@ FIT_FILE: Final = "cc_fit.json"
 MAX_STRENGTH: Final = 2.0
 
 
-def connection_for(language: str, transforms: Collection[str]) -> str:
-    """Name the connection for ``language``: its own Transform Matrix, else the global one. English gets none.
+def matrix_for(language: str, transforms: Collection[str]) -> str:
+    """Name the Transform Matrix for ``language``: its own, else the global one. English gets none, which is ``off``.
 
     Args:
         language: ISO 639-1; the checkpoint was trained for it.

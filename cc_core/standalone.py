@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 
 from cc_core.architectures import UnsupportedArchitectureError, base_architecture
 from cc_core.description import (
@@ -26,10 +25,10 @@ from cc_core.description import (
 from cc_core.evidence import Sha256
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, WEIGHTS
+from cc_core.tensor_files import stored_tensors
 
 ENTRY_FILE: Final = "cc_connection.json"
 TEMPLATE_FILE: Final = "chat_template.jinja"
-_HEADER_BYTES = 8  # the length of the header, with which a safetensors file begins
 _BLOCK = 1 << 24
 _WORDS: Final = {
     "architecture": "architecture",
@@ -108,25 +107,15 @@ def weights_digest(directory: Path) -> str:
     Raises:
         CheckpointError: there are no weights, or one of the files is not whole.
     """
-    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for path in sorted(directory.glob(WEIGHTS)):
-        try:
-            # safe_open checks the header and the file's length, but does not say where the tensors lie.
-            with safe_open(path, framework="np"), path.open("rb") as file:
-                length = int.from_bytes(file.read(_HEADER_BYTES), "little")
-                header = json.loads(file.read(length))
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(path, f"is truncated or not safetensors ({error}); copy it again") from error
-        header.pop("__metadata__", None)
-        tensors |= {name: (path, _HEADER_BYTES + length, about) for name, about in header.items()}
+    files = sorted(directory.glob(WEIGHTS))
+    tensors = {name: (path, tensor) for path in files for name, tensor in stored_tensors(path).items()}
     if not tensors:
         raise CheckpointError(directory, f"holds no {WEIGHTS}; a connection belongs to weights in this format")
     digest = hashlib.sha256()
-    for name, (path, start, about) in sorted(tensors.items()):
-        digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
-        first, end = about["data_offsets"]
+    for name, (path, tensor) in sorted(tensors.items()):
+        digest.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
         with path.open("rb") as file:
-            file.seek(start + first)
-            for left in range(end - first, 0, -_BLOCK):
+            file.seek(tensor.begin)
+            for left in range(tensor.end - tensor.begin, 0, -_BLOCK):
                 digest.update(file.read(min(_BLOCK, left)))
     return digest.hexdigest()

@@ -1,13 +1,12 @@
-"""The places where a ``cc_connection`` travels while a request is served. Each place has its own name here.
+"""The places where a ``cc_connection`` travels while a request is served. Each place has its own name.
 
-They share one word because users and the engine know it. `cc_core.names.CONNECTION_KEY` is the same word in a
-checkpoint's ``config.json`` and in the engine's settings.
+They share one word because users and the engine know it. The places that other programs know too are in
+`cc_core.names`: a request's `OVERRIDE_FIELD`, a model's `CARD_FIELD`, and the `CONNECTION_KEY` of ``config.json``. What
+the engine knows of the checkpoint travels under that word as well: `cc_serve.engine.config.SETTINGS_KEY`.
 """
 
 from typing import Final
 
-#: A request's field: the connection or language that the client wants. Absent, null or ``auto``, routing chooses.
-OVERRIDE_FIELD: Final = "cc_connection"
 #: A request's field, and the engine's argument of the same name: the factor of the connection's vector.
 STRENGTH: Final = "cc_strength"
 #: The engine's argument, in vLLM's ``vllm_xargs`` and ``extra_args``: the name of the Transform Matrix to apply.
@@ -25,5 +24,3 @@ MOST_WEIGHT: Final = 100.0
 ENGINE_REPORT: Final = "cc_connection"
 #: An answer's field, for requests with ``cc_details``: language, connection, and the engine's reports.
 ANSWER_FIELD: Final = "cc_connection"
-#: A field of each model in ``/v1/models``: what the checkpoint's connection can do.
-CARD_FIELD: Final = "cc_connection"

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cc_core.connection import Connection, best_layer, decision_logits
-from cc_core.names import GLOBAL
+from cc_core.names import GLOBAL, matrix_for
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.encoding import Example
 from cc_train.evaluation.measures.questions import score_question
@@ -60,7 +60,7 @@ def vector(
     """
     if condition == "plain":
         return None
-    names = [e.row.lang if e.row.lang in connection.names else GLOBAL for e in tails.examples]
+    names = [matrix_for(e.row.lang, connection.names) for e in tails.examples]
     decision = connection.decide_each(names, tails.source, tails.embedding)
     if condition == "transform":
         return decision.vector, decision.layer

@@ -30,7 +30,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cc_core.checkpoint import load_connection
-from cc_core.names import ENGLISH
+from cc_core.names import CONNECTION_FILE, ENGLISH
 from cc_train import train
 from cc_train.data.chat import ChatEncoder
 from cc_train.model.projection import load_projection
@@ -139,7 +139,7 @@ def score_checkpoint(checkpoint: Path, place: Place) -> dict[str, Any]:
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     encoder = ChatEncoder(AutoTokenizer.from_pretrained(checkpoint), model.generation_config)
     connection = means = None
-    if (checkpoint / "cc_connection.safetensors").exists():
+    if (checkpoint / CONNECTION_FILE).exists():
         connection, _ = load_connection(checkpoint)
         by_language: dict[str, list[Any]] = defaultdict(list)
         for example in rows.load(place.own, encoder):

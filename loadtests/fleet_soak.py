@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import random
-import re
 import signal
 import tempfile
 import time
@@ -40,20 +39,26 @@ from loadtests.fleet_report import (
     as_markdown,
     judge,
 )
+from loadtests.mixed_traffic import (
+    CHAT,
+    FLAGS,
+    SETTLE_SECONDS,
+    WRONG_STATUSES,
+    Kind,
+    body_of,
+    memory,
+    metrics,
+    open_session,
+    outcomes,
+    stuck,
+)
 from loadtests.replicas import Replica
-from loadtests.soak import CHAT, FLAGS, SETTLE_SECONDS, TEXTS, memory
 from tests.support import server
 from tests.support.store import StoreServer, running_store
 
 WAITING, LEAVING, OPERATOR = "waiting", "leaving", "operator"
 _MEMORY_SECONDS: Final = 5.0
 _STORE_SECONDS: Final = 3.0
-_WRONG: Final[tuple[dict[str, Any], ...]] = (
-    {"temperature": -1},
-    {"cc_connection": "xx"},
-    {"messages": [{"role": "user", "content": "a" * 2000}]},
-    {"vllm_xargs": {"cc_connection": "de"}},
-)
 
 
 def configuration(store: str) -> str:
@@ -101,8 +106,8 @@ class Soak:
         turn = number
         while not self.over:
             replica = turn % len(self.replicas)
-            kind = self.random.choices(("whole", "stream", "leave", "wrong"), (4, 4, 1, 1))[0]
-            key = LEAVING if kind in ("leave", "wrong") else WAITING
+            kind = self.random.choices(list(Kind), (4, 4, 1, 1))[0]
+            key = WAITING if kind in (Kind.WHOLE, Kind.STREAM) else LEAVING
             one = Asked(key, self.current[replica], UNANSWERED, self.now(), 0.0)
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError):  # the outcome says how far it came
                 await self._ask(self.replicas[replica].address, kind, one)
@@ -112,38 +117,26 @@ class Soak:
             if one.outcome in (REFUSED, UNANSWERED):
                 await asyncio.sleep(0.1)
 
-    async def _ask(self, address: str, kind: str, one: Asked) -> None:
-        text = f"{self.random.choice(TEXTS)} {self.random.randrange(1000)}"
-        body: dict[str, Any] = {
-            "model": server.MODEL,
-            "messages": [{"role": "user", "content": text}],
-            "max_tokens": self.random.randrange(1, 60),
-            "ignore_eos": True,
-        }
-        if kind in ("stream", "leave"):
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        if kind == "leave":
-            body["max_tokens"] = 400
-        if kind == "wrong":
-            body |= self.random.choice(_WRONG)
+    async def _ask(self, address: str, kind: Kind, one: Asked) -> None:
         headers = {"x-api-key": one.key}
-        async with self.session.post(address + CHAT, json=body, headers=headers) as response:
+        async with self.session.post(address + CHAT, json=body_of(kind, self.random), headers=headers) as response:
             if response.status == 503 and "Retry-After" in response.headers:
                 one.outcome = REFUSED
             elif response.status != 200:
-                one.outcome = WRONG if kind == "wrong" and response.status == 400 else f"status {response.status}"
+                refused = kind == Kind.WRONG and response.status in WRONG_STATUSES
+                one.outcome = WRONG if refused else f"status {response.status}"
             else:
                 one.outcome = BROKEN
                 await self._take(response, kind, one)
 
-    async def _take(self, response: aiohttp.ClientResponse, kind: str, one: Asked) -> None:
+    async def _take(self, response: aiohttp.ClientResponse, kind: Kind, one: Asked) -> None:
         usage, last = None, b""
-        if kind == "whole":
+        if kind == Kind.WHOLE:
             usage = (await response.json())["usage"]
         else:
             async for line in response.content:
                 last = line.strip() or last
-                if kind == "leave" and self.random.random() < 0.1:
+                if kind == Kind.LEAVE and self.random.random() < 0.1:
                     response.close()
                     one.outcome = LEFT
                     return
@@ -151,7 +144,7 @@ class Soak:
                     return
                 if b'"usage":{' in line:
                     usage = json.loads(line.removeprefix(b"data: "))["usage"]
-        if kind == "whole" or last == b"data: [DONE]":
+        if kind == Kind.WHOLE or last == b"data: [DONE]":
             one.outcome = FINISHED
         if usage and one.outcome == FINISHED:
             one.prompt_tokens, one.answer_tokens = usage["prompt_tokens"], usage["completion_tokens"]
@@ -208,19 +201,18 @@ class Soak:
     async def told(self, store: StoreServer, logs: list[Path]) -> Told:
         """What the servers say, once nobody asks any more."""
         await asyncio.sleep(SETTLE_SECONDS)
-        counted, stuck = {}, 0.0
+        counted, waiting = {}, 0
         for replica, life in zip(self.replicas, self.current, strict=True):
-            async with self.session.get(f"{replica.address}/metrics") as response:
-                samples = [line.rpartition(" ") for line in (await response.text()).splitlines() if line[:1] != "#"]
-            counted[life] = sum(int(float(value)) for name, _, value in samples if name.startswith("cc:requests_total"))
-            stuck += sum(float(value) for name, _, value in samples if re.match("vllm:num_requests_(run|wait)", name))
+            samples = await metrics(self.session, replica.address)
+            counted[life] = sum(outcomes(samples).values())
+            waiting += stuck(samples)
             # Asking one of them has it write what it knows, and only its own.
             async with self.session.get(f"{replica.address}/admin/usage", headers={"x-api-key": OPERATOR}) as response:
                 totals = (await response.json())["totals"]
         held = sum(store.client().zcard(f"cc-serve:{{{key}}}:running") for key in (WAITING, LEAVING))
         lines = sum(len(log.read_text().splitlines()) for log in logs)
         usage = {row["key"]: {name: row[name] for name in row if name != "key"} for row in totals}
-        return Told(lines, counted, usage, int(stuck), int(held), self.events)
+        return Told(lines, counted, usage, waiting, int(held), self.events)
 
 
 async def soak(folder: Path, store: StoreServer, options: argparse.Namespace) -> dict[str, Any]:
@@ -232,9 +224,7 @@ async def soak(folder: Path, store: StoreServer, options: argparse.Namespace) ->
     replicas = [Replica(checkpoint, [*flags, "--request-log", str(log)]) for log in logs]
     try:
         await asyncio.gather(*(replica.start() for replica in replicas))
-        # A new connection for each: a request on a kept one is lost, uncounted, if the server closes it just then.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120), connector=connector) as session:
+        async with open_session() as session:
             run = Soak(replicas, session, options.seed)
             clients = [asyncio.create_task(run.client(number)) for number in range(options.clients)]
             watching = asyncio.create_task(run.watch())

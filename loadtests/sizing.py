@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cc_core.names import CONFIG_FILE, CONNECTION_FILE, WEIGHTS
+
 GPUS: Final = (1, 2, 4, 8, 16, 32, 64, 100, 250, 500, 1000)
 _BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 _GIB: Final = 2**30
@@ -47,9 +49,9 @@ class Model:
             OSError: there is none.
             KeyError: its configuration lacks a field.
         """
-        config = json.loads((checkpoint / "config.json").read_text("utf-8"))
-        weights = sum(path.stat().st_size for path in checkpoint.glob("model*.safetensors"))
-        connection = (checkpoint / "cc_connection.safetensors").stat().st_size
+        config = json.loads((checkpoint / CONFIG_FILE).read_text("utf-8"))
+        weights = sum(path.stat().st_size for path in checkpoint.glob(WEIGHTS))
+        connection = (checkpoint / CONNECTION_FILE).stat().st_size
         layers = config["num_hidden_layers"]
         kinds = config.get("layer_types") or ["full_attention"] * layers
         windowed = sum(kind == "sliding_attention" for kind in kinds)

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import tempfile
 import time
 from collections import Counter
@@ -23,23 +22,21 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
-from tests.support.server import MODEL, save_served_checkpoint, started
-
-TEXTS: Final = (
-    "Where is the train station, please?",
-    "Wo ist der Bahnhof, bitte?",
-    "Comment allez-vous aujourd'hui ?",
-    "Kituo cha treni kiko wapi?",
-    "Где ближайший вокзал?",
-    "一番近い駅はどこですか。",
-    "123",
-    "",
+from loadtests.mixed_traffic import (
+    CHAT,
+    FLAGS,
+    SETTLE_SECONDS,
+    Kind,
+    body_of,
+    memory,
+    metrics,
+    open_session,
+    outcomes,
+    stuck,
 )
-# A small KV cache, which is soon full: memory grows while its pages are used for the first time, and that is no leak.
-FLAGS: Final = ("--disable-uvicorn-access-log", "--num-gpu-blocks-override", "64")
-CHAT: Final = "/v1/chat/completions"
+from tests.support.server import save_served_checkpoint, started
+
 MOST_GROWTH: Final = 0.02
-SETTLE_SECONDS: Final = 5.0
 
 
 class Soak:
@@ -61,7 +58,7 @@ class Soak:
         """Send one request after the other until ``end``, and count what comes back."""
         while time.monotonic() < end:
             start = time.monotonic()
-            kind = self.random.choices(("whole", "stream", "leave", "wrong"), (4, 4, 2, 2))[0]
+            kind = self.random.choices(list(Kind), (4, 4, 2, 2))[0]
             self.sent += 1
             try:
                 seen = await self._ask(session, kind)
@@ -70,27 +67,9 @@ class Soak:
             self.seen[f"{kind}: {seen}"] += 1
             self.slowest = max(self.slowest, time.monotonic() - start)
 
-    async def _ask(self, session: aiohttp.ClientSession, kind: str) -> str:
-        body: dict[str, Any] = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": f"{self.random.choice(TEXTS)} {self.random.randrange(1000)}"}],
-            "max_tokens": self.random.randrange(1, 60),
-            "stream": kind in ("stream", "leave"),
-        }
-        if kind == "leave":
-            body |= {"max_tokens": 400, "ignore_eos": True}
-        if kind == "wrong":
-            wrong: list[dict[str, Any]] = [
-                {"temperature": -1},
-                {"cc_connection": "xx"},
-                {"model": "other"},
-                {"messages": [{"role": "user", "content": "a" * 2000}]},
-                {"vllm_xargs": {"cc_connection": "de"}},
-                {"messages": 5},
-            ]
-            body |= self.random.choice(wrong)
-        async with session.post(self.address + CHAT, json=body) as response:
-            if kind == "leave":
+    async def _ask(self, session: aiohttp.ClientSession, kind: Kind) -> str:
+        async with session.post(self.address + CHAT, json=body_of(kind, self.random)) as response:
+            if kind == Kind.LEAVE:
                 async for _ in response.content:
                     if self.random.random() < 0.2:
                         response.close()
@@ -99,27 +78,10 @@ class Soak:
             return str(response.status)
 
 
-def memory(process: psutil.Process) -> int:
-    """Bytes that the server's processes have for themselves."""
-    return sum(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
-
-
-async def metrics(session: aiohttp.ClientSession, address: str) -> dict[str, float]:
-    """The value of every sample of ``/metrics``, by its name and labels."""
-    async with session.get(address + "/metrics") as response:
-        lines = (await response.text()).splitlines()
-    return {
-        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#") if name
-    }
-
-
 async def soak(address: str, process: psutil.Process, options: argparse.Namespace) -> dict[str, Any]:
     """Send for ``--minutes``, and report."""
     load = Soak(address, options.seed)
-    timeout = aiohttp.ClientTimeout(total=120)
-    # A new connection for each request: a request on a kept one is lost, uncounted, if the server closes it just then.
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+    async with open_session() as session:
         start = time.monotonic()
         end = start + 60 * options.minutes
         clients = [asyncio.create_task(load.client(session, end)) for _ in range(options.clients)]
@@ -134,25 +96,21 @@ async def soak(address: str, process: psutil.Process, options: argparse.Namespac
     warm = [size for seconds, size in held if seconds >= 60 * options.minutes * options.warm_up]
     third = max(1, len(warm) // 3)
     growth = sum(warm[-third:]) / sum(warm[:third]) - 1
-    outcomes: Counter[str] = Counter()
-    for name, value in final.items():
-        if found := re.match(r'cc:requests_total\{.*outcome="(\w+)"', name):
-            outcomes[found[1]] += int(value)
-    stuck = sum(value for name, value in final.items() if re.match(r"vllm:num_requests_(running|waiting)\{", name))
+    counted, waiting = outcomes(final), stuck(final)
     return {
         "minutes": options.minutes,
         "sent": load.sent,
-        "outcomes": dict(sorted(outcomes.items())),
+        "outcomes": dict(sorted(counted.items())),
         "seen": dict(sorted(load.seen.items())),
         "slowest_seconds": round(load.slowest, 1),
         "memory_mib": [round(size / 2**20, 1) for size in (warm[0], warm[-1], max(warm))],
         "growth": round(growth, 4),
-        "stuck": int(stuck),
+        "stuck": waiting,
         "holds": {
             "memory": growth <= MOST_GROWTH,
-            "nothing stuck": stuck == 0,
-            "requests = outcomes": load.sent == sum(outcomes.values()),
-            "no server error": outcomes["server_error"] == 0,
+            "nothing stuck": waiting == 0,
+            "requests = outcomes": load.sent == sum(counted.values()),
+            "no server error": counted["server_error"] == 0,
         },
     }
 

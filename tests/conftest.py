@@ -39,6 +39,7 @@ FOLDERS = {
     "tests/cc_serve/api/processes/test_two_processes.py": "server",
     "tests/cc_serve/api/tenants/test_check.py": "programs",
     "tests/cc_serve/api/tenants/test_shared.py": "programs",
+    "tests/cc_serve/api/tenants/test_twins.py": "programs",
     "tests/cc_serve/api/tenants/test_two_servers.py": "programs",
     "tests/cc_serve/api/tenants/test_usage.py": "programs",
     "tests/cc_serve/api/test_server.py": "server",

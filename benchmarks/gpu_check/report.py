@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.engine_results import cells_of
 from benchmarks.gpu_check.verdicts import (
     FACTOR,
     GAP_CEILING,
@@ -144,9 +145,4 @@ def _speed_rows(results: list[dict[str, Any]]) -> list[str]:
     if not results:
         return []
     rows = ["| speed | measured | 95 % | bound | | |", "| --- | --- | --- | --- | --- | --- |"]
-    for result in results:
-        interval = " to ".join(f"{value:.3f}" for value in result["interval"] or ())
-        bound = "" if result["bound"] is None else f"{'≥' if result['at_least'] else '≤'} {result['bound']:g}"
-        cells = [result["case"], f"{result['value']:.4g}", interval, bound, result["verdict"], result["detail"]]
-        rows.append(f"| {' | '.join(cells)} |")
-    return [*rows, ""]
+    return [*rows, *(f"| {' | '.join(cells_of(result))} |" for result in results), ""]

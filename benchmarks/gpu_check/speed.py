@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,4 +24,4 @@ def measure_speed(checkpoint: Path, rounds: int, concurrency: int, memory: float
         no_transformers=True,
         enforce_eager=current_platform.is_cpu(),
     )
-    return [asdict(result) | {"verdict": result.verdict} for result in measure(options)[0]]
+    return [result.as_record() for result in measure(options)[0]]

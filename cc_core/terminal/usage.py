@@ -59,6 +59,13 @@ class SuggestingParser(argparse.ArgumentParser):
         super().error(message)
 
 
+def positive(text: str) -> int:
+    """The type of an option that counts something; raises ``ArgumentTypeError`` unless ``text`` says 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
+    return int(text)
+
+
 def option_strings(parser: argparse.ArgumentParser) -> list[str]:
     """Every option of ``parser`` and of its subcommands."""
     found: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -42,25 +43,11 @@ from cc_serve.config.settings import Caller, LiveSettings
 from cc_serve.routing.router import Router
 
 
-def add_endpoints_and_middleware(
-    app: FastAPI,
-    settings: LiveSettings,
-    drain: Drain,
-    log: Callable[[RequestRecord], object] = lambda _record: None,
-    raw_prompts: RawPrompts = NO_TOKENIZER,
-    tenancy: Tenancy | None = None,
-    exchange: Exchange | None = None,
-    reload: Reload | None = None,
-    share: Share | None = None,
-) -> None:
-    """Complete vLLM's application.
-
-    Our middleware runs inside of vLLM's CORS middleware, which answers the preflight requests of browsers and lets them
-    read our errors. Only two middleware surround everything: observation, and the translation of errors for Anthropic's
-    clients. No body is read before its sender has been let in.
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the endpoints and the middleware work with. What is left out has a stand-in.
 
     Args:
-        app: vLLM's application, with the parsed flags as ``app.state.args``.
         settings: keys, limits and routing.
         drain: the running responses.
         log: receives the records of generation requests that are over.
@@ -70,8 +57,30 @@ def add_endpoints_and_middleware(
         reload: reads the configuration again; by default, in this process only.
         share: what this process shares with the server's other ones; by default, there are none.
     """
-    tenancy = tenancy or Tenancy(MemoryLimiter())
-    share = share or Share()
+
+    settings: LiveSettings
+    drain: Drain = field(default_factory=Drain)
+    log: Callable[[RequestRecord], object] = lambda _record: None
+    raw_prompts: RawPrompts = NO_TOKENIZER
+    tenancy: Tenancy = field(default_factory=lambda: Tenancy(MemoryLimiter()))
+    exchange: Exchange | None = None
+    reload: Reload | None = None
+    share: Share = field(default_factory=Share)
+
+
+def add_endpoints_and_middleware(app: FastAPI, parts: Parts) -> None:
+    """Complete vLLM's application.
+
+    Our middleware runs inside of vLLM's CORS middleware, which answers the preflight requests of browsers and lets them
+    read our errors. Only two middleware surround everything: observation, and the translation of errors for Anthropic's
+    clients. No body is read before its sender has been let in.
+
+    Args:
+        app: vLLM's application, with the parsed flags as ``app.state.args``.
+        parts: what they work with.
+    """
+    settings, drain, tenancy, share = parts.settings, parts.drain, parts.tenancy, parts.share
+    exchange = parts.exchange
     page = page_files() if app.state.args.playground else {}
     if exchange is None:
         served = Served.at(Path(app.state.args.model), settings.current.anonymous.router)
@@ -79,10 +88,10 @@ def add_endpoints_and_middleware(
     connections = exchange.connections
     for endpoints in (
         probes(drain),
-        admin(reload or Reload(settings, share.peers)),
+        admin(parts.reload or Reload(settings, share.peers)),
         connections_endpoint(exchange),
         usage_endpoint(tenancy.ledger),
-        explain_endpoint(_caller, raw_prompts),
+        explain_endpoint(_caller, parts.raw_prompts),
         languages_endpoint(_router, lambda: connections.served.fit),
         layers_endpoint(_router, lambda: connections.served.fit),
         playground(page),
@@ -94,13 +103,13 @@ def add_endpoints_and_middleware(
         Middleware(HoldingMiddleware, connections=connections),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger, share=share),
-        Middleware(ConnectionMiddleware, raw_prompts=raw_prompts),
+        Middleware(ConnectionMiddleware, raw_prompts=parts.raw_prompts),
         Middleware(BeginningMiddleware),
     ]
     app.add_exception_handler(HTTPException, http_error)
     _keep_http_metrics(app)
     # vLLM's application arrives with its middleware already built.
-    app.middleware_stack = ObservingMiddleware(AnthropicMiddleware(app.build_middleware_stack()), log)
+    app.middleware_stack = ObservingMiddleware(AnthropicMiddleware(app.build_middleware_stack()), parts.log)
 
 
 def _keep_http_metrics(app: FastAPI) -> None:

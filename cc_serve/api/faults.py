@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Final
 
 from cc_serve.api.errors import ErrorDetail
 from cc_serve.api.telemetry.record import REFUSALS, RequestRecord, current_record
@@ -32,6 +33,7 @@ class StoppedError(GracefulHTTPError):
         )
 
 
+_UNFORESEEN: Final = ErrorDetail(message="internal server error", type="InternalServerError", param=None, code=500)
 _EXPECTED = (GracefulHTTPError, VLLMClientError, EngineDeadError)
 
 
@@ -67,6 +69,21 @@ def note_fault(record: RequestRecord, error: Exception) -> None:
         record.failure = "server_error"
         if record.known:
             logger.error("request %s: %s", record.request_id, record.error.message)
+
+
+def tell(fault: Exception | None) -> ErrorDetail:
+    """Note on the request's record what ended the request, and say what its client learns.
+
+    Args:
+        fault: what `expected` found; None for an error that nobody foresaw, of which a client learns nothing.
+    """
+    told = describe(fault) if fault is not None else _UNFORESEEN
+    if (record := current_record.get()) is not None:
+        if fault is not None:
+            note_fault(record, fault)
+        record.failure = record.failure or "server_error"
+        told = record.error = record.error or told
+    return told
 
 
 def _is_news(line: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.composition import Parts, add_endpoints_and_middleware
 from cc_serve.api.connections import Connections, Served
 from cc_serve.api.drain import Drain
 from cc_serve.api.endpoints.languages import describe_models
@@ -108,9 +108,18 @@ async def run_front_end(
                 template = load_chat_template(arguments.chat_template)
                 raw_prompts = RawPrompts(engine, template, arguments.default_chat_template_kwargs)
                 changes = asyncio.Lock()
-                exchange = Exchange(engine, connections, settings, base, share.peers, changes)
                 reload = Reload(settings, share.peers, changes)
-                add_endpoints_and_middleware(app, settings, drain, log, raw_prompts, tenancy, exchange, reload, share)
+                parts = Parts(
+                    settings=settings,
+                    drain=drain,
+                    log=log,
+                    raw_prompts=raw_prompts,
+                    tenancy=tenancy,
+                    exchange=Exchange(engine, connections, settings, base, share.peers, changes),
+                    reload=reload,
+                    share=share,
+                )
+                add_endpoints_and_middleware(app, parts)
                 share.peers.offer("engine dead", served.lose)
                 if settings.path is not None:
                     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.soon)

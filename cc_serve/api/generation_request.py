@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cc_core.names import AUTO, OFF, is_strength
+from cc_core.names import AUTO, OFF, OVERRIDE_FIELD, is_strength
 from cc_serve.api.errors import RefusedError
 from cc_serve.api.shapes import refuse_background, refuse_odd_shapes
 from cc_serve.paths import DETAILED_PATHS
-from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD, STRENGTH, TENANT, WEIGHT
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, STRENGTH, TENANT, WEIGHT
 
 #: If true, the answer tells what the connection did.
 DETAILS_FIELD: Final = "cc_details"

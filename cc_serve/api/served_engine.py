@@ -11,7 +11,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from cc_core.names import OFF
+from cc_core.names import OFF, OVERRIDE_FIELD
 from cc_serve.api.connections import Connections
 from cc_serve.api.drain import Drain
 from cc_serve.api.faults import StoppedError
@@ -20,7 +20,7 @@ from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.telemetry.token_times import Tally
 from cc_serve.api.vllm import EngineDeadError, RequestOutput, SamplingParams, VLLMValidationError
 from cc_serve.api.work import Work, current_work
-from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT, OVERRIDE_FIELD
+from cc_serve.payloads import DIGEST, ENGINE_ARGUMENT
 
 
 class ServedEngine:

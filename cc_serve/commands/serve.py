@@ -167,7 +167,7 @@ def _start(checkpoint: Path, vllm_flags: list[str], verbose: bool, progress: Sta
 def _check_store(settings: LiveSettings) -> None:
     """Raise ConfigurationError if the store that the limits name cannot be used."""
     current = settings.current
-    if (store := current.anonymous.limits.store) is None:
+    if (store := current.store) is None:
         return
     from cc_serve.api.tenants.check import check_store
 

@@ -21,7 +21,7 @@ class Caller:
         name: the key's name; None without a key.
         admin: whether the key may call ``/admin``.
         weight: the key's share of turns while requests wait, and of places while these are few.
-        rates: how much the key may use.
+        key_limits: how much the key may use.
         limits: what any request may ask for.
         router: routes the key's requests.
         answer_languages: the share of answers whose language is detected, 0 to 1.
@@ -31,7 +31,7 @@ class Caller:
     name: str | None
     admin: bool
     weight: float
-    rates: KeyLimits
+    key_limits: KeyLimits
     limits: Limits
     router: Router
     answer_languages: float
@@ -60,6 +60,8 @@ class Settings:
             self._names[digest] = name
         self.open_paths = frozenset(configuration.open_paths)
         self.usage = configuration.usage
+        #: Where several servers keep together what keys use; None if each counts by itself.
+        self.store = configuration.limits.store
         shared = _routed(router, configuration.routing, "routing")
         # Requests without a key have the engine work on the open paths that generate, and on no others.
         several = len(self._names) + bool(self.open_paths & GENERATING_PATHS) > 1
@@ -140,7 +142,7 @@ class LiveSettings:
         settings = self._read()
         if self.current.guarded and not settings.guarded:
             raise ConfigurationError(f"{self.path}: has no keys any more; restart the server to serve without keys")
-        if self.current.anonymous.limits.store != settings.anonymous.limits.store:
+        if self.current.store != settings.store:
             raise ConfigurationError(f"{self.path}: limits.store: has changed; restart the server to use the new one")
         if self.current.usage != settings.usage:
             raise ConfigurationError(f"{self.path}: usage: has changed; restart the server to use the new one")
@@ -174,7 +176,7 @@ def _caller(configuration: Configuration, router: Router, name: str | None) -> C
         name=name,
         admin=key is not None and key.admin,
         weight=key.weight if key is not None else 1.0,
-        rates=configuration.limits_of(name),
+        key_limits=configuration.limits_of(name),
         limits=configuration.limits,
         router=router,
         answer_languages=configuration.metrics.answer_languages,

@@ -11,7 +11,7 @@ from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from vllm.triton_utils import HAS_TRITON
 
 from cc_core.description import ConnectionDescription
-from cc_core.names import COMPRESSED_TENSORS, CONNECTION_KEY
+from cc_core.names import COMPRESSED_TENSORS
 from cc_serve.engine.admission import require_admission
 from cc_serve.engine.kv_connectors import connector_problem
 from cc_serve.process.checked import checked_description
@@ -20,6 +20,8 @@ from cc_serve.process.model_runner import RUNNER
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+#: A key of ``additional_config``: an `EngineConnection`, as a dictionary.
+SETTINGS_KEY: Final = "cc_connection"
 #: A key of ``additional_config``: true tries each capture step's token as a draft after the connected anchor.
 DRAFT_KEY: Final = "cc_draft"
 
@@ -65,7 +67,7 @@ class EngineConnection:
     @classmethod
     def of(cls, vllm_config: VllmConfig) -> EngineConnection:
         """Read what `ConnectionConfigHook` stored."""
-        stored = vllm_config.additional_config[CONNECTION_KEY]  # type: ignore[index]
+        stored = vllm_config.additional_config[SETTINGS_KEY]  # type: ignore[index]
         return cls(**{**stored, "names": tuple(stored["names"])})
 
 
@@ -101,7 +103,7 @@ class ConnectionConfigHook(VerifyAndUpdateConfig):
             sha256=entry.sha256,
             drafts=_drafts(vllm_config),
         )
-        vllm_config.additional_config[CONNECTION_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
+        vllm_config.additional_config[SETTINGS_KEY] = asdict(settings) | {"names": list(settings.names)}  # type: ignore[index]
         require_admission(vllm_config, connection.names)
         vllm_config.scheduler_config.scheduler_cls = _SCHEDULER
         vllm_config.parallel_config.worker_cls = _WORKERS + _worker_name()

@@ -17,7 +17,7 @@ class CaptureMark:
     Args:
         offset: the anchor's position in the request's chunk.
         slot: where the activations are stored.
-        name: the name of the Transform Matrix.
+        matrix: the name of the Transform Matrix.
         sha256: the digest of the connection that has the matrix.
         strength: the factor of the vector to add.
         drafts: whether the plain model's token comes back as a draft for the inject step.
@@ -25,7 +25,7 @@ class CaptureMark:
 
     offset: int
     slot: int
-    name: str
+    matrix: str
     sha256: str
     strength: float = 1.0
     drafts: bool = False

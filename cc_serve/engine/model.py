@@ -133,8 +133,8 @@ class ConnectedModelMixin(nn.Module):
             starts: by request id, the first row of each marked request in the flattened batch.
         """
         self.cc_rows.fill(
-            [Row(starts[name] + mark.offset, mark.slot) for name, mark in marks.capture.items()],
-            [Row(starts[name] + mark.offset, mark.slot) for name, mark in marks.inject.items()],
+            [Row(starts[request_id] + mark.offset, mark.slot) for request_id, mark in marks.capture.items()],
+            [Row(starts[request_id] + mark.offset, mark.slot) for request_id, mark in marks.inject.items()],
             self.cc_vectors,
         )
 
@@ -148,20 +148,20 @@ class ConnectedModelMixin(nn.Module):
             return None
         assert self.connections is not None  # see check_loaded
         holds = self.connections.holds
-        captures = {name: mark for name, mark in marks.capture.items() if holds(mark.sha256, mark.name)}
-        others = [name for name in marks.capture if name not in captures]
+        captures = {request_id: mark for request_id, mark in marks.capture.items() if holds(mark.sha256, mark.matrix)}
+        others = [request_id for request_id in marks.capture if request_id not in captures]
         layers = torch.full((len(others),), NOT_HELD, device=self.cc_vectors.device)
         if captures:
-            rows = ((mark.slot, mark.name, mark.sha256, mark.strength) for mark in captures.values())
-            slots, names, digests, strengths = zip(*rows, strict=True)
-            decided = self.decide(slots, names, digests, strengths)
+            rows = ((mark.slot, mark.matrix, mark.sha256, mark.strength) for mark in captures.values())
+            slots, matrices, digests, strengths = zip(*rows, strict=True)
+            decided = self.decide(slots, matrices, digests, strengths)
             layers = torch.cat([decided, layers]) if others else decided
         # Nobody waits for this copy: the sampled tokens follow on the same stream, and their reader waits.
         return LayerChoices([*captures, *others], layers.to("cpu", non_blocking=True))
 
     @torch.inference_mode()
     def decide(
-        self, slots: Sequence[int], names: Sequence[str], digests: Sequence[str], strengths: Sequence[float] = ()
+        self, slots: Sequence[int], matrices: Sequence[str], digests: Sequence[str], strengths: Sequence[float] = ()
     ) -> Tensor:
         """Decide on what the last forward pass captured, and keep the vectors to add in the same slots.
 
@@ -169,7 +169,7 @@ class ConnectedModelMixin(nn.Module):
 
         Args:
             slots: the B slots that were captured.
-            names: the Transform Matrix of each.
+            matrices: the name of the Transform Matrix of each.
             digests: the digest of the connection that has the matrix, for each.
             strengths: the strength of each; empty if all are 1.
 
@@ -183,7 +183,7 @@ class ConnectedModelMixin(nn.Module):
             activations = tensor_model_parallel_all_reduce(activations)
         activations = self._multiplier * activations.float()
         embedding = cast(Tensor, self._first_layer.cc_embedding)[index]
-        decision = self.connections.decide_each(digests, names, activations, embedding)
+        decision = self.connections.decide_each(digests, matrices, activations, embedding)
         if any(strength != 1 for strength in strengths):
             decision = decision.scaled(async_tensor_h2d(list(strengths), device=index.device, dtype=torch.float32))
         adds = not self._ranks_add_up or get_tensor_model_parallel_rank() == 0

@@ -36,11 +36,12 @@ class ConnectionRunnerMixin(GPUModelRunner):
         marks, places = marks_of(scheduler_output), self.input_batch.req_id_to_index
         if marks.rewound:
             # vLLM's own way to drop a partial prefill's token, also under async scheduling.
-            self.discard_request_mask.np[[places[name] for name in marks.rewound]] = True
+            self.discard_request_mask.np[[places[request_id] for request_id in marks.rewound]] = True
             self.discard_request_mask.copy_to_gpu(self.input_batch.num_reqs)
-        starts = {name: int(self.query_start_loc.np[places[name]]) for name in (*marks.capture, *marks.inject)}
+        connected = (*marks.capture, *marks.inject)
+        starts = {request_id: int(self.query_start_loc.np[places[request_id]]) for request_id in connected}
         self._connected_model().set_connection_rows(marks, starts)
-        self._drafting = {name: places[name] for name, mark in marks.capture.items() if mark.drafts}
+        self._drafting = {request_id: places[request_id] for request_id, mark in marks.capture.items() if mark.drafts}
         if scheduler_output.scheduled_spec_decode_tokens and self.speculative_config is None:
             return self._prepare_drafts(scheduler_output, num_scheduled_tokens)
         return result
@@ -50,7 +51,9 @@ class ConnectionRunnerMixin(GPUModelRunner):
     ) -> tuple[Tensor, SpecDecodeMetadata, int]:
         # As vLLM does for a speculative method. Without one, it takes a single row of each request.
         scheduled = scheduler_output.scheduled_spec_decode_tokens
-        counts = np.array([len(scheduled.get(name, ())) for name in self.input_batch.req_ids], dtype=np.int32)
+        counts = np.array(
+            [len(scheduled.get(request_id, ())) for request_id in self.input_batch.req_ids], dtype=np.int32
+        )
         metadata = self._calc_spec_decode_metadata(counts, np.cumsum(num_scheduled_tokens, dtype=np.int32))
         if self.lora_config:
             self.set_active_loras(self.input_batch, num_scheduled_tokens, counts + 1)

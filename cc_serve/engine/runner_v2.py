@@ -37,8 +37,9 @@ class ConnectedModelState(DefaultModelState):
         marks, self._next_marks = self._next_marks, ConnectionMarks()
         places = {}
         if marks.capture or marks.inject or marks.rewound:
-            places = {name: place for place, name in enumerate(input_batch.req_ids)}
-        starts = {name: int(input_batch.query_start_loc_np[places[name]]) for name in (*marks.capture, *marks.inject)}
+            places = {request_id: place for place, request_id in enumerate(input_batch.req_ids)}
+        connected = (*marks.capture, *marks.inject)
+        starts = {request_id: int(input_batch.query_start_loc_np[places[request_id]]) for request_id in connected}
         self.model.set_connection_rows(marks, starts)  # type: ignore[operator]
         if marks.rewound:
             self._rewind(marks, places, input_batch, req_states)
@@ -47,7 +48,7 @@ class ConnectedModelState(DefaultModelState):
     def _rewind(
         self, marks: ConnectionMarks, places: dict[str, int], input_batch: InputBatch, req_states: RequestState
     ) -> None:
-        rows = async_tensor_h2d([places[name] for name in marks.rewound], device=self.device)
+        rows = async_tensor_h2d([places[request_id] for request_id in marks.rewound], device=self.device)
         # From here on, only the sampler reads the lengths: it gives no token to a request that has not reached the end
         # of its prompt. In a copy, since attention reads the runner's own buffer.
         input_batch.seq_lens = input_batch.seq_lens.index_fill(0, rows, 0)

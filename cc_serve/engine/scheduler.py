@@ -57,7 +57,7 @@ class ConnectedRequest:
     """A request's connection and its progress.
 
     Args:
-        name: the name of the Transform Matrix.
+        matrix: the name of the Transform Matrix.
         anchor: the anchor's position in the prompt.
         sha256: the digest of the connection that has the matrix.
         strength: the factor of the vector to add.
@@ -70,7 +70,7 @@ class ConnectedRequest:
         prompt_scores: the prompt's log-probabilities by kind, kept from the capture step to the inject step.
     """
 
-    name: str
+    matrix: str
     anchor: int
     sha256: str
     strength: float = 1.0
@@ -84,7 +84,7 @@ class ConnectedRequest:
 
     def report_beside(self, parameters: dict[str, Any] | None) -> dict[str, Any]:
         """A KV connector's ``parameters``, if any, together with the report on the request's connection."""
-        report: dict[str, Any] = {"name": self.name, "layer": self.layer, "captures": self.captures}
+        report: dict[str, Any] = {"name": self.matrix, "layer": self.layer, "captures": self.captures}
         if self.strength != 1:
             report["strength"] = self.strength
         if self.draft_confirmed is not None:
@@ -108,13 +108,13 @@ class ConnectionSchedulerMixin(Scheduler):
     def add_request(self, request: Request) -> None:
         """Queue a request. One that asks for a connection that it cannot have ends with an error, never plain."""
         arguments = (request.sampling_params and request.sampling_params.extra_args) or {}
-        name, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
+        matrix, strength = arguments.get(ENGINE_ARGUMENT), arguments.get(STRENGTH, 1.0)
         sha256 = arguments.get(DIGEST, self._settings.sha256)
         session = self.requests.get(request.request_id)
-        if name is not None and session is None:
+        if matrix is not None and session is None:
             anchor = request.num_prompt_tokens + self._settings.anchor_offset
             stop_strings = bool(request.sampling_params and request.sampling_params.stop)
-            connected = ConnectedRequest(name, anchor, sha256, strength, stop_strings=stop_strings)
+            connected = ConnectedRequest(matrix, anchor, sha256, strength, stop_strings=stop_strings)
             if problem := self._problem(request, connected):
                 self._refuse(request, connected, problem)
             else:
@@ -122,8 +122,8 @@ class ConnectionSchedulerMixin(Scheduler):
                 if self.connector is not None:
                     self._tails.keep_from_store(request, anchor)
             self._connected[request.request_id] = connected
-        elif name is not None and session is not None and request.resumable:  # the session may have begun plain
-            connected = self._connected.setdefault(request.request_id, ConnectedRequest(name, 0, sha256))
+        elif matrix is not None and session is not None and request.resumable:  # the session may have begun plain
+            connected = self._connected.setdefault(request.request_id, ConnectedRequest(matrix, 0, sha256))
             self._refuse(session, connected, SESSION_REFUSAL)
         super().add_request(request)
 
@@ -138,8 +138,8 @@ class ConnectionSchedulerMixin(Scheduler):
         if not isinstance(connected.sha256, str):
             return WRONG_DIGEST
         # The names of other connections are checked by the front end and by the worker.
-        if connected.sha256 == self._settings.sha256 and connected.name not in self._settings.names:
-            return unknown_connection(connected.name, self._settings.names)
+        if connected.sha256 == self._settings.sha256 and connected.matrix not in self._settings.names:
+            return unknown_connection(connected.matrix, self._settings.names)
         if not is_strength(connected.strength):
             return wrong_strength(connected.strength)
         if connected.anchor < 0:
@@ -191,7 +191,7 @@ class ConnectionSchedulerMixin(Scheduler):
                 whole = request.num_computed_tokens + num_tokens == request.num_tokens
                 drafts = self._settings.drafts and whole and may_draft(request)
                 marks.capture[request.request_id] = CaptureMark(
-                    offset, connected.slot, connected.name, connected.sha256, connected.strength, drafts
+                    offset, connected.slot, connected.matrix, connected.sha256, connected.strength, drafts
                 )
             else:
                 marks.waiting.append(request.request_id)
@@ -208,9 +208,9 @@ class ConnectionSchedulerMixin(Scheduler):
             if connected := self._connected.get(request_id):
                 connected.layer = layer
                 if layer == NOT_FINITE:
-                    self._refuse(self.requests[request_id], connected, NOT_FINITE_REFUSAL.format(connected.name))
+                    self._refuse(self.requests[request_id], connected, NOT_FINITE_REFUSAL.format(connected.matrix))
                 elif layer == NOT_HELD:
-                    problem = NOT_HELD_REFUSAL.format(connected.name, connected.sha256)
+                    problem = NOT_HELD_REFUSAL.format(connected.matrix, connected.sha256)
                     self._refuse(self.requests[request_id], connected, problem)
         self._hold_prompt_scores(marks_of(scheduler_output), model_runner_output)
         for request_id in scheduler_output.scheduled_spec_decode_tokens if self._settings.drafts else ():

@@ -11,7 +11,7 @@ from cc_core.description import ConnectionDescription, read_description
 from cc_core.evidence import Evidence
 from cc_core.language.detection import Rule
 from cc_core.language.detector import SERVED_LANGUAGES, LanguageDetector
-from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, connection_for
+from cc_core.names import AUTO, ENGLISH, GLOBAL, OFF, OVERRIDE_FIELD, matrix_for
 from cc_serve.routing.policy import RoutingPolicy
 
 
@@ -19,7 +19,7 @@ class UnknownConnectionError(ValueError):
     """The caller asked for a connection that this checkpoint lacks; the message lists those that it has."""
 
     def __init__(self, value: object, choices: Sequence[str]) -> None:
-        super().__init__(f"unknown cc_connection {repr(value)[:80]}; this checkpoint has: {', '.join(choices)}")
+        super().__init__(f"unknown {OVERRIDE_FIELD} {repr(value)[:80]}; this checkpoint has: {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Router:
 
     def _connections_by_language(self) -> dict[str, str]:
         served = {*self.policy.languages} if self.policy.languages else self.languages | self.connections - {GLOBAL}
-        connections = {language: connection_for(language, self.connections) for language in served}
+        connections = {language: matrix_for(language, self.connections) for language in served}
         return {**connections, ENGLISH: OFF, **self.policy.connections}
 
     def _harmed(self) -> frozenset[str]:

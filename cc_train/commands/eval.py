@@ -12,7 +12,7 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import AUTO
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.usage import SuggestingParser, positive
 from cc_train.evaluation.answer_file import Answer, AnswerFile
 from cc_train.evaluation.backend import Backend
 from cc_train.evaluation.endpoint import Endpoint, EndpointError
@@ -57,7 +57,7 @@ def make_parser() -> SuggestingParser:
         "--languages", nargs="+", default=[], metavar="CODE", help="only these; all of the data's if not given"
     )
     parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="at most N items of each task, each in all its languages"
+        "--limit", type=positive, metavar="N", help="at most N items of each task, each in all its languages"
     )
     parser.add_argument(
         "--task-of-rows", choices=TASKS, metavar="TASK", help="what rows of no task, or of another, are scored as"
@@ -68,14 +68,14 @@ def make_parser() -> SuggestingParser:
         help="auto (the default), off, global or a language; in process also english: the true English activations",
     )
     parser.add_argument(
-        "--max-tokens", type=_positive, default=40, metavar="N", help="of an answer (default: 40, as in the paper)"
+        "--max-tokens", type=positive, default=40, metavar="N", help="of an answer (default: 40, as in the paper)"
     )
     parser.add_argument(
-        "--concurrency", type=_positive, default=32, metavar="N", help="requests in flight (default: 32)"
+        "--concurrency", type=positive, default=32, metavar="N", help="requests in flight (default: 32)"
     )
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="of one request (default: 600)")
     parser.add_argument(
-        "--batch-size", type=_positive, default=8, metavar="N", help="rows at once in process (default: 8)"
+        "--batch-size", type=positive, default=8, metavar="N", help="rows at once in process (default: 8)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice of items and of the bootstrap (default: 0)")
     return parser
@@ -188,9 +188,3 @@ def _progress(rows: Sequence[EvaluationRow], answers: AnswerFile | None) -> str:
         return "nothing was answered yet"
     done = sum(row.key in answers.answers for row in rows)
     return f"{done} of {len(rows)} answers are in {answers.path}; the same command goes on from there"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)

@@ -15,7 +15,7 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.usage import SuggestingParser, positive
 from cc_train.bootstrap import Interval
 from cc_train.config.parser import UsageError
 from cc_train.data.template_options import TemplateOptionError, parse_options
@@ -47,10 +47,10 @@ def make_parser() -> SuggestingParser:
     )
     parser.add_argument("--languages", nargs="+", default=[], metavar="CODE", help="only these, and en")
     parser.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="items of each task in each language (default: 100)"
+        "--limit", type=positive, default=100, metavar="N", help="items of each task in each language (default: 100)"
     )
-    parser.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of an answer (default: 40)")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="rows at once (default: 8)")
+    parser.add_argument("--max-tokens", type=positive, default=40, metavar="N", help="of an answer (default: 40)")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="rows at once (default: 8)")
     parser.add_argument(
         "--chat-template-kwargs", metavar="JSON", help="options of the chat template, as in cc-train run"
     )
@@ -63,9 +63,6 @@ def main(arguments: Sequence[str]) -> int:
     """``cc-train headroom``: 0 when done, 2 for bad input, 130 when interrupted."""
     options = make_parser().parse_args(arguments)
     try:
-        for name in ("limit", "max_tokens", "batch_size"):
-            if getattr(options, name) < 1:
-                raise EvaluationError(f"--{name.replace('_', '-')} must be at least 1")
         directory = base_directory(str(options.model))
         if not (directory / CONFIG_FILE).is_file():
             raise EvaluationError(f"--model {options.model}: no {CONFIG_FILE} there; name a model's directory")

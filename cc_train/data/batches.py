@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,35 @@ class PairDataset(Dataset[dict[str, Any]]):
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What the two passes read of B rows, padded on the right.
+
+    Args:
+        input_ids, attention_mask, labels: prompt and answer, ``[B, N]``; `IGNORED` is the prompt's label.
+        english_input_ids, english_attention_mask: the English prompts, ``[B, M]``.
+        anchors: the position of each row's anchor, ``[B]``.
+        connected: which rows are connected, ``[B]`` bool.
+        english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.
+        alignment_targets: ``a⁰_l`` of each row's English prompt, ``[B, L, H]``; None for no alignment.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    english_input_ids: Tensor
+    english_attention_mask: Tensor
+    anchors: Tensor
+    connected: Tensor
+    english_activations: Tensor | None = None
+    alignment_targets: Tensor | None = None
+
+    @cached_property
+    def connected_rows(self) -> Tensor:
+        """Indices of the connected rows, ``[C]``."""
+        return self.connected.nonzero().squeeze(1)
+
+
+@dataclass(frozen=True)
 class PairCollator:
     """Batches items of `PairDataset`, padded on the right.
 
@@ -46,9 +76,7 @@ class PairCollator:
         anchor_offset: the anchor's position, counted from the prompt's end.
 
     Returns:
-        ``input_ids``, ``attention_mask``, ``labels`` [B, N]: prompt and answer; `IGNORED` is the prompt's label.
-        ``english_input_ids``, ``english_attention_mask`` [B, M]: the English prompts.
-        ``anchors`` [B], ``connected`` [B] bool, ``row`` [B].
+        The fields of a `Batch` that have no default, and ``row`` [B]: the index of each item.
     """
 
     pad_id: int

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from cc_core.names import CONNECTION_HEADER, CONNECTION_KEY
+from cc_core.names import CARD_FIELD, CONNECTION_HEADER, OVERRIDE_FIELD
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.backend import OnAnswer, OnRefusal
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
@@ -96,7 +96,7 @@ class Endpoint:
             "connection": self.connection or "auto",
             "max_tokens": self.max_tokens,
             "checkpoint": card.get("root"),  # vLLM's field: where the server loaded it from
-            "connection_sha256": (card.get(CONNECTION_KEY) or {}).get("sha256"),  # ours: fitting again changes it
+            "connection_sha256": (card.get(CARD_FIELD) or {}).get("sha256"),  # ours: fitting again changes it
         }
 
     async def _answer(self, rows: list[EvaluationRow], on_answer: OnAnswer, on_refusal: OnRefusal) -> None:
@@ -135,7 +135,7 @@ class Endpoint:
             messages=[{"role": "user", "content": row.prompt}],
             max_tokens=self.max_tokens,
             temperature=0,
-            extra_body=None if self.connection is None else {CONNECTION_KEY: self.connection},
+            extra_body=None if self.connection is None else {OVERRIDE_FIELD: self.connection},
         )
         connection = response.headers.get(CONNECTION_HEADER)
         if self.connection is not None and connection is None:

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from cc_core.architectures import UnsupportedArchitectureError
 from cc_core.checkpoint import CheckpointError, ConnectionConfig, PlainModelError, load_connection
 from cc_core.connection import Connection
-from cc_core.names import AUTO, CONFIG_FILE, ENGLISH, OFF, connection_for
+from cc_core.names import AUTO, CONFIG_FILE, ENGLISH, OFF, matrix_for
 from cc_core.terminal.text import one_line
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.data.chat import ChatEncoder, ChatError, stop_ids
@@ -163,7 +163,7 @@ class LocalCheckpoint:
         gain = evidence.languages.get(row.lang) if evidence else None
         if row.lang not in {*self._config.languages, *self._connection.names} or (gain and gain.harms):
             return OFF
-        return connection_for(row.lang, self._connection.names)
+        return matrix_for(row.lang, self._connection.names)
 
     def _encode(self, row: EvaluationRow) -> _Prompt | str:
         connection = self._connection_for(row)

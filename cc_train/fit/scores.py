@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cc_core.connection import Connection, best_layer, decision_logits, transform
-from cc_core.names import GLOBAL, connection_for
+from cc_core.names import GLOBAL, matrix_for
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.fit.evidence import ALL, PairedGains
 from cc_train.fit.pairs import PairBatch
@@ -160,7 +160,7 @@ def score_transforms(
     return {
         group: {
             "pairs": scores[group][IDENTITY].pairs,
-            "matrix": None if group == ALL else connection_for(group, connection.names),
+            "matrix": None if group == ALL else matrix_for(group, connection.names),
             **{key: score.summary() for key, score in scores[group].items()},
             "english_by_layer": scores[group][IDENTITY].wanted.tolist(),
             "answer_loss": losses[group].summary(),
@@ -189,7 +189,7 @@ def _given(connection: Connection, batch: PairBatch) -> dict[str, Tensor]:
     device = batch.source.device
     own = batch.source if batch.projected is None else batch.projected
     given = {IDENTITY: own, GLOBAL: transform(batch.source, connection.transforms[GLOBAL].to(device))}
-    name = connection_for(batch.lang, connection.names)
+    name = matrix_for(batch.lang, connection.names)
     given[TRANSFORM] = (
         given[GLOBAL] if name == GLOBAL else transform(batch.source, connection.transforms[name].to(device))
     )

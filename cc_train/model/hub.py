@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cc_core.names import CONFIG_FILE
+from cc_core.standalone import is_alone
 from cc_core.terminal.text import one_line
 from cc_train.config.parser import UsageError
 
@@ -76,5 +77,5 @@ class Repository:
 def require_finished(directory: Path) -> None:
     """Raise `UsageError` unless ``directory`` holds what a run writes: a checkpoint or a connection, and its card."""
     for name in ("README.md", CONFIG_FILE):
-        if not (directory / name).is_file() and not (name == CONFIG_FILE and list(directory.glob("cc_connection.*"))):
+        if not (directory / name).is_file() and not (name == CONFIG_FILE and is_alone(directory)):
             raise UsageError(f"{directory}: holds no {name}; name the --output of a finished run")

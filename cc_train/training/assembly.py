@@ -14,6 +14,7 @@ from cc_core.terminal.text import one_line
 from cc_train.config.evaluation import EvaluationArguments
 from cc_train.config.method import MethodArguments
 from cc_train.config.parser import UsageError
+from cc_train.config.run import RunConfig
 from cc_train.config.training import RunArguments
 from cc_train.data.batches import PairCollator, PairDataset
 from cc_train.data.chat import ChatEncoder
@@ -24,12 +25,53 @@ from cc_train.terminal.notes import Say
 from cc_train.terminal.progress import progress
 from cc_train.training.alignment_targets import AlignmentTargets
 from cc_train.training.answer_scores import AnswerScores
+from cc_train.training.live_report import LiveReport
 from cc_train.training.precompute import MOST_BYTES, bytes_needed, english_batches, precompute_english
+from cc_train.training.run_rows import RunRows
 from cc_train.training.sampling import EpochCallback
 from cc_train.training.trainer import ConnectionTrainer
 from cc_train.two_pass.extensions import PROJECTION_PROMPTS, ExtendedDecisionMaker, initial_projection
 from cc_train.two_pass.layout import PADDING_FREE
 from cc_train.two_pass.model import TwoPassModel
+from cc_train.workspace import Workspace
+
+
+def build_trainer(
+    config: RunConfig,
+    base: Path,
+    model: PreTrainedModel,
+    rows: RunRows,
+    encoder: ChatEncoder,
+    workspace: Workspace,
+    say: Say,
+) -> ConnectionTrainer:
+    """The trainer of a run, with all that it has before its first step.
+
+    The model must be as the run begins with it, since activations and targets are computed with it here.
+
+    Args:
+        config: the run's options.
+        base: the directory of the model that the run begins with.
+        model: the language model, with an adapter if one is trained.
+        rows: encoded.
+        encoder: of the rows.
+        workspace: holds what is computed once, and the report.
+        say: hears of the report, and of activations that are not kept.
+
+    Raises:
+        UsageError: an option that transformers checks only now is wrong, or does not go with the rows or the model.
+        DataError: the rows do not determine a projection or an alignment.
+        OutputError: the targets cannot be written.
+    """
+    shows_progress, examples = not config.training.disable_tqdm, rows.examples + rows.aligned
+    trainer = make_trainer(model, config.method, config.training, examples, rows.evaluation, encoder.pad_id)
+    trainer.base = base
+    _score_answers(trainer, rows.evaluation, encoder, config.evaluation)
+    _keep_english(trainer, examples, encoder.pad_id, say, shows_progress=shows_progress)
+    with workspace.writing():
+        _keep_targets(trainer, examples, workspace.directory, encoder.pad_id, shows_progress=shows_progress)
+    trainer.add_callback(LiveReport(workspace.directory, workspace.output.name, say))
+    return trainer
 
 
 def make_trainer(
@@ -40,7 +82,7 @@ def make_trainer(
     evaluation: Sequence[Example],
     pad_id: int,
 ) -> ConnectionTrainer:
-    """The trainer of a run.
+    """A trainer and what it trains, by the options of both.
 
     Args:
         model: the language model, with an adapter if one is trained.
@@ -103,7 +145,7 @@ def make_trainer(
         raise UsageError(one_line(error)) from error
 
 
-def score_answers(
+def _score_answers(
     trainer: ConnectionTrainer, examples: Sequence[Example], encoder: ChatEncoder, options: EvaluationArguments
 ) -> None:
     """Let each evaluation of ``trainer`` score generated answers, if ``options`` ask for them.
@@ -123,7 +165,7 @@ def score_answers(
     trainer.answers = AnswerScores(trainer.model, examples, encoder, options, batch, seed)
 
 
-def keep_english(
+def _keep_english(
     trainer: ConnectionTrainer,
     examples: Sequence[Example],
     pad_id: int,
@@ -154,7 +196,7 @@ def keep_english(
         trainer.english = precompute_english(model, examples, pad_id, advance)
 
 
-def keep_targets(
+def _keep_targets(
     trainer: ConnectionTrainer, examples: Sequence[Example], directory: Path, pad_id: int, *, shows_progress: bool
 ) -> None:
     """Compute the alignment's targets once, with the model as it is now, unless a run that is resumed has done so.

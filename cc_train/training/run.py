@@ -16,6 +16,7 @@ from cc_core.hub import shown_name
 from cc_core.terminal.text import one_line
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
+from cc_train.config.training import RunArguments
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.rows import SkippedRow
 from cc_train.data.template_options import TemplateOptionError
@@ -30,10 +31,9 @@ from cc_train.report.facts import run_facts
 from cc_train.report.languages import language_facts
 from cc_train.report.page import STATE_FILE, write_record
 from cc_train.terminal.notes import Say, silent
-from cc_train.training.assembly import keep_english, keep_targets, make_trainer, score_answers
+from cc_train.training.assembly import build_trainer
 from cc_train.training.course import require_course
 from cc_train.training.learning import require_batches, require_learning
-from cc_train.training.live_report import LiveReport
 from cc_train.training.logged import LogCallback, logged_alignment, mean_loss
 from cc_train.training.processes import leave_group
 from cc_train.training.run_rows import RunRows, load_rows
@@ -87,28 +87,14 @@ def run(config: RunConfig, say: Say = silent) -> RunResult:
 
 def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     base, training, method = base_directory(config.model.model), config.training, config.method
-    connects, alone = method.method == "cc", config.tuning.tuning == "connection"
-    shows_progress = not training.disable_tqdm
+    alone = config.tuning.tuning == "connection"
     workspace = Workspace(config.output, overwrite=training.overwrite, keep=training.resume_from_checkpoint)
-    if training.device.type == "cuda" and training.world_size == 1 and (gpus := torch.cuda.device_count()) > 1:
-        launch = f"accelerate launch --num_processes {gpus} --module cc_train.commands.main run"
-        say(f"Only 1 of {gpus} GPUs is used. To use all, begin the command with: {launch}")
-    repository = None
-    if training.push_to_hub and training.should_save:  # fail now if the hub does not let us
-        repository = Repository(
-            training.hub_model_id or config.output.name,
-            training.hub_token,
-            training.hub_private_repo,
-            training.hub_revision,
-        )
-        try:
-            repository = repository.make()
-        except UsageError as error:
-            raise UsageError(f"--push-to-hub: {error}") from error
+    _name_idle_gpus(training, say)
+    repository = _make_repository(training, config.output.name) if training.should_save else None
     set_seed(training.seed)
     model, tokenizer = load_base(
         str(base),
-        captures=connects or method.align > 0,
+        captures=method.method == "cc" or method.align > 0,
         freezes=alone,
         freezes_embeddings=config.model.freeze_embeddings,
         attention=config.model.attention,
@@ -124,22 +110,12 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
         workspace.open()
         with workspace.writing():
             rows.write_skipped(directory)
-    adapter = None
-    if config.tuning.tuning == "lora":
-        adapter = make_adapter(model, config.tuning)
-    examples, trained = rows.examples, rows.examples + rows.aligned
-    counts = pair_counts(examples)
-    trainer = make_trainer(model, method, training, trained, rows.evaluation, encoder.pad_id)
-    trainer.base = base
-    score_answers(trainer, rows.evaluation, encoder, config.evaluation)
-    keep_english(trainer, trained, encoder.pad_id, say, shows_progress=shows_progress)
-    with workspace.writing():
-        keep_targets(trainer, trained, directory, encoder.pad_id, shows_progress=shows_progress)
-    trainer.add_callback(LiveReport(directory, workspace.output.name, say))
-    set_seed(training.seed + 1 + training.process_index)  # each process draws noise for its own rows
-    loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=shows_progress)
+    adapter = make_adapter(model, config.tuning) if config.tuning.tuning == "lora" else None
+    trainer = build_trainer(config, base, model, rows, encoder, workspace, say)
+    loss = _train(trainer, stop, say, training.resume_from_checkpoint, shows_progress=not training.disable_tqdm)
     weights, decision = trainer.final_state()
     targets = trainer.targets
+    counts = pair_counts(rows.examples)
     alignment = logged_alignment(method.align, trainer.state.log_history, pair_counts(rows.aligned))
     scores: dict[str, Any] = {}
     leave_group()
@@ -159,8 +135,7 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
                 scores = _fit_and_save(config, base, decision, rows, encoder, directory, say)
             if targets is not None:
                 targets.remove()
-            languages = language_facts(examples)
-            facts = run_facts(config, base, counts, len(rows.skipped), loss, alignment, languages)
+            facts = run_facts(config, base, counts, len(rows.skipped), loss, alignment, language_facts(rows.examples))
             write_record(directory, facts, workspace.output.name, say)
             workspace.publish()
     if repository is not None:
@@ -176,6 +151,25 @@ def _run(config: RunConfig, say: Say, stop: StopCallback) -> RunResult:
     )
 
 
+def _name_idle_gpus(training: RunArguments, say: Say) -> None:
+    if training.device.type == "cuda" and training.world_size == 1 and (gpus := torch.cuda.device_count()) > 1:
+        launch = f"accelerate launch --num_processes {gpus} --module cc_train.commands.main run"
+        say(f"Only 1 of {gpus} GPUs is used. To use all, begin the command with: {launch}")
+
+
+def _make_repository(training: RunArguments, name: str) -> Repository | None:
+    """The repository to push to, if one is asked for, made before the run: it fails now if the hub does not let us."""
+    if not training.push_to_hub:
+        return None
+    repository = Repository(
+        training.hub_model_id or name, training.hub_token, training.hub_private_repo, training.hub_revision
+    )
+    try:
+        return repository.make()
+    except UsageError as error:
+        raise UsageError(f"--push-to-hub: {error}") from error
+
+
 def _encoder(tokenizer: Any, generation_config: Any, options: dict[str, Any]) -> ChatEncoder:
     try:
         return ChatEncoder(tokenizer, generation_config, options)
@@ -187,6 +181,7 @@ def _train(
     trainer: ConnectionTrainer, stop: StopCallback, say: Say, resume_from: str | None, *, shows_progress: bool
 ) -> float:
     """Train, save a checkpoint of the last step, and return the mean loss, nats per answer token."""
+    set_seed(trainer.args.seed + 1 + trainer.args.process_index)  # each process draws noise for its own rows
     require_batches(trainer)
     if resume_from:
         require_course(trainer, Path(resume_from))

@@ -10,29 +10,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cc_train.data.batches import IGNORED
+from cc_train.data.batches import IGNORED, Batch
 from cc_train.model.activations import connected_at
 from cc_train.model.answer_head import AnswerLogits, answer_positions, head_only_at
 
 
 def frozen_answer_logits(
-    model: PreTrainedModel,
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    labels: Tensor,
-    anchors: Tensor,
-    vector: Tensor,
-    kept: list[Tensor] | None = None,
+    model: PreTrainedModel, batch: Batch, vector: Tensor, kept: list[Tensor] | None = None
 ) -> AnswerLogits:
     """The logits at the positions that predict the answers.
 
     Args:
-        input_ids, attention_mask, labels: prompts and answers, padded on the right, ``[B, N]``.
-        anchors: ``[B]``.
+        batch: prompts and answers.
         vector: added at the anchors, ``[B, H]``; the only input that gets a gradient.
         kept: as in `cc_train.model.answer_head.head_only_at`.
     """
-    lengths = attention_mask.sum(dim=1)
+    input_ids, anchors = batch.input_ids, batch.anchors
+    lengths = batch.attention_mask.sum(dim=1)
     # All anchors stand in one column, so that a sliding window counts the tokens between two columns correctly.
     before = torch.arange(int(anchors.max()), device=anchors.device) - (anchors.max() - anchors)[:, None]
     after = torch.arange(int((lengths - anchors).max()), device=anchors.device) + anchors[:, None]
@@ -47,7 +41,7 @@ def frozen_answer_logits(
                 position_ids=before,
                 use_cache=True,
             ).past_key_values
-    labels = labels.gather(1, after).masked_fill(~is_after, IGNORED)
+    labels = batch.labels.gather(1, after).masked_fill(~is_after, IGNORED)
     rows, columns = answer_positions(labels)
     with connected_at(model, torch.zeros_like(anchors), vector), head_only_at(model, rows, columns, kept):
         logits = model(

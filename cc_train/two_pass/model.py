@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 from transformers import PreTrainedModel
 
 from cc_core.connection import ANCHOR_OFFSET, best_layer, chosen_activation, sample_layer
+from cc_train.data.batches import Batch
 from cc_train.model.activations import Capture, Places, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import AnswerLogits, answer_positions, head_only_at
 from cc_train.model.router_loss import router_loss
@@ -83,24 +84,16 @@ class TwoPassModel(LanguageModelWrapper):
 
     def forward(
         self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        labels: Tensor,
-        anchors: Tensor,
-        connected: Tensor,
-        english_input_ids: Tensor,
-        english_attention_mask: Tensor,
-        english_activations: Tensor | None = None,
+        labels: Tensor,  # on its own, since Trainer looks for it among these names
         num_items_in_batch: Tensor | int | None = None,
-        alignment_targets: Tensor | None = None,
         num_rows_in_batch: int | None = None,
+        **others: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss of a batch of `cc_train.data.batches.PairCollator`.
+        """Loss of a batch.
 
         Args:
-            english_activations: ``a_l`` of each row, ``[B, L, H]``, if pass 1 has run already.
+            labels, others: the fields of a `cc_train.data.batches.Batch`.
             num_items_in_batch: the number of answer tokens to divide the loss by; this batch's number if None.
-            alignment_targets: ``a⁰_l`` of each row's English prompt, ``[B, L, H]``; None for no alignment.
             num_rows_in_batch: the number of rows to divide the alignment by; this batch's number if None.
 
         Returns:
@@ -108,29 +101,26 @@ class TwoPassModel(LanguageModelWrapper):
             a mixture of experts that has one. With an alignment also ``alignment``, a scalar: its value without λ and
             without a gradient.
         """
-        english = english_input_ids, english_attention_mask
-        aligns = alignment_targets is not None
+        batch = Batch(labels=labels, **others)
         # Step 1: pass 1, over the English prompts.
-        given, own, unused = self._pass_one(input_ids, anchors, connected, english, english_activations, aligns)
+        given, own, unused = self._pass_one(batch)
         vector = None
         if given is not None:
-            rows = connected.nonzero().squeeze(1)
+            rows = batch.connected_rows
             # Steps 2 and 3: the Decision Maker and the choice.
-            chosen = self.choose(input_ids[rows, anchors[rows]], given)
+            chosen = self.choose(batch.input_ids[rows, batch.anchors[rows]], given)
             # A zero vector leaves a plain row's hidden state exactly as it was.
-            vector = chosen.new_zeros(len(input_ids), chosen.shape[1]).index_put((rows,), chosen)
+            vector = chosen.new_zeros(len(labels), chosen.shape[1]).index_put((rows,), chosen)
         # Step 4: pass 2, with the connection.
         captures: list[Capture] = []
         kept: list[Tensor] = []
         chunk = chunk_size(self.language_model, self.loss_chunk, labels)
         if self.frozen and vector is not None:
-            answers = frozen_answer_logits(
-                self.language_model, input_ids, attention_mask, labels, anchors, vector, kept if chunk else None
-            )
+            answers = frozen_answer_logits(self.language_model, batch, vector, kept if chunk else None)
         else:
-            places = Layout(attention_mask, self.padding_free).places(anchors)
-            hooks = partial(self._answer_hooks, places, vector, captures if aligns else None)
-            answers = self.answer_logits(input_ids, attention_mask, labels, hooks, kept if chunk else None)
+            places = Layout(batch.attention_mask, self.padding_free).places(batch.anchors)
+            hooks = partial(self._answer_hooks, places, vector, None if batch.alignment_targets is None else captures)
+            answers = self.answer_logits(batch.input_ids, batch.attention_mask, labels, hooks, kept if chunk else None)
         if kept and chunk:
             total = chunked_cross_entropy(self.language_model, kept[0], answers.targets, chunk, self.label_smoothing)
         else:
@@ -140,14 +130,14 @@ class TwoPassModel(LanguageModelWrapper):
             total = total + tokens * answers.router_loss
         count = tokens if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp_min(1) + unused  # rows that are only aligned have no answer
-        if alignment_targets is None:
+        if batch.alignment_targets is None:
             return {"loss": loss}
         activations = captures[0].activations
         if own is not None:
-            activations = activations.index_put((connected.nonzero().squeeze(1),), own)
+            activations = activations.index_put((batch.connected_rows,), own)
         assert self.layer_weights is not None
-        summed = alignment_loss(activations, alignment_targets, self.layer_weights)
-        alignment = summed / (len(input_ids) if num_rows_in_batch is None else num_rows_in_batch)
+        summed = alignment_loss(activations, batch.alignment_targets, self.layer_weights)
+        alignment = summed / (len(labels) if num_rows_in_batch is None else num_rows_in_batch)
         return {"loss": loss + self.align * alignment, "alignment": alignment.detach()}
 
     def english_activations(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -213,15 +203,7 @@ class TwoPassModel(LanguageModelWrapper):
         counts, self._choices = self._choices, None
         return counts
 
-    def _pass_one(
-        self,
-        input_ids: Tensor,
-        anchors: Tensor,
-        connected: Tensor,
-        english: tuple[Tensor, Tensor],
-        known: Tensor | None,
-        aligns: bool,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | float]:
+    def _pass_one(self, batch: Batch) -> tuple[Tensor | None, Tensor | None, Tensor | float]:
         """For the C connected rows: their English ``a_l``, and with the alignment the ``a_l`` of their own prompts.
 
         Both are ``[C, L, H]``. The third value is a zero that gives unused weights a gradient.
@@ -229,18 +211,18 @@ class TwoPassModel(LanguageModelWrapper):
         self.chosen_layers = None
         if self.decision is None:
             return None, None, 0.0
-        rows = connected.nonzero().squeeze(1)
+        rows, known = batch.connected_rows, batch.english_activations
         if not len(rows):  # every parameter gets a gradient in every step, even if it is zero
             if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-                return None, None, self._unused(input_ids, known)
+                return None, None, self._unused(batch.input_ids, known)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         if known is not None:
             return known[rows], None, 0.0
-        ids, mask = (part[rows] for part in english)
-        if not aligns:
+        ids, mask = batch.english_input_ids[rows], batch.english_attention_mask[rows]
+        if batch.alignment_targets is None:
             return self.english_activations(ids, mask), None, 0.0
-        lengths = anchors[rows] - self.anchor_offset
-        prompts = input_ids[rows, : lengths.max()]
+        lengths = batch.anchors[rows] - self.anchor_offset
+        prompts = batch.input_ids[rows, : lengths.max()]
         is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
         given, own = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt)).chunk(2)
         return given, own, 0.0

@@ -9,8 +9,7 @@ from unittest import mock
 from fastapi import FastAPI
 
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.composition import add_endpoints_and_middleware
-from cc_serve.api.drain import Drain
+from cc_serve.api.composition import Parts, add_endpoints_and_middleware
 from cc_serve.api.vllm import build_app
 from cc_serve.config.keys import hash_key
 from cc_serve.config.settings import LiveSettings
@@ -23,7 +22,7 @@ def make_app(settings: LiveSettings, checkpoint: Path, *flags: str) -> FastAPI:
         settings.give(take_keys(arguments))
         app = build_app(arguments, ("generate",), None)
     app.state.engine_client = mock.AsyncMock()
-    add_endpoints_and_middleware(app, settings, Drain())
+    add_endpoints_and_middleware(app, Parts(settings=settings))
     return app
 
 

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from cc_core.evidence import Gain
-from cc_core.names import AUTO, GLOBAL, OFF
+from cc_core.names import AUTO, CARD_FIELD, GLOBAL, OFF
 from cc_serve.api.fit import Fit
-from cc_serve.payloads import CARD_FIELD
 from cc_serve.routing.router import Router
 
 _ALL: Final = "all"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_core.language.detection import Rule
-from cc_core.names import CONNECTION_HEADER, OFF
+from cc_core.names import CONNECTION_HEADER, OFF, OVERRIDE_FIELD
 from cc_serve.api.errors import RefusedError, error_response
 from cc_serve.api.excess import find_excess
 from cc_serve.api.generation_request import TEMPLATE_OPTIONS, GenerationRequest
@@ -26,7 +26,6 @@ from cc_serve.api.telemetry.metrics import count_limit
 from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
 from cc_serve.paths import PLAIN_PATHS, generating_path, posted_path
-from cc_serve.payloads import OVERRIDE_FIELD
 from cc_serve.routing.holdout import Side, side_of
 from cc_serve.routing.router import Explanation, Router, UnknownConnectionError
 

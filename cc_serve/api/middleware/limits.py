@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cc_serve.api.drain import RETRY_AFTER_SECONDS, Drain
-from cc_serve.api.errors import ErrorDetail, error_response, openai_event, unavailable
-from cc_serve.api.faults import describe, expected, note_fault
+from cc_serve.api.errors import error_response, openai_event, unavailable
+from cc_serve.api.faults import expected, tell
 from cc_serve.api.headers import header
 from cc_serve.api.http_protocol import abort
 from cc_serve.api.middleware.authentication import caller_of, operates
@@ -35,7 +35,6 @@ from cc_serve.payloads import TENANT, WEIGHT
 
 #: After the deadline, how long an answer may take to say so before it is cut off.
 GRACE_SECONDS: Final = 5.0
-_FAILED: Final = ErrorDetail(message="internal server error", type="InternalServerError", param=None, code=500)
 
 
 class LimitsMiddleware:
@@ -82,7 +81,9 @@ class LimitsMiddleware:
         try:
             refusal = None
             if not operating:
-                answer.place = await self._limiter.admit(caller.name, caller.rates, take=full is None and not large)
+                answer.place = await self._limiter.admit(
+                    caller.name, caller.key_limits, take=full is None and not large
+                )
                 refusal = answer.place.refusal or full
             if refusal is not None:
                 count_limit(refusal.limit)
@@ -157,12 +158,7 @@ class LimitsMiddleware:
             abort(scope)
         except Exception as error:
             fault = expected(error)
-            told = describe(fault) if fault is not None else _FAILED
-            if (observed := current_record.get()) is not None:
-                if fault is not None:
-                    note_fault(observed, fault)
-                observed.failure = observed.failure or "server_error"
-                told = observed.error = observed.error or told
+            told = tell(fault)
             if answer.streaming:
                 await answer.send({"type": "http.response.body", "body": openai_event(told, scope["path"])})
             elif fault is not None and not answer.begun:

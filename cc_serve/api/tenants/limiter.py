@@ -51,19 +51,19 @@ class Place(ABC):
     """What one request holds of its key's limits, and what it charges to them.
 
     Args:
-        rates: the key's limits.
+        key_limits: the key's limits.
         use: what the key has used.
         refusal: why the request is not admitted; None if it is.
     """
 
-    def __init__(self, rates: KeyLimits, use: Use, refusal: Refusal | None = None) -> None:
-        self.rates = rates
+    def __init__(self, key_limits: KeyLimits, use: Use, refusal: Refusal | None = None) -> None:
+        self.key_limits = key_limits
         self.use = use
         self.refusal = refusal
 
     def allowances(self) -> dict[str, Allowance]:
         """What each of the key's rates leaves for one more request: ``requests`` and ``tokens``, where limited."""
-        return allowances(self.rates, self.use)
+        return allowances(self.key_limits, self.use)
 
     @abstractmethod
     def charge(self, tokens: int) -> None:
@@ -81,42 +81,41 @@ class Place(ABC):
 class Limiter(Protocol):
     """Admits requests."""
 
-    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+    async def admit(self, name: str | None, key_limits: KeyLimits, *, take: bool) -> Place:
         """Ask for a place.
 
         Args:
             name: the key's name; None stands for all requests without a key.
-            rates: what the key may use.
+            key_limits: what the key may use.
             take: whether to count the request if the limits allow it. If not, it is refused for another reason.
         """
         ...
 
 
-def allowances(rates: KeyLimits, use: Use) -> dict[str, Allowance]:
-    """What ``rates`` leave of a minute's requests and tokens, as far as they are limited."""
+def allowances(key_limits: KeyLimits, use: Use) -> dict[str, Allowance]:
+    """What ``key_limits`` leave of a minute's requests and tokens, as far as they are limited."""
     limited = (
-        ("requests", use.requests, rates.requests_per_minute),
-        ("tokens", use.tokens, rates.tokens_per_minute),
+        ("requests", use.requests, key_limits.requests_per_minute),
+        ("tokens", use.tokens, key_limits.tokens_per_minute),
     )
     return {kind: meter.allowance(1, limit, now()) for kind, meter, limit in limited if limit is not None}
 
 
-def refusal(limit: str, name: str | None, rates: KeyLimits, use: Use) -> Refusal:
+def refusal(limit: str, name: str | None, key_limits: KeyLimits, use: Use) -> Refusal:
     """The refusal of a request of the key called ``name``, which has reached ``limit``."""
     who = "all callers together" if name is None else "this key"
     for budget, kind, period in BUDGETS:
         if limit == budget:
             moment = utc_now()
             end = end_of(period, moment)
-            message = (
-                f"{who} may use {getattr(rates.budget, budget)} {kind} a {period}; the next one begins at {end:{_TIME}}"
-            )
+            bound = getattr(key_limits.budget, budget)
+            message = f"{who} may use {bound} {kind} a {period}; the next one begins at {end:{_TIME}}"
             return Refusal(limit, message, math.ceil((end - moment).total_seconds()))
     if limit == RUNNING:
-        what, wait = f"{rates.concurrent_requests} requests at the same time", 1.0
+        what, wait = f"{key_limits.concurrent_requests} requests at the same time", 1.0
     else:
         kind = "requests" if limit == REQUESTS else "tokens"
-        allowance = allowances(rates, use)[kind]
+        allowance = allowances(key_limits, use)[kind]
         what, wait = f"{allowance.limit} {kind} a minute", allowance.wait
     seconds = max(1, math.ceil(wait))
     return Refusal(limit, f"{who} may use {what}; try again in {seconds} s", seconds)

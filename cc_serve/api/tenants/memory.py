@@ -1,4 +1,9 @@
-"""Limits that this process keeps alone."""
+"""Limits that this process keeps alone.
+
+`cc_serve.api.tenants.scripts` decides the same in Lua, for servers that share a store: `ADMIT` there is `MemoryLimiter`
+here, and its ``levels`` is `cc_serve.api.tenants.rates.Meter`. A change to one is a change to both, and
+``tests/cc_serve/api/tenants/test_twins.py`` runs the same cases through both.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +34,20 @@ class MemoryLimiter:
         """How many requests hold a place."""
         return sum(use.running for use in self._uses.values())
 
-    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+    async def admit(self, name: str | None, key_limits: KeyLimits, *, take: bool) -> Place:
         """See `Limiter`; it never waits."""
         use = self._uses[name]
-        limit = _exceeded(rates, use) or self._overspent(name, rates.budget)
-        if limit is None and _is_full(rates, use):
+        limit = _exceeded(key_limits, use) or self._overspent(name, key_limits.budget)
+        if limit is None and _is_full(key_limits, use):
             limit = RUNNING
         if limit is not None:
-            return _MemoryPlace(self, name, rates, use, refusal(limit, name, rates, use))
+            return _MemoryPlace(self, name, key_limits, use, refusal(limit, name, key_limits, use))
         if take:
             use.running += 1
-            if rates.requests_per_minute is not None:
-                use.requests.add(1, rates.requests_per_minute, now())
+            if key_limits.requests_per_minute is not None:
+                use.requests.add(1, key_limits.requests_per_minute, now())
             self.spend(name, "requests", 1)
-        return _MemoryPlace(self, name, rates, use, held=take)
+        return _MemoryPlace(self, name, key_limits, use, held=take)
 
     def spend(self, name: str | None, kind: str, amount: int) -> None:
         """Count ``requests`` or ``tokens`` against the budgets of the day and the month."""
@@ -63,21 +68,21 @@ class _MemoryPlace(Place):
         self,
         limiter: MemoryLimiter,
         name: str | None,
-        rates: KeyLimits,
+        key_limits: KeyLimits,
         use: Use,
         refusal: Refusal | None = None,
         *,
         held: bool = False,
     ) -> None:
-        super().__init__(rates, use, refusal)
+        super().__init__(key_limits, use, refusal)
         self._limiter = limiter
         self._name = name
         self._held = held
 
     def charge(self, tokens: int) -> None:
         self._limiter.spend(self._name, "tokens", tokens)
-        if self.rates.tokens_per_minute is not None:
-            self.use.tokens.add(tokens, self.rates.tokens_per_minute, now())
+        if self.key_limits.tokens_per_minute is not None:
+            self.use.tokens.add(tokens, self.key_limits.tokens_per_minute, now())
 
     async def leave(self) -> None:
         self.abandon()
@@ -88,14 +93,14 @@ class _MemoryPlace(Place):
             self.use.running -= 1
 
 
-def _exceeded(rates: KeyLimits, use: Use) -> str | None:
+def _exceeded(key_limits: KeyLimits, use: Use) -> str | None:
     """The first rate that leaves nothing for one more request."""
-    left = allowances(rates, use)
+    left = allowances(key_limits, use)
     for limit, kind in ((REQUESTS, "requests"), (TOKENS, "tokens")):
         if kind in left and left[kind].wait > 0:
             return limit
     return None
 
 
-def _is_full(rates: KeyLimits, use: Use) -> bool:
-    return rates.concurrent_requests is not None and use.running >= rates.concurrent_requests
+def _is_full(key_limits: KeyLimits, use: Use) -> bool:
+    return key_limits.concurrent_requests is not None and use.running >= key_limits.concurrent_requests

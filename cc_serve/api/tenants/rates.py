@@ -35,7 +35,7 @@ class Meter:
     """A token bucket. It holds the amount used, which drains by one limit a minute.
 
     The limit is not part of the meter: a new limit also applies to what was used before. If more than the limit was
-    used, the excess has to drain before more is allowed.
+    used, the excess has to drain before more is allowed. `cc_serve.api.tenants.scripts` has it in Lua, as ``levels``.
     """
 
     def __init__(self, used: float = 0.0, at: float = 0.0) -> None:

@@ -1,5 +1,9 @@
 """The Lua scripts that the store runs for several servers. Each is atomic, and uses the store's own clock.
 
+A server without a store decides the same in Python: `ADMIT` is `cc_serve.api.tenants.memory.MemoryLimiter`, and
+``levels`` is `cc_serve.api.tenants.rates.Meter`. ``tests/cc_serve/api/tenants/test_twins.py`` runs the same cases
+through both. What a refusal says is written once, in `cc_serve.api.tenants.limiter`.
+
 All keys of a script share a hash tag, so that a cluster has them on one machine. Each script is sent whole, since a
 store that was restarted knows none.
 

@@ -29,7 +29,7 @@ _REMEMBERED: Final = 4096
 
 class _Lost(NamedTuple):
     keys: tuple[str, ...]  # of the day on which it was asked for
-    rates: KeyLimits
+    key_limits: KeyLimits
     number: int
     lease: str
 
@@ -64,12 +64,12 @@ class SharedLimiter:
         """How many of this server's requests hold a lease."""
         return len(self._held)
 
-    async def admit(self, name: str | None, rates: KeyLimits, *, take: bool) -> Place:
+    async def admit(self, name: str | None, key_limits: KeyLimits, *, take: bool) -> Place:
         """See `Limiter`. Without the store, requests are let in or refused as the configuration says."""
         tag = tag_of(name)
-        if rates == KeyLimits():
-            return SharedPlace(self, tag, rates, Use())
-        lease = secrets.token_hex(8) if take and rates.concurrent_requests is not None else ""
+        if key_limits == KeyLimits():
+            return SharedPlace(self, tag, key_limits, Use())
+        lease = secrets.token_hex(8) if take and key_limits.concurrent_requests is not None else ""
         uncharged = self._uncharged.pop(tag, 0)
         number = next(self._numbers)
         self._asking[number] = None
@@ -80,44 +80,49 @@ class SharedLimiter:
             limit, requests, tokens = await self._store.run(
                 ADMIT,
                 keys,
-                (*_limits(rates), _argument(rates.concurrent_requests), *asked, *budget_arguments(rates.budget)),
+                (
+                    *_limits(key_limits),
+                    _argument(key_limits.concurrent_requests),
+                    *asked,
+                    *budget_arguments(key_limits.budget),
+                ),
             )
         except StoreError as error:
             count_store_error(self._section.on_error)
             if self._refuses:
                 if isinstance(error, LostError) and take:
-                    lost = _Lost(keys, rates, number, lease)
+                    lost = _Lost(keys, key_limits, number, lease)
                     self._lost.append(lost)
-                return SharedPlace(self, tag, rates, Use(), _unreachable())
+                return SharedPlace(self, tag, key_limits, Use(), _unreachable())
             self._hold(lease, tag)
-            return SharedPlace(self, tag, rates, Use(), lease=lease)
+            return SharedPlace(self, tag, key_limits, Use(), lease=lease)
         except asyncio.CancelledError:  # the client has gone, but the store may still let the request in
-            self.settle(tag, rates, lease)
+            self.settle(tag, key_limits, lease)
             raise
         finally:
             if lost is None:
                 del self._asking[number]
         use = Use(Meter(float(requests), now()), Meter(float(tokens), now()))
         if limit:
-            return SharedPlace(self, tag, rates, use, refusal(limit, name, rates, use))
+            return SharedPlace(self, tag, key_limits, use, refusal(limit, name, key_limits, use))
         self._hold(lease, tag)
-        return SharedPlace(self, tag, rates, use, lease=lease)
+        return SharedPlace(self, tag, key_limits, use, lease=lease)
 
-    def charge(self, tag: str, rates: KeyLimits, tokens: int) -> None:
+    def charge(self, tag: str, key_limits: KeyLimits, tokens: int) -> None:
         """Count tokens. They go to the store soon, or together with the key's next request."""
-        if tokens == 0 or (rates.tokens_per_minute is None and rates.budget == Budget()):
+        if tokens == 0 or (key_limits.tokens_per_minute is None and key_limits.budget == Budget()):
             return
         if not self._uncharged[tag]:
-            asyncio.get_running_loop().call_later(_CHARGE_SECONDS, self.settle, tag, rates)
+            asyncio.get_running_loop().call_later(_CHARGE_SECONDS, self.settle, tag, key_limits)
         self._uncharged[tag] += tokens
 
-    def settle(self, tag: str, rates: KeyLimits, lease: str = "") -> asyncio.Task[None] | None:
+    def settle(self, tag: str, key_limits: KeyLimits, lease: str = "") -> asyncio.Task[None] | None:
         """Begin to charge what is not charged yet, and to end a lease; None if there is nothing to do."""
         self._held.pop(lease, None)
         uncharged = self._uncharged.pop(tag, 0)
         if not uncharged and not lease:
             return None
-        return self._background.start(self._settle(tag, rates, uncharged, lease))
+        return self._background.start(self._settle(tag, key_limits, uncharged, lease))
 
     async def close(self) -> None:
         """Renew no more leases, and wait until those that have ended are settled."""
@@ -149,7 +154,7 @@ class SharedLimiter:
 
     async def _forget(self, lost: _Lost) -> None:
         try:
-            await self._store.run(FORGET, lost.keys, (*_limits(lost.rates), lost.number, lost.lease))
+            await self._store.run(FORGET, lost.keys, (*_limits(lost.key_limits), lost.number, lost.lease))
         except StoreError:
             # Again when the store is back: a lease would end by itself, but a month's budget would keep the request.
             if self._store.is_lost:
@@ -166,13 +171,13 @@ class SharedLimiter:
         for tag, leases in by_tag.items():
             self._background.start(self._try(RENEW, self._keys(tag)[1:2], (self._section.lease_seconds, *leases)))
 
-    async def _settle(self, tag: str, rates: KeyLimits, uncharged: int, lease: str) -> None:
+    async def _settle(self, tag: str, key_limits: KeyLimits, uncharged: int, lease: str) -> None:
         keys = self._keys(tag)
         try:
-            await self._store.run(SETTLE, keys, (*_limits(rates), uncharged, lease))
+            await self._store.run(SETTLE, keys, (*_limits(key_limits), uncharged, lease))
         except StoreError:
             if lease and len(self._lost) < _REMEMBERED:
-                self._lost.append(_Lost(keys, rates, 0, lease))
+                self._lost.append(_Lost(keys, key_limits, 0, lease))
 
     async def _try(self, script: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> None:
         with suppress(StoreError):  # `Store` has logged it, and leases end by themselves
@@ -185,7 +190,7 @@ class SharedPlace(Place):
     Args:
         limiter: the limiter that admitted the request.
         tag: the key's tag in the store.
-        rates: the key's limits.
+        key_limits: the key's limits.
         use: what the key has used: the store's figures when it was asked, and what this request adds to them.
         refusal: why the request is not admitted; None if it is.
         lease: the lease's id; empty without one.
@@ -195,22 +200,22 @@ class SharedPlace(Place):
         self,
         limiter: SharedLimiter,
         tag: str,
-        rates: KeyLimits,
+        key_limits: KeyLimits,
         use: Use,
         refusal: Refusal | None = None,
         *,
         lease: str = "",
     ) -> None:
-        super().__init__(rates, use, refusal)
+        super().__init__(key_limits, use, refusal)
         self._limiter = limiter
         self._tag = tag
         self._lease = lease
         self._left = refusal is not None
 
     def charge(self, tokens: int) -> None:
-        if self.rates.tokens_per_minute is not None:
-            self.use.tokens.add(tokens, self.rates.tokens_per_minute, now())
-        self._limiter.charge(self._tag, self.rates, tokens)
+        if self.key_limits.tokens_per_minute is not None:
+            self.use.tokens.add(tokens, self.key_limits.tokens_per_minute, now())
+        self._limiter.charge(self._tag, self.key_limits, tokens)
 
     async def leave(self) -> None:
         if (settling := self._settle()) is not None:
@@ -223,11 +228,15 @@ class SharedPlace(Place):
         if self._left:
             return None
         self._left = True
-        return self._limiter.settle(self._tag, self.rates, self._lease)
+        return self._limiter.settle(self._tag, self.key_limits, self._lease)
 
 
-def _limits(rates: KeyLimits) -> tuple[Argument, ...]:
-    return int(rates.budget != Budget()), _argument(rates.requests_per_minute), _argument(rates.tokens_per_minute)
+def _limits(key_limits: KeyLimits) -> tuple[Argument, ...]:
+    return (
+        int(key_limits.budget != Budget()),
+        _argument(key_limits.requests_per_minute),
+        _argument(key_limits.tokens_per_minute),
+    )
 
 
 def _argument(limit: int | None) -> Argument:

@@ -41,7 +41,7 @@ async def open_tenancy(settings: Settings, peers: Peers | None = None) -> AsyncI
     Raises:
         ConfigurationError: the file cannot be used.
     """
-    section, usage = settings.anonymous.limits.store, settings.usage
+    section, usage = settings.store, settings.usage
     if section is not None:
         store = Store(section)
         limiter = SharedLimiter(store)

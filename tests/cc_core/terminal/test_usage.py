@@ -52,6 +52,17 @@ def test_a_misspelled_word(capsys: pytest.CaptureFixture[str], main: object, arg
     assert f"did you mean {meant}?" in output
 
 
+@pytest.mark.parametrize("command", ["eval", "headroom"])
+@pytest.mark.parametrize("option", ["--limit", "--max-tokens", "--batch-size"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_a_count_is_a_whole_number_above_zero(
+    capsys: pytest.CaptureFixture[str], command: str, option: str, value: str
+) -> None:
+    status, output = output_of(capsys, cc_train.commands.main.main, command, f"{option}={value}")
+    assert status == 2
+    assert output.endswith(f"argument {option}: must be a whole number of at least 1\n")
+
+
 def test_no_suggestion_where_none_is_close(capsys: pytest.CaptureFixture[str]) -> None:
     parser = SuggestingParser("x")
     parser.add_argument("--port")

@@ -14,7 +14,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 import cc_serve.api
 from cc_serve.api.arguments import parse_arguments, take_keys
-from cc_serve.api.composition import add_endpoints_and_middleware
+from cc_serve.api.composition import Parts, add_endpoints_and_middleware
 from cc_serve.api.drain import Drain
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
@@ -34,7 +34,7 @@ def app(drain: Drain, tmp_path: Path) -> FastAPI:
         settings = LiveSettings(None, default_router(), take_keys(arguments))
         app = build_app(arguments, ("generate",), None)
     app.state.engine_client = mock.AsyncMock()
-    add_endpoints_and_middleware(app, settings, drain)
+    add_endpoints_and_middleware(app, Parts(settings=settings, drain=drain))
     return app
 
 
@@ -115,7 +115,7 @@ def test_every_response_has_the_requests_id(app: FastAPI, client: TestClient) ->
 def test_vllms_own_flag_adds_no_second_id(tmp_path: Path, drain: Drain) -> None:
     with mock.patch.dict(os.environ):
         app = build_app(parse_arguments([str(tmp_path), "--enable-request-id-headers"]), ("generate",), None)
-    add_endpoints_and_middleware(app, LiveSettings(None, default_router(), {}), drain)
+    add_endpoints_and_middleware(app, Parts(settings=LiveSettings(None, default_router(), {}), drain=drain))
     response = TestClient(app).get("/live")
     (request_id,) = response.headers.get_list("X-Request-Id")
     assert len(request_id) == 32

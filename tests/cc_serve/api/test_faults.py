@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from cc_serve.api.faults import DeadlineError, StoppedError, expected, note_fault, quieten_known_faults
+from cc_serve.api.faults import DeadlineError, StoppedError, expected, note_fault, quieten_known_faults, tell
 from cc_serve.api.telemetry.record import RequestRecord, current_record
 from cc_serve.api.vllm import EngineDeadError, GracefulHTTPError, VLLMValidationError
 
@@ -43,6 +43,25 @@ def test_the_first_fault_counts(caplog: pytest.LogCaptureFixture) -> None:
     note_fault(record, EngineDeadError())
     assert record.error is not None
     assert record.error.message == "the request ran into the deadline of 2 s"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (DeadlineError(2), 504, "the request ran into the deadline of 2 s"),
+        (None, 500, "internal server error"),
+    ],
+)
+def test_a_client_learns_what_is_noted(fault: Exception | None, code: int, message: str) -> None:
+    assert tell(fault).message == message, "also where nothing is observed"
+    record = RequestRecord("r", "/v1/completions", status=200, complete=True)
+    token = current_record.set(record)
+    try:
+        told = tell(fault)
+        assert (told.code, told.message, record.error, record.outcome) == (code, message, told, "server_error")
+        assert tell(EngineDeadError()) is told, "the first counts"
+    finally:
+        current_record.reset(token)
 
 
 def test_a_client_that_left_has_left() -> None:

@@ -42,7 +42,7 @@ def test_a_caller_is_known_by_its_key(file: Path) -> None:
     assert given
     assert [caller.name for caller in (alice, bob, given)] == ["alice", "bob", "env"]
     assert [caller.admin for caller in (alice, bob, given)] == [True, False, False]
-    assert [caller.rates.requests_per_minute for caller in (alice, bob, given)] == [5, 60, 60]
+    assert [caller.key_limits.requests_per_minute for caller in (alice, bob, given)] == [5, 60, 60]
     assert [caller.router.route([GERMAN]).connection for caller in (alice, bob, given)] == ["de", "global", "de"]
     assert {caller.limits.choices for caller in (alice, bob, given)} == {4}
     unknown = ("c", "", "A", hash_key("a"), "a\udcff", None)

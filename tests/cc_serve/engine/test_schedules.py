@@ -155,6 +155,9 @@ def test_cached_up_to_the_anchor_and_no_further(engine: Engine) -> None:
             engine.llm.reset_prefix_cache()
             for name in names:
                 assert engine.compare([Job(prompt(4000, length), name)]) < 1e-3
+            # Of the same length, they compute the anchor's block themselves; a longer one would find it.
+            for name in names:
+                assert engine.compare([Job(prompt(4000, length + BLOCK), name)]) < 1e-3
 
 
 def test_conversation_connects_the_newest_anchor_only(engine: Engine) -> None:

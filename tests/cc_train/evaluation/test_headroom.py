@@ -122,9 +122,6 @@ def test_rows_that_compare_nothing_are_refused_in_a_line(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--limit", "0"), "--limit must be at least 1"),
-        (("--max-tokens", "0"), "--max-tokens must be at least 1"),
-        (("--batch-size", "-1"), "--batch-size must be at least 1"),
         (("--chat-template-kwargs", "nothing"), "--chat-template-kwargs: must be a JSON object"),
         (("--chat-template-kwargs", '{"a": 1}'), "--chat-template-kwargs: the chat template reads no option 'a'"),
         (("--languages", "xx"), "no row of language xx"),
