@@ -1,21 +1,25 @@
-"""What several kinds of tests share: the real base model, converted once, and one real server over a tiny one."""
+"""What several kinds of tests share: the real base model, converted once, and one real server over a tiny one.
+
+pytest-xdist's own process reads this file before it starts the others, so torch is imported in fixtures, not here.
+"""
 
 from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cc_train.model.base_models import DEFAULT, make_base
 from tests.support.paths import ROOT
-from tests.support.server import checkpoint as checkpoint
-from tests.support.server import server as server
 from tests.support.shown import MARKER, Recorder
 from tests.support.tally import TALLY, Tally
+
+if TYPE_CHECKING:
+    from tests.support.server import Server
 
 # On a busy machine, any example may take longer than Hypothesis allows.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,9 +82,28 @@ FIXTURES = {"base_model": "base_model", "server": "server"}
 @pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gemma 3 270M as ``cc-train base`` makes it, never a copy that an earlier version of the code left behind."""
+    from cc_train.model.base_models import DEFAULT, make_base
+
     directory = tmp_path_factory.mktemp("models") / DEFAULT
     assert make_base(DEFAULT, directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint that can be served."""
+    from tests.support.server import save_served_checkpoint
+
+    return save_served_checkpoint(tmp_path_factory.mktemp("api"))
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over ``checkpoint``."""
+    from tests.support.server import started
+
+    with started(checkpoint, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
