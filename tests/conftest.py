@@ -39,7 +39,9 @@ SLOW = {
 FOLDERS = {
     "tests/benchmarks": "training",
     "tests/cc_serve/api/test_another_connection.py": "server",
+    "tests/cc_serve/api/test_clients.py": "server",
     "tests/cc_serve/api/test_operations.py": "server",
+    "tests/cc_serve/api/test_schema.py": "server",
     "tests/cc_serve/api/processes/test_failed_starts.py": "server",
     "tests/cc_serve/api/processes/test_two_processes.py": "server",
     "tests/cc_serve/api/tenants/test_check.py": "programs",
@@ -116,6 +118,15 @@ def pytest_collection() -> Generator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the files of slow tests where only the fast ones were asked for."""
+    place = collection_path.relative_to(ROOT).as_posix()
+    if config.getoption("markexpr") != "fast" or not place.startswith(tuple(FOLDERS)):
+        return None
+    files = collection_path.rglob("*.py") if collection_path.is_dir() else [collection_path]
+    return not any("pytest.mark.fast" in file.read_text("utf-8") for file in files) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
