@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-# A test has one of these markers by where it stands or by what it asks for; without one, it is `fast`.
+# A test has one of these markers by where it stands, by what it asks for or by itself; without one, it is `fast`.
 SLOW = {
     "base_model": "converts or trains the real base model",
     "browser": "uses the playground in Chromium",
@@ -135,6 +135,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(ROOT).as_posix()
         names = {marker for folder, marker in FOLDERS.items() if place.startswith(folder)}
         names |= {FIXTURES[name] for name in FIXTURES.keys() & set(getattr(item, "fixturenames", ()))}
+        names |= SLOW.keys() & {marker.name for marker in item.iter_markers()}
         for name in names or {"fast"}:
             item.add_marker(name)
     items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONGEST))
