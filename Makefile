@@ -5,8 +5,10 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# The fast tests, in one process for each core. Each has one thread: more threads than cores slow one another down.
-PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast --numprocesses logical --maxprocesses 8
+# The fast tests, in one process for each core, which takes tests from another's share when its own are done. Each has one
+# thread: more threads than cores slow one another down. None needs schemathesis, which takes a second to import.
+PYTEST_FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m fast -p no:schemathesis \
+    --numprocesses logical --maxprocesses 8 --dist worksteal
 # The others, in two processes: an engine or a training of a tiny model keeps one core busy. A file's tests stay in one
 # process, since they share engines and servers.
 IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -1,27 +1,32 @@
-"""What several kinds of tests share: the real base model, converted once, and one real server over a tiny one."""
+"""What several kinds of tests share: the real base model, converted once, and one real server over a tiny one.
+
+pytest-xdist's own process reads this file before it starts the others, so torch is imported in fixtures, not here.
+"""
 
 from __future__ import annotations
 
+import gc
 import io
 import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cc_train.model.base_models import DEFAULT, make_base
 from tests.support.paths import ROOT
-from tests.support.server import checkpoint as checkpoint
-from tests.support.server import server as server
 from tests.support.shown import MARKER, Recorder
 from tests.support.tally import TALLY, Tally
+
+if TYPE_CHECKING:
+    from tests.support.server import Server
 
 # On a busy machine, any example may take longer than Hypothesis allows.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-# A test has one of these markers by where it stands or by what it asks for; without one, it is `fast`.
+# A test has one of these markers by where it stands, by what it asks for or by itself; without one, it is `fast`.
 SLOW = {
     "base_model": "converts or trains the real base model",
     "browser": "uses the playground in Chromium",
@@ -34,7 +39,9 @@ SLOW = {
 FOLDERS = {
     "tests/benchmarks": "training",
     "tests/cc_serve/api/test_another_connection.py": "server",
+    "tests/cc_serve/api/test_clients.py": "server",
     "tests/cc_serve/api/test_operations.py": "server",
+    "tests/cc_serve/api/test_schema.py": "server",
     "tests/cc_serve/api/processes/test_failed_starts.py": "server",
     "tests/cc_serve/api/processes/test_two_processes.py": "server",
     "tests/cc_serve/api/tenants/test_check.py": "programs",
@@ -79,9 +86,48 @@ FIXTURES = {"base_model": "base_model", "server": "server"}
 @pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gemma 3 270M as ``cc-train base`` makes it, never a copy that an earlier version of the code left behind."""
+    from cc_train.model.base_models import DEFAULT, make_base
+
     directory = tmp_path_factory.mktemp("models") / DEFAULT
     assert make_base(DEFAULT, directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint that can be served."""
+    from tests.support.server import save_served_checkpoint
+
+    return save_served_checkpoint(tmp_path_factory.mktemp("api"))
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over ``checkpoint``."""
+    from tests.support.server import started
+
+    with started(checkpoint, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Look for no garbage while tests are collected: what their imports make stays, and there is much of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the files of slow tests where only the fast ones were asked for."""
+    place = collection_path.relative_to(ROOT).as_posix()
+    if config.getoption("markexpr") != "fast" or not place.startswith(tuple(FOLDERS)):
+        return None
+    files = collection_path.rglob("*.py") if collection_path.is_dir() else [collection_path]
+    return not any("pytest.mark.fast" in file.read_text("utf-8") for file in files) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,6 +136,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(ROOT).as_posix()
         names = {marker for folder, marker in FOLDERS.items() if place.startswith(folder)}
         names |= {FIXTURES[name] for name in FIXTURES.keys() & set(getattr(item, "fixturenames", ()))}
+        names |= SLOW.keys() & {marker.name for marker in item.iter_markers()}
         for name in names or {"fast"}:
             item.add_marker(name)
     items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONGEST))

@@ -74,7 +74,8 @@ def audit(directory: Path) -> Outcome:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         # The pinned version is what is installed, not what is audited; conftest's servers are not needed.
-        options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", "not pinned", f"--junitxml={report}"]
+        bare = ["--noconftest", "--disable-plugin-autoload", "-p", "no:cacheprovider"]
+        options = ["-q", *bare, "-k", "not pinned", f"--junitxml={report}"]
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", TEST, *options],
             cwd=ROOT,

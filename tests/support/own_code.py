@@ -60,7 +60,7 @@ def trees() -> dict[str, ast.Module]:
 def files_that_name(word: str) -> list[str]:
     """Our files that contain a word."""
     pattern = re.compile(rf"\b{re.escape(word)}\b")
-    return [path for path, text in texts().items() if pattern.search(text)]
+    return [path for path, text in texts().items() if word in text and pattern.search(text)]  # `in` is far quicker
 
 
 def is_ours(symbol: str) -> bool:

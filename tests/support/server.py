@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import openai
-import pytest
 
 from cc_core.checkpoint import save_connection
 from tests.support.ports import free_port
@@ -77,18 +76,6 @@ def save_served_checkpoint(folder: Path) -> Path:
     directory = save_base(folder / MODEL, tiny_llama())
     save_connection(directory, random_connection(CONNECTIONS), LANGUAGES)
     return directory
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_served_checkpoint(tmp_path_factory.mktemp("api"))
-
-
-@pytest.fixture(scope="session")
-def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    with started(checkpoint, log) as running:
-        yield running
 
 
 @contextmanager

@@ -76,17 +76,20 @@ def test_vllms_build_for_gpus_without_one(checkpoint: Path, tmp_path: Path) -> N
     metadata.write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 0.33.0\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        given = [installed("cc-serve"), *arguments]
-        return subprocess.run(given, capture_output=True, text=True, env=environment, check=False)
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
-    done = run("doctor", str(checkpoint), "--json", "--port", str(free_port()))
+    done = run(installed("cc-serve"), "doctor", str(checkpoint), "--json", "--port", str(free_port()))
     assert done.returncode == 1, done.stderr
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["processor"]["found"] == "no GPU is found, and vllm 0.33.0 is vLLM's build for GPUs"
     assert "nvidia-smi" in checks["processor"]["advice"]
     assert checks.keys().isdisjoint({"runner", "compiler", "memory"})
-    for command in (["serve", str(checkpoint)], ["serve", "--help=dtype"], ["completion", "bash"]):
-        done = run(*command)
-        assert done.returncode == 2
-        assert done.stderr.splitlines()[-1].startswith("cc-serve: no GPU is found, and vllm 0.33.0 is")
+    refused = (["serve", str(checkpoint)], ["serve", "--help=dtype"], ["completion", "bash"])
+    # In one process, which imports torch and vLLM once.
+    program = "import sys; from cc_serve.commands.main import main; print([main(c) for c in eval(sys.argv[1])])"
+    done = run(sys.executable, "-c", program, repr(refused))
+    assert done.stdout == "[2, 2, 2]\n", done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("cc-serve: no GPU is found, and vllm 0.33.0")]
+    assert len(lines) == len(refused)
+    assert done.stderr.splitlines()[-1] == lines[-1]

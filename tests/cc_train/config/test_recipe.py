@@ -90,6 +90,7 @@ def test_what_was_left_open_is_settled_with_the_configuration(tmp_path: Path) ->
     assert configure_run(REQUIRED | given | {"data_seed": 6, "learning_rate": 1}).training.data_seed == 6
 
 
+@pytest.mark.training
 def test_a_run_leaves_its_configuration_as_it_was(tmp_path: Path) -> None:
     base = save_base(tmp_path / "base", tiny_llama())
     rows = write_rows(tmp_path / "rows.jsonl", word_rows())

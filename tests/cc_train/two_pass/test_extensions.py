@@ -95,6 +95,7 @@ def test_a_fit_is_onto_projected_english_activations() -> None:
     torch.testing.assert_close(projected.projected, raw.source @ matrix)
 
 
+@pytest.mark.training
 def test_a_run_keeps_its_projection_for_another_fit(tmp_path: Path) -> None:
     base = save_base(tmp_path / "tiny", tiny_llama())
     rows = write_rows(tmp_path / "rows.jsonl", word_rows())

@@ -130,6 +130,7 @@ def test_flash_attention_gets_the_rows_lengths(architecture: str) -> None:
     assert seen == [(None, [0, *accumulate(lengths)], max(lengths))] * LAYERS
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_a_run_without_padding_learns_what_a_padded_one_does(tuning: str, tmp_path: Path) -> None:
     from tests.cc_train.training.test_distributed import losses

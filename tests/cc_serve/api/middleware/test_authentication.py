@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,20 +34,37 @@ TRICKS = (
 )
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return write_keys(tmp_path / "server.yaml")
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_keys(tmp_path_factory.mktemp("keys") / "server.yaml")
 
 
-@pytest.fixture
-def app(config: Path, tmp_path: Path) -> FastAPI:
+def make_guarded(config: Path) -> FastAPI:
     flags = ("--api-key", "first", "second", "--allowed-origins", '["http://page"]')
-    return make_app(LiveSettings(config, default_router(), {"env": hash_key("env")}), tmp_path, *flags)
+    return make_app(LiveSettings(config, default_router(), {"env": hash_key("env")}), config.parent, *flags)
+
+
+@pytest.fixture(scope="module")
+def app(config: Path) -> FastAPI:
+    """One for all tests, which are to be refused and so change nothing."""
+    return make_guarded(config)
 
 
 @pytest.fixture
 def client(app: FastAPI) -> TestClient:
     return TestClient(app)
+
+
+@pytest.fixture(scope="module")
+def rooted(config: Path) -> Callable[[str], FastAPI]:
+    """The application below a root path."""
+
+    @cache
+    def make(root: str) -> FastAPI:
+        flags = ["--root-path", root] if root else []
+        return make_app(LiveSettings(config, default_router(), {}), config.parent, *flags)
+
+    return make
 
 
 def operations(routes: list[BaseRoute]) -> set[tuple[str, str]]:
@@ -91,10 +110,9 @@ def test_without_a_key_the_open_pages_can_only_be_read(client: TestClient, path:
 
 @pytest.mark.parametrize("path", TRICKS)
 @pytest.mark.parametrize("root", ["", "/api"])
-def test_no_spelling_of_a_path_gets_around_it(config: Path, tmp_path: Path, path: str, root: str) -> None:
-    app = make_app(LiveSettings(config, default_router(), {}), tmp_path, *(["--root-path", root] if root else []))
+def test_no_spelling_of_a_path_gets_around_it(rooted: Callable[[str], FastAPI], path: str, root: str) -> None:
     for prefix in {"", root}:
-        status, reached = call(app, prefix + path)
+        status, reached = call(rooted(root), prefix + path)
         assert status == 401 or (prefix + path).partition("?")[0] in {p + q for p in ("", root) for q in PROBES}, (
             reached
         )
@@ -125,10 +143,9 @@ def test_no_host_header_gets_around_it(client: TestClient, host: str) -> None:
 
 
 @pytest.mark.parametrize("root", ["/live", "/v1", "/"])
-def test_a_root_path_opens_nothing(config: Path, tmp_path: Path, root: str) -> None:
-    app = make_app(LiveSettings(config, default_router(), {}), tmp_path, "--root-path", root)
+def test_a_root_path_opens_nothing(rooted: Callable[[str], FastAPI], root: str) -> None:
     for path in ("/v1/models", "/version", "/tokenize", root + "/version", root + "/v1/models"):
-        assert call(app, path)[0] == 401
+        assert call(rooted(root), path)[0] == 401
 
 
 @pytest.mark.parametrize("key", ["ops", "user", "env", "first", "second"])
@@ -203,8 +220,9 @@ CLIENTS = {
 }
 
 
-def test_what_changes_the_engine_needs_an_admins_key(app: FastAPI) -> None:
+def test_what_changes_the_engine_needs_an_admins_key(config: Path) -> None:
     """Of all that vLLM can be asked to do: a call that a new version brings has to be sorted in."""
+    app = make_guarded(config)
     client = TestClient(app, raise_server_exceptions=False)  # there is no engine behind most of them
     posts = {path for method, path in operations(app.routes) if method == "POST"}
     user = {"Authorization": "Bearer user"}
