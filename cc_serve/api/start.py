@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from huggingface_hub.errors import LocalEntryNotFoundError
 from pydantic import ValidationError
 
 from cc_core.terminal.text import one_line
@@ -59,6 +60,17 @@ class StartError(RuntimeError):
 
 class CheckedEngineArgs(AsyncEngineArgs):
     """The engine's flags. They are refused with a `StartError` before any process has been started."""
+
+    def __post_init__(self) -> None:
+        """vLLM's own. If ``HF_HUB_OFFLINE`` is set, it reads a hub tokenizer from the cache alone."""
+        with refusing(Namespace(**vars(self))):
+            try:
+                super().__post_init__()
+            except LocalEntryNotFoundError as error:  # the model itself has been read before
+                raise StartError(
+                    f"--tokenizer {self.tokenizer}: there is no such directory, and HF_HUB_OFFLINE keeps it from being "
+                    "fetched from the hub; name a directory, or set HF_HUB_OFFLINE=0"
+                ) from error
 
     def create_engine_config(self, *args: Any, **options: Any) -> VllmConfig:
         """vLLM's configuration. To make it, vLLM reads the model's files, and our plugin reads the connection."""

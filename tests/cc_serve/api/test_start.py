@@ -121,6 +121,14 @@ def test_a_wrong_flag_is_named(directory: Path, flags: str, message: str) -> Non
     assert message in start(directory, *port, *flags.split())
 
 
+def test_a_tokenizer_of_the_hub_while_the_hub_is_not_asked(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container sets HF_HUB_OFFLINE, which the hub's client reads when it is imported."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message = start(directory, "--port", str(free_port()), "--tokenizer", "nope/nope")
+    assert message.startswith("--tokenizer nope/nope: there is no such directory, and HF_HUB_OFFLINE keeps it from")
+    assert "set HF_HUB_OFFLINE=0" in message
+
+
 def test_a_template_that_cannot_be_compiled(directory: Path, tmp_path: Path) -> None:
     template = tmp_path / "chat.jinja"
     template.write_text("{% for message in messages %}{{ message.content }}")
