@@ -75,7 +75,16 @@ def step(module: TwoPassModel, length: int) -> None:
     labels[:, :prompt] = -100
     mask = torch.ones_like(ids)
     anchors, connected = torch.tensor([prompt - 1]), torch.tensor([True])
-    module(ids, mask, labels, anchors, connected, ids[:, :prompt], mask[:, :prompt])["loss"].backward()
+    output = module(
+        labels,
+        input_ids=ids,
+        attention_mask=mask,
+        english_input_ids=ids[:, :prompt],
+        english_attention_mask=mask[:, :prompt],
+        anchors=anchors,
+        connected=connected,
+    )
+    output["loss"].backward()
 
 
 if __name__ == "__main__":

@@ -68,8 +68,16 @@ def step(module: TwoPassModel, ids: Tensor, labels: Tensor, anchors: Tensor) -> 
     """One forward and backward pass."""
     mask = torch.ones_like(ids)
     plain = torch.zeros(len(ids), dtype=torch.bool)
-    loss = module(ids, mask, labels, anchors, plain, ids[:, :1], mask[:, :1])["loss"]
-    loss.backward()
+    output = module(
+        labels,
+        input_ids=ids,
+        attention_mask=mask,
+        english_input_ids=ids[:, :1],
+        english_attention_mask=mask[:, :1],
+        anchors=anchors,
+        connected=plain,
+    )
+    output["loss"].backward()
 
 
 if __name__ == "__main__":

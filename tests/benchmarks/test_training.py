@@ -76,6 +76,21 @@ def test_a_long_row_is_measured_with_gradient_checkpointing_and_without() -> Non
     assert memory[0] > 1.5 * memory[1] > 0
 
 
+def test_the_loss_in_chunks_is_measured_beside_the_whole() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.loss_memory",
+        "--vocabulary",
+        "2000",
+        "--answers",
+        "64",
+        "--rounds",
+        "1",
+    ]
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+
 def test_logits_of_every_token_change_no_loss() -> None:
     model, decision = tiny_llama(), ExtendedDecisionMaker(LAYERS, HIDDEN)
     some = examples([("de", "wo ist es", "where is it", "beta"), ("fr", "qui", "who", "no")])
