@@ -65,7 +65,7 @@ class CheckedEngineArgs(AsyncEngineArgs):
         """vLLM's own. If ``HF_HUB_OFFLINE`` is set, it reads a hub tokenizer from the cache alone."""
         with refusing(Namespace(**vars(self))):
             try:
-                super().__post_init__()
+                super().__post_init__()  # type: ignore[no-untyped-call]
             except LocalEntryNotFoundError as error:  # the model itself has been read before
                 raise StartError(
                     f"--tokenizer {self.tokenizer}: there is no such directory, and HF_HUB_OFFLINE keeps it from being "
