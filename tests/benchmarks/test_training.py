@@ -88,7 +88,10 @@ def test_the_loss_in_chunks_is_measured_beside_the_whole() -> None:
         "--rounds",
         "1",
     ]
-    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    at_once, in_chunks = done.stdout.splitlines()
+    assert at_once.startswith("logits at once")
+    assert in_chunks.startswith("logits in chunks")
 
 
 def test_logits_of_every_token_change_no_loss() -> None:
