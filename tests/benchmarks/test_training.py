@@ -66,14 +66,14 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
 
 def test_a_long_row_is_measured_with_gradient_checkpointing_and_without() -> None:
     """In a process of its own: on Linux, one that is started has the peak of the one that started it."""
-    given = ("--length", "2048", "--layers", "4", "--hidden-size", "64", "--rounds", "1")
+    given = ("--length", "2048", "--layers", "16", "--hidden-size", "64", "--rounds", "1")
     command = [sys.executable, "-m", "benchmarks.long_rows", *given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     without, checkpointed = done.stdout.splitlines()
     assert without.startswith("without gradient checkpointing")
     assert checkpointed.startswith("with    gradient checkpointing")
     memory = [float(line.split()[-5]) for line in (without, checkpointed)]
-    assert memory[0] > 1.5 * memory[1] > 0
+    assert memory[0] > 1.25 * memory[1] > 0
 
 
 def test_the_loss_in_chunks_is_measured_beside_the_whole() -> None:
