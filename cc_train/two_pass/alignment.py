@@ -15,8 +15,6 @@ that keeps the model's English, and costs the other language nothing.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-6
@@ -38,9 +36,3 @@ def alignment_loss(own: Tensor, english: Tensor, weights: Tensor) -> Tensor:
     squared = (own.float() - english.float()).square().mean(dim=-1)  # [B, L]
     total: Tensor = (squared * weights).mean(dim=-1).sum()
     return total
-
-
-def stacked(first: Tensor, second: Tensor) -> Tensor:
-    """Two batches ``[C, M]`` and ``[C, N]`` as one, ``[2 C, max(M, N)]``, padded with zeros on the right."""
-    length = max(first.shape[1], second.shape[1])
-    return torch.cat([F.pad(part, (0, length - part.shape[1])) for part in (first, second)])

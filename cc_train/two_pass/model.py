@@ -23,7 +23,7 @@ from cc_train.data.batches import Batch
 from cc_train.model.activations import Capture, Places, anchor_positions, capture_at, connected_at, family_in
 from cc_train.model.answer_head import AnswerLogits, answer_positions, head_only_at
 from cc_train.model.router_loss import router_loss
-from cc_train.two_pass.alignment import alignment_loss, stacked
+from cc_train.two_pass.alignment import alignment_loss
 from cc_train.two_pass.answer_loss import chunk_size, chunked_cross_entropy, summed_cross_entropy
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.frozen import frozen_answer_logits
@@ -214,24 +214,26 @@ class TwoPassModel(LanguageModelWrapper):
         rows, known = batch.connected_rows, batch.english_activations
         if not len(rows):  # every parameter gets a gradient in every step, even if it is zero
             if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-                return None, None, self._unused(batch.input_ids, known)
+                return None, None, self._unused(batch)
             return None, None, 0.0 * sum(parameter.sum() for parameter in self.decision.parameters())
         if known is not None:
             return known[rows], None, 0.0
-        ids, mask = batch.english_input_ids[rows], batch.english_attention_mask[rows]
+        given = self.english_activations(batch.english_input_ids[rows], batch.english_attention_mask[rows])
         if batch.alignment_targets is None:
-            return self.english_activations(ids, mask), None, 0.0
+            return given, None, 0.0
         lengths = batch.anchors[rows] - self.anchor_offset
         prompts = batch.input_ids[rows, : lengths.max()]
-        is_prompt = (torch.arange(prompts.shape[1], device=ids.device) < lengths[:, None]).to(mask.dtype)
-        given, own = self.english_activations(stacked(ids, prompts), stacked(mask, is_prompt)).chunk(2)
-        return given, own, 0.0
+        is_prompt = (torch.arange(prompts.shape[1], device=prompts.device) < lengths[:, None]).long()
+        # A pass of its own: padded together, the shorter language's prompts would be as long as the longer one's.
+        return given, self.english_activations(prompts, is_prompt), 0.0
 
-    def _unused(self, input_ids: Tensor, activations: Tensor | None) -> Tensor:
-        """A loss term of zero. It runs the connection, because the other processes wait for this one to do so."""
-        counts, ids = self._choices, input_ids[:1, : -self.anchor_offset]
-        given = self.english_activations(ids, torch.ones_like(ids)) if activations is None else activations[:1]
-        unused = 0.0 * self.choose(ids[:, 0], given).sum()
+    def _unused(self, batch: Batch) -> Tensor:
+        """A loss term of zero. It runs what connected rows run, in their order: the other processes wait for it."""
+        counts, ids, known = self._choices, batch.input_ids[:1, : -self.anchor_offset], batch.english_activations
+        mask = torch.ones_like(ids)
+        given = self.english_activations(ids, mask) if known is None else known[:1]
+        own = given if batch.alignment_targets is None else self.english_activations(ids, mask)
+        unused = 0.0 * (self.choose(ids[:, 0], given).sum() + own.sum())
         self.chosen_layers, self._choices = None, counts
         return unused
 
