@@ -106,22 +106,34 @@ def measure(options: argparse.Namespace) -> dict[str, Cost]:
         here, there = context.Pipe()
         process = context.Process(target=_work, args=(kind, options, there), daemon=True)
         process.start()
+        there.close()  # so that a process that dies ends the pipe
         workers[kind] = process, here
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in options.kinds}
     for turn in range(options.rounds + 1):
         turns = list(options.kinds)
         random.Random(turn).shuffle(turns)
         for kind in turns:
-            workers[kind][1].send(max(0, turn - 1))
-            took = workers[kind][1].recv()
+            took = _answer(kind, *workers[kind], max(0, turn - 1))
             if turn:  # the first is warm-up
                 times[kind].append(took)
     peaks = {}
     for kind, (process, pipe) in workers.items():
-        pipe.send(None)
-        peaks[kind] = pipe.recv()
+        peaks[kind] = _answer(kind, process, pipe, None)
         process.join()
     return {kind: _cost(times, kind, peaks[kind]) for kind in options.kinds}
+
+
+def _answer(kind: str, process: Any, pipe: Pipe, sent: int | None) -> Any:
+    """What the process of ``kind`` answers to ``sent``; ends the command if the process has died."""
+    try:
+        pipe.send(sent)
+        return pipe.recv()
+    except (EOFError, OSError):
+        process.join()
+        sys.exit(
+            f"the process that measures {kind} ended with exit code {process.exitcode}; its own messages are above. "
+            "If memory ran out (exit code -9), measure fewer --kinds at once, or lower --layers"
+        )
 
 
 def _cost(times: dict[str, list[tuple[float, float]]], kind: str, peak: float) -> Cost:

@@ -64,6 +64,11 @@ def test_a_step_is_measured_beside_its_baseline(tmp_path: Path, capsys: pytest.C
     assert all(0 < cost["passes"] < cost["seconds"] and cost["peak"] > 100 for cost in costs.values())
 
 
+def test_a_process_that_dies_ends_the_measurement(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="the process that measures sft ended with exit code 1; its own messages"):
+        step_cost.main(["--model", str(tmp_path / "nowhere"), "--kinds", "sft", "--rounds", "1"])
+
+
 def test_a_long_row_is_measured_with_gradient_checkpointing_and_without() -> None:
     """In a process of its own: on Linux, one that is started has the peak of the one that started it."""
     given = ("--length", "2048", "--layers", "16", "--hidden-size", "64", "--rounds", "1")
