@@ -13,7 +13,7 @@ from cc_core.hub import local_directory
 from cc_serve.commands.command import Commands, add_command, refuse
 from cc_serve.routing.router import Router, default_router
 
-FIELDS: Final = ("language", "confidence", "connection", "rule", "scores")
+FIELDS: Final = ("language", "confidence", "connection", "rule", "plain", "scores")
 
 
 def add_parser(commands: Commands) -> None:
@@ -24,7 +24,8 @@ def add_parser(commands: Commands) -> None:
         run,
         summary="say how prompts would be routed, without an engine",
         description=f"Read one JSON string a line, print an object a line:\n{', '.join(FIELDS)}.\n"
-        'An undecided language is null; its prompts, like English ones, go plain: "off".',
+        "An undecided language is null. `plain` says why a prompt is answered without a connection,\n"
+        "and is null where it has one.",
         example="cc-serve route --checkpoint outputs/demo <<< '\"Habari ya leo?\"'",
     )
     parser.add_argument(
