@@ -15,7 +15,8 @@ from rich.markup import escape
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
 from cc_core.terminal.text import one_line
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.usage import SuggestingParser, at_least
+from cc_train.config.data import LEAST_LENGTH
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.check import PERCENTILES, Findings, check_rows
 from cc_train.data.reading import read_rows
@@ -44,7 +45,13 @@ def make_parser() -> SuggestingParser:
         "--model", help="The model to train, a directory or an id of the hub: lengths are then in its tokens."
     )
     check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; needs --model.")
-    check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
+    check.add_argument(
+        "--max-length",
+        type=at_least(LEAST_LENGTH),
+        default=1024,
+        metavar="TOKENS",
+        help="Most tokens of prompt and answer (%(default)s).",
+    )
     check.add_argument(
         "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
     )

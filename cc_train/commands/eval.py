@@ -12,7 +12,7 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import AUTO
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser, positive
+from cc_core.terminal.usage import SuggestingParser, at_least, positive, seconds
 from cc_train.evaluation.answer_file import Answer, AnswerFile
 from cc_train.evaluation.backend import Backend
 from cc_train.evaluation.endpoint import Endpoint, EndpointError
@@ -73,11 +73,13 @@ def make_parser() -> SuggestingParser:
     parser.add_argument(
         "--concurrency", type=positive, default=32, metavar="N", help="requests in flight (default: 32)"
     )
-    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="of one request (default: 600)")
+    parser.add_argument("--timeout", type=seconds, default=600, metavar="SECONDS", help="of one request (default: 600)")
     parser.add_argument(
         "--batch-size", type=positive, default=8, metavar="N", help="rows at once in process (default: 8)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of items and of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="N", help="of choosing items and of the bootstrap (default: 0)"
+    )
     return parser
 
 

@@ -15,7 +15,7 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser, positive
+from cc_core.terminal.usage import SuggestingParser, at_least, positive
 from cc_train.bootstrap import Interval
 from cc_train.config.parser import UsageError
 from cc_train.data.template_options import TemplateOptionError, parse_options
@@ -54,7 +54,7 @@ def make_parser() -> SuggestingParser:
     parser.add_argument(
         "--chat-template-kwargs", metavar="JSON", help="options of the chat template, as in cc-train run"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of items (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the choice of items (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser
 
