@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 
 class CheckpointError(ValueError):
@@ -15,6 +17,15 @@ class CheckpointError(ValueError):
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
+
+
+def describe_problem(error: ValidationError, *outer: str) -> str:
+    """The first of ``error``'s problems: the field, with the ``outer`` fields that hold it, and what is wrong."""
+    first = error.errors()[0]
+    field = ".".join([*outer, *map(str, first["loc"])])
+    # A mapping would fill the screen.
+    found = "" if isinstance(first["input"], Mapping | BaseModel) else f" (found {first['input']!r})"
+    return f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
 
 
 @contextmanager
