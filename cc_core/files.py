@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,20 @@ def describe_problem(error: ValidationError, *outer: str) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to, and rename it to ``path`` afterwards: a crash leaves the old file or the new one."""
+    """Give a path to write to, and rename it to ``path`` afterwards: a crash leaves the old file or the new one.
+
+    After an error, nothing is left at the path to write to: it would only fill the disk.
+    """
     aside = path.with_name(path.name + ".partial")
-    yield aside
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the first error tells more
+            aside.unlink()
+        raise
 
 
 def replace_file(path: Path, payload: bytes) -> None:
