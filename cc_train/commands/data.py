@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
-from cc_core.terminal.text import one_line
+from cc_core.terminal.text import counted, one_line
 from cc_core.terminal.usage import SuggestingParser, at_least
 from cc_train.config.data import LEAST_LENGTH
 from cc_train.data.chat import ChatEncoder, ChatError
@@ -159,6 +159,10 @@ def _print_languages(findings: Findings, console: Console) -> None:
     for language, others in foreign.items():
         if others:
             of = sum(findings.answer_languages[language].values())
-            console.print(f"{language}: of {of} answers, look like another language: {others}", soft_wrap=True)
+            console.print(
+                f"{language}: of {counted(of, 'answer')}, look like another language: {others}", soft_wrap=True
+            )
     for column, records in findings.unused.items():
-        console.print(f"column {escape(column)!r} is not used ({records} rows have it)", soft_wrap=True)
+        console.print(
+            f"column {escape(column)!r} is not used ({counted(records, 'row has it', 'rows have it')})", soft_wrap=True
+        )

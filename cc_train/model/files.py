@@ -25,7 +25,7 @@ from cc_core.files import CheckpointError, json_bytes, replace_file
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY
 from cc_core.quantization import quantization_of
-from cc_core.terminal.text import one_line
+from cc_core.terminal.text import counted, one_line
 from cc_train.config.parser import UsageError
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.activations import architecture_of
@@ -148,7 +148,8 @@ def load_model(
 def _missing(names: list[str], *, quantized: bool) -> str:
     if quantized and any(".experts." in name for name in names):
         return "transformers cannot read experts beside quantised layers; name the checkpoint that was quantised"
-    return f"holds no weights for {names[0]}, and {len(names)} tensors are missing in all; copy it again"
+    missing = counted(len(names), "tensor is", "tensors are")
+    return f"holds no weights for {names[0]}, and {missing} missing in all; copy it again"
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:
