@@ -11,6 +11,8 @@ from typing import Final
 
 from cc_core.hub import local_directory
 from cc_serve.commands.command import Commands, add_command, refuse
+from cc_serve.config.configuration import CONFIGURATION_FLAG, load_configuration
+from cc_serve.routing.policy import PolicyError
 from cc_serve.routing.router import Router, default_router
 
 FIELDS: Final = ("language", "confidence", "connection", "rule", "plain", "scores")
@@ -34,12 +36,17 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help='route as this checkpoint would (default: every language has the connection "global")',
     )
+    parser.add_argument(CONFIGURATION_FLAG, type=Path, metavar="FILE", help="follow the section `routing` of this file")
 
 
 def run(options: argparse.Namespace) -> int:
     """Answer each line of standard input with a line. A bad line is named on standard error, and the rest goes on."""
     try:
         router = Router.of(local_directory(options.checkpoint)) if options.checkpoint else default_router()
+        if options.cc_config:
+            router = router.with_policy(load_configuration(options.cc_config).routing)
+    except PolicyError as error:
+        return refuse(f"{options.cc_config}: routing.{error}")
     except ValueError as error:
         return refuse(error)
     status = 0

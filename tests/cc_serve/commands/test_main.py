@@ -61,6 +61,22 @@ def test_route_follows_a_checkpoint(run_route: RunRoute, checkpoint: Path) -> No
     assert [(a["connection"], a["plain"]) for a in answers] == [("de", None), ("global", None), ("off", "not-trained")]
 
 
+def test_route_follows_a_policy(run_route: RunRoute, checkpoint: Path, tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("routing: {connections: {de: off}, default: global}")
+    given = ("--checkpoint", str(checkpoint), "--cc-config", str(config))
+    _, answers, _ = run_route(lines_of("Wo ist der Bahnhof, bitte?", "Où se trouve la gare ?", "123"), *given)
+    assert [(a["connection"], a["plain"]) for a in answers] == [("off", "policy"), ("global", None), ("global", None)]
+    for content, told in (
+        ("routing: {connections: {sw: global}}", f"{config}: routing.connections.sw: 'sw' is no served language here"),
+        ("routing: {connect: maybe}", f"{config}: routing.connect: should be 'measured' or 'always'"),
+    ):
+        config.write_text(content)
+        status, answers, errors = run_route(lines_of("123"), *given)
+        assert (status, answers) == (2, [])
+        assert told in errors
+
+
 @pytest.mark.parametrize("bad", [b"Hallo", b"1", b"null", b'["a"]', b'"a', b"", b'"\xff"', b"[" * 100_000])
 def test_route_names_a_bad_line_and_answers_the_others(run_route: RunRoute, bad: bytes) -> None:
     status, answers, errors = run_route(lines_of("Guten Morgen zusammen") + bad + b"\n" + lines_of("こんにちは"))
