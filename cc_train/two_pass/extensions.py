@@ -99,9 +99,7 @@ def initial_projection(activations: Tensor, scale: float) -> Tensor:
     kept = torch.eye(rows.shape[-1], dtype=rows.dtype) - basis @ basis.T
     size = (rows @ kept).square().mean().sqrt()
     if not size > 1e-6 * rows.square().mean().sqrt():
-        raise ValueError(
-            f"{counted(len(rows), 'prompt does', 'prompts do')} not differ in their activations, "
-            "so there is nothing to connect"
-        )
+        prompts = counted(len(rows), "prompt")
+        raise ValueError(f"the activations of {prompts} do not differ, so there is nothing to connect")
     projection: Tensor = scale / size * kept
     return projection.float()
