@@ -18,7 +18,7 @@ from cc_core.architectures import CC_PREFIX, UnsupportedArchitectureError, base_
 from cc_core.evidence import Evidence, Sha256
 from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError as CheckpointError
-from cc_core.files import read_json
+from cc_core.files import describe_problem, read_json
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, CONNECTION_KEY, GLOBAL, QUANTIZATION
 from cc_core.tensor_files import stored_tensors
 
@@ -146,15 +146,6 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
         return ConnectionConfig.model_validate(config[CONNECTION_KEY])
     except ValidationError as error:
         raise CheckpointError(path, describe_problem(error, CONNECTION_KEY)) from error
-
-
-def describe_problem(error: ValidationError, *outer: str) -> str:
-    """The first of ``error``'s problems: the field, with the ``outer`` fields that hold it, and what is wrong."""
-    first = error.errors()[0]
-    field = ".".join([*outer, *map(str, first["loc"])])
-    # A mapping would fill the screen.
-    found = "" if isinstance(first["input"], Mapping | BaseModel) else f" (found {first['input']!r})"
-    return f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:

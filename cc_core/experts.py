@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import CONFIG_FILE, INDEX_FILE, QUANTIZATION, WEIGHTS
+from cc_core.quantization import quantization_in
 from cc_core.tensor_files import stored_tensors
 
 _EXPERT: Final = ".experts."
@@ -37,18 +38,19 @@ def refuse_skipped_experts(directory: Path, config: dict[str, Any]) -> None:
     It reads the names of the tensors, from the index or from the headers of the weights' files, and no tensor.
 
     Raises:
-        CheckpointError: the model has such experts or routers, a pattern in ``config`` is not a regular expression, or
-            a file of weights cannot be read.
+        CheckpointError: the model has such experts or routers, a field or a pattern in ``config`` is wrong, or a file
+            of weights cannot be read.
     """
-    entry = config.get(QUANTIZATION)
-    if not isinstance(entry, dict):
+    path = directory / CONFIG_FILE
+    entry = quantization_in(path, config)
+    if entry is None:
         return
     names = {_GRANITE_EXPERT.sub(r".experts\g<0>", name) for name in _tensor_names(directory)}
     if not any(_EXPERT in name for name in names):
         return
-    groups = (entry.get("config_groups") or {}).values()
-    targets = [target for group in groups for target in group.get("targets") or ()]
-    ignored = entry.get("ignore") or ()
+    groups = (entry.config_groups or {}).values()
+    targets = [target for group in groups for target in group.targets or ()]
+    ignored = entry.ignore or ()
     skipped = {}
     for name in sorted(names):
         found = _WEIGHT.fullmatch(name)
@@ -62,14 +64,14 @@ def refuse_skipped_experts(directory: Path, config: dict[str, Any]) -> None:
                 skipped[module] = found["own"]
         except re.error as error:
             raise CheckpointError(
-                directory / CONFIG_FILE,
+                path,
                 f"field '{QUANTIZATION}' has the pattern {error.pattern!r}, which is not a regular expression: {error}",
             ) from error
     if not skipped:
         return
     patterns = ", ".join(json.dumps(pattern) for pattern in sorted({*map(_pattern, skipped.values())}))
     raise CheckpointError(
-        directory / CONFIG_FILE,
+        path,
         f"field '{QUANTIZATION}' says that {next(iter(skipped))} is quantised, but its weight has no scale. The "
         f"quantising tool skips experts and routers that are not linear layers (here: {len(skipped)}); list them in "
         f"'{QUANTIZATION}.ignore': {patterns}",
@@ -78,7 +80,8 @@ def refuse_skipped_experts(directory: Path, config: dict[str, Any]) -> None:
 
 def _is_quantised_router(config: dict[str, Any], module: str) -> bool:
     architecture, name = _QUANTISED_ROUTER
-    return module.endswith(name) and any(str(one).endswith(architecture) for one in config.get("architectures") or ())
+    named = config.get("architectures")
+    return module.endswith(name) and isinstance(named, list) and any(str(one).endswith(architecture) for one in named)
 
 
 def _pattern(name: str) -> str:
@@ -98,5 +101,8 @@ def _matches(patterns: Iterable[str], module: str) -> bool:
 
 def _tensor_names(directory: Path) -> set[str]:
     if (directory / INDEX_FILE).is_file():
-        return {*read_json(directory / INDEX_FILE).get("weight_map", {})}
+        weights = read_json(directory / INDEX_FILE).get("weight_map", {})
+        if not isinstance(weights, dict):
+            raise CheckpointError(directory / INDEX_FILE, "field 'weight_map' must be an object")
+        return {*weights}
     return {name for path in directory.glob(WEIGHTS) for name in stored_tensors(path)}

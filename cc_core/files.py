@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 
 class CheckpointError(ValueError):
@@ -17,14 +19,31 @@ class CheckpointError(ValueError):
         super().__init__(f"{path}: {problem}")
 
 
+def describe_problem(error: ValidationError, *outer: str) -> str:
+    """The first of ``error``'s problems: the field, with the ``outer`` fields that hold it, and what is wrong."""
+    first = error.errors()[0]
+    field = ".".join([*outer, *map(str, first["loc"])])
+    # A mapping would fill the screen.
+    found = "" if isinstance(first["input"], Mapping | BaseModel) else f" (found {first['input']!r})"
+    return f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to, and rename it to ``path`` afterwards: a crash leaves the old file or the new one."""
+    """Give a path to write to, and rename it to ``path`` afterwards: a crash leaves the old file or the new one.
+
+    After an error, nothing is left at the path to write to: it would only fill the disk.
+    """
     aside = path.with_name(path.name + ".partial")
-    yield aside
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the first error tells more
+            aside.unlink()
+        raise
 
 
 def replace_file(path: Path, payload: bytes) -> None:

@@ -19,11 +19,10 @@ from cc_core.description import (
     ConnectionDescription,
     architecture_named,
     describe,
-    describe_problem,
     read_description,
 )
 from cc_core.evidence import Sha256
-from cc_core.files import CheckpointError, read_json
+from cc_core.files import CheckpointError, describe_problem, read_json
 from cc_core.names import CONFIG_FILE, WEIGHTS
 from cc_core.tensor_files import stored_tensors
 

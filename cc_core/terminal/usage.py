@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)")
 _UNKNOWN_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
@@ -59,11 +60,33 @@ class SuggestingParser(argparse.ArgumentParser):
         super().error(message)
 
 
-def positive(text: str) -> int:
-    """The type of an option that counts something; raises ``ArgumentTypeError`` unless ``text`` says 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number of at least ``least``, which is 0 or more.
+
+    It raises ``ArgumentTypeError`` for any other text.
+    """
+
+    def whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}")
+        return int(text)
+
+    return whole_number
+
+
+#: The type of an option that counts something.
+positive: Final = at_least(1)
+
+
+def seconds(text: str) -> float:
+    """The type of an option that is a time; raises ``ArgumentTypeError`` unless it is finite and above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return value
 
 
 def option_strings(parser: argparse.ArgumentParser) -> list[str]:

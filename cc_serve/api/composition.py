@@ -99,7 +99,7 @@ def add_endpoints_and_middleware(app: FastAPI, parts: Parts) -> None:
         app.include_router(endpoints)
     open_render(app)
     app.user_middleware += [
-        Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys()),
+        Middleware(KeyMiddleware, settings=settings, public=PROBES | page.keys(), routes=app.routes),
         Middleware(HoldingMiddleware, connections=connections),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(LimitsMiddleware, drain=drain, limiter=tenancy.limiter, ledger=tenancy.ledger, share=share),

@@ -1,4 +1,7 @@
-"""Calls between the API processes of a server: a line of JSON over a Unix socket, answered by another line."""
+"""Calls between the API processes of a server: a line of JSON over a Unix socket, answered by another line.
+
+Each is read to its end, however long it is: nobody else may write to the sockets. A line without its end was cut off.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,7 @@ _PATIENCE: Final = 10.0
 # An answer has what the call returned, or why it failed.
 _VALUE: Final = "value"
 _FAILED: Final = "failed"
-# A line may have long refusals and paths in it.
-_LINE_BYTES: Final = 1 << 20
+_END: Final = b"\n"
 
 
 class PeerError(RuntimeError):
@@ -73,7 +75,7 @@ class Peers:
         if not self._others:
             yield
             return
-        server = await asyncio.start_unix_server(self._answer, path_of(self._directory, self._index), limit=_LINE_BYTES)
+        server = await asyncio.start_unix_server(self._answer, path_of(self._directory, self._index))
         try:
             yield
         finally:
@@ -81,7 +83,10 @@ class Peers:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
-            name, *arguments = json.loads(await reader.readline())
+            call = await reader.read()
+            if not call.endswith(_END):  # the process that asked has gone
+                return
+            name, *arguments = json.loads(call)
             try:
                 answer = {_VALUE: await self._calls[name](*arguments)}
             except PeerError as error:
@@ -97,11 +102,12 @@ class Peers:
         answer = b""
         with suppress(OSError):  # TimeoutError is one
             async with asyncio.timeout(patience):
-                reader, writer = await asyncio.open_unix_connection(path_of(self._directory, other), limit=_LINE_BYTES)
+                reader, writer = await asyncio.open_unix_connection(path_of(self._directory, other))
                 with closing(writer):
                     writer.write(_line(call))
-                    answer = await reader.readline()
-        if not answer:
+                    writer.write_eof()
+                    answer = await reader.read()
+        if not answer.endswith(_END):
             raise PeerError(f"API process {other} of this server does not answer; try again")
         content = json.loads(answer)
         if _FAILED in content:
@@ -121,10 +127,11 @@ def tell(directory: Path, index: int, name: str) -> None:
         try:
             line.connect(str(path_of(directory, index)))
             line.sendall(_line([name]))
+            line.shutdown(socket.SHUT_WR)
             line.recv(1)
         except OSError:
             pass
 
 
 def _line(content: object) -> bytes:
-    return json.dumps(content).encode() + b"\n"
+    return json.dumps(content).encode() + _END

@@ -24,6 +24,8 @@ _SUSPECTS: Final = (
     re.compile(rb"[0-9][0-9]{18}"),
 )
 _INTEGERS: Final = range(-(1 << 63), 1 << 64)
+# A seed has its sign in the 64 bits.
+_SEEDS: Final = range(-(1 << 63), 1 << 63)
 
 
 class BodyTooLargeError(ValueError):
@@ -79,8 +81,10 @@ class RequestBody:
         for place, value in _values(self._parsed.fields):
             if isinstance(value, str) and not _encodes(value):
                 raise RefusedError(f"{place!r} holds half of a surrogate pair, which is no character", place)
-            if isinstance(value, int) and value not in _INTEGERS:
-                raise RefusedError(f"{place!r} is a number of more than 64 bits", place)
+            allowed = _SEEDS if place == "seed" else _INTEGERS
+            if isinstance(value, int) and value not in allowed:
+                message = f"{place!r} has more than 64 bits; send a number from {allowed.start} to {allowed.stop - 1}"
+                raise RefusedError(message, place)
 
     @cached_property
     def content(self) -> bytes:

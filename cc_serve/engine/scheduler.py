@@ -22,6 +22,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from cc_core.names import is_strength
+from cc_core.terminal.text import counted
 from cc_serve.engine.admission import WRONG_DIGEST, unknown_connection, wrong_strength
 from cc_serve.engine.config import EngineConnection
 from cc_serve.engine.drafts import drafts_of, may_draft
@@ -144,7 +145,7 @@ class ConnectionSchedulerMixin(Scheduler):
             return wrong_strength(connected.strength)
         if connected.anchor < 0:
             offset = self._settings.anchor_offset
-            return f"a prompt of {request.num_prompt_tokens} tokens has no anchor at offset {offset}"
+            return f"a prompt of {counted(request.num_prompt_tokens, 'token')} has no anchor at offset {offset}"
         if request.prompt_token_ids is None or request.prompt_is_token_ids is not None:
             return "prompt embeddings cannot be connected"
         if request.resumable:

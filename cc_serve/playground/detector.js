@@ -3,6 +3,15 @@
 import { call } from "./api.js";
 import { connectionName, englishName, ownName, percent } from "./languages.js";
 
+/** Why a question is answered plainly. Nothing is added where that is plain to see: you chose it, or no language was found. */
+const REASONS = {
+  policy: "the server's configuration says so",
+  "not-trained": "the connection was not trained for this language",
+  "no-matrix": "no Transform Matrix serves this language",
+  "measured-harm": "the connection was measured to harm",
+  holdout: "held out",
+};
+
 /** Asks once for each question, and not again before a server that had enough of it says so. */
 export class Detector {
   #key = null;
@@ -32,15 +41,14 @@ export class Detector {
  * @returns {{badge: string, sure: string, then: string}}
  */
 export function describe(plan) {
-  const { language, confidence, connection, obstacle, rule } = plan;
+  const { language, confidence, connection, obstacle, plain, rule } = plan;
   const badge = language ? named(language) : "Undetermined";
   const said = rule === "override" && confidence === 1;
   const sure = said ? "as you say" : percent(confidence);
-  if (obstacle) return { badge, sure, then: `answered plainly: ${obstacle}` };
-  if (rule === "measured-harm") return { badge, sure, then: "answered plainly: the connection was measured to harm" };
-  if (rule === "holdout") return { badge, sure, then: "answered plainly: held out" };
   if (connection !== "off") return { badge, sure, then: connectionName(connection) };
-  return { badge, sure, then: language === "en" ? "English goes plain" : "answered plainly" };
+  if (plain === "english") return { badge, sure, then: "English goes plain" };
+  const why = obstacle ?? REASONS[plain];
+  return { badge, sure, then: why ? `answered plainly: ${why}` : "answered plainly" };
 }
 
 function named(language) {

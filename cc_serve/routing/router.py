@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,6 +21,21 @@ class UnknownConnectionError(ValueError):
 
     def __init__(self, value: object, choices: Sequence[str]) -> None:
         super().__init__(f"unknown {OVERRIDE_FIELD} {repr(value)[:80]}; this checkpoint has: {', '.join(choices)}")
+
+
+class Plain(StrEnum):
+    """Why a request is answered plain; `docs/routing.md` explains each reason."""
+
+    ASKED = "asked"
+    ENGLISH = "english"
+    UNDECIDED = "undecided"
+    POLICY = "policy"
+    NOT_TRAINED = "not-trained"
+    NO_MATRIX = "no-matrix"
+    MEASURED_HARM = "measured-harm"
+    PROMPTS_DISAGREE = "prompts-disagree"
+    OBSTACLE = "obstacle"
+    HOLDOUT = "holdout"
 
 
 @dataclass(frozen=True)
@@ -45,11 +61,13 @@ class Explanation(Route):
         text: the text that was judged, of at most 501 characters; empty where the caller named the language.
         scores: the probabilities of the likeliest languages, the likeliest first.
         rule: what decided the route.
+        plain: why the connection is ``off``; None for every other connection.
     """
 
     text: str = ""
     scores: dict[str, float] = field(default_factory=dict, hash=False)
     rule: Rule = Rule.UNDECIDED
+    plain: Plain | None = None
 
 
 class Router:
@@ -131,14 +149,18 @@ class Router:
         if override not in (AUTO, OFF, GLOBAL):
             # A language that the caller names is connected even if the evidence shows harm: so it can be measured.
             language = str(override)
-            return Explanation(language, 1.0, self._by_language[language], rule=Rule.OVERRIDE)
+            connection = self._by_language[language]
+            return Explanation(language, 1.0, connection, rule=Rule.OVERRIDE, plain=self._why(language, connection))
         newest, *earlier = texts or ("",)
         found = self.detector.detect(newest, earlier)
-        connection, rule = str(override), Rule.OVERRIDE
         if override == AUTO:
             connection = self.connection_for(found.language)
             rule = Rule.MEASURED_HARM if found.language in self.harmed else found.rule
-        return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule)
+            plain = self._why(found.language, connection)
+        else:
+            connection, rule = str(override), Rule.OVERRIDE
+            plain = Plain.ASKED if override == OFF else None
+        return Explanation(found.language, found.confidence, connection, found.text, dict(found.scores), rule, plain)
 
     def explain_together(self, conversations: Iterable[Sequence[str]], override: object = AUTO) -> Explanation:
         """One route for several prompts of one request: the first prompt's, if all have the same connection.
@@ -155,13 +177,29 @@ class Router:
         routes = [self.explain(texts, override) for texts in conversations]
         if len({route.connection for route in routes}) == 1:
             return routes[0]
-        return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE)
+        return Explanation(None, 0.0, OFF, rule=Rule.PROMPTS_DISAGREE, plain=Plain.PROMPTS_DISAGREE)
 
     def connection_for(self, language: str | None) -> str:
         """The connection that routing gives to texts in ``language``; None stands for undecided texts."""
         if language is None:
             return self.policy.default
         return OFF if language in self.harmed else self._by_language.get(language, OFF)
+
+    def _why(self, language: str | None, connection: str) -> Plain | None:
+        """Why ``connection``, which ``language`` is given, is ``off``; None if it is not."""
+        if connection != OFF:
+            return None
+        if language is None:
+            return Plain.UNDECIDED
+        if language in self.policy.connections:
+            return Plain.POLICY
+        if language == ENGLISH:
+            return Plain.ENGLISH
+        if language in self.harmed:
+            return Plain.MEASURED_HARM
+        if language not in self.languages | self.connections:
+            return Plain.NOT_TRAINED
+        return Plain.NO_MATRIX if language in self._by_language else Plain.POLICY
 
     @property
     def connected(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cc_core.terminal.exit_codes import BAD_INPUT
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.usage import SuggestingParser, at_least
 from cc_train.evaluation.compare import compare
 from cc_train.evaluation.items import EvaluationError
 from cc_train.evaluation.output import comparison_json, comparison_markdown, read_system, write_output
@@ -25,7 +25,7 @@ def make_parser() -> SuggestingParser:
     parser.add_argument("first", type=Path, metavar="FIRST", help="the --output of one cc-train eval: the baseline")
     parser.add_argument("second", type=Path, metavar="SECOND", help="that of another; a gain is second minus first")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.json, .md and .png there")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the bootstrap (default: 0)")
     return parser
 
 

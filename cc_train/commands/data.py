@@ -14,8 +14,9 @@ from rich.markup import escape
 
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE
-from cc_core.terminal.text import one_line
-from cc_core.terminal.usage import SuggestingParser
+from cc_core.terminal.text import counted, one_line
+from cc_core.terminal.usage import SuggestingParser, at_least
+from cc_train.config.data import LEAST_LENGTH
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.check import PERCENTILES, Findings, check_rows
 from cc_train.data.reading import read_rows
@@ -44,7 +45,13 @@ def make_parser() -> SuggestingParser:
         "--model", help="The model to train, a directory or an id of the hub: lengths are then in its tokens."
     )
     check.add_argument("--chat-template-kwargs", metavar="JSON", help="As in cc-train run; needs --model.")
-    check.add_argument("--max-length", type=int, default=1024, help="Most tokens of prompt and answer (%(default)s).")
+    check.add_argument(
+        "--max-length",
+        type=at_least(LEAST_LENGTH),
+        default=1024,
+        metavar="TOKENS",
+        help="Most tokens of prompt and answer (%(default)s).",
+    )
     check.add_argument(
         "--method", choices=("cc", "sft"), default="cc", help="As in cc-train run: for sft no row needs its English."
     )
@@ -152,6 +159,10 @@ def _print_languages(findings: Findings, console: Console) -> None:
     for language, others in foreign.items():
         if others:
             of = sum(findings.answer_languages[language].values())
-            console.print(f"{language}: of {of} answers, look like another language: {others}", soft_wrap=True)
+            console.print(
+                f"{language}: of {counted(of, 'answer')}, look like another language: {others}", soft_wrap=True
+            )
     for column, records in findings.unused.items():
-        console.print(f"column {escape(column)!r} is not used ({records} rows have it)", soft_wrap=True)
+        console.print(
+            f"column {escape(column)!r} is not used ({counted(records, 'row has it', 'rows have it')})", soft_wrap=True
+        )

@@ -12,7 +12,8 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import AUTO
 from cc_core.terminal.exit_codes import BAD_INPUT, FAILURE, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser, positive
+from cc_core.terminal.text import counted
+from cc_core.terminal.usage import SuggestingParser, at_least, positive, seconds
 from cc_train.evaluation.answer_file import Answer, AnswerFile
 from cc_train.evaluation.backend import Backend
 from cc_train.evaluation.endpoint import Endpoint, EndpointError
@@ -73,11 +74,13 @@ def make_parser() -> SuggestingParser:
     parser.add_argument(
         "--concurrency", type=positive, default=32, metavar="N", help="requests in flight (default: 32)"
     )
-    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="of one request (default: 600)")
+    parser.add_argument("--timeout", type=seconds, default=600, metavar="SECONDS", help="of one request (default: 600)")
     parser.add_argument(
         "--batch-size", type=positive, default=8, metavar="N", help="rows at once in process (default: 8)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of items and of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="N", help="of choosing items and of the bootstrap (default: 0)"
+    )
     return parser
 
 
@@ -138,7 +141,7 @@ def _ask(backend: Backend | None, rows: Sequence[EvaluationRow], answers: Answer
     missing = answers.missing(rows)
     if missing and backend is None:
         raise EvaluationError(
-            f"{answers.path}: {len(missing)} of {len(rows)} rows have no answer; "
+            f"{answers.path}: {len(missing)} of {counted(len(rows), 'row has', 'rows have')} no answer; "
             "pass --endpoint or --checkpoint to have them answered"
         )
     refusals: list[str] = []
@@ -177,7 +180,8 @@ def _report(
     print(f"{output}: figures.md, figures.json, figures.png; answers in {answers.path.name}")
     if refusals:
         print(
-            f"cc-train eval: {len(refusals)} of {len(rows)} rows were refused and count as wrong; "
+            f"cc-train eval: {len(refusals)} of "
+            f"{counted(len(rows), 'row was refused and counts as wrong', 'rows were refused and count as wrong')}; "
             f"the first: {refusals[0]}",
             file=sys.stderr,
         )
@@ -187,4 +191,5 @@ def _progress(rows: Sequence[EvaluationRow], answers: AnswerFile | None) -> str:
     if answers is None:
         return "nothing was answered yet"
     done = sum(row.key in answers.answers for row in rows)
-    return f"{done} of {len(rows)} answers are in {answers.path}; the same command goes on from there"
+    there = counted(len(rows), "answer is", "answers are")
+    return f"{done} of {there} in {answers.path}; the same command goes on from there"

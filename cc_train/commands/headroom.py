@@ -15,7 +15,8 @@ from cc_core.checkpoint import CheckpointError
 from cc_core.files import json_bytes
 from cc_core.names import CONFIG_FILE, ENGLISH, OFF
 from cc_core.terminal.exit_codes import BAD_INPUT, INTERRUPTED
-from cc_core.terminal.usage import SuggestingParser, positive
+from cc_core.terminal.text import counted
+from cc_core.terminal.usage import SuggestingParser, at_least, positive
 from cc_train.bootstrap import Interval
 from cc_train.config.parser import UsageError
 from cc_train.data.template_options import TemplateOptionError, parse_options
@@ -54,7 +55,7 @@ def make_parser() -> SuggestingParser:
     parser.add_argument(
         "--chat-template-kwargs", metavar="JSON", help="options of the chat template, as in cc-train run"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of items (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the choice of items (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser
 
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
         rows = rows_to_compare(read, options.languages, options.limit, options.seed)
         without = [row.lang for row in read if not row.english and row.lang in (options.languages or [row.lang])]
         if without:
-            _say(f"{len(without)} rows have no 'instruction_en' and are left out ({', '.join(sorted(set(without)))})")
+            _say(
+                f"left out: {counted(len(without), 'row')} without 'instruction_en' ({', '.join(sorted(set(without)))})"
+            )
         template = parse_options(options.chat_template_kwargs)
         model = LocalCheckpoint(
             directory, OFF, options.max_tokens, options.batch_size, template=template, option="--model"
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
             found = measure_headroom(model, rows, lambda: advance(1))
         asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
         if measured < asked:
-            _say(f"{asked - measured} rows do not fit the model's context and are left out")
+            _say(f"left out: {counted(asked - measured, 'row')} too long for the model's context")
         _print(found)
         if options.json:
             options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))

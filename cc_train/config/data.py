@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cc_train.config.parser import UsageError, check
 from cc_train.data.template_options import TemplateOptionError, parse_options
+
+#: The fewest tokens that leave room for something of a prompt and of its answer.
+LEAST_LENGTH: Final = 8
+
+
+def length_rule(max_length: int) -> tuple[str, bool, str]:
+    """The rule of ``--max-length``, for `check`."""
+    return "--max-length", max_length < LEAST_LENGTH, f"must be at least {LEAST_LENGTH}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class DataArguments:
             raise UsageError(f"--chat-template-kwargs {error}") from error
         check(
             (
-                ("--max-length", self.max_length < 8, "must be at least 8"),
+                length_rule(self.max_length),
                 ("--max-rows", self.max_rows is not None and self.max_rows < 1, "must be at least 1"),
             )
         )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cc_train.config.data import length_rule
+from cc_train.config.parser import check
+from cc_train.config.training import seed_rule
+
 
 @dataclass(frozen=True)
 class RefitArguments:
@@ -32,3 +36,6 @@ class RefitArguments:
     seed: int = field(default=42, metadata={"help": "Of the choice of pairs."})
     use_cpu: bool = field(default=False, metadata={"help": "Use no accelerator."})
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
+
+    def __post_init__(self) -> None:
+        check((length_rule(self.max_length), seed_rule("--seed", self.seed)))

@@ -138,6 +138,11 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
         values["learning_rate"] = LEARNING_RATES[values["tuning"]]
     if values["data_seed"] is None:
         values["data_seed"] = values["seed"]  # every process has to draw the same order of rows
+    check(
+        (f"--{name.replace('_', '-')} {value}", not math.isfinite(value), "is no finite number")
+        for name, value in values.items()
+        if isinstance(value, float) and not (name in _MAY_BE_INFINITE and value == math.inf)
+    )
     config = RunConfig(
         fill(ModelArguments, values),
         fill(TuningArguments, values),
@@ -149,11 +154,6 @@ def _configuration(options: argparse.Namespace) -> RunConfig:
         output,
     )
     _check(config)
-    check(
-        (f"--{name.replace('_', '-')} {value}", not math.isfinite(value), "is no finite number")
-        for name, value in values.items()
-        if isinstance(value, float) and not (name in _MAY_BE_INFINITE and value == math.inf)
-    )
     return config
 
 
@@ -193,9 +193,6 @@ def _check(config: RunConfig) -> None:
                 "cannot be used with --neftune-noise-alpha, whose noise depends on the length of padded rows",
             ),
             ("--align-data", bool(data.align_data) and not method.align, "needs --align"),
-            ("--learning-rate", (training.learning_rate or 0.0) < 0, "must be at least 0"),
-            ("--per-device-train-batch-size", training.per_device_train_batch_size < 1, "must be at least 1"),
-            ("--gradient-accumulation-steps", training.gradient_accumulation_steps < 1, "must be at least 1"),
             (
                 "--save-strategy best",
                 training.save_strategy == SaveStrategy.BEST and not training.metric_for_best_model,
@@ -203,7 +200,6 @@ def _check(config: RunConfig) -> None:
             ),
             ("--eval-data", bool(data.eval_data) and not evaluates, "needs --eval-strategy"),
             ("--eval-strategy", evaluates and not data.eval_data, "needs --eval-data"),
-            ("--early-stopping-patience", patience is not None and patience < 1, "must be at least 1"),
             *(
                 (option, given and not evaluates, "needs --eval-data and --eval-strategy")
                 for option, given in (

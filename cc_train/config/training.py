@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from transformers import SchedulerType, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
+from cc_train.config.parser import check
 from cc_train.config.tuning import LEARNING_RATES
+
+# numpy's seeds have 32 bits, and a resumed run adds the number of its step to the seed.
+_MOST_SEED: Final = (1 << 31) - 1
+# Below these, transformers' own options have no meaning. None stands for none given.
+_LEAST: Final = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "adam_epsilon": 0,
+    "max_grad_norm": 0,
+    "neftune_noise_alpha": 0,
+    "logging_steps": 0,
+    "eval_steps": 0,
+    "eval_delay": 0,
+    "save_total_limit": 1,
+    "early_stopping_patience": 1,
+    "early_stopping_threshold": 0,
+    "dataloader_num_workers": 0,
+    "dataloader_prefetch_factor": 1,
+    "ddp_bucket_cap_mb": 1,
+    "ddp_timeout": 1,
+}
+
+
+def seed_rule(option: str, seed: int) -> tuple[str, bool, str]:
+    """The rule of an option that is a seed, for `check`."""
+    return option, not 0 <= seed <= _MOST_SEED, f"must be from 0 to {_MOST_SEED}"
 
 
 @dataclass
@@ -78,6 +109,7 @@ class RunArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        check(self._bounds())
         # Set here, because Trainer refuses --bf16 on a machine without an accelerator unless it is told to use the CPU.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         self.remove_unused_columns = False  # the collator needs columns that are no argument of forward
@@ -92,6 +124,23 @@ class RunArguments(TrainingArguments):
         # DataParallel's replicas would share the hooks that read and add activations; launchers start a process a GPU.
         if self.n_gpu > 1:
             self._n_gpu = 1
+
+    def _bounds(self) -> Iterator[tuple[str, bool, str]]:
+        """What transformers would take, and ignore or stumble over once the model is loaded and rows are read."""
+        yield seed_rule("--seed", self.seed)
+        yield seed_rule("--data-seed", self.data_seed or 0)
+        yield (
+            "--max-steps",
+            self.max_steps == 0 or self.max_steps < -1,
+            "must be at least 1, or -1 for --num-train-epochs",
+        )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            yield f"--{name.replace('_', '-')}", value is not None and value < least, f"must be at least {least}"
+        for name in ("adam_beta1", "adam_beta2"):
+            yield f"--{name.replace('_', '-')}", not 0 <= getattr(self, name) < 1, "must be at least 0 and below 1"
+        yield "--label-smoothing-factor", not 0 <= self.label_smoothing_factor <= 1, "must be from 0 to 1"
+        yield "--save-steps", not self.save_steps > 0, "must be above 0"
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """transformers' own, but at least one step is no warm-up: the first warm-up step has a learning rate of 0."""

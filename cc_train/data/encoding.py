@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cc_core.connection import ANCHOR_OFFSET
+from cc_core.terminal.text import counted
 from cc_train.data.chat import ChatEncoder, ChatError
 from cc_train.data.checks import UnusableError
 from cc_train.data.disk_sequence import DiskSequence
@@ -94,8 +95,10 @@ def _encoded(row: Row, encoder: ChatEncoder, max_length: int, anchor_offset: int
     if row.connected and row.instruction_en:
         english = encoder.prompt(row.messages_en or row.instruction_en, max_length)
     if prompt is None or english is None:
-        raise UnusableError(f"an answer of {len(answer)} tokens leaves no room for a prompt in max_length {max_length}")
+        raise UnusableError(
+            f"an answer of {counted(len(answer), 'token')} leaves no room for a prompt in max_length {max_length}"
+        )
     shortest = min(len(prompt), len(english) or len(prompt))
     if shortest < -anchor_offset:
-        raise UnusableError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
+        raise UnusableError(f"a prompt of {counted(shortest, 'token')} has no anchor at offset {anchor_offset}")
     return Example(row, *(np.asarray(ids, dtype=np.int32) for ids in (prompt, answer, english)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cc_core.connection import ANCHOR_OFFSET
+from cc_core.terminal.text import all_are, counted
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example, encode_rows
@@ -76,10 +77,11 @@ def load_examples(
     for row in skipped[:_SHOWN]:
         say(f"skipped {row}")
     if len(skipped) > _SHOWN:
-        say(f"skipped {len(skipped) - _SHOWN} more rows")
+        say(f"skipped {counted(len(skipped) - _SHOWN, 'more row')}")
     for column, records in unused.most_common():
-        say(f"column {column!r} is not used ({records} rows have it); --columns FIELD=COLUMN gives it a meaning")
-    say(f"{len(examples)} rows used, {len(skipped)} skipped, from {names}")
+        there = counted(records, "row has it", "rows have it")
+        say(f"column {column!r} is not used ({there}); --columns FIELD=COLUMN gives it a meaning")
+    say(f"{counted(len(examples), 'row')} used, {len(skipped)} skipped, from {names}")
     if not examples:
         reasons = Counter(row.reason for row in skipped).most_common(1)
         raise DataError(f"no row of {names} can be used: {reasons[0][0] if reasons else 'there is none'}")
@@ -96,7 +98,7 @@ def require_connected(examples: Sequence[Example], what: str, otherwise: str) ->
     """
     if not any(example.row.connected for example in examples):
         raise DataError(
-            f"all {len(examples)} rows are in English, and {what} is for other languages; "
+            f"{all_are(len(examples), 'row')} in English, and {what} is for other languages; "
             f"add rows in them, or {otherwise}"
         )
 

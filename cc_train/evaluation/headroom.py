@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from cc_core.names import ENGLISH
+from cc_core.terminal.text import counted
 from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
 from cc_train.data.batches import IGNORED, PairCollator, PairDataset
 from cc_train.data.encoding import Example
@@ -81,7 +82,7 @@ class Headroom:
         if not np.isfinite(figures).all():
             return "a loss or score is not a number, so nothing can be told: is the model damaged?"
         if all(gain.low is None for gain in known):
-            return f"{self.rows} rows are too few to tell; give more"
+            return f"{counted(self.rows, 'row is', 'rows are')} too few to tell; give more"
         if all(self._rules_out(gain) for gain in gains):
             return (
                 f"no headroom was shown, and gains above {HARDLY} are unlikely: do not expect the connection or the "
@@ -97,7 +98,8 @@ class Headroom:
             return (
                 "English is ahead, but the model does not use English words beside the prompt: gains depend on training"
             )
-        return f"{self.rows} rows do not tell: no gain was shown, and none above {HARDLY} ruled out; give more"
+        rows = counted(self.rows, "row does", "rows do")
+        return f"{rows} not tell: no gain was shown, and none above {HARDLY} ruled out; give more"
 
     def _rules_out(self, gain: Interval | None) -> bool:
         """Whether ``gain`` is surely next to nothing."""
@@ -215,7 +217,7 @@ def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.
         losses[batch] = (cross_entropy_by_row(answers, labels) / tokens).cpu().numpy()
     if broken := [row.key for row, loss in zip(rows, losses, strict=True) if not np.isfinite(loss)]:
         raise EvaluationError(
-            f"the loss of {len(broken)} of {len(rows)} answers is NaN or infinite ({broken[0]} first); "
+            f"the loss of {len(broken)} of {counted(len(rows), 'answer')} is NaN or infinite ({broken[0]} first); "
             "is the model damaged?"
         )
     return losses

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from cc_core.names import ENGLISH
+from cc_core.terminal.text import all_are
 from cc_train.evaluation.items import EvaluationError, EvaluationRow, choose_rows
 
 # Characters of a prompt that a message shows.
@@ -24,13 +25,13 @@ def check_languages(rows: Sequence[EvaluationRow]) -> None:
     english = [row for row in rows if row.lang == ENGLISH]
     if not languages:
         raise EvaluationError(
-            f"all {len(rows)} rows are in {ENGLISH!r}: headroom compares languages with English; "
+            f"{all_are(len(rows), 'row')} in {ENGLISH!r}: headroom compares languages with English; "
             "name and add another language, with instruction_en"
         )
     if not english:
         raise EvaluationError(
-            f"all {len(rows)} rows are in {', '.join(map(repr, languages))}: headroom compares languages with English; "
-            "add rows in English (lang: en) whose 'instruction' is the 'instruction_en' of the others"
+            f"{all_are(len(rows), 'row')} in {', '.join(map(repr, languages))}: headroom compares languages with "
+            "English; add rows in English (lang: en) whose 'instruction' is the 'instruction_en' of the others"
         )
     if not any(row.english for row in rows if row.lang != ENGLISH):
         raise EvaluationError(

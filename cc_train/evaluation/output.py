@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cc_core.terminal.text import counted
 from cc_train.bootstrap import Interval
 from cc_train.evaluation.compare import Comparison, Difference
 from cc_train.evaluation.items import EvaluationError
@@ -90,7 +91,8 @@ def comparison_markdown(systems: Mapping[str, Mapping[str, Any]], comparison: Co
     lines = ["# Comparison", "", *_system_lines(systems)]
     if any(comparison.alone):
         lines += [
-            f"Left out: {comparison.alone[0]} rows that only the first has, {comparison.alone[1]} only the second.",
+            f"Left out: {counted(comparison.alone[0], 'row')} that only the first has, "
+            f"{comparison.alone[1]} only the second.",
             "",
         ]
     lines += ["## All tasks", "", *_table(["", *_GAINS], [["mean of tasks", *_gain(comparison.overall)]]), ""]

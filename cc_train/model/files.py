@@ -24,7 +24,8 @@ from cc_core.architectures import UnsupportedArchitectureError, base_architectur
 from cc_core.files import CheckpointError, json_bytes, replace_file
 from cc_core.hub import UnknownModelError, local_directory
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY
-from cc_core.terminal.text import one_line
+from cc_core.quantization import quantization_of
+from cc_core.terminal.text import counted, one_line
 from cc_train.config.parser import UsageError
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.activations import architecture_of
@@ -110,8 +111,9 @@ def load_model(
     Raises:
         UsageError: its family cannot be trained with this attention.
         UnsupportedArchitectureError: it is no language model, and has none in it.
-        CheckpointError: weights are missing.
+        CheckpointError: weights are missing, or ``config.json`` says wrongly how they were quantised.
     """
+    quantization = quantization_of(Path(path))
     # Eager attention is the only one of transformers that caps attention scores, as Gemma 2 does.
     config = AutoConfig.from_pretrained(path)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
@@ -119,11 +121,10 @@ def load_model(
         raise UsageError(f"--attention {attention} does not cap attention scores, as this model does; use eager")
     chosen = "eager" if capped else None if attention == "auto" else attention
     options: dict[str, Any] = {"quantization_config": four_bits(torch.bfloat16)} if quantized else {}
-    stored = getattr(config, "quantization_config", None)
-    if stored is not None and stored.get("quant_method") == COMPRESSED_TENSORS:
+    if quantization is not None and quantization.quant_method == COMPRESSED_TENSORS:
         # Else transformers unpacks the weights when the whole model is first called; parts of it are called here.
         options["config"] = config
-        config.quantization_config = {**stored, "dequantize": True}
+        config.quantization_config = {**config.quantization_config, "dequantize": True}
     auto: Any = AutoModelForImageTextToText if config.get_text_config() is not config else AutoModelForCausalLM
     if type(config) not in auto._model_mapping:  # transformers would list every model that it has
         raise UnsupportedArchitectureError((config.architectures or [type(config).__name__])[0])
@@ -135,7 +136,7 @@ def load_model(
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     # transformers fills them with random values. What only reads images may be missing.
     if missing := sorted(n for n in report["missing_keys"] if n not in named or id(named[n]) in kept):
-        raise CheckpointError(Path(path), _missing(missing, quantized=stored is not None))
+        raise CheckpointError(Path(path), _missing(missing, quantized=quantization is not None))
     language = with_adapter(inner, path)
     leave_routers_alone_where_nothing_is_trained(language)
     if hasattr(language.config, CONNECTION_KEY):
@@ -147,7 +148,8 @@ def load_model(
 def _missing(names: list[str], *, quantized: bool) -> str:
     if quantized and any(".experts." in name for name in names):
         return "transformers cannot read experts beside quantised layers; name the checkpoint that was quantised"
-    return f"holds no weights for {names[0]}, and {len(names)} tensors are missing in all; copy it again"
+    missing = counted(len(names), "tensor is", "tensors are")
+    return f"holds no weights for {names[0]}, and {missing} missing in all; copy it again"
 
 
 def save_model(model: PreTrainedModel, weights: dict[str, Tensor], directory: Path, dtype: torch.dtype) -> None:

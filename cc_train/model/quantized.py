@@ -14,15 +14,15 @@ from cc_core.checkpoint import load_connection
 from cc_core.experts import refuse_skipped_experts
 from cc_core.files import CheckpointError, read_json
 from cc_core.names import COMPRESSED_TENSORS, CONFIG_FILE, CONNECTION_KEY, INDEX_FILE, QUANTIZATION
+from cc_core.quantization import Quantization, quantization_in, quantization_of
 from cc_train.config.tuning import ADAPTER_DIRECTORY
 from cc_train.model.standalone import put_connection
 from cc_train.workspace import Workspace
 
 
 def is_quantized(directory: Path) -> bool:
-    """Whether the model there is quantised."""
-    path = directory / CONFIG_FILE
-    return path.is_file() and isinstance(read_json(path).get(QUANTIZATION), dict)
+    """Whether the model there is quantised; raises `CheckpointError` if its ``config.json`` does not say it well."""
+    return quantization_of(directory) is not None
 
 
 def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrite: bool = False) -> Path:
@@ -40,18 +40,19 @@ def attach_to_quantized(model: Path, checkpoint: Path, output: Path, *, overwrit
         )
     path = model / CONFIG_FILE
     config = read_json(path)
-    method = config[QUANTIZATION].get("quant_method")
-    if method != COMPRESSED_TENSORS:
+    quantization = quantization_in(path, config) or Quantization()
+    if (method := quantization.quant_method) != COMPRESSED_TENSORS:
         raise CheckpointError(
             path, f"field '{QUANTIZATION}.quant_method' is {method!r}; quantise with {COMPRESSED_TENSORS}"
         )
-    if config[QUANTIZATION].get("transform_config"):
+    if quantization.transform_config:
         raise CheckpointError(
             path,
             f"field '{QUANTIZATION}.transform_config': the model's activations were rotated, and the connection's "
             "matrices are for those that were not; quantise without transforms",
         )
-    made_from = (config.get(CONNECTION_KEY) or {}).get("sha256")
+    stored = config.get(CONNECTION_KEY)
+    made_from = stored.get("sha256") if isinstance(stored, dict) else None
     if made_from != entry.sha256:
         raise CheckpointError(
             path,

@@ -15,6 +15,7 @@ from transformers import Trainer
 
 from cc_core.names import WEIGHTS
 from cc_core.standalone import weights_digest
+from cc_core.terminal.text import counted
 from cc_train.config.parser import UsageError
 
 _FILE = "cc_course.json"
@@ -111,13 +112,13 @@ def _difference(saved: Course, now: Course, trainer: Trainer) -> str | None:
         was = f"--align {saved.align:g}" if saved.align else "no --align"
         return f"was saved with {was}, and this run has --align {now.align:g}; resume with {was}"
     if saved.rows != now.rows:
-        return f"{saved.rows} rows were trained on, and this run has {now.rows}; resume with the same --data"
+        trained = counted(saved.rows, "row was", "rows were")
+        return f"{trained} trained on, and this run has {now.rows}; resume with the same --data"
     if saved.rows_per_step != now.rows_per_step:
-        return (
-            f"a step had {saved.rows_per_step} rows, and has {now.rows_per_step} now; {_same_step(saved, now, trainer)}"
-        )
+        had = counted(saved.rows_per_step, "row")
+        return f"a step had {had}, and has {now.rows_per_step} now; {_same_step(saved, now, trainer)}"
     if saved.steps_per_epoch != now.steps_per_epoch:
-        return f"an epoch had {saved.steps_per_epoch} steps, and has {now.steps_per_epoch} now; {again}"
+        return f"an epoch had {counted(saved.steps_per_epoch, 'step')}, and has {now.steps_per_epoch} now; {again}"
     if (saved.seed, saved.strategy) != (now.seed, now.strategy):
         return (
             f"the order of rows is another; resume with --data-seed {saved.seed} "
@@ -138,4 +139,4 @@ def _same_step(saved: Course, now: Course, trainer: Trainer) -> str:
 
 
 def _processes(number: int) -> str:
-    return "1 process" if number == 1 else f"{number} processes"
+    return counted(number, "process", "processes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cc_core.terminal.text import counted
 from cc_train.training.trained_weights import TrainingError
 from cc_train.training.trainer import ConnectionTrainer
 
@@ -12,8 +13,8 @@ def require_learning(trainer: ConnectionTrainer) -> None:
         return
     if steps := trainer.state.global_step:
         raise TrainingError(
-            f"no weight changed in {steps} steps, so nothing was trained: the learning rate or every gradient was 0; "
-            "look at --learning-rate, --warmup-steps and --lr-scheduler-type"
+            f"no weight changed in {counted(steps, 'step')}, so nothing was trained: the learning rate or every "
+            "gradient was 0; look at --learning-rate, --warmup-steps and --lr-scheduler-type"
         )
     raise TrainingError(_no_step(trainer))
 
@@ -31,6 +32,6 @@ def _no_step(trainer: ConnectionTrainer) -> str:
     rows = len(trainer.train_dataset)  # type: ignore[arg-type]
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     return (
-        f"the run can make no step, so nothing would be trained: {rows} rows, and {batch} in a step; use a smaller "
-        "--per-device-train-batch-size, or leave out --dataloader-drop-last"
+        f"the run can make no step, so nothing would be trained: {counted(rows, 'row')}, and {batch} in a step; use a "
+        "smaller --per-device-train-batch-size, or leave out --dataloader-drop-last"
     )

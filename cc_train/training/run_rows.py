@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cc_core.standalone import describe_base
+from cc_core.terminal.text import counted
 from cc_train.config.parser import UsageError
 from cc_train.config.run import RunConfig
 from cc_train.data.chat import ChatEncoder
@@ -105,7 +106,8 @@ def _without_english(examples: DiskSequence[Example], say: Say) -> DiskSequence[
     connected = examples.where(lambda example: example.row.connected)
     left_out = len(examples) - len(connected)
     if left_out:
-        say(f"{left_out} English rows are left out: they are served plain, and only the connection is trained")
+        rows = counted(left_out, "English row is", "English rows are")
+        say(f"{rows} left out: English is served plain, and only the connection is trained")
     return connected
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cc_core.connection import DecisionMaker
+from cc_core.terminal.text import counted
 
 PROJECTION_PROMPTS = 256
 """How many English prompts `initial_projection` is computed from."""
@@ -98,6 +99,7 @@ def initial_projection(activations: Tensor, scale: float) -> Tensor:
     kept = torch.eye(rows.shape[-1], dtype=rows.dtype) - basis @ basis.T
     size = (rows @ kept).square().mean().sqrt()
     if not size > 1e-6 * rows.square().mean().sqrt():
-        raise ValueError(f"{len(rows)} prompts do not differ in their activations, so there is nothing to connect")
+        prompts = counted(len(rows), "prompt")
+        raise ValueError(f"the activations of {prompts} do not differ, so there is nothing to connect")
     projection: Tensor = scale / size * kept
     return projection.float()

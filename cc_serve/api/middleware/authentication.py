@@ -3,9 +3,11 @@ page, and those to the paths that the configuration opens."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cc_serve.api.errors import error_response
@@ -52,12 +54,20 @@ class KeyMiddleware:
         app: the application behind.
         settings: the keys, and the further paths that need none.
         public: exact paths that anybody may read.
+        routes: those of the application. A request without a key has to read, or be one that a route takes.
     """
 
-    def __init__(self, app: ASGIApp, settings: LiveSettings, public: frozenset[str] = PROBES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: LiveSettings,
+        public: frozenset[str] = PROBES,
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:
         self.app = app
         self.settings = settings
         self.public = public
+        self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -66,7 +76,10 @@ class KeyMiddleware:
         settings = self.settings.current
         key, path = _key_of(scope), route_path(scope)
         caller = settings.caller(key)
-        if caller is None and (path in settings.open_paths or (path in self.public and _reads(scope))):
+        if caller is None and (
+            (path in self.public and _reads(scope))
+            or (path in settings.open_paths and (_reads(scope) or _takes(self.routes, scope)))
+        ):
             caller = settings.anonymous
         if caller is not None and settings.guarded and path in OPERATOR_PATHS and not caller.admin:
             await admin_refusal()(scope, receive, send)
@@ -90,6 +103,11 @@ def admin_refusal() -> Response:
 def _reads(scope: Scope) -> bool:
     """Whether the request only reads. Any other takes a place while its body arrives, even where no route takes one."""
     return scope.get("method") in READING_METHODS
+
+
+def _takes(routes: Iterable[BaseRoute], scope: Scope) -> bool:
+    """Whether a route takes the request. Mounted applications, such as vLLM's ``/metrics``, only show something."""
+    return any(not isinstance(route, Mount) and route.matches(scope)[0] is Match.FULL for route in routes)
 
 
 def _key_of(scope: Scope) -> str | None:

@@ -27,7 +27,7 @@ from cc_serve.api.telemetry.record import UNDETERMINED, current_record
 from cc_serve.config.configuration import Limits
 from cc_serve.paths import PLAIN_PATHS, generating_path, posted_path
 from cc_serve.routing.holdout import Side, side_of
-from cc_serve.routing.router import Explanation, Router, UnknownConnectionError
+from cc_serve.routing.router import Explanation, Plain, Router, UnknownConnectionError
 
 LANGUAGE_HEADER: Final = b"x-cc-language"
 #: Only answers to requests that are on a side of a holdout have this header.
@@ -181,12 +181,14 @@ def plan(
         obstacle = request.anchor_mover
         if obstacle is None and not raw_prompts.ends_as_ever(options := request.template_options):
             obstacle = TEMPLATE_OPTIONS if TEMPLATE_OPTIONS in request.fields else ", ".join(options)
-    connection, rule, side = OFF if obstacle else route.connection, route.rule, None
+    connection, rule, plain, side = route.connection, route.rule, route.plain, None
+    if obstacle:
+        connection, plain = OFF, Plain.OBSTACLE
     if router.policy.holdout and connection != OFF and not request.overridden:
         side = side_of(request.user or request_id, router.policy.holdout)
         if side is Side.PLAIN:
-            connection, rule = OFF, Rule.HOLDOUT
-    return Plan(route.language, route.confidence, connection, route.text, route.scores, rule, obstacle, side)
+            connection, rule, plain = OFF, Rule.HOLDOUT, Plain.HOLDOUT
+    return Plan(route.language, route.confidence, connection, route.text, route.scores, rule, plain, obstacle, side)
 
 
 def explain(request: GenerationRequest, router: Router, raw_prompts: RawPrompts = NO_TOKENIZER) -> Explanation:

@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cc_core.terminal.text import counted
 from cc_serve.api.drain import RETRY_AFTER_SECONDS, Drain
 from cc_serve.api.errors import error_response, openai_event, unavailable
 from cc_serve.api.faults import expected, tell
@@ -230,4 +231,4 @@ def _exceeds(length: str, most: int) -> bool:
 
 def _too_large(limit: int) -> Response:
     count_limit("body_bytes")
-    return error_response(f"the body is larger than {limit} bytes", status=413, type="RequestTooLargeError")
+    return error_response(f"the body is larger than {counted(limit, 'byte')}", status=413, type="RequestTooLargeError")

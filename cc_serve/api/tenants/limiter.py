@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cc_core.terminal.text import counted
 from cc_serve.api.tenants.periods import BUDGETS, end_of, utc_now
 from cc_serve.api.tenants.rates import Allowance, Meter
 from cc_serve.config.configuration import KeyLimits
@@ -109,14 +110,15 @@ def refusal(limit: str, name: str | None, key_limits: KeyLimits, use: Use) -> Re
             moment = utc_now()
             end = end_of(period, moment)
             bound = getattr(key_limits.budget, budget)
-            message = f"{who} may use {bound} {kind} a {period}; the next one begins at {end:{_TIME}}"
+            what = f"{counted(bound, kind.removesuffix('s'))} a {period}"
+            message = f"{who} may use {what}; the next one begins at {end:{_TIME}}"
             return Refusal(limit, message, math.ceil((end - moment).total_seconds()))
     if limit == RUNNING:
-        what, wait = f"{key_limits.concurrent_requests} requests at the same time", 1.0
+        what, wait = f"{counted(key_limits.concurrent_requests or 0, 'request')} at the same time", 1.0
     else:
         kind = "requests" if limit == REQUESTS else "tokens"
         allowance = allowances(key_limits, use)[kind]
-        what, wait = f"{allowance.limit} {kind} a minute", allowance.wait
+        what, wait = f"{counted(allowance.limit, kind.removesuffix('s'))} a minute", allowance.wait
     seconds = max(1, math.ceil(wait))
     return Refusal(limit, f"{who} may use {what}; try again in {seconds} s", seconds)
 

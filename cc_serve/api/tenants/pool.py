@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from cc_core.terminal.text import counted
 from cc_serve.api.drain import RETRY_AFTER_SECONDS
 from cc_serve.api.tenants.limiter import PLACES, SHARE_OF_PLACES, Refusal
 
@@ -99,7 +100,7 @@ class Pool:
     def _refusal(self, most: int, member: Member | None) -> Refusal | None:
         running = self.running
         if running >= most:
-            message = f"the server is busy with {running} requests"
+            message = f"the server is busy with {counted(running, 'request')}"
             return Refusal(PLACES, message, RETRY_AFTER_SECONDS, status=503)
         kept = min(math.ceil(most / _KEPT), most - 1)
         if member is None or running < most - kept:
@@ -112,8 +113,8 @@ class Pool:
             return None
         # 503, not 429: the server's load keeps the request out, and another server may have a place.
         message = (
-            f"the server is busy with {running} requests, and {held} of them are {member.who}; the last {kept} of its "
-            f"{most} places are kept for others that hold less than their share"
+            f"the server is busy with {counted(running, 'request')}, and {held} of them {'is' if held == 1 else 'are'} "
+            f"{member.who}; the last {kept} of its {most} places are kept for others that hold less than their share"
         )
         return Refusal(SHARE_OF_PLACES, message, RETRY_AFTER_SECONDS, status=503)
 

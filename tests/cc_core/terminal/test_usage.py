@@ -63,6 +63,29 @@ def test_a_count_is_a_whole_number_above_zero(
     assert output.endswith(f"argument {option}: must be a whole number of at least 1\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "value", "told"),
+    [
+        ("data check x", "--max-length=0", "must be a whole number of at least 8"),
+        ("data check x", "--max-length=7", "must be a whole number of at least 8"),
+        ("fit x --data y", "--max-length=0", "--max-length must be at least 8"),
+        ("fit x --data y", "--seed=-1", "--seed must be from 0 to 2147483647"),
+        ("fit x --data y", "--fit-ridge=nan", "--fit-ridge must be 0 or more"),
+        ("eval", "--seed=-1", "argument --seed: must be a whole number of at least 0"),
+        ("headroom", "--seed=-1", "argument --seed: must be a whole number of at least 0"),
+        ("compare x y", "--seed=-1", "argument --seed: must be a whole number of at least 0"),
+        *(("eval", f"--timeout={v}", "must be a number of seconds above 0") for v in ("0", "-1", "nan", "inf", "soon")),
+    ],
+)
+def test_a_number_below_its_meaning_is_refused(
+    capsys: pytest.CaptureFixture[str], command: str, value: str, told: str
+) -> None:
+    status, output = output_of(capsys, cc_train.commands.main.main, *command.split(), value)
+    assert status == 2
+    assert output.endswith(f"{told}\n")
+    assert value.partition("=")[0] in output.splitlines()[-1]
+
+
 def test_no_suggestion_where_none_is_close(capsys: pytest.CaptureFixture[str]) -> None:
     parser = SuggestingParser("x")
     parser.add_argument("--port")

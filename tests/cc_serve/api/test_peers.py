@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from cc_serve.api.peers import PeerError, Peers, tell
+from cc_serve.api.peers import PeerError, Peers, path_of, tell
 from cc_serve.api.reload import Reload
 from cc_serve.config.settings import LiveSettings
 from cc_serve.routing.router import default_router
@@ -34,6 +34,53 @@ def test_all_others_do_it_and_their_answers_come_back(tmp_path: Path) -> None:
         assert await peers[1].others("square") == [0, 4]
 
     together(tmp_path, 3, use)
+
+
+def test_long_calls_and_answers_come_whole(tmp_path: Path) -> None:
+    path = "d" * (3 << 20)
+
+    async def use(peers: list[Peers]) -> None:
+        async def doubled(text: str) -> str:
+            return text * 2
+
+        async def refuse(text: str) -> None:
+            raise PeerError(text)
+
+        for each in peers:
+            each.offer("doubled", doubled)
+            each.offer("refuse", refuse)
+        assert await peers[1].first("doubled", path) == path * 2
+        assert await peers[0].others("doubled", path) == [path * 2]
+        with pytest.raises(PeerError, match=f"^{path}$"):
+            await peers[1].first("refuse", path)
+
+    together(tmp_path, 2, use)
+
+
+def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"val')
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_unix_server(cut_off, path_of(tmp_path, 1)):
+            await Peers(tmp_path, 0, 2).others("anything")
+
+    with pytest.raises(PeerError, match="API process 1 of this server does not answer"):
+        asyncio.run(ask())
+
+
+def test_a_call_that_was_cut_off_is_not_answered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(_peers: list[Peers]) -> None:
+        reader, writer = await asyncio.open_unix_connection(path_of(tmp_path, 0))
+        writer.write(b'["squ')
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+    together(tmp_path, 2, use)
+    assert not caplog.records
 
 
 def test_alone_nobody_is_asked() -> None:

@@ -137,6 +137,9 @@ def test_half_a_character_is_refused_with_its_place(body: str | bytes, place: st
         (f'{{"top_k": {1 << 64}}}', "top_k"),
         (f'{{"vllm_xargs": {{"a": [{-(1 << 63) - 1}]}}}}', "vllm_xargs.a.0"),
         (f'{{"top_k": {10**400}}}', "top_k"),
+        (f'{{"seed": {1 << 63}}}', "seed"),
+        (f'{{"seed": {-(1 << 63) - 1}}}', "seed"),
+        (f'{{"seed": {(1 << 63) - 1}}}', None),
         (f'{{"top_k": {(1 << 64) - 1}, "seed": {-(1 << 63)}}}', None),
         (f'{{"prompt": "{1 << 70}", "temperature": 1{"0" * 30}.5}}', None),
     ],
@@ -148,6 +151,8 @@ def test_a_number_that_no_message_to_the_engine_holds_is_refused(body: str, plac
     if place is None:
         read.refuse_unsendable()
     else:
-        with pytest.raises(RefusedError, match="more than 64 bits") as caught:
+        most = (1 << (63 if place == "seed" else 64)) - 1
+        told = f"^'{place}' has more than 64 bits; send a number from {-(1 << 63)} to {most}$"
+        with pytest.raises(RefusedError, match=told) as caught:
             read.refuse_unsendable()
         assert caught.value.param == place

@@ -50,14 +50,31 @@ def test_route_answers_a_line_with_a_line(run_route: RunRoute) -> None:
     status, answers, errors = run_route(lines_of("Wo ist der Bahnhof, bitte?", "Where is the station?", "123"))
     assert (status, errors) == (0, "")
     assert [(a["language"], a["connection"]) for a in answers] == [("de", "global"), ("en", "off"), (None, "off")]
-    assert list(answers[0]) == ["language", "confidence", "connection", "rule", "scores"]
+    assert list(answers[0]) == ["language", "confidence", "connection", "rule", "plain", "scores"]
+    assert [a["plain"] for a in answers] == [None, "english", "undecided"]
     assert answers[0]["confidence"] > 0.5
 
 
 def test_route_follows_a_checkpoint(run_route: RunRoute, checkpoint: Path) -> None:
     texts = ["Wo ist der Bahnhof, bitte?", "Où se trouve la gare ?", "Kituo cha treni kilicho karibu kiko wapi?"]
     _, answers, _ = run_route(lines_of(*texts), "--checkpoint", str(checkpoint))
-    assert [a["connection"] for a in answers] == ["de", "global", "off"]
+    assert [(a["connection"], a["plain"]) for a in answers] == [("de", None), ("global", None), ("off", "not-trained")]
+
+
+def test_route_follows_a_policy(run_route: RunRoute, checkpoint: Path, tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("routing: {connections: {de: off}, default: global}")
+    given = ("--checkpoint", str(checkpoint), "--cc-config", str(config))
+    _, answers, _ = run_route(lines_of("Wo ist der Bahnhof, bitte?", "Où se trouve la gare ?", "123"), *given)
+    assert [(a["connection"], a["plain"]) for a in answers] == [("off", "policy"), ("global", None), ("global", None)]
+    for content, told in (
+        ("routing: {connections: {sw: global}}", f"{config}: routing.connections.sw: 'sw' is no served language here"),
+        ("routing: {connect: maybe}", f"{config}: routing.connect: should be 'measured' or 'always'"),
+    ):
+        config.write_text(content)
+        status, answers, errors = run_route(lines_of("123"), *given)
+        assert (status, answers) == (2, [])
+        assert told in errors
 
 
 @pytest.mark.parametrize("bad", [b"Hallo", b"1", b"null", b'["a"]', b'"a', b"", b'"\xff"', b"[" * 100_000])

@@ -60,6 +60,24 @@ def test_the_layer_that_was_chosen_is_lit(playground: Playground, server: Server
     expect(turn.locator(".answer.plain .lit")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("plain", "obstacle", "words"),
+    [
+        ("policy", None, "answered plainly: the server's configuration says so"),
+        ("not-trained", None, "answered plainly: the connection was not trained for this language"),
+        ("obstacle", "beam search", "answered plainly: beam search"),
+        ("asked", None, "answered plainly"),
+    ],
+)
+def test_why_an_answer_will_be_plain_is_told(
+    playground: Playground, plain: str, obstacle: str | None, words: str
+) -> None:
+    plan = {"language": "de", "confidence": 0.9, "connection": "off", "plain": plain, "obstacle": obstacle}
+    playground.page.route("**/v1/route", lambda route: route.fulfill(json=plan))
+    playground.page.get_by_label("Question", exact=True).fill(GERMAN)
+    expect(playground.page.locator("#detected")).to_contain_text(words)
+
+
 def test_the_language_is_told_while_it_is_typed(playground: Playground) -> None:
     page, detected = playground.page, playground.page.locator("#detected")
     question = page.get_by_label("Question", exact=True)

@@ -166,5 +166,5 @@ def test_a_rate_that_is_used_up_says_when_to_try_again(locked: Playground) -> No
     expect(page.locator("#detected")).to_contain_text("Too many requests with this key. The server says: this key")
     turn = locked.ask("Wann ist das?")
     problem = turn.locator(".answer.connected .notice")
-    expect(problem).to_contain_text("this key may use 1 requests a minute; try again in")
+    expect(problem).to_contain_text("this key may use 1 request a minute; try again in")
     assert KEY not in page.content()

@@ -63,6 +63,7 @@ def router(checkpoint: Path) -> Router:
 def test_only_harm_that_was_shown_goes_plain(router: Router, text: str, connection: str, rule: str) -> None:
     found = router.explain([text])
     assert (found.connection, found.rule) == (connection, rule)
+    assert (found.plain == "measured-harm") == (rule == "measured-harm")
     assert router.harmed == {"de"}
     assert "de" not in router.connected
 

@@ -103,6 +103,36 @@ def test_a_policy_is_followed(policy: dict[str, object], connections: dict[str, 
     assert {text: chosen.route([text]).connection for text in connections} == connections
 
 
+@pytest.mark.parametrize(
+    ("policy", "text", "override", "plain"),
+    [
+        ({}, GERMAN, "auto", None),
+        ({}, GERMAN, "global", None),
+        ({}, GERMAN, "off", "asked"),
+        ({}, ENGLISH, "auto", "english"),
+        ({}, GERMAN, "en", "english"),
+        ({}, UNDECIDED, "auto", "undecided"),
+        ({"default": "de"}, UNDECIDED, "auto", None),
+        ({}, SWAHILI, "auto", "not-trained"),
+        ({"languages": ["fr"]}, SWAHILI, "auto", "not-trained"),
+        ({"languages": ["fr"]}, GERMAN, "auto", "policy"),
+        ({"languages": ["fr"]}, ENGLISH, "auto", "english"),
+        ({"connections": {"fr": "off"}}, FRENCH, "auto", "policy"),
+        ({"connections": {"fr": "off"}}, GERMAN, "fr", "policy"),
+        ({"connections": {"en": "off"}}, ENGLISH, "auto", "policy"),
+        ({"connections": {"en": "global"}}, ENGLISH, "auto", None),
+    ],
+)
+def test_an_explanation_says_why_an_answer_is_plain(
+    policy: dict[str, object], text: str, override: str, plain: str | None
+) -> None:
+    assert router.with_policy(RoutingPolicy.model_validate(policy)).explain([text], override).plain == plain
+
+
+def test_a_language_without_a_matrix_goes_plain_for_that() -> None:
+    assert Router(["de"], ["de", "fr"]).explain([FRENCH]).plain == "no-matrix"
+
+
 def test_only_served_languages_can_be_named() -> None:
     narrow = router.with_policy(RoutingPolicy(languages=("fr",)))
     assert narrow.choices == ("auto", "off", "global", "en", "fr")
@@ -143,6 +173,7 @@ def test_what_is_explained_is_what_is_done(texts: list[str], override: str) -> N
     for name in (field.name for field in dataclasses.fields(Route)):
         assert getattr(explanation, name) == getattr(route, name)
     assert explanation.language in (None, *SERVED_LANGUAGES)
+    assert (explanation.plain is None) == (explanation.connection != "off")
     json.dumps(dataclasses.asdict(explanation))
 
 

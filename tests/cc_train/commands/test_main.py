@@ -398,7 +398,10 @@ def test_a_broken_base_model_is_one_line(base: Path, rows: Path, tmp_path: Path,
         (["--columns", "{bad"], "--columns {bad: is not a JSON object"),
         (["--data", "{bad"], "--data {bad: is not a JSON object"),
         (["--fit-rank", "65"], "--fit-rank 65 is above the hidden size, 64"),
-        (["--connection-scale", "1", "--max-rows", "1"], "--connection-scale: 1 prompts do not differ"),
+        (
+            ["--connection-scale", "1", "--max-rows", "1"],
+            "--connection-scale: the activations of 1 prompt do not differ",
+        ),
     ],
 )
 def test_an_option_that_turns_out_wrong_is_one_line(

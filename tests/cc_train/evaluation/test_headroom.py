@@ -96,7 +96,7 @@ def test_rows_without_their_english_take_no_place(base: Path, tmp_path: Path, ca
         del each["instruction_en"]
     assert headroom(base, write_rows(tmp_path / "rows.jsonl", some), "--limit", "12") == 0
     told = capsys.readouterr()
-    assert "20 rows have no 'instruction_en' and are left out" in told.err
+    assert "left out: 20 rows without 'instruction_en'" in told.err
     assert " 12 " in told.out
 
 

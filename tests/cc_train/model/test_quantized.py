@@ -77,6 +77,14 @@ def test_its_matrices_are_fitted_on_the_quantised_model(checkpoint: Path, quanti
     assert config["quantization_config"]["quant_method"] == "compressed-tensors"
 
 
+def test_a_field_of_the_wrong_type_is_named_before_weights_are_read(quantized: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(quantized, tmp_path / "copy"))
+    _groups_listed(copy, copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json: field 'quantization_config\.config_groups'"):
+        load_model(copy, torch.float32)
+
+
 def _fitted_since(checkpoint: Path, quantized: Path) -> None:
     save_connection(checkpoint, random_connection(["global"], seed=1), ["de"])
 
@@ -97,6 +105,18 @@ def _rotated(checkpoint: Path, quantized: Path) -> None:
     _edit(
         quantized, lambda config: config["quantization_config"].update(transform_config={"config_groups": {"R1": {}}})
     )
+
+
+def _listed(checkpoint: Path, quantized: Path) -> None:
+    _edit(quantized, lambda config: config.update(quantization_config=["int8"]))
+
+
+def _groups_listed(checkpoint: Path, quantized: Path) -> None:
+    _edit(quantized, lambda config: config["quantization_config"].update(config_groups=["group_0"]))
+
+
+def _entry_listed(checkpoint: Path, quantized: Path) -> None:
+    _edit(quantized, lambda config: config.update(cc_connection=["de"]))
 
 
 def _adapter_apart(checkpoint: Path, quantized: Path) -> None:
@@ -120,6 +140,9 @@ def _edit(directory: Path, change: Callable[[dict], object]) -> None:
         ),
         (_not_quantized, "is a whole model, not a connection on its own"),
         (_rotated, "transform_config': the model's activations were rotated"),
+        (_listed, "config.json: field 'quantization_config' must be an object"),
+        (_groups_listed, "config.json: field 'quantization_config.config_groups': Input should be a valid dictionary"),
+        (_entry_listed, "field 'cc_connection.sha256' is None"),
         (_adapter_apart, "not merged into the weights, .* --lora-merge true"),
     ],
 )

@@ -56,7 +56,7 @@ def test_what_all_prompts_share_is_left_out_and_the_rest_has_the_size(activation
 
 
 def test_equal_prompts_leave_nothing_to_connect(activations: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="3 prompts do not differ"):
+    with pytest.raises(ValueError, match="the activations of 3 prompts do not differ"):
         initial_projection(activations[:1].expand(3, -1, -1), 1.0)
 
 

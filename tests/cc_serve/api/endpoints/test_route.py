@@ -57,11 +57,18 @@ def test_it_is_what_generating_does(client: TestClient, body: dict[str, Any]) ->
     assert connected is not None
     plan = response.json()
     assert (plan["language"], plan["connection"]) == (connected.route.language, connected.route.connection)
+    assert (plan["plain"] is None) == (plan["connection"] != "off")
 
 
 def test_it_names_the_obstacle(client: TestClient) -> None:
     plan = client.post("/v1/route", json={"prompt": GERMAN, "use_beam_search": True}).json()
     assert (plan["language"], plan["connection"], plan["obstacle"]) == ("de", "off", "beam search")
+    assert plan["plain"] == "obstacle"
+
+
+def test_it_says_that_prompts_disagree(client: TestClient) -> None:
+    plan = client.post("/v1/route", json={"prompt": [GERMAN, "Where is the station, please?"]}).json()
+    assert (plan["connection"], plan["plain"]) == ("off", "prompts-disagree")
 
 
 @pytest.mark.parametrize(

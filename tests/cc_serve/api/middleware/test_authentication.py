@@ -220,6 +220,23 @@ CLIENTS = {
 }
 
 
+@pytest.mark.parametrize("root", ["", "/api"])
+def test_without_a_key_an_open_path_takes_what_its_route_takes(tmp_path: Path, root: str) -> None:
+    path = write_keys(tmp_path / "server.yaml")
+    path.write_text(path.read_text().replace("/metrics", "/metrics, /v1/models, /v1/route, /no/such/path"))
+    app = make_app(LiveSettings(path, default_router(), {}), tmp_path, *(["--root-path", root] if root else []))
+    client = TestClient(app)
+    user = {"Authorization": "Bearer user"}
+    for read in ("/metrics", "/v1/models", "/no/such/path"):
+        assert client.post(f"{root}{read}").status_code == 401, "it would take a place until its body has come"
+    assert client.get(f"{root}/metrics").status_code == 200
+    assert client.post(f"{root}/metrics", headers=user).status_code == 200
+    assert client.get(f"{root}/no/such/path").status_code == 404
+    assert client.post(f"{root}/v1/route", json={"prompt": "a"}).status_code == 200
+    assert client.put(f"{root}/v1/route", json={"prompt": "a"}).status_code == 401
+    assert client.put(f"{root}/v1/route", json={"prompt": "a"}, headers=user).status_code == 405
+
+
 def test_what_changes_the_engine_needs_an_admins_key(config: Path) -> None:
     """Of all that vLLM can be asked to do: a call that a new version brings has to be sorted in."""
     app = make_guarded(config)

@@ -71,6 +71,7 @@ def test_a_user_stays_on_one_side(path: Path, user: str, connection: str, expect
         plan = post(path, body, "/v1/route").json()
         assert (plan["connection"], plan["holdout"]) == (connection, expected)
         assert plan["rule"] == ("holdout" if connection == "off" else "classifier")
+        assert plan["plain"] == ("holdout" if connection == "off" else None)
 
 
 def test_without_a_user_the_request_draws_by_its_id(path: Path) -> None:

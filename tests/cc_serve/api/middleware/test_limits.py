@@ -129,7 +129,7 @@ def test_without_keys_a_rate_is_everybodys(serve: Callable[[str, Talk], None]) -
     async def talk(client: httpx.AsyncClient, _: Endpoint) -> None:
         await client.post("/")
         refused = await client.post("/")
-        assert refused.json()["error"]["message"].startswith("all callers together may use 1 requests a minute; try")
+        assert refused.json()["error"]["message"].startswith("all callers together may use 1 request a minute; try")
 
     serve("limits: {per_key: {requests_per_minute: 1}}", talk)
 

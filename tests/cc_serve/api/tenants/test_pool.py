@@ -115,6 +115,17 @@ def test_a_refusal_says_why() -> None:
     assert (refusal.status, refusal.message) == (503, "the server is busy with 16 requests")
 
 
+def test_a_refusal_counts_one_request_as_one() -> None:
+    pool, (alice, bob) = Pool(), members_of([1, 1])
+    assert pool.enter(2, alice) is None
+    refusal = pool.enter(2, alice)
+    assert refusal is not None
+    assert refusal.message.startswith("the server is busy with 1 request, and 1 of them is this key's; the last 1 of")
+    refusal = pool.enter(1, bob)
+    assert refusal is not None
+    assert refusal.message == "the server is busy with 1 request"
+
+
 def in_processes(work: Callable[..., None], count: int) -> tuple[Pool, list[Any]]:
     """The pool after ``count`` processes have worked with it, and what each has told."""
     context = multiprocessing.get_context("fork")
