@@ -94,6 +94,20 @@ def test_an_aligned_sentence_is_a_pair_for_each_language() -> None:
         rows(fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"de-DE": "Eins"}, ": 'de-DE' is no ISO 639-1 code; did you mean 'de'?"),
+        ({"url": "example.org", "zho_Hans": "一"}, ": 'zho_Hans' is no ISO 639-1 code; did you mean 'zh'?"),
+        ({"de": None, "url": "example.org"}, ""),
+    ],
+)
+def test_a_sentence_in_english_alone_is_no_pair(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnusableError) as caught:
+        rows({"en": "One", **fields}, answers=False)
+    assert str(caught.value) == f"no field has the sentence in another language{words}"
+
+
 def test_an_answer_is_needed_to_train_only() -> None:
     without = {name: value for name, value in PAIR.items() if name != "output"}
     assert rows(without, answers=False)[0].output == ""
