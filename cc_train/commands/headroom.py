@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{asked - measured} rows do not fit the model's context and are left out")
         _print(found)
         if options.json:
-            options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
+            _write(options.json, found)
     except KeyboardInterrupt:
         print("cc-train headroom: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -105,6 +105,13 @@ def _check_writable(path: Path) -> None:
         raise EvaluationError(f"--json {path}: there is no directory {path.parent}; make it, or name another file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise EvaluationError(f"--json {path}: may not be written; name another file")
+
+
+def _write(path: Path, found: dict[str, Headroom]) -> None:
+    try:
+        path.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
+    except OSError as error:
+        raise EvaluationError(f"--json {path}: cannot be written ({error.strerror})") from error
 
 
 def _say(text: str) -> None:
