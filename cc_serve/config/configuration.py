@@ -21,6 +21,13 @@ from cc_serve.routing.policy import RoutingPolicy, Share
 #: The server's flag that names the file.
 CONFIGURATION_FLAG: Final = "--cc-config"
 _SHOWN: Final = 5
+# What pydantic says in Python's words.
+_IN_YAML: Final = {
+    "model_type": "should be a mapping of fields to values",
+    "dict_type": "should be a mapping",
+    "tuple_type": "should be a list, such as [a, b]",
+    "too_short": "may not be empty",
+}
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
 
@@ -215,11 +222,12 @@ def _set_fields(section: BaseModel) -> dict[str, Any]:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    if location[-1:] == ("[key]",) and kind == "string_type":
-        section = ".".join(map(str, location[:-2]))
+    if kind == "invalid_key" or (location[-1:] == ("[key]",) and kind == "string_type"):
+        section = ".".join(map(str, location[: -1 if kind == "invalid_key" else -2])) or "the file"
         return f'{section}: a name must be text; quote it ("no"), because YAML reads no, on and digits as other values'
     place = ".".join(map(str, location)) or "the file"
     if kind != "extra_forbidden":
+        message = _IN_YAML.get(kind, message)
         return f"{place}: {message.removeprefix('Value error, ').replace('Input should', 'should')}"
     known = _fields_at(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
