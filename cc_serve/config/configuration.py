@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from cc_core.evidence import Sha256
+from cc_core.strict_yaml import load_yaml
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
@@ -190,10 +191,10 @@ def load_configuration(path: Path) -> Configuration:
         ConfigurationError: the file cannot be read or is not YAML, or a field is wrong.
     """
     try:
-        content = yaml.load(path.read_text("utf-8"), _StrictLoader)
+        content = load_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not YAML ({one_line(error)})") from error
     if content is not None and not isinstance(content, dict):
         raise ConfigurationError(f"{path}: is not a mapping of sections: {', '.join(Configuration.model_fields)}")
@@ -203,18 +204,6 @@ def load_configuration(path: Path) -> Configuration:
         problems = [_problem(details["loc"], details["type"], details["msg"]) for details in error.errors()]
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ConfigurationError(f"{path}: {'; '.join([*problems[:_SHOWN], *more])}") from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a field that is there twice. PyYAML would keep the last one and say nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def _set_fields(section: BaseModel) -> dict[str, Any]:
