@@ -145,9 +145,7 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     try:
         return ConnectionConfig.model_validate(config[CONNECTION_KEY])
     except ValidationError as error:
-        of_evidence = error.errors()[0]["loc"][:1] == ("evidence",)
-        remedy = "; measure again: cc-train fit CHECKPOINT --data PAIRS, or remove 'evidence'" if of_evidence else ""
-        raise CheckpointError(path, describe_problem(error, CONNECTION_KEY) + remedy) from error
+        raise CheckpointError(path, describe_problem(error, CONNECTION_KEY)) from error
 
 
 def describe_problem(error: ValidationError, *outer: str) -> str:
@@ -156,7 +154,10 @@ def describe_problem(error: ValidationError, *outer: str) -> str:
     field = ".".join([*outer, *map(str, first["loc"])])
     # A mapping would fill the screen.
     found = "" if isinstance(first["input"], Mapping | BaseModel) else f" (found {first['input']!r})"
-    return f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
+    problem = f"field {field!r}: {first['msg'].removeprefix('Value error, ')}{found}"
+    if first["loc"][:1] == ("evidence",):
+        problem += "; remove 'evidence', or measure again: cc-train fit CHECKPOINT --data PAIRS"
+    return problem
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:

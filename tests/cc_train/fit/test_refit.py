@@ -110,7 +110,9 @@ def test_evidence_that_cannot_be_used_is_measured_again(checkpoint: Path, rows: 
     config = json.loads((checkpoint / CONFIG_FILE).read_text())
     config[CONNECTION_KEY]["evidence"] = "damaged"
     (checkpoint / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="measure again: cc-train fit CHECKPOINT --data PAIRS, or remove"):
+    with pytest.raises(
+        CheckpointError, match="remove 'evidence', or measure again: cc-train fit CHECKPOINT --data PAIRS"
+    ):
         load_connection(checkpoint)
     assert fit(checkpoint, rows) == 0
     assert load_connection(checkpoint)[1].evidence is not None
