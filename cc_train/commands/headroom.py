@@ -124,9 +124,9 @@ def _print(found: dict[str, Headroom]) -> None:
     )
     for language, one in found.items():
         for measure, rows, so, gain, gain_is in (
-            ("loss, English beside it", one.rows, one.loss_beside, one.loss_gain, "less"),
+            ("loss, English above it", one.rows, one.loss_beside, one.loss_gain, "less"),
             ("loss, in English", one.rows_english, one.loss_english, one.loss_english_gain, "less"),
-            ("score, English beside it", one.rows, one.score_beside, one.score_gain, "more"),
+            ("score, English above it", one.rows, one.score_beside, one.score_gain, "more"),
             ("score, in English", one.rows_english, one.english, one.english_lead, "more"),
         ):
             if so is not None and gain is not None:  # the prompt alone: of the same rows
