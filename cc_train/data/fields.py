@@ -63,6 +63,14 @@ class Fields:
         """Whether this is one sentence in many languages, a field each."""
         return self.has(ENGLISH) and not any(self.has(field) for field in ("lang", "instruction", "messages"))
 
+    def lacks_english(self) -> str | None:
+        """What to say of a sentence in several languages without an English one; None for any other record."""
+        names = [name for name in self._record if name != "id" and (misspelt(name) or not code_problem(name))]
+        if len(names) < 2 or any(self.has(field) for field in (ENGLISH, "lang", "instruction", "messages")):
+            return None
+        meant = next((said for said in map(misspelt, names) if said and f"mean {ENGLISH!r}" in said), None)
+        return f"field {ENGLISH!r} with the English sentence is missing{f': {meant}' if meant else ''}"
+
     def sentences(self) -> list[tuple[str, str, str]]:
         """Language, sentence, and the English sentence; raises `UnusableError` if there is no other language."""
         english = checked_text(self.get(ENGLISH), f"field {ENGLISH!r}")
