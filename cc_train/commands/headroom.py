@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -79,9 +80,11 @@ def main(arguments: Sequence[str]) -> int:
         )
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
-        asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
-        if measured < asked:
-            _say(f"{asked - measured} rows do not fit the model's context and are left out")
+        unmeasured = Counter(row.lang for row in rows if row.lang != ENGLISH)
+        unmeasured -= Counter({language: one.rows for language, one in found.items()})
+        if unmeasured:
+            by_language = ", ".join(f"{language} {count}" for language, count in sorted(unmeasured.items()))
+            _say(f"{unmeasured.total()} rows do not fit the model's context and are left out ({by_language})")
         _print(found)
         if options.json:
             _write(options.json, found)
