@@ -98,8 +98,12 @@ def write_connection(
     )
 
 
-def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
+def load_connection(directory: Path, *, evidence: bool = True) -> tuple[Connection, ConnectionConfig]:
     """Read and check a checkpoint's connection, with all its matrices.
+
+    Args:
+        directory: the checkpoint.
+        evidence: whether to read its evidence; a command that measures it again has no use for the old one.
 
     Raises:
         PlainModelError: the directory is an ordinary model.
@@ -107,6 +111,8 @@ def load_connection(directory: Path) -> tuple[Connection, ConnectionConfig]:
     """
     directory = Path(directory)
     config = read_json(directory / CONFIG_FILE)
+    if not evidence and isinstance(fields := config.get(CONNECTION_KEY), dict):
+        fields.pop("evidence", None)
     entry = parse_config(directory, config)
     return read_connection(directory, entry, config, f"{CONFIG_FILE} field '{CONNECTION_KEY}.sha256'"), entry
 

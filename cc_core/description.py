@@ -69,7 +69,7 @@ class ConnectionConfig(BaseModel):
         if evidence is not None and evidence.sha256 != info.data.get("sha256", evidence.sha256):
             raise ValueError(
                 f"was measured on another connection, with sha256 {evidence.sha256}, this one's is "
-                f"{info.data['sha256']}; measure this one: cc-train fit CHECKPOINT --data PAIRS, or remove the field"
+                f"{info.data['sha256']}"
             )
         return evidence
 
@@ -145,7 +145,10 @@ def parse_config(directory: Path, config: dict[str, Any]) -> ConnectionConfig:
     try:
         return ConnectionConfig.model_validate(config[CONNECTION_KEY])
     except ValidationError as error:
-        raise CheckpointError(path, describe_problem(error, CONNECTION_KEY)) from error
+        problem = describe_problem(error, CONNECTION_KEY)
+        if error.errors()[0]["loc"][:1] == ("evidence",):
+            problem += "; remove 'evidence', or measure again: cc-train fit CHECKPOINT --data PAIRS"
+        raise CheckpointError(path, problem) from error
 
 
 def architecture_named(path: Path, config: dict[str, Any]) -> str:

@@ -35,11 +35,13 @@ class UnusableError(ValueError):
 def read_lines(path: Path, problem_of: Callable[[dict[str, Any]], str | None]) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines; raises `UnusableError`, also where ``problem_of`` one names something."""
     try:
-        texts = path.read_text("utf-8").splitlines()
+        texts = path.read_text("utf-8-sig").split("\n")  # a text may hold other separators of lines, such as U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableError(f"{path}: cannot be read ({error})") from error
     objects = []
     for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
         try:
             value = json.loads(text)
         except ValueError:
@@ -82,13 +84,28 @@ def _is_number(value: object) -> bool:
         return False
 
 
+def what_is_missing(
+    requests: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]], language: str | None
+) -> str | None:
+    """Why there is nothing to compare; None where there is something."""
+    sided = [request for request in requests if request.get("holdout") in SIDES]
+    if not sided:
+        return "no request of the log is on a side; is it the server's request log, and was routing.holdout above 0?"
+    if language and not any(request.get("language") == language for request in sided):
+        known = sorted({str(request["language"]) for request in sided})
+        return f"--language {language}: no request is in it and on a side; there are: {', '.join(known)}"
+    if values and not {value["request_id"] for value in values} & {request["request_id"] for request in sided}:
+        return "--values: none of its request_ids is that of a request on a side; they stand in the header X-Request-Id"
+    return None
+
+
 def measures_by_user(requests: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]]) -> set[str]:
     """The measures of which each observation's user is told."""
     users = {value["request_id"]: value.get("user") for value in values}
     rated = {value["request_id"] for value in values if value.get("value") is not None}
     sided = {request["request_id"] for request in requests if request.get("holdout") in SIDES}
     asked = {measure: sided & rated if measure == "value" else sided for measure in _MEASURES}
-    return {measure for measure, names in asked.items() if all(users.get(name) for name in names)}
+    return {measure for measure, names in asked.items() if all(users.get(name) not in (None, "") for name in names)}
 
 
 def observations(
@@ -138,7 +155,7 @@ def compare(sides: Mapping[str, Mapping[str, Sequence[float]]], by_user: bool = 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a line for each measure; the exit code is 2 where a file cannot be used."""
+    """Print a line for each measure; the exit code is 2 where a file cannot be used, or nothing can be compared."""
     parser = argparse.ArgumentParser(
         "python -m deploy.compare_sides", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -151,6 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = read_lines(options.values, problem_of_value) if options.values else []
     except UnusableError as error:
         print(f"compare_sides: {error}", file=sys.stderr)
+        return 2
+    if problem := what_is_missing(requests, values, options.language):
+        print(f"compare_sides: {problem}", file=sys.stderr)
         return 2
     if options.language:
         requests = [request for request in requests if request.get("language") == options.language]

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from cc_core.evidence import Sha256
+from cc_core.strict_yaml import load_yaml
 from cc_core.terminal.text import one_line
 from cc_serve.config.keys import KEY_NAME
 from cc_serve.config.section import Seconds, Section
@@ -21,6 +22,13 @@ from cc_serve.routing.policy import RoutingPolicy, Share
 #: The server's flag that names the file.
 CONFIGURATION_FLAG: Final = "--cc-config"
 _SHOWN: Final = 5
+# What pydantic says in Python's words.
+_IN_YAML: Final = {
+    "model_type": "should be a mapping of fields to values",
+    "dict_type": "should be a mapping",
+    "tuple_type": "should be a list, such as [a, b]",
+    "too_short": "may not be empty",
+}
 
 KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
 
@@ -183,10 +191,10 @@ def load_configuration(path: Path) -> Configuration:
         ConfigurationError: the file cannot be read or is not YAML, or a field is wrong.
     """
     try:
-        content = yaml.load(path.read_text("utf-8"), _StrictLoader)
+        content = load_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not YAML ({one_line(error)})") from error
     if content is not None and not isinstance(content, dict):
         raise ConfigurationError(f"{path}: is not a mapping of sections: {', '.join(Configuration.model_fields)}")
@@ -198,28 +206,17 @@ def load_configuration(path: Path) -> Configuration:
         raise ConfigurationError(f"{path}: {'; '.join([*problems[:_SHOWN], *more])}") from error
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a field that is there twice. PyYAML would keep the last one and say nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def _set_fields(section: BaseModel) -> dict[str, Any]:
     return {name: getattr(section, name) for name in section.model_fields_set}
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    if location[-1:] == ("[key]",) and kind == "string_type":
-        section = ".".join(map(str, location[:-2]))
+    if kind == "invalid_key" or (location[-1:] == ("[key]",) and kind == "string_type"):
+        section = ".".join(map(str, location[: -1 if kind == "invalid_key" else -2])) or "the file"
         return f'{section}: a name must be text; quote it ("no"), because YAML reads no, on and digits as other values'
     place = ".".join(map(str, location)) or "the file"
     if kind != "extra_forbidden":
+        message = _IN_YAML.get(kind, message)
         return f"{place}: {message.removeprefix('Value error, ').replace('Input should', 'should')}"
     known = _fields_at(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1)

@@ -10,8 +10,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from cc_core.language.detector import THRESHOLD
 from cc_core.names import ENGLISH, GLOBAL, MAX_STRENGTH, OFF
 
-# YAML reads a bare ``off`` as false.
-ConnectionName = Annotated[str, BeforeValidator(lambda value: OFF if value is False else value)]
+
+def _is_connection_name(value: object) -> object:
+    """YAML reads a bare ``off`` as false; and ``on`` as true, which names no connection."""
+    if value is False:
+        return OFF
+    if not isinstance(value, str):
+        raise ValueError(f'should be "off", "global" or a language\'s own (found {repr(value)[:40]})')
+    return value
+
+
+ConnectionName = Annotated[str, BeforeValidator(_is_connection_name)]
 
 Strength = Annotated[float, Field(ge=0, le=MAX_STRENGTH, allow_inf_nan=False)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -82,12 +83,14 @@ def main(arguments: Sequence[str]) -> int:
         )
         with progress("answering", sum(2 if row.lang != ENGLISH else 1 for row in rows)) as advance:
             found = measure_headroom(model, rows, lambda: advance(1))
-        asked, measured = sum(row.lang != ENGLISH for row in rows), sum(one.rows for one in found.values())
-        if measured < asked:
-            _say(f"left out: {counted(asked - measured, 'row')} too long for the model's context")
+        unmeasured = Counter(row.lang for row in rows if row.lang != ENGLISH)
+        unmeasured -= Counter({language: one.rows for language, one in found.items()})
+        if unmeasured:
+            by_language = ", ".join(f"{language} {count}" for language, count in sorted(unmeasured.items()))
+            _say(f"left out: {counted(unmeasured.total(), 'row')} too long for the model's context ({by_language})")
         _print(found)
         if options.json:
-            options.json.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
+            _write(options.json, found)
     except KeyboardInterrupt:
         print("cc-train headroom: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -110,6 +113,13 @@ def _check_writable(path: Path) -> None:
         raise EvaluationError(f"--json {path}: may not be written; name another file")
 
 
+def _write(path: Path, found: dict[str, Headroom]) -> None:
+    try:
+        path.write_bytes(json_bytes({language: asdict(one) for language, one in found.items()}))
+    except OSError as error:
+        raise EvaluationError(f"--json {path}: cannot be written ({error.strerror})") from error
+
+
 def _say(text: str) -> None:
     print(f"cc-train headroom: {text}", file=sys.stderr)
 
@@ -120,9 +130,9 @@ def _print(found: dict[str, Headroom]) -> None:
     )
     for language, one in found.items():
         for measure, rows, so, gain, gain_is in (
-            ("loss, English beside it", one.rows, one.loss_beside, one.loss_gain, "less"),
+            ("loss, English above it", one.rows, one.loss_beside, one.loss_gain, "less"),
             ("loss, in English", one.rows_english, one.loss_english, one.loss_english_gain, "less"),
-            ("score, English beside it", one.rows, one.score_beside, one.score_gain, "more"),
+            ("score, English above it", one.rows, one.score_beside, one.score_gain, "more"),
             ("score, in English", one.rows_english, one.english, one.english_lead, "more"),
         ):
             if so is not None and gain is not None:  # the prompt alone: of the same rows

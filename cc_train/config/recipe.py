@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cc_core.strict_yaml import load_yaml
 from cc_core.terminal.text import one_line
 from cc_core.terminal.usage import suggestion
 from cc_train.config.other_names import other_name
@@ -23,10 +24,10 @@ def read_recipe(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
         UsageError: the file cannot be read, is no mapping, or has a key that is no option of ``parser``.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = load_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is not YAML ({one_line(error)})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is not a mapping of options to values")

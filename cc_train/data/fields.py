@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cc_core.names import ENGLISH
-from cc_train.data.checks import MissingFieldError, checked_text
-from cc_train.data.language_codes import code_problem
+from cc_train.data.checks import MissingFieldError, UnusableError, checked_text
+from cc_train.data.language_codes import code_problem, misspelt
 from cc_train.data.turns import Turns, turns_of
 
 _PAIRS = ("instruction", "input", "messages")
@@ -63,14 +63,27 @@ class Fields:
         """Whether this is one sentence in many languages, a field each."""
         return self.has(ENGLISH) and not any(self.has(field) for field in ("lang", "instruction", "messages"))
 
+    def lacks_english(self) -> str | None:
+        """What to say of a sentence in several languages without an English one; None for any other record."""
+        names = [name for name in self._record if name != "id" and (misspelt(name) or not code_problem(name))]
+        if len(names) < 2 or any(self.has(field) for field in (ENGLISH, "lang", "instruction", "messages")):
+            return None
+        meant = next((said for said in map(misspelt, names) if said and f"mean {ENGLISH!r}" in said), None)
+        return f"field {ENGLISH!r} with the English sentence is missing{f': {meant}' if meant else ''}"
+
     def sentences(self) -> list[tuple[str, str, str]]:
-        """Language, sentence, and the English sentence."""
+        """Language, sentence, and the English sentence; raises `UnusableError` if there is no other language."""
         english = checked_text(self.get(ENGLISH), f"field {ENGLISH!r}")
         languages = [name for name in self._record if name != ENGLISH and not code_problem(name)]
         if not _is_indonesian(self._record.get("id")):
             languages = [name for name in languages if name != "id"]
-        found = [(lang, self._record[lang], english) for lang in languages]
-        return [(lang, checked_text(text, f"field {lang!r}"), english) for lang, text, english in found if text]
+        found = [
+            (lang, checked_text(self._record[lang], f"field {lang!r}")) for lang in languages if self._record[lang]
+        ]
+        if not found:
+            problem = next(filter(None, map(misspelt, self.unused())), None)
+            raise UnusableError(f"no field has the sentence in another language{f': {problem}' if problem else ''}")
+        return [(lang, text, english) for lang, text in found]
 
 
 def _is_indonesian(value: Any) -> bool:

@@ -42,6 +42,11 @@ def code_problem(code: str, text_language: str | None = None) -> str | None:
     return f"{problem}; did you mean {' or '.join(map(repr, candidates[:2]))}?" if candidates else problem
 
 
+def misspelt(code: str) -> str | None:
+    """The error for something else than ISO 639-1 that was probably meant as a language; None for all else."""
+    return code_problem(code) if not _is_code(code) and _meant(code) else None
+
+
 def _is_code(code: str) -> bool:
     return bool(_CODE.fullmatch(code) and code not in _WITHDRAWN and pycountry.languages.get(alpha_2=code))
 

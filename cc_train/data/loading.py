@@ -11,6 +11,7 @@ from cc_core.terminal.text import all_are, counted
 from cc_train.data.chat import ChatEncoder
 from cc_train.data.disk_sequence import DiskSequence
 from cc_train.data.encoding import Example, encode_rows
+from cc_train.data.language_codes import misspelt
 from cc_train.data.reading import read_rows, sample_rows
 from cc_train.data.records import DataError
 from cc_train.data.rows import Row, SkippedRow
@@ -80,7 +81,7 @@ def load_examples(
         say(f"skipped {counted(len(skipped) - _SHOWN, 'more row')}")
     for column, records in unused.most_common():
         there = counted(records, "row has it", "rows have it")
-        say(f"column {column!r} is not used ({there}); --columns FIELD=COLUMN gives it a meaning")
+        say(f"column {column!r} is not used ({there}); {_advice(column, answers)}")
     say(f"{counted(len(examples), 'row')} used, {len(skipped)} skipped, from {names}")
     if not examples:
         reasons = Counter(row.reason for row in skipped).most_common(1)
@@ -101,6 +102,11 @@ def require_connected(examples: Sequence[Example], what: str, otherwise: str) ->
             f"{all_are(len(examples), 'row')} in English, and {what} is for other languages; "
             f"add rows in them, or {otherwise}"
         )
+
+
+def _advice(column: str, answers: bool) -> str:
+    """What to do with a column that is not used. Without answers, it may hold sentences of a language."""
+    return (None if answers else misspelt(column)) or "--columns FIELD=COLUMN gives it a meaning"
 
 
 def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:

@@ -92,6 +92,8 @@ def rows_of(
         if answers:
             raise UnusableError("a sentence in several languages has no answer to train on; cc-train fit can use it")
         return [Row(lang, text, english, "", file, record.number) for lang, text, english in fields.sentences()]
+    if not answers and (problem := fields.lacks_english()):
+        raise UnusableError(problem)
     lang = fields.text("lang")
     given = "messages" if fields.has("messages") else "instruction"
     if problem := code_problem(lang):

@@ -60,6 +60,8 @@ def rows_to_compare(
 ) -> list[EvaluationRow]:
     """At most ``limit`` items of each task in each language, the same ones where languages have them, in English too.
 
+    Items that have an English row come first.
+
     Args:
         rows: what `parallel_rows` gives.
         languages: those to compare with English; all if none is named.
@@ -77,10 +79,12 @@ def rows_to_compare(
     if without:
         raise EvaluationError(f"no row in {', '.join(without)} has 'instruction_en', its English parallel")
     rows = comparable(rows)
+    in_english = {(row.task, row.item) for row in rows if row.lang == ENGLISH}
     kept: set[tuple[str, str, str]] = set()
     for task in sorted({row.task for row in rows}):
         order = sorted({row.item for row in rows if row.task == task})
         random.Random(seed).shuffle(order)
+        order.sort(key=lambda item: (task, item) not in in_english)  # a chosen row without its English tells less
         for language in {row.lang for row in rows} - {ENGLISH}:
             there = {row.item for row in rows if (row.task, row.lang) == (task, language)}
             kept.update((task, language, item) for item in [item for item in order if item in there][:limit])

@@ -13,7 +13,7 @@ from typing import Any
 
 from cc_train.data.fields import with_input
 from cc_train.data.file_records import file_records
-from cc_train.data.language_codes import code_problem
+from cc_train.data.language_codes import code_problem, misspelt
 from cc_train.data.records import DataError, UnreadableError
 from cc_train.evaluation.tasks import TASKS
 
@@ -122,7 +122,11 @@ def choose_rows(
     ):
         unknown = [name for name in named if name not in there]
         if unknown:
-            raise EvaluationError(f"no row of {kind} {', '.join(unknown)}; the data has: {', '.join(sorted(there))}")
+            meant = misspelt(unknown[0]) if kind == "language" else None
+            raise EvaluationError(
+                f"--{kind}s: no row of {kind} {', '.join(unknown)}; the data has: {', '.join(sorted(there))}"
+                f"{f'; {meant}' if meant else ''}"
+            )
     chosen = [r for r in rows if (not tasks or r.task in tasks) and (not languages or r.lang in languages)]
     if not chosen:
         raise EvaluationError("no row is of both a task and a language that were named")

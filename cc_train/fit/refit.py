@@ -56,7 +56,7 @@ def refit(checkpoint: Path, options: RefitArguments, fit: FitArguments, say: Say
             "is a connection on its own; put it on its base first: "
             f"cc-train attach --model BASE --connection {checkpoint} --output OUTPUT",
         )
-    connection, entry = load_connection(checkpoint)
+    connection, entry = load_connection(checkpoint, evidence=False)
     output = Path(options.output) if options.output else checkpoint
     workspace = Workspace(output, overwrite=options.overwrite or output == checkpoint)
     device = torch.device("cpu")

@@ -101,6 +101,7 @@ def test_what_is_no_evidence_is_refused_by_its_field(checkpoint: Path, change: d
     with pytest.raises(CheckpointError) as caught:
         read_description(checkpoint)
     assert str(caught.value).startswith(f"{checkpoint / CONFIG_FILE}: field 'cc_connection.{field}")
+    assert str(caught.value).endswith("; remove 'evidence', or measure again: cc-train fit CHECKPOINT --data PAIRS")
     assert "\n" not in str(caught.value)
 
 

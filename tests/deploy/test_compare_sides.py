@@ -125,6 +125,46 @@ def test_one_value_without_its_user_leaves_no_interval(tmp_path: Path, capsys: p
     assert told(capsys.readouterr().out)["value"].split()[:3] == ["requests", "50", "50"]
 
 
+def test_a_user_may_be_a_number_even_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rated: list[dict[str, object]] = [
+        {"request_id": f"{side}-{n}", "user": n, "value": n % 2} for side in Side for n in range(50)
+    ]
+    assert main(ask(tmp_path, rated)) == 0
+    assert told(capsys.readouterr().out)["value"].split()[:3] == ["users", "50", "50"]
+
+
+def test_values_of_other_programs_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a mark of UTF-8 at the beginning, lines that end as on Windows, U+2028 in a name, and an empty line."""
+    values = tmp_path / "values"
+    lines = [json.dumps({**VALUE, "user": "u\u2028v"}, ensure_ascii=False), ""]
+    values.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert main([save(tmp_path / "log", REQUEST), "--values", str(values)]) == 0
+    assert told(capsys.readouterr().out)["value"].split()[:3] == ["users", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "value", "options", "words"),
+    [
+        ({"holdout": None}, {}, [], "no request of the log is on a side"),
+        ({}, {}, ["--language", "de-DE"], "--language de-DE: no request is in it and on a side; there are: sw"),
+        ({}, {"request_id": "other"}, [], "--values: none of its request_ids is that of a request on a side"),
+    ],
+)
+def test_what_is_missing_is_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request_: dict[str, object],
+    value: dict[str, object],
+    options: list[str],
+    words: str,
+) -> None:
+    log = save(tmp_path / "log", {**REQUEST, **request_})
+    assert main([log, "--values", save(tmp_path / "values", {**VALUE, **value}), *options]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"compare_sides: {words}")
+    assert told.out == ""
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -22,6 +23,13 @@ def test_the_snippet_is_the_demos() -> None:
 def test_the_curl_line_is_the_demos() -> None:
     block = next(text for text in README.split("```bash\n") if text.startswith("curl -i")).split("```")[0]
     assert shlex.split(block.replace("\\\n", "")) == shlex.split(demo.curl_line(ADDRESS))
+
+
+def test_the_answer_is_that_of_the_held_out_rows() -> None:
+    rows = map(json.loads, (ROOT / demo.HELD_OUT).read_text("utf-8").splitlines())
+    (answer,) = [row["output"] for row in rows if row["instruction"] == demo.SWAHILI]
+    assert f"That of Genovia is {answer}:" in README
+    assert f"The right answer is {answer}." in (ROOT / "docs" / "index.md").read_text("utf-8")
 
 
 def test_the_recipe_trains_the_base_that_the_demo_makes() -> None:

@@ -306,11 +306,13 @@ def test_an_alignment_without_anything_to_align_is_one_line(
     same = write_rows(tmp_path / "same.jsonl", [row | {"instruction_en": "Word?"} for row in word_rows()])
     alone = [{name: row[name] for name in ("lang", "instruction", "output")} for row in word_rows(["de"], 1)]
     unpaired = write_rows(tmp_path / "alone.jsonl", alone)
+    tagged = write_rows(tmp_path / "tagged.jsonl", [{"en": "One", "de-DE": "Eins"}])
     for data, more, message in (
         (english, (), "all 8 rows are in English"),
         (same, (), "--align: all rows have the same English prompt; add rows with others"),
         (unpaired, (), "no row can be used: field 'instruction_en' is missing"),
         (rows, ("--align-data", str(english)), "all 8 rows are in English"),
+        (rows, ("--align-data", str(tagged)), "'de-DE' is no ISO 639-1 code; did you mean 'de'?"),
     ):
         options = ("--max-steps", "1", "--method", "sft", "--align", "1")
         assert train(base, data, tmp_path / "out", *options, *more) == 2

@@ -20,7 +20,8 @@ REQUIRED = {"model": "m", "data": ["d"], "output": "o"}
 
 def of_recipe(directory: Path, text: str) -> RunConfig:
     recipe = directory / "recipe.yaml"
-    recipe.write_text(f"model: m\ndata: d\noutput: o\n{text}\n")
+    data = "" if text.startswith("data:") else "data: d\n"
+    recipe.write_text(f"model: m\n{data}output: o\n{text}\n")
     return parse_run(["--config", str(recipe)])
 
 
@@ -71,6 +72,20 @@ def test_a_wrong_value_is_told_as_of_a_flag(name: str, value: object, message: s
     with pytest.raises(UsageError) as recipe:
         of_recipe(tmp_path, f"{name}: {value}")
     assert str(recipe.value) == str(python.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("align: 4\nalign: 5", "is not YAML ('align' is there twice"),
+        ("seed: 2026-99-99", "is not YAML ("),
+        (f"seed: {'[' * 5000}", "is not YAML ("),
+    ],
+)
+def test_a_file_that_is_not_yaml_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        of_recipe(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path / 'recipe.yaml'}: {message}")
 
 
 def test_python_may_name_a_recipe_and_overrides_it(tmp_path: Path) -> None:

@@ -94,6 +94,37 @@ def test_an_aligned_sentence_is_a_pair_for_each_language() -> None:
         rows(fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"de-DE": "Eins"}, ": 'de-DE' is no ISO 639-1 code; did you mean 'de'?"),
+        ({"url": "example.org", "zho_Hans": "一"}, ": 'zho_Hans' is no ISO 639-1 code; did you mean 'zh'?"),
+        ({"de": None, "url": "example.org"}, ""),
+    ],
+)
+def test_a_sentence_in_english_alone_is_no_pair(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnusableError) as caught:
+        rows({"en": "One", **fields}, answers=False)
+    assert str(caught.value) == f"no field has the sentence in another language{words}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"de": "Eins", "fr": "Un"}, "field 'en' with the English sentence is missing"),
+        (
+            {"id": 1, "deu_Latn": "Eins", "eng_Latn": "One"},
+            "field 'en' with the English sentence is missing: 'eng_Latn' is no ISO 639-1 code; did you mean 'en'?",
+        ),
+        ({"id": 1, "de": "Eins", "text": "Un"}, "field 'lang' is missing"),
+    ],
+)
+def test_a_sentence_without_english_is_no_pair(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnusableError) as caught:
+        rows(fields, answers=False)
+    assert str(caught.value) == words
+
+
 def test_an_answer_is_needed_to_train_only() -> None:
     without = {name: value for name, value in PAIR.items() if name != "output"}
     assert rows(without, answers=False)[0].output == ""

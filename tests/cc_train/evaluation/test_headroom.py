@@ -139,6 +139,15 @@ def test_wrong_options_are_refused_in_a_line(
     assert words in capsys.readouterr().err
 
 
+def test_a_language_whose_rows_do_not_fit_is_named(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = rows("unseen")[:24]
+    long = [{**row, "lang": "fr", "instruction": row["instruction"] * 200} for row in given if row["lang"] == X]
+    assert headroom(base, write_rows(tmp_path / "rows.jsonl", [*given, *long])) == 0
+    told = capsys.readouterr()
+    assert "12 rows do not fit the model's context and are left out (fr 12)" in told.err
+    assert f"{X}: " in told.out
+
+
 def test_a_damaged_model_is_named_by_its_option(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     damaged = shutil.copytree(base, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"none")
@@ -172,7 +181,7 @@ def test_the_table_is_printed_though_the_file_cannot_be_written(
     assert headroom(base, data, "--json", "/dev/full") == 2
     told = capsys.readouterr()
     assert "score, in English" in told.out
-    assert "No space left on device" in told.err
+    assert told.err.endswith("cc-train headroom: --json /dev/full: cannot be written (No space left on device)\n")
 
 
 UP, EQUAL, WIDE = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.03), Interval(0.0, -0.1, 0.1)

@@ -71,6 +71,12 @@ def test_languages_with_the_same_items_are_asked_the_same_ones() -> None:
     assert items[0] == items[1] == items[2]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_items_that_have_an_english_row_come_first(seed: int) -> None:
+    found = chosen([*ENGLISH[:3], *FRENCH], limit=4, seed=seed)
+    assert Counter(row.lang for row in found) == {"fr": 4, "en": 3}
+
+
 def test_each_task_has_its_own_limit() -> None:
     found = chosen([*ENGLISH, *GERMAN, *rows("en", range(50), "xquad"), *rows("de", range(50), "xquad")], limit=20)
     assert Counter((row.task, row.lang) for row in found) == dict.fromkeys(

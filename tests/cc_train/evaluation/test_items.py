@@ -145,7 +145,9 @@ def test_a_limit_keeps_parallels_together(tmp_path: Path) -> None:
 def test_tasks_and_languages(tmp_path: Path) -> None:
     rows = read_rows([items(tmp_path)])
     assert {(r.task, r.lang) for r in choose_rows(rows, ["xquad"], ["sw"])} == {("xquad", "sw")}
-    with pytest.raises(EvaluationError, match="no row of language fr, th; the data has: de, sw"):
+    with pytest.raises(EvaluationError, match=r"^--languages: no row of language fr, th; the data has: de, sw$"):
         choose_rows(rows, languages=["fr", "de", "th"])
-    with pytest.raises(EvaluationError, match="no row of task xnli; the data has: mkqa, xquad"):
+    with pytest.raises(EvaluationError, match="the data has: de, sw; 'de-DE' is no ISO 639-1 code; did you mean 'de'"):
+        choose_rows(rows, languages=["de-DE"])
+    with pytest.raises(EvaluationError, match=r"^--tasks: no row of task xnli; the data has: mkqa, xquad"):
         choose_rows(rows, tasks=["xnli"])

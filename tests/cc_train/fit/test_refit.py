@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from cc_core.checkpoint import load_connection, save_connection
+from cc_core.files import CheckpointError
+from cc_core.names import CONFIG_FILE, CONNECTION_KEY
 from cc_train.commands.main import main
 from cc_train.model.projection import save_projection
 from cc_train.model.standalone import save_alone
@@ -101,6 +103,19 @@ def test_another_output_leaves_the_checkpoint_alone(
     }
     assert fit(output, sentences) == 0
     assert load_connection(output)[1].evidence is None, "what was measured is not there any more"
+
+
+def test_evidence_that_cannot_be_used_is_measured_again(checkpoint: Path, rows: Path) -> None:
+    """The refusal of such a checkpoint recommends this command."""
+    config = json.loads((checkpoint / CONFIG_FILE).read_text())
+    config[CONNECTION_KEY]["evidence"] = "damaged"
+    (checkpoint / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError, match="remove 'evidence', or measure again: cc-train fit CHECKPOINT --data PAIRS"
+    ):
+        load_connection(checkpoint)
+    assert fit(checkpoint, rows) == 0
+    assert load_connection(checkpoint)[1].evidence is not None
 
 
 def test_pairs_that_are_scored_are_not_fitted(
