@@ -52,6 +52,8 @@ class Headroom:
         loss_english: of the English rows' own answers, which have other tokens.
         loss_english_gain: the loss with the prompt alone minus ``loss_english``.
         rows_english: how many rows have their English one.
+        choices: whether all rows are multiple choices. The loss of a label then depends more on the form of the answer
+            than on what is right, so it decides nothing.
     """
 
     rows: int
@@ -68,11 +70,13 @@ class Headroom:
     loss_english: float | None = None
     loss_english_gain: Interval | None = None
     rows_english: int = 0
+    choices: bool = False
 
     @property
     def expectation(self) -> str:
         """What to expect, in a sentence."""
-        gains = (self.score_gain, self.loss_gain, self.english_lead)
+        helps = [self.score_gain] if self.choices else [self.score_gain, self.loss_gain]
+        gains = [*helps, self.english_lead]
         known = [gain for gain in gains if gain is not None]
         figures = [end for gain in known for end in (gain.mean, gain.low, gain.high) if end is not None]
         if not np.isfinite(figures).all():
@@ -85,7 +89,7 @@ class Headroom:
                 "alignment to pay"
             )
         ahead = _shown(self.english_lead)
-        helped = _shown(self.score_gain) or _shown(self.loss_gain)
+        helped = any(map(_shown, helps))
         if ahead and helped:
             return "there is something to gain: English is ahead, and English words beside the prompt are of use"
         if helped:
@@ -176,6 +180,7 @@ def measure_headroom(
             loss_english=float(losses_english[parallel].mean()) if both else None,
             loss_english_gain=_interval(paired, losses[both] - losses_english[parallel]) if both else None,
             rows_english=len(both),
+            choices=all(TASKS[alone[i].task].options for i in mine),
         )
     return found
 
