@@ -17,18 +17,15 @@ import torch
 from cc_core.names import ENGLISH
 from cc_core.terminal.text import counted
 from cc_train.bootstrap import Interval, interval, language_mean, resampled_means
-from cc_train.data.batches import IGNORED, PairCollator, PairDataset
-from cc_train.data.encoding import Example
-from cc_train.data.rows import Row
 from cc_train.evaluation.answer_file import Answer
 from cc_train.evaluation.headroom_rows import check_languages, comparable
 from cc_train.evaluation.items import EvaluationError, EvaluationRow
+from cc_train.evaluation.likelihood import encoded, rank_options, reference_losses
 from cc_train.evaluation.local import LocalCheckpoint
 from cc_train.evaluation.scores import RowScore, item_values, score_rows
+from cc_train.evaluation.tasks import TASKS
 from cc_train.fit.pairs import capture_pairs
 from cc_train.model.activations import family_in
-from cc_train.two_pass.answer_loss import cross_entropy_by_row
-from cc_train.two_pass.model import TwoPassModel
 
 #: If all intervals of gains end below this, in score and in nats per token, there is hardly anything to gain. A wide
 #: interval about 0 reaches further, and so does not show that there is nothing.
@@ -56,6 +53,8 @@ class Headroom:
         loss_english: of the English rows' own answers, which have other tokens.
         loss_english_gain: the loss with the prompt alone minus ``loss_english``.
         rows_english: how many rows have their English one.
+        choices: whether all rows are multiple choices. The loss of a label then depends more on the form of the answer
+            than on what is right, so it decides nothing.
     """
 
     rows: int
@@ -72,11 +71,13 @@ class Headroom:
     loss_english: float | None = None
     loss_english_gain: Interval | None = None
     rows_english: int = 0
+    choices: bool = False
 
     @property
     def expectation(self) -> str:
         """What to expect, in a sentence."""
-        gains = (self.score_gain, self.loss_gain, self.english_lead)
+        helps = [self.score_gain] if self.choices else [self.score_gain, self.loss_gain]
+        gains = [*helps, self.english_lead]
         known = [gain for gain in gains if gain is not None]
         figures = [end for gain in known for end in (gain.mean, gain.low, gain.high) if end is not None]
         if not np.isfinite(figures).all():
@@ -89,7 +90,7 @@ class Headroom:
                 "alignment to pay"
             )
         ahead = _shown(self.english_lead)
-        helped = _shown(self.score_gain) or _shown(self.loss_gain)
+        helped = any(map(_shown, helps))
         if ahead and helped:
             return "there is something to gain: English is ahead, and English words beside the prompt are of use"
         if helped:
@@ -115,7 +116,9 @@ def _shown(gain: Interval | None) -> bool:
 def measure_headroom(
     model: LocalCheckpoint, rows: Sequence[EvaluationRow], on_row: Callable[[], object] = lambda: None
 ) -> dict[str, Headroom]:
-    """Ask ``model`` all prompts, greedily and without a connection; the headroom by language.
+    """Ask ``model`` all prompts without a connection; the headroom by language.
+
+    Answers are generated greedily. In a multiple choice, the answer is the option that the model finds likeliest.
 
     Args:
         model: with the connection ``off``.
@@ -140,7 +143,12 @@ def measure_headroom(
         answers[answer.key] = answer
         on_row()
 
-    model.answer([*alone, *beside, *english], note, lambda row, _reason: refused.add(row.key))
+    def refuse(row: EvaluationRow, _reason: str) -> None:
+        refused.add(row.key)
+
+    asked = [*alone, *beside, *english]
+    model.answer([row for row in asked if not TASKS[row.task].options], note, refuse)
+    rank_options(model, [row for row in asked if TASKS[row.task].options], note, refuse)
     kept = [i for i, pair in enumerate(zip(alone, beside, strict=True)) if not refused & {row.key for row in pair}]
     alone, beside = [alone[i] for i in kept], [beside[i] for i in kept]
     if not alone:
@@ -149,7 +157,7 @@ def measure_headroom(
     english = [row for row in english if row.key not in refused]
     in_english = {(row.task, row.prompt): i for i, row in enumerate(english)}
     scores_english = np.array([score.value for score in score_rows(english, answers)])
-    losses, losses_beside, losses_english = (_answer_losses(model, each) for each in (alone, beside, english))
+    losses, losses_beside, losses_english = (reference_losses(model, each) for each in (alone, beside, english))
     distances = _distances(model, alone)
     found = {}
     for language in sorted({row.lang for row in alone}):
@@ -174,6 +182,7 @@ def measure_headroom(
             loss_english=float(losses_english[parallel].mean()) if both else None,
             loss_english_gain=_interval(paired, losses[both] - losses_english[parallel]) if both else None,
             rows_english=len(both),
+            choices=all(TASKS[alone[i].task].options for i in mine),
         )
     return found
 
@@ -182,45 +191,6 @@ def _interval(scores: Sequence[RowScore], gains: np.ndarray) -> Interval:
     """The mean gain of rows of one language, with its interval over items."""
     values = item_values(scores, gains.tolist(), [scores[0].lang])
     return interval(language_mean(values), resampled_means(values))
-
-
-def _examples(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> list[Example]:
-    encoder = model.encoder
-
-    def ids(prompt: str) -> np.ndarray:
-        return np.asarray(encoder.encode(encoder.render(prompt)), dtype=np.int32)
-
-    return [
-        Example(
-            Row(row.lang, row.prompt, row.english, row.references[0], row.key, number),
-            ids(row.prompt),
-            np.asarray(encoder.answer(row.references[0]), dtype=np.int32),
-            ids(row.english),
-        )
-        for number, row in enumerate(rows)
-    ]
-
-
-@torch.inference_mode()
-def _answer_losses(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray:
-    """Cross-entropy of each row's first reference, nats per token; raises `EvaluationError` if one is not finite."""
-    examples, collate = _examples(model, rows), PairCollator(model.encoder.pad_id)
-    dataset, passes = PairDataset(examples), TwoPassModel(model.model, None).eval()
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt) + len(examples[i].answer))
-    losses = np.zeros(len(examples))
-    for start in range(0, len(order), model.batch_size):
-        batch = order[start : start + model.batch_size]
-        inputs = {name: value.to(model.model.device) for name, value in collate([dataset[i] for i in batch]).items()}
-        labels = inputs["labels"]
-        answers = passes.answer_logits(inputs["input_ids"], inputs["attention_mask"], labels)
-        tokens = (labels != IGNORED).sum(dim=1)
-        losses[batch] = (cross_entropy_by_row(answers, labels) / tokens).cpu().numpy()
-    if broken := [row.key for row, loss in zip(rows, losses, strict=True) if not np.isfinite(loss)]:
-        raise EvaluationError(
-            f"the loss of {len(broken)} of {counted(len(rows), 'answer')} is NaN or infinite ({broken[0]} first); "
-            "is the model damaged?"
-        )
-    return losses
 
 
 def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndarray | None:
@@ -232,7 +202,7 @@ def _distances(model: LocalCheckpoint, rows: Sequence[EvaluationRow]) -> np.ndar
         return None
     apart: dict[int, torch.Tensor] = {}
     english: dict[str, torch.Tensor] = {}
-    for batch in capture_pairs(model.model, _examples(model, rows), model.encoder.pad_id, batch_size=model.batch_size):
+    for batch in capture_pairs(model.model, encoded(model, rows), model.encoder.pad_id, batch_size=model.batch_size):
         squares = (batch.source - batch.target).double().square().mean(dim=-1).cpu()
         targets = batch.target.double().cpu()
         for pair, square, target in zip(batch.pairs, squares, targets, strict=True):

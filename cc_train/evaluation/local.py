@@ -143,6 +143,11 @@ class LocalCheckpoint:
                 row = prompt.row
                 on_answer(Answer(row.key, row.digest, text, finish, len(prompt.ids), len(generated), prompt.connection))
 
+    def refusal(self, row: EvaluationRow) -> str | None:
+        """Why ``row`` cannot be answered; None if it can."""
+        prompt = self._encode(row)
+        return prompt if isinstance(prompt, str) else None
+
     def _check(self, connection: str) -> None:
         if connection in (AUTO, OFF):
             return

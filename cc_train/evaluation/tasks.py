@@ -21,15 +21,17 @@ class Task:
         title: its usual name.
         metric: the measure that the task is judged by, one of those that ``score`` returns.
         score: gives the measures of an answer, each 0 to 1, from the answer, the references and the language.
+        options: the labels of a multiple choice, a character each; empty for other tasks.
     """
 
     title: str
     metric: str
     score: Score
+    options: str = ""
 
 
 def _choice(title: str, labels: str) -> Task:
-    return Task(title, "accuracy", lambda answer, references, _: score_choice(answer, references, labels))
+    return Task(title, "accuracy", lambda answer, references, _: score_choice(answer, references, labels), labels)
 
 
 TASKS: dict[str, Task] = {

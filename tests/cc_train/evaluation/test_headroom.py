@@ -214,3 +214,20 @@ def test_what_to_expect(loss: Interval, score: Interval, lead: Interval | None, 
     given = Headroom(5, 1.0, 1.0, loss, 0.5, 0.5, score, None, lead, [])
     assert words in given.expectation
     assert "\n" not in given.expectation
+
+
+@pytest.mark.parametrize(
+    ("score", "lead", "words"),
+    [
+        (EQUAL, EQUAL, "no headroom was shown"),
+        (EQUAL, UP, "gains depend on training"),
+        (UP, UP, "there is something to gain"),
+        (WIDE, EQUAL, "5 rows do not tell"),
+    ],
+)
+@pytest.mark.parametrize("loss", [UP, WIDE])
+def test_what_to_expect_of_a_multiple_choice_does_not_depend_on_the_loss(
+    loss: Interval, score: Interval, lead: Interval, words: str
+) -> None:
+    given = Headroom(5, 1.0, 1.0, loss, 0.5, 0.5, score, None, lead, [], choices=True)
+    assert words in given.expectation
