@@ -73,7 +73,7 @@ def load_examples(
     )
     rows = sample_rows(rows, max_rows, seed)
     with progress("encoding", len(rows), shown=shows_progress) as advance:
-        examples, unusable = encode_rows(_counted(rows, advance), encoder, max_length, anchor_offset, directory)
+        examples, unusable = encode_rows(_advancing(rows, advance), encoder, max_length, anchor_offset, directory)
     skipped += unusable
     for row in skipped[:_SHOWN]:
         say(f"skipped {row}")
@@ -109,7 +109,7 @@ def _advice(column: str, answers: bool) -> str:
     return (None if answers else misspelt(column)) or "--columns FIELD=COLUMN gives it a meaning"
 
 
-def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
+def _advancing(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
     for row in rows:
         yield row
         advance(1)

@@ -112,6 +112,6 @@ def _check_finite(examples: Sequence[Example], values: Tensor) -> None:
     broken = [example for example, value in zip(examples, values.tolist(), strict=True) if not math.isfinite(value)]
     if broken:
         raise EvaluationError(
-            f"the loss of {len(broken)} of {counted(len(examples), 'answer')} is NaN or infinite ({broken[0].row.file} first); "
-            "is the model damaged?"
+            f"the loss of {len(broken)} of {counted(len(examples), 'answer')} is NaN or infinite "
+            f"({broken[0].row.file} first); is the model damaged?"
         )

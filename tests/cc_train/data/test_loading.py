@@ -20,13 +20,13 @@ def said(path: Path, *, answers: bool) -> list[str]:
 def test_a_sentences_column_is_named_by_its_language(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "sentences.jsonl", [{"en": "One", "de": "Eins", "zh_Hans": "1", "url": "u"}])
     assert said(path, answers=False) == [
-        "column 'zh_Hans' is not used (1 rows have it); 'zh_Hans' is no ISO 639-1 code; did you mean 'zh'?",
-        "column 'url' is not used (1 rows have it); --columns FIELD=COLUMN gives it a meaning",
+        "column 'zh_Hans' is not used (1 row has it); 'zh_Hans' is no ISO 639-1 code; did you mean 'zh'?",
+        "column 'url' is not used (1 row has it); --columns FIELD=COLUMN gives it a meaning",
     ]
 
 
 def test_a_rows_column_can_be_given_a_meaning(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{**PAIR, "english": "Word?"}])
     assert said(path, answers=True) == [
-        "column 'english' is not used (1 rows have it); --columns FIELD=COLUMN gives it a meaning"
+        "column 'english' is not used (1 row has it); --columns FIELD=COLUMN gives it a meaning"
     ]

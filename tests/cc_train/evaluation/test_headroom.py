@@ -144,7 +144,7 @@ def test_a_language_whose_rows_do_not_fit_is_named(base: Path, tmp_path: Path, c
     long = [{**row, "lang": "fr", "instruction": row["instruction"] * 200} for row in given if row["lang"] == X]
     assert headroom(base, write_rows(tmp_path / "rows.jsonl", [*given, *long])) == 0
     told = capsys.readouterr()
-    assert "12 rows do not fit the model's context and are left out (fr 12)" in told.err
+    assert "left out: 12 rows too long for the model's context (fr 12)" in told.err
     assert f"{X}: " in told.out
 
 
