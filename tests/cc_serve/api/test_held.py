@@ -74,6 +74,13 @@ def together(folder: Path, checkpoint: Path, use: Use) -> None:
     asyncio.run(run())
 
 
+async def settled(processes: list[Process]) -> None:
+    """Until all have told the first what they need no more, and it has acted on that."""
+    for process in processes:
+        await process.exchange._held._background.finished()
+    await processes[0].exchange._background.finished()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():
@@ -117,7 +124,7 @@ def test_what_any_process_needs_is_held(tmp_path: Path, checkpoints: tuple[Path,
         for stack in stacks:
             assert engine.held.holds(old, "global"), "a request runs that began with it"
             stack.close()
-            await asyncio.sleep(0.1)
+            await settled(processes)
         await until(lambda: not engine.held.holds(old, "global"))  # its last request has ended
         await until(lambda: not any(process.exchange.connections.earlier for process in processes))
         await processes[2].exchange.change(third)
@@ -200,7 +207,7 @@ def test_one_that_is_silent_during_the_change_keeps_what_it_needs(
         with pytest.raises(PeerError, match="API process 2"):
             await processes[0].exchange.change(other)
         assert [process.serves[0] for process in processes] == [new, new, old]
-        await asyncio.sleep(0.1)
+        await settled(processes)
         assert engine.held.holds(old, "global"), "process 2 begins requests with it"
         assert await processes[2].exchange.overview() == ({}, False)
         with pytest.raises(ConflictError, match=r"some processes .* ask for the present one again"):
