@@ -171,9 +171,10 @@ def test_a_server_that_is_lost_ends_the_run_and_keeps_what_came(server: Server, 
 
 
 def test_a_slow_server(server: Server) -> None:
-    server.delay = 0.5
+    server.together = 2  # and there is one
     with pytest.raises(EndpointError, match="does not answer in time; raise --timeout"):
         ask(at(server, timeout=0.05, retries=0), 1)
+    server.together = 1
 
 
 def test_a_connection_that_nobody_applies_is_refused(server: Server) -> None:
