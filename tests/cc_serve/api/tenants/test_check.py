@@ -31,7 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
 
 
 def check(url: str, *names: str | None, **options: Any) -> None:
-    check_store(Store.model_validate({"url": url, **options}), names or (None,))
+    # A busy machine's store may not answer for seconds; the check waits ten times as long as a request does.
+    check_store(Store.model_validate({"url": url, "timeout_seconds": 6, **options}), names or (None,))
 
 
 def complaint(url: str, *names: str | None, **options: Any) -> str:
@@ -199,7 +200,7 @@ def test_tls(server: StoreServer, certificate: tuple[Path, Path], tmp_path: Path
         check(encrypted.url.replace("rediss", "valkeys"), ca_file=cert, cert_file=cert, key_file=key)
         assert complaint(encrypted.url).startswith(f"limits.store.url: no TLS with 127.0.0.1:{port}")
         assert complaint(encrypted.url, ca_file=key).startswith("limits.store.ca_file: no TLS with")
-        plain = complaint(f"redis://127.0.0.1:{port}", on_error="refuse")
+        plain = complaint(f"redis://127.0.0.1:{port}", on_error="refuse", timeout_seconds=0.5)
         assert plain.startswith(f"limits.store.url: 127.0.0.1:{port}")
     encrypted_to_plain = complaint(f"rediss://:secret@127.0.0.1:{server.port}", on_error="refuse")
     assert encrypted_to_plain.startswith(f"limits.store.url: 127.0.0.1:{server.port} cannot be reached")
