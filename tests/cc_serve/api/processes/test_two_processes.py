@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 from collections import Counter
@@ -38,7 +37,8 @@ TWO = ("--api-server-count", "2", "--disable-uvicorn-access-log")
 def configuration(store: str, limits: str = "choices: 2") -> str:
     keys = {"ops": "admin: true", "user": "weight: 1", "few": f"limits: {{requests_per_minute: {PER_MINUTE}}}"}
     entries = [f"  {name}: {{sha256: {hash_key(name)}, {extra}}}" for name, extra in keys.items()]
-    return "\n".join(["keys:", *entries, "open_paths: [/metrics]", f"limits: {{store: '{store}', {limits}}}"])
+    kept = f"{{url: '{store}', timeout_seconds: 30}}"  # a busy machine's store may not answer for seconds
+    return "\n".join(["keys:", *entries, "open_paths: [/metrics]", f"limits: {{store: {kept}, {limits}}}"])
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def two(checkpoint: Path, folder: Path, store: str) -> Iterator[Server]:
     (folder / "server.yaml").write_text(configuration(store))
     flags = ("--cc-config", str(folder / "server.yaml"), "--request-log", str(folder / "requests.jsonl"))
     with started(checkpoint, folder / "server.log", *TWO, *flags) as server:
-        until(lambda: "ready after" in (folder / "server.log").read_text(), 60)
+        until(lambda: "ready after" in (folder / "server.log").read_text())
         yield server
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -114,7 +114,9 @@ def test_both_processes_answer_alike_and_what_they_count_adds_up(two: Server, fo
         same = [answer for answer, asked in zip(answers, texts, strict=True) if asked == text]
         assert {answer.headers["X-CC-Connection"] for answer in same} == {connection}
         assert len({answer.json()["choices"][0]["message"]["content"] for answer in same}) == 1
-    assert [requests_of(two, process) for process in processes_of(two)] == [20, 20]
+    # A request is counted after its last byte has gone out, which the client may have read by then.
+    until(lambda: [requests_of(two, process) for process in processes_of(two)] == [20, 20])
+    until(lambda: len((folder / "requests.jsonl").read_text().splitlines()) == len(texts))
     usage = [answer.json()["usage"] for answer in answers]
     prompt, answered = (sum(each[name] for each in usage) for name in ("prompt_tokens", "completion_tokens"))
 
@@ -139,10 +141,7 @@ def test_a_key_has_its_limit_once_and_not_in_each_process(two: Server) -> None:
     statuses = Counter(answer.status_code for answer in half_each(two, 2 * PER_MINUTE, lambda _: post(two, "few")))
     refilled = (time.monotonic() - begin) * PER_MINUTE / 60
     assert set(statuses) == {200, 429}
-    # On a busy machine the store may not answer in time; such requests are let in, and counted.
-    metrics = httpx.get(f"{two.address}/metrics", timeout=60).text
-    unasked = sum(float(n) for n in re.findall(r"^cc:store_errors_total\{.*\} (\S+)$", metrics, re.MULTILINE))
-    assert PER_MINUTE <= statuses[200] <= PER_MINUTE + refilled + 1 + unasked
+    assert PER_MINUTE <= statuses[200] <= PER_MINUTE + refilled + 1
 
 
 def test_whoever_reloads_reloads_all(two: Server, folder: Path, store: str) -> None:
@@ -283,7 +282,7 @@ def test_a_process_that_dies_ends_the_server(checkpoint: Path, tmp_path: Path) -
     # Longer than a client waits: it is the engine's death that ends the streams, and not the end of that time.
     flags = (*TWO, *ENDLESS, "--shutdown-timeout", "120")
     with started(checkpoint, log, *flags) as server, ExitStack() as stack:
-        until(lambda: "ready after" in log.read_text(), 60)
+        until(lambda: "ready after" in log.read_text())
         children = psutil.Process(server.process.pid).children(recursive=True)
         (first, second), engine = processes_of(server), engine_of(server)
         threads = stack.enter_context(ThreadPoolExecutor(8))
