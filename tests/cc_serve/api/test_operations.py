@@ -311,7 +311,8 @@ def test_the_deadline_ends_the_engines_request_and_says_so(guarded: Server, conf
     assert answer.status_code == 504
     assert "deadline of 0.1 s" in answer.json()["error"]["message"]
     until(lambda: running(guarded) == 0)
-    assert metric(guarded, "vllm:generation_tokens_total{") - before < 20 * 450
+    whole = 17 * 450  # of all answers, if the deadline ended none
+    assert metric(guarded, "vllm:generation_tokens_total{") - before < whole / 2
     assert server_errors(guarded) - faults == 7, "what every client saw"
     assert len(log.read_text().splitlines()) - lines == 7, "a line for each"
     reload(guarded, config, log, configuration(f"{BOUNDS}, choices: 4"), "Configuration reloaded")
