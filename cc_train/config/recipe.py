@@ -21,7 +21,8 @@ def read_recipe(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     """The options of a YAML file by name.
 
     Raises:
-        UsageError: the file cannot be read, is no mapping, or has a key that is no option of ``parser``.
+        UsageError: the file cannot be read, is no mapping, or has a key that is no option of ``parser``, or two keys of
+            one option.
     """
     try:
         content = load_yaml(path.read_text("utf-8"))
@@ -31,12 +32,16 @@ def read_recipe(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
         raise UsageError(f"{path}: is not YAML ({one_line(error)})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is not a mapping of options to values")
-    known = set(_actions(parser)) - {"h", "config"}
+    actions = _actions(parser)
+    known = set(actions) - {"h", "config"}
+    named: dict[str, str] = {}
     for key in content:
         if key not in known:
             meant = other_name(str(key))
             hint = f"; here: {meant}" if meant else suggestion(str(key), known)
             raise UsageError(f"{path}: unknown key {key!r}{hint}")
+        if (first := named.setdefault(actions[key].dest, key)) != key:
+            raise UsageError(f"{path}: {first!r} and {key!r} are one option; remove one of them")
     return content
 
 

@@ -88,6 +88,11 @@ def test_a_file_that_is_not_yaml_is_named(text: str, message: str, tmp_path: Pat
     assert str(caught.value).startswith(f"{tmp_path / 'recipe.yaml'}: {message}")
 
 
+def test_two_names_of_one_option_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'max-steps' and 'max_steps' are one option; remove one of them"):
+        of_recipe(tmp_path, "max-steps: 4\nmax_steps: 5")
+
+
 def test_python_may_name_a_recipe_and_overrides_it(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("max_steps: 7\nseed: 1\n")
