@@ -81,6 +81,14 @@ def test_options_that_the_tokenizer_does_not_know_are_refused(base: Path, monkey
         ranked(model, ROWS)
 
 
+def test_a_damaged_model_is_named(base: Path) -> None:
+    model = LocalCheckpoint(base, "off", 8, batch_size=5)
+    with torch.no_grad():
+        next(model.model.parameters()).fill_(float("nan"))
+    with pytest.raises(EvaluationError, match=r"is NaN or infinite \(xnli/de/\d first\); is the model damaged\?"):
+        ranked(model, ROWS)
+
+
 def test_a_prompt_beyond_the_context_is_refused_and_others_are_ranked(base: Path) -> None:
     model = LocalCheckpoint(base, "off", 8, batch_size=5)
     longest = EvaluationRow("xnli/de/long", "xnli", "de", "a" * 5000, "b", ("1",))
