@@ -1,21 +1,24 @@
 """Print tables of the scores: losses, exact matches, and paired bootstraps between systems.
 
-    python -m experiments.compare docs/results/*.json
+    python -m experiments.compare docs/results/*-?.json
 
-A file is named ``SYSTEM-SEED.json``. Differences are paired by dev row; the bootstrap resamples rows and seeds.
+A file is named ``SYSTEM-SEED.json``. Differences are paired by dev row. The bootstrap resamples seeds and items, each
+item with its rows in all languages: parallel prompts are hard or easy together.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.score import CONDITIONS
+from cc_train.evaluation.measures.language import WORDS, score_language
+from experiments.score import ANSWERED, CONDITIONS
 
 Scores = dict[str, list[dict[str, Any]]]
 RESAMPLES = 5000
@@ -30,7 +33,14 @@ def read(paths: list[Path]) -> Scores:
 
 
 def by_row(scores: dict[str, Any]) -> dict[str, Any]:
-    """Sort one system's scores by the rows' ids. They were written in order of the prompts' lengths."""
+    """Sort one system's scores by the rows' ids. They were written in order of the prompts' lengths.
+
+    The answers are also scored by `score_language`; where it finds nothing to judge, the share is not a number.
+    """
+    for given in filter(scores.__contains__, ANSWERED):
+        if answers := scores[given].get("answer"):
+            found = [score_language(text, lang) for text, lang in zip(answers, scores["lang"], strict=True)]
+            scores[given][WORDS] = [each.get(WORDS, math.nan) for each in found]
     order = sorted(range(len(scores["rows"])), key=scores["rows"].__getitem__)
 
     def ordered(value: Any) -> Any:
@@ -51,25 +61,51 @@ def per_token(values: np.ndarray, tokens: np.ndarray) -> float:
     return float(values.sum(axis=-1).mean() / tokens.sum())
 
 
-def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray) -> tuple[float, float, float]:
-    """``first - second`` per token, and its 95 % interval over resampled seeds and rows, both ``[seeds, rows]``."""
+def items_of(scores: dict[str, Any]) -> np.ndarray:
+    """The number of each row's item, ``[rows]``: rows of one item have ids that differ in the language alone."""
+    names = [row.replace(f"-{lang}-", "-", 1) for row, lang in zip(scores["rows"], scores["lang"], strict=True)]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray, items: np.ndarray) -> tuple[float, float, float]:
+    """``first - second`` per token, and its 95 % interval over resampled seeds and items.
+
+    Args:
+        first: ``[seeds, rows]``.
+        second: ``[seeds, rows]``.
+        tokens: ``[rows]``.
+        items: from `items_of`.
+    """
     generator = np.random.default_rng(0)
-    difference = first - second
-    seeds, rows = difference.shape
+    difference = np.array([np.bincount(items, weights=each) for each in first - second])
+    weights = np.bincount(items, weights=tokens)
+    seeds, count = difference.shape
     found = []
     for _ in range(RESAMPLES):
-        s, r = generator.integers(seeds, size=seeds), generator.integers(rows, size=rows)
-        found.append(difference[s][:, r].mean(0).sum() / tokens[r].sum())
+        s, i = generator.integers(seeds, size=seeds), generator.integers(count, size=count)
+        found.append(difference[s][:, i].mean(0).sum() / weights[i].sum())
     low, high = np.percentile(found, [2.5, 97.5])
-    return float(difference.mean(0).sum() / tokens.sum()), float(low), float(high)
+    return float(difference.mean(0).sum() / weights.sum()), float(low), float(high)
+
+
+def cell(values: np.ndarray) -> str:
+    """The mean of the values that are numbers; empty if there are none."""
+    known = values[~np.isnan(values)]
+    return f"{known.mean():.3f}" if known.size else ""
 
 
 def overview(systems: Scores) -> str:
     """A row for each system and condition."""
-    measures = {"first": "first token", "accuracy": "accuracy", "exact_match": "exact match", "f1": "F1"}
+    measures = {
+        "first": "first token",
+        "accuracy": "accuracy",
+        "exact_match": "exact match",
+        "f1": "F1",
+        WORDS: "own words",
+    }
     lines = [
         f"| system | given | seeds | loss | by seed | {' | '.join(measures.values())} |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---" * (5 + len(measures)) + "|",
     ]
     for name, seeds in systems.items():
         tokens = np.array(seeds[0]["tokens"])
@@ -77,7 +113,8 @@ def overview(systems: Scores) -> str:
             loss = matrix(seeds, condition, "loss")
             each = " ".join(f"{x.sum() / tokens.sum():.3f}" for x in loss)
             means = [
-                f"{matrix(seeds, condition, key).mean():.3f}" if key in seeds[0][condition] else "" for key in measures
+                f"{np.nanmean(matrix(seeds, condition, key)):.3f}" if key in seeds[0][condition] else ""
+                for key in measures
             ]
             lines.append(
                 f"| {name} | {condition} | {len(loss)} | {per_token(loss, tokens):.4f} | {each} | {' | '.join(means)} |"
@@ -86,22 +123,28 @@ def overview(systems: Scores) -> str:
 
 
 def by_language(systems: Scores, pairs: list[tuple[str, str]], key: str) -> str:
-    """The loss, per token, or another measure, per row, of each ``(system, condition)`` by language."""
+    """The loss, per token, or another measure, per row that has it, of each ``(system, condition)`` by language."""
     first = next(iter(systems.values()))[0]
     languages = sorted(set(first["lang"]))
     lines = [f"| {key} | " + " | ".join(languages) + " |", "|---" * (len(languages) + 1) + "|"]
     for name, condition in pairs:
         tokens, langs = np.array(systems[name][0]["tokens"]), np.array(systems[name][0]["lang"])
         values = matrix(systems[name], condition, key)
-        weights = tokens if key == "loss" else np.ones_like(tokens)
-        cells = [f"{per_token(values[:, langs == lang], weights[langs == lang]):.3f}" for lang in languages]
+        cells = []
+        for lang in languages:
+            own = values[:, langs == lang]
+            measured = own[~np.isnan(own)]
+            value = (
+                per_token(own, tokens[langs == lang]) if key == "loss" else measured.mean() if measured.size else None
+            )
+            cells.append("" if value is None else f"{value:.3f}")
         lines.append(f"| {name}, {condition} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def differences(systems: Scores, base: tuple[str, str]) -> str:
     """Compare every system and condition with ``base``, over the seeds that both have."""
-    tokens = np.array(systems[base[0]][0]["tokens"])
+    tokens, items = np.array(systems[base[0]][0]["tokens"]), items_of(systems[base[0]][0])
     lines = [
         f"| against {base[0]}, {base[1]} | seeds | loss | 95 % | by seed | first token | 95 % | accuracy | 95 % |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -119,7 +162,7 @@ def differences(systems: Scores, base: tuple[str, str]) -> str:
                     continue
                 ours = matrix(both, condition, key)
                 theirs = matrix([references[seed_of(s)] for s in both], base[1], key)
-                mean, low, high = paired(ours, theirs, weights)
+                mean, low, high = paired(ours, theirs, weights, items)
                 cells += [f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}"]
                 if key == "loss":
                     cells.append(" ".join(f"{x:+.3f}" for x in (ours - theirs).sum(1) / tokens.sum()))
@@ -143,7 +186,7 @@ def main() -> None:
     print(overview(systems), end="\n\n")
     print(differences(systems, tuple(options.against.split(","))), end="\n\n")
     best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
-    for key in ("loss", "f1", "accuracy"):
+    for key in ("loss", "f1", "accuracy", WORDS):
         if all(key in systems[name][0][given] for name, given in best):
             print(by_language(systems, best, key), end="\n\n")
 

@@ -20,7 +20,7 @@ from cc_train.model.activations import connected_at
 from cc_train.model.reference import Reference
 from cc_train.two_pass.extensions import ExtendedDecisionMaker
 from cc_train.two_pass.model import TwoPassModel
-from experiments.compare import by_row, overview, paired
+from experiments.compare import by_language, by_row, items_of, overview, paired
 from experiments.rows import with_english
 from experiments.score import CONDITIONS, score, vector
 from experiments.tail import Tails, generate, losses, run_prompts
@@ -162,8 +162,31 @@ def test_rows_are_paired_by_their_ids() -> None:
 
 def test_a_paired_difference_is_as_certain_as_its_rows_agree() -> None:
     rows = np.random.default_rng(0)
-    base, tokens = rows.gamma(2.0, 5.0, (3, 300)), np.full(300, 4.0)
-    mean, low, high = paired(base - 0.4, base, tokens)  # every row better by 0.1 a token
+    base, tokens, items = rows.gamma(2.0, 5.0, (3, 300)), np.full(300, 4.0), np.arange(300)
+    mean, low, high = paired(base - 0.4, base, tokens, items)  # every row better by 0.1 a token
     assert (mean, low, high) == pytest.approx((-0.1, -0.1, -0.1))
-    mean, low, high = paired(base + rows.normal(0, 4, base.shape), base, tokens)
+    mean, low, high = paired(base + rows.normal(0, 4, base.shape), base, tokens, items)
     assert low < 0 < high
+
+
+def test_rows_of_one_item_in_several_languages_are_no_more_certain_than_one() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.gamma(2.0, 5.0, (3, 60))
+    changed = base + generator.normal(0, 4, base.shape)
+    once = paired(changed, base, np.full(60, 4.0), np.arange(60))
+    repeated = (np.tile(each, (1, 5)) for each in (changed, base))
+    assert paired(*repeated, np.full(300, 4.0), np.tile(np.arange(60), 5)) == pytest.approx(once)
+
+
+def test_an_item_is_its_id_without_the_language() -> None:
+    scores = {"rows": ["mkqa-de-11", "mkqa-de-12", "mkqa-zh-11"], "lang": ["de", "de", "zh"]}
+    assert items_of(scores).tolist() == [0, 1, 0]
+
+
+def test_answers_in_another_script_lower_the_share_of_own_words() -> None:
+    """An answer that tells nothing, such as a number, is left out of the share."""
+    answers = ["красная река", "red river", "1984", "река"]
+    scores = {"rows": ["0", "1", "2", "3"], "tokens": [1] * 4, "lang": ["ru"] * 4, "plain": {"loss": [1.0] * 4}}
+    scores["plain"]["answer"] = answers
+    systems = {"sft": [by_row(scores)]}
+    assert by_language(systems, [("sft", "plain")], "own_words").splitlines()[-1] == "| sft, plain | 0.667 |"
