@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -155,21 +156,21 @@ def score_checkpoint(checkpoint: Path, place: Place) -> dict[str, Any]:
     return scores
 
 
-def make(system: str, seed: int, place: Place, steps: int) -> str:
+def make(system: str, seed: int, place: Place, steps: int, bf16: bool) -> str:
     """Train ``system`` and score it; its weights are not kept."""
     start = {"base": place.model, "taught": place.taught}.get(system)
     output = place.work / "weights" / f"{system}-{seed}"
     began = time.monotonic()
     if start is None:
         data = [str(place.own), str(place.english)]
-        given = {**COURSE, **TUNING, **SYSTEMS[system], "max_steps": steps, "seed": seed}
+        given = {**COURSE, **TUNING, **SYSTEMS[system], "max_steps": steps, "seed": seed, "bf16": bf16}
         if given["method"] == "sft":
             del given["decision_learning_rate"], given["fit_max_pairs"]
         train(model=place.taught, data=data, output=output, overwrite=True, **given)
     trained = time.monotonic()
     scores = score_checkpoint(start or output, place)
     scores["training"] = {
-        "options": {"seed": seed, "steps": steps, **TUNING, **SYSTEMS[system]},
+        "options": {"seed": seed, "steps": steps, "bf16": bf16, **TUNING, **SYSTEMS[system]},
         "seconds": round(trained - began, 1),
         "scoring_seconds": round(time.monotonic() - trained, 1),
     }
@@ -185,24 +186,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds train.jsonl.gz and dev.jsonl.gz")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("outputs/transfer"))
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, a thread and 5 GB each")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes at a time, a thread and 5 GB each, or more for a larger model"
+    )
     parser.add_argument("--teaching-steps", type=int, default=TEACHING["max_steps"])
+    parser.add_argument("--teaching-learning-rate", type=float, default=TEACHING["learning_rate"])
     parser.add_argument("--steps", type=int, default=TUNING["max_steps"])
+    parser.add_argument("--bf16", action="store_true", help="train in mixed precision, on CPUs with AVX-512 bf16")
     parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=list(SYSTEMS), help="the first ones first")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(arguments)
     place = Place(options.model, options.work / options.model.name)
     write_rows(options.data, place)
     if not place.taught.exists():
-        taught = {**COURSE, **TEACHING, "max_steps": options.teaching_steps}
-        train(model=place.model, data=str(place.english), output=place.taught, say=print, **taught)
+        taught: dict[str, Any] = {
+            **COURSE,
+            **TEACHING,
+            "max_steps": options.teaching_steps,
+            "learning_rate": options.teaching_learning_rate,
+            "bf16": options.bf16,
+        }
+        # In a process of its own, whose memory is free for the systems afterwards.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(
+                partial(train, model=place.model, data=str(place.english), output=place.taught, say=print, **taught)
+            ).result()
     runs = [
         (system, seed) for seed in range(options.seeds) for system in options.systems if SYSTEMS[system] or not seed
     ]
     missing = [run for run in runs if not place.result(*run).exists()]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two such processes are faster than one with two threads
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for done in [pool.submit(make, system, seed, place, options.steps) for system, seed in missing]:
+        for done in [pool.submit(make, system, seed, place, options.steps, options.bf16) for system, seed in missing]:
             print(done.result(), flush=True)
 
 
