@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from experiments.score import ANSWERED, CONDITIONS
 
 Scores = dict[str, list[dict[str, Any]]]
 RESAMPLES = 5000
+LATIN = "with Latin letters"
+"""Whether an answer has two Latin letters in a row."""
 
 
 def read(paths: list[Path]) -> Scores:
@@ -41,6 +45,7 @@ def by_row(scores: dict[str, Any]) -> dict[str, Any]:
         if answers := scores[given].get("answer"):
             found = [score_language(text, lang) for text, lang in zip(answers, scores["lang"], strict=True)]
             scores[given][WORDS] = [each.get(WORDS, math.nan) for each in found]
+            scores[given][LATIN] = [float(bool(re.search("[A-Za-z]{2}", text))) for text in answers]
     order = sorted(range(len(scores["rows"])), key=scores["rows"].__getitem__)
 
     def ordered(value: Any) -> Any:
@@ -76,16 +81,26 @@ def paired(first: np.ndarray, second: np.ndarray, tokens: np.ndarray, items: np.
         tokens: ``[rows]``.
         items: from `items_of`.
     """
-    generator = np.random.default_rng(0)
-    difference = np.array([np.bincount(items, weights=each) for each in first - second])
+    return pooled([first - second], tokens, items)
+
+
+def pooled(differences: Sequence[np.ndarray], tokens: np.ndarray, items: np.ndarray) -> tuple[float, float, float]:
+    """The mean over models of ``differences`` ``[seeds, rows]`` per token, and its 95 % interval.
+
+    A resample draws seeds of each model, and items for all of them.
+    """
+    models = [np.array([np.bincount(items, weights=seed) for seed in each]) for each in differences]
     weights = np.bincount(items, weights=tokens)
-    seeds, count = difference.shape
+    generator = np.random.default_rng(0)
     found = []
     for _ in range(RESAMPLES):
-        s, i = generator.integers(seeds, size=seeds), generator.integers(count, size=count)
-        found.append(difference[s][:, i].mean(0).sum() / weights[i].sum())
+        seeds = [generator.integers(len(each), size=len(each)) for each in models]
+        drawn = generator.integers(len(weights), size=len(weights))
+        sums = [each[s][:, drawn].mean(0).sum() for each, s in zip(models, seeds, strict=True)]
+        found.append(np.mean(sums) / weights[drawn].sum())
     low, high = np.percentile(found, [2.5, 97.5])
-    return float(difference.mean(0).sum() / weights.sum()), float(low), float(high)
+    mean = np.mean([each.mean(0).sum() for each in models]) / weights.sum()
+    return float(mean), float(low), float(high)
 
 
 def cell(values: np.ndarray) -> str:
@@ -95,30 +110,27 @@ def cell(values: np.ndarray) -> str:
 
 
 def overview(systems: Scores) -> str:
-    """A row for each system and condition."""
+    """A row for each system and condition; ``in English`` is the accuracy on the same items in English, by seed."""
     measures = {
         "first": "first token",
         "accuracy": "accuracy",
         "exact_match": "exact match",
         "f1": "F1",
-        WORDS: "own words",
+        WORDS: "words in its script",
     }
     lines = [
-        f"| system | given | seeds | loss | by seed | {' | '.join(measures.values())} |",
-        "|---" * (5 + len(measures)) + "|",
+        f"| system | given | seeds | loss | by seed | {' | '.join(measures.values())} | in English |",
+        "|---" * (6 + len(measures)) + "|",
     ]
     for name, seeds in systems.items():
         tokens = np.array(seeds[0]["tokens"])
+        english = " ".join(f"{np.mean(s['known']['plain']['accuracy']):.3f}" for s in seeds if "known" in s)
         for condition in [c for c in CONDITIONS if c in seeds[0]]:
             loss = matrix(seeds, condition, "loss")
             each = " ".join(f"{x.sum() / tokens.sum():.3f}" for x in loss)
-            means = [
-                f"{np.nanmean(matrix(seeds, condition, key)):.3f}" if key in seeds[0][condition] else ""
-                for key in measures
-            ]
-            lines.append(
-                f"| {name} | {condition} | {len(loss)} | {per_token(loss, tokens):.4f} | {each} | {' | '.join(means)} |"
-            )
+            means = [cell(matrix(seeds, condition, key)) if key in seeds[0][condition] else "" for key in measures]
+            cells = [name, condition, str(len(loss)), f"{per_token(loss, tokens):.4f}", each, *means, english]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -186,7 +198,7 @@ def main() -> None:
     print(overview(systems), end="\n\n")
     print(differences(systems, tuple(options.against.split(","))), end="\n\n")
     best = [(name, "transform" if "transform" in seeds[0] else "plain") for name, seeds in systems.items()]
-    for key in ("loss", "f1", "accuracy", WORDS):
+    for key in ("loss", "f1", "accuracy", WORDS, LATIN):
         if all(key in systems[name][0][given] for name, given in best):
             print(by_language(systems, best, key), end="\n\n")
 

@@ -15,43 +15,34 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare import RESAMPLES, items_of, matrix, read
+from experiments.compare import items_of, matrix, pooled, read
 
 
 def gains(directory: Path, system: str, against: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """By seed and row, how much ``system`` is ahead of ``against``, both plain, ``[seeds, rows]``; and one's scores."""
+    """How much ``system`` is ahead of ``against``, both plain, ``[seeds, rows]``; and the scores of one seed."""
     systems = read(sorted(directory.glob("*.json")))
     ours, theirs = (matrix(systems[name], "plain", "accuracy") for name in (system, against))
     return ours - theirs, systems[against][0]
 
 
-def pooled(models: Sequence[np.ndarray], items: np.ndarray) -> tuple[float, float, float]:
-    """The mean over ``models`` of their gains ``[seeds, rows]``, and its 95 % interval."""
-    rows = np.bincount(items)
-    by_item = [np.array([np.bincount(items, weights=seed) for seed in each]) for each in models]
-    generator = np.random.default_rng(0)
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(len(rows), size=len(rows))
-        means = [each[generator.integers(len(each), size=len(each))][:, drawn].mean(0).sum() for each in by_item]
-        found.append(np.mean(means) / rows[drawn].sum())
-    low, high = np.percentile(found, [2.5, 97.5])
-    return float(np.mean([each.mean() for each in models])), float(low), float(high)
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", type=Path, nargs="+")
     parser.add_argument("--system", default="sft_align")
     parser.add_argument("--against", default="sft")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    for directory in options.directories:
+        for name in (options.system, options.against):
+            if not list(directory.glob(f"{name}-?.json")):
+                parser.error(f"{directory}: no result of {name}; train it with python -m experiments.transfer")
     found = [gains(directory, options.system, options.against) for directory in options.directories]
     scores = found[0][1]
     if any(other["rows"] != scores["rows"] for _, other in found):
-        parser.error("the models were asked different rows")
+        parser.error("the models were asked different rows; name results of experiments.transfer from the same data")
     for directory, (each, _) in zip(options.directories, found, strict=True):
         print(f"{directory.name}: {each.mean():+.4f}, by seed {' '.join(f'{x:+.4f}' for x in each.mean(1))}")
-    print("mean {:+.4f} ({:+.4f} to {:+.4f})".format(*pooled([each for each, _ in found], items_of(scores))))
+    rows = np.ones(len(scores["rows"]))
+    print("mean {:+.4f} ({:+.4f} to {:+.4f})".format(*pooled([each for each, _ in found], rows, items_of(scores))))
 
 
 if __name__ == "__main__":

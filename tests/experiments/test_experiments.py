@@ -190,3 +190,4 @@ def test_answers_in_another_script_lower_the_share_of_own_words() -> None:
     scores["plain"]["answer"] = answers
     systems = {"sft": [by_row(scores)]}
     assert by_language(systems, [("sft", "plain")], "own_words").splitlines()[-1] == "| sft, plain | 0.667 |"
+    assert by_language(systems, [("sft", "plain")], "with Latin letters").splitlines()[-1] == "| sft, plain | 0.250 |"

@@ -61,6 +61,8 @@ def test_systems_go_on_from_the_taught_model_and_are_scored_once(data: Path, tmp
         assert len(scores[condition]["accuracy"]) == len(scores["rows"]) == len(dev)
     assert len(scores["known"]["plain"]["accuracy"]) == len(dev)
     assert "| cc_align | mean | 1 |" in overview(systems)
+    known = scores["known"]["plain"]["accuracy"]
+    assert overview({"cc_align": [scores]}).endswith(f"| {sum(known) / len(known):.3f} |")
     written = place.result("taught", 0).stat().st_mtime_ns
     main([*given, "--systems", "taught"])
     assert place.result("taught", 0).stat().st_mtime_ns == written
